@@ -1,0 +1,58 @@
+# `make demo` segments a real scan, `make test` runs every test. Both make their own environment in .venv.
+# Needs make and Python 3.11 or newer; PYTHON=/path/to/python chooses one.
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed-by-make
+OUTPUT := demo-output
+TESTS  := Testing/Python
+
+.PHONY: help demo test lint venv cmake-lists clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo                      segment a pelvic CT that is fetched by package name, into $(OUTPUT)/"
+	@echo "make demo STUDY=path           the same with your own CT: a file or a DICOM folder"
+	@echo "make demo STUDY=folder MODEL=brain-tumour-mri"
+	@echo "                               a folder with the files t1, t1c, t2 and flair (.nii.gz, .nrrd, .mha)"
+	@echo "make test                      lint and tests; TESTS=Testing/Python/engine for a part of them"
+	@echo "make lint                      ruff alone"
+	@echo "make cmake-lists               bring the module's CMake lists up to date with git's files"
+	@echo "make clean                     remove .venv, .cache and $(OUTPUT)"
+
+demo: $(STAMP)
+	@$(PY) Demo/demo.py $(if $(STUDY),--study "$(STUDY)") $(if $(MODEL),--model "$(MODEL)") \
+	  $(if $(DEVICE),--device "$(DEVICE)") --output "$(OUTPUT)"
+
+test: lint
+	$(PY) -m pytest $(TESTS)
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+
+venv: $(STAMP)
+
+cmake-lists: $(STAMP)
+	$(PY) $(TESTS)/packaging/cmake_lists.py --write
+
+# python3.11 comes first because it is what the tests were written on; Slicer 5.12 itself has 3.12.
+$(PY):
+	@for python in $(PYTHON) python3.11 python3.12 python3; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$("$$python" --version)"; exec "$$python" -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or newer with its venv module was found: install python3.12 (on Debian and Ubuntu" >&2; \
+	echo "also python3-venv), or name one with make PYTHON=/path/to/python." >&2; exit 1
+
+# trame-slicer without its dependencies: only the terminology lists in it are read.
+$(STAMP): requirements-dev.txt | $(PY)
+	@echo "Installing the packages of requirements-dev.txt into $(VENV) (once; some minutes)"
+	@{ $(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
+	  && $(PY) -m pip install --quiet --disable-pip-version-check --no-deps trame-slicer==2.0.0; } || { \
+	  echo "The packages could not be installed: connect this computer to the internet and run make again." >&2; \
+	  exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .cache $(OUTPUT)
