@@ -1,0 +1,31 @@
+"""Errors a user can cause. Their text is one sentence: what is wrong and what to do."""
+
+
+class AfnetError(Exception):
+    """Base of all errors shown to the user; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class RequestError(AfnetError):
+    """The request is wrong: an unknown model, a missing file, a full disk, a damaged bundle."""
+
+    exit_code = 2
+
+
+class InputError(AfnetError):
+    """The images cannot be segmented: wrong body part, broken geometry, NaN, truncated data."""
+
+    exit_code = 3
+
+
+class OutOfMemory(AfnetError):
+    """No device had enough memory, the CPU included."""
+
+    exit_code = 4
+
+
+class Cancelled(AfnetError):
+    """The user, or the end of the parent process, stopped the run."""
+
+    exit_code = 130

@@ -1,0 +1,70 @@
+"""Where the patient is: the body in a CT, the brain in a skull-stripped MR image."""
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import InputError
+
+BODY_THRESHOLD = -300.0
+"""HU between air and skin."""
+
+SOFT_TISSUE = (-200.0, 250.0)
+"""HU range that holds most of any body: fat, muscle, organs."""
+
+MINIMUM_BODY_ML = 1000.0
+"""A body cut smaller than this shows no pelvis."""
+
+BRAIN_ML = (400.0, 2600.0)
+"""Plausible volumes of a brain with its ventricles; adults have 1000–1700 ml."""
+
+FAINT = 1e-3
+"""Part of the brightest intensity below which a difference from the background is interpolation noise."""
+
+
+def body_mask(hounsfield: np.ndarray, spacing: float) -> np.ndarray:
+    """Return the body (z, y, x): the largest thing denser than fat after cutting thin bridges to the couch.
+
+    `hounsfield` lies on an isotropic grid of `spacing` mm. Raises InputError if there is no air, or no body.
+    """
+    dense = hounsfield > BODY_THRESHOLD
+    soft = (hounsfield > SOFT_TISSUE[0]) & (hounsfield < SOFT_TISSUE[1])
+    if hounsfield.min() > -500 and not (hounsfield[dense] < -20).any():
+        raise InputError(
+            "The image does not look like CT in Hounsfield units, for it holds neither air nor fat; "
+            "choose the CT, or load it with its rescale intercept."
+        )
+    if dense.all():
+        opened = dense
+    else:
+        opened = sitk.GetArrayFromImage(sitk.BinaryMorphologicalOpening(sitk.GetImageFromArray(dense.astype(np.uint8)), [1] * 3))
+    components = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(opened.astype(np.uint8))))
+    body = sitk.GetArrayFromImage(components) == 1
+    if body.sum() * spacing**3 / 1000 < MINIMUM_BODY_ML or (soft & body).sum() < 0.3 * body.sum():
+        raise InputError("There is no body in the CT; choose a CT of the pelvis in Hounsfield units.")
+    return body
+
+
+def brain_mask(image: sitk.Image, title: str) -> np.ndarray:
+    """Return the brain of a skull-stripped image (z, y, x): all that differs from the constant around it.
+
+    Raises InputError if the surroundings are not constant, or if what is left is no brain.
+    """
+    array = sitk.GetArrayViewFromImage(image)
+    faces = np.concatenate([array[i].ravel() for i in (0, -1)] + [array[:, i].ravel() for i in (0, -1)]
+                           + [array[:, :, i].ravel() for i in (0, -1)])
+    values, counts = np.unique(faces, return_counts=True)
+    background = values[counts.argmax()]
+    contrast = np.percentile(np.abs(array - background), 99.5)
+    inside = np.abs(array - background) > FAINT * contrast
+    volume = inside.sum() * np.prod(image.GetSpacing()) / 1000
+    if counts.max() < 0.5 * faces.size or inside.mean() > 0.9:
+        raise InputError(
+            f"{title} still shows the skull, or is no brain MRI; remove the skull first "
+            "(for example with the HD-BET or SynthStrip extension) and use images that are 0 outside the brain."
+        )
+    if not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
+        raise InputError(
+            f"{title} shows {volume:.0f} ml of tissue, which is no whole brain; "
+            "choose a skull-stripped MRI of the whole brain."
+        )
+    return inside

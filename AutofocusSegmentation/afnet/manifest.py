@@ -1,0 +1,196 @@
+"""What a model says of itself (`model.json`), and where models are looked for. Needs no torch.
+
+A model is a folder with `model.json`, checked against `model.schema.json`, and `weights.npz`.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import RequestError
+from .json_schema import violations
+
+BUNDLED_MODELS = Path(__file__).resolve().parent.parent / "Resources" / "Models"
+SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
+
+SCHEMA_VERSION = 1
+"""The `schema` number that this version reads; a higher one belongs to a newer release."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One image the model needs. `name_patterns` are case-insensitive regular expressions on a volume's name."""
+
+    name: str
+    title: str
+    modality: str
+    name_patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One segment of the result: the union of `labels`, codes of the label map. `color` is 0…255 RGB."""
+
+    id: str
+    name: str
+    color: tuple[int, int, int]
+    labels: tuple[int, ...]
+    terminology: dict
+    tg263: str | None
+    definition: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked `model.json`. `raw` is the whole document; lengths in mm, positions in LPS."""
+
+    id: str
+    version: str
+    title: str
+    folder: Path
+    weights_sha256: str
+    population: str
+    intended_use: str
+    licence: str
+    inputs: tuple[Input, ...]
+    reference: str
+    structures: tuple[Structure, ...]
+    spacing: float
+    margin: float
+    raw: dict = field(repr=False, compare=False)
+
+    @property
+    def scores(self) -> dict:
+        return self.raw["scores"]
+
+    @property
+    def weights_file(self) -> Path:
+        return self.folder / "weights.npz"
+
+    def input(self, name: str) -> Input:
+        """Return the input called `name`; raises KeyError."""
+        return {item.name: item for item in self.inputs}[name]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model folder as found: with its manifest, or with the sentence that says why it cannot be used."""
+
+    id: str
+    folder: Path
+    manifest: Manifest | None
+    problem: str | None = None
+    bundled: bool = False
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Read and check `folder`/model.json.
+
+    Raises RequestError if it is missing, unreadable, of a newer schema, or departs from the schema.
+    """
+    folder = Path(folder)
+    file = folder / "model.json"
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestError(f"There is no model in {folder}: model.json is missing; give a model's folder or id.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        raise RequestError(f"The file {file} cannot be read as JSON; copy the model again from its source.") from None
+    if isinstance(document, dict) and isinstance(document.get("schema"), int) and document["schema"] > SCHEMA_VERSION:
+        raise RequestError(f"The model in {folder} was written by a newer version; update AutofocusSegmentation to use it.")
+    problems = violations(document, json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+    problems = problems or _inconsistencies(document)
+    if problems:
+        raise RequestError(f"The model in {folder} is not usable: in model.json, {problems[0]}; copy the model again from its source.")
+    return _manifest(document, folder)
+
+
+def _inconsistencies(document: dict) -> list[str]:
+    """What a schema cannot say: names that refer to each other."""
+    inputs = [item["name"] for item in document["inputs"]]
+    found = []
+    if document["reference"] not in inputs:
+        found.append("reference is not the name of an input")
+    if len(set(inputs)) < len(inputs):
+        found.append("two inputs have the same name")
+    codes = {item["code"] for item in document["labelmap"]}
+    for structure in document["structures"]:
+        if not codes.issuperset(structure["labels"]):
+            found.append(f"structure {structure['id']} uses a code that the label map does not have")
+    for channel in document["channels"]:
+        if channel["input"] not in inputs:
+            found.append(f"channel input {channel['input']} is not the name of an input")
+    return found
+
+
+def _manifest(document: dict, folder: Path) -> Manifest:
+    return Manifest(
+        id=document["id"], version=document["version"], title=document["title"], folder=folder,
+        weights_sha256=document["weights_sha256"], population=document["population"],
+        intended_use=document["intended_use"], licence=document["licence"],
+        inputs=tuple(
+            Input(item["name"], item["title"], item["modality"], tuple(item["name_patterns"]))
+            for item in document["inputs"]
+        ),
+        reference=document["reference"],
+        structures=tuple(
+            Structure(
+                item["id"], item["name"], tuple(item["color"]), tuple(item["labels"]), item["terminology"],
+                item["tg263"], item["definition"],
+            )
+            for item in document["structures"]
+        ),
+        spacing=float(document["grid"]["spacing_mm"]), margin=float(document["grid"]["margin_mm"]), raw=document,
+    )
+
+
+def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
+    """List the bundled models, then those in each of `folders` and in the folder named by AFNET_MODELS.
+
+    A folder that cannot be used is listed with its problem; a user's model may not take a bundled id.
+    """
+    places = [Path(folder) for folder in folders]
+    if os.environ.get("AFNET_MODELS"):
+        places.append(Path(os.environ["AFNET_MODELS"]))
+    entries = [_entry(folder, True) for folder in _model_folders(BUNDLED_MODELS)]
+    for place in places:
+        taken = {entry.id for entry in entries}
+        for folder in _model_folders(place):
+            entry = _entry(folder, False)
+            if entry.manifest and entry.id in taken:
+                problem = f"The model in {folder} has the id {entry.id} of another model; change the id in its model.json."
+                entry = ModelEntry(entry.id, folder, None, problem)
+            entries.append(entry)
+            taken.add(entry.id)
+    return entries
+
+
+def _model_folders(place: Path) -> list[Path]:
+    try:
+        return sorted(folder for folder in place.iterdir() if (folder / "model.json").is_file())
+    except OSError:
+        return []
+
+
+def _entry(folder: Path, bundled: bool) -> ModelEntry:
+    try:
+        manifest = read_manifest(folder)
+    except RequestError as error:
+        return ModelEntry(folder.name, folder, None, str(error), bundled)
+    return ModelEntry(manifest.id, folder, manifest, None, bundled)
+
+
+def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -> Manifest:
+    """Return the manifest of a model given by id or by folder; raises RequestError naming the known ids."""
+    entries = find_models(folders)
+    for entry in entries:
+        if entry.id == str(name_or_folder):
+            if entry.manifest is None:
+                raise RequestError(entry.problem)
+            return entry.manifest
+    if Path(name_or_folder).is_dir():
+        return read_manifest(name_or_folder)
+    known = ", ".join(entry.id for entry in entries if entry.manifest) or "none"
+    raise RequestError(f"There is no model '{name_or_folder}'; the models are: {known}.")
