@@ -39,9 +39,10 @@ def shared_data() -> Path:
 def slicer_app():
     """slicer-core, started once: slicer.mrmlScene, slicer.modules, slicer.app; no Qt."""
     pytest.importorskip("slicer", reason="slicer-core is not installed")
-    from harness import headless
+    from harness import headless, scripted_module
 
     headless.start()
+    scripted_module.install(gui=False)
     import slicer
 
     return slicer

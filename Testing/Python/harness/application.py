@@ -17,7 +17,12 @@ class Application:
     revision = "0"
     mainApplicationName = "Slicer"
 
-    _SIGNALS = ("startupCompleted()", "aboutToQuit()", "lastWindowClosed()", "mrmlSceneChanged(vtkMRMLScene*)")
+    _SIGNALS = (
+        "startupCompleted()",
+        "aboutToQuit()",
+        "lastWindowClosed()",
+        "mrmlSceneChanged(vtkMRMLScene*)",
+    )
 
     def __init__(self, scene, application_logic, io, temporary_path: str) -> None:
         self._scene = scene

@@ -121,7 +121,9 @@ def _application_logic(slicer, scene, share: Path, temporary: str):
     logic.SetTemporaryPath(temporary)
     logic.SetHomeDirectory(str(share.parent))
     logic.SetShareDirectory(share.name)
-    colors = slicer.vtkSlicerColorLogic()  # the Colors module's own: it registers the colour legend's node class too
+    colors = (
+        slicer.vtkSlicerColorLogic()
+    )  # the Colors module's own: it registers the colour legend's node class too
     logic.SetColorLogic(colors)
     colors.SetMRMLApplicationLogic(logic)
     colors.SetMRMLScene(scene)  # adds the default colour nodes
