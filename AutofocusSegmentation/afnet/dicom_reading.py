@@ -1,0 +1,289 @@
+"""From a folder of DICOM files, in any order and under any names, to one image.
+
+GDCM reads the headers and the voxels. What it does not judge is judged here: which files make one stack of
+slices, and whether the stack is complete, evenly spaced and at right angles to its slices. Positions in LPS,
+mm (DICOM PS3.3 C.7.6.2.1.1: image position, image orientation, pixel spacing).
+
+Sentences name no tag's content but the modality, and no file, for these carry names of patients.
+"""
+
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import InputError, OutOfMemory, RequestError
+from .native_stderr import native_stderr_closed
+
+LOCALIZER_SLICES = 2
+"""A stack of no more slices than this is taken as a localizer and left out when there is a longer one."""
+
+ORIENTATION_TOLERANCE = 1e-3
+"""Largest difference between the direction cosines of two slices of one stack."""
+
+POSITION_TOLERANCE = 0.01
+"""Distance in mm along the normal under which two slices lie at the same position."""
+
+SPACING_TOLERANCE = 0.05
+"""Largest departure of a slice from even spacing, as a part of the spacing (or ROUNDING, if that is more)."""
+
+ROUNDING = 0.1
+"""Departure in mm from even spacing that rounded positions may cause."""
+
+TILT_TOLERANCE = 1e-3
+"""Largest shift of slices within their plane, in mm per mm along the normal (0.5 mm over 500 mm)."""
+
+_MODALITY, _INSTANCE, _SERIES = "0008|0060", "0008|0018", "0020|000e"
+_POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
+_FRAMES = "0028|0008"
+
+MOST_FILES = 20_000
+"""A folder with more files than this is no series, but somebody's disk."""
+
+_IMAGE_CLASSES = frozenset(
+    "1.2.840.10008.5.1.4.1.1." + tail
+    for tail in "2 2.1 2.2 4 4.1 4.4 7 7.1 7.2 7.3 7.4 20 128 128.1 130".split()
+)
+"""SOP classes of slices (CT, MR, PET, NM, their multi-frame forms, secondary capture). A file of one of these
+that cannot be read is a missing slice; one of another class (plan, structures, dose, report) is left aside."""
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """Header of one file: what decides where it belongs."""
+
+    file: Path
+    series: str
+    modality: str
+    instance: str
+    size: tuple[int, int]
+    spacing: tuple[float, float]
+    axes: tuple[float, ...]
+    position: tuple[float, float, float]
+    frames: int
+    pixel: int
+
+
+def read_dicom_folder(folder: Path, what: str) -> sitk.Image:
+    """Read the one stack of slices in `folder` and below it; values are rescaled (HU for CT).
+
+    Slices are sorted along the normal of their plane, so the direction is right-handed. `what` is the subject
+    of error sentences. Raises RequestError (no DICOM, several series), InputError (damaged, missing,
+    repeated, uneven or tilted slices, a multi-frame file), OSError.
+    """
+    with native_stderr_closed():
+        slices, damaged = _headers(folder, what)
+    stack = _only_stack(slices, damaged, what)
+    if damaged:
+        raise InputError(
+            f"{what} has {_count(damaged, 'DICOM file')} that cannot be read, so slices would be missing; "
+            "export the series again."
+        )
+    direction, spacing, ordered = _check_stack(stack, what)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(item.file) for item in ordered])
+    pixels = {item.pixel for item in ordered}
+    if len(pixels) > 1:  # else the first slice's type would clip or round the others
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+    try:
+        with native_stderr_closed():
+            image = reader.Execute()
+    except RuntimeError:
+        raise InputError(
+            f"{what} has DICOM slices that cannot be decoded; export the series again uncompressed."
+        ) from None
+    except MemoryError:
+        raise OutOfMemory(f"{what} does not fit into memory; use a machine with more memory.") from None
+    image.SetOrigin(ordered[0].position)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction.ravel().tolist())
+    return _narrow(image)
+
+
+def _narrow(image: sitk.Image) -> sitk.Image:
+    """GDCM widens to 32 bits for the rescale; go back to int16 where all values fit, which is any CT."""
+    if image.GetPixelID() == sitk.sitkInt32:
+        values = sitk.GetArrayViewFromImage(image)
+        if values.min() >= -(2**15) and values.max() < 2**15:
+            return sitk.Cast(image, sitk.sitkInt16)
+    return image
+
+
+def _headers(folder: Path, what: str) -> tuple[list[_Slice], int]:
+    """Headers of the slices below `folder`, each instance once, and the number of slices that cannot be
+    read."""
+    slices: dict[str, _Slice] = {}
+    damaged = seen = 0
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(parent) / name
+            if not file.is_file():
+                continue
+            seen += 1
+            if seen > MOST_FILES:
+                raise RequestError(
+                    f"{what} is a folder with over {MOST_FILES} files; give the folder of one series."
+                )
+            kind = _media_class(file)
+            if kind is not None and kind not in _IMAGE_CLASSES:
+                continue
+            reader.SetFileName(str(file))
+            try:
+                reader.ReadImageInformation()
+            except RuntimeError:
+                damaged += kind is not None
+                continue
+            item = _slice(file, reader)
+            if item is not None:
+                slices.setdefault(item.instance, item)
+    return list(slices.values()), damaged
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _media_class(file: Path) -> str | None:
+    """SOP class in the file's meta header (PS3.10 section 7.1, always explicit little endian).
+
+    None if the file has no DICOM preamble; a slice's class if it is cut before its class is named.
+    """
+    with file.open("rb") as stream:
+        start = stream.read(1024)
+    if start[128:132] != b"DICM":
+        return None
+    place = start.find(b"\x02\x00\x02\x00UI", 132)
+    if place < 0:
+        return "1.2.840.10008.5.1.4.1.1.2"
+    length = int.from_bytes(start[place + 6 : place + 8], "little")
+    return start[place + 8 : place + 8 + length].rstrip(b"\0 ").decode("ascii", "replace")
+
+
+def _slice(file: Path, reader: sitk.ImageFileReader) -> _Slice | None:
+    """The header just read, or None for a picture without a position (a dose report, a saved screen)."""
+    keys = set(reader.GetMetaDataKeys())
+
+    def numbers(key: str, count: int) -> tuple[float, ...] | None:
+        try:
+            values = tuple(float(part) for part in reader.GetMetaData(key).split("\\")) if key in keys else ()
+        except ValueError:
+            return None
+        return values if len(values) == count and np.isfinite(values).all() else None
+
+    frames = int((numbers(_FRAMES, 1) or (1,))[0])
+    position, axes, spacing = numbers(_POSITION, 3), numbers(_ORIENTATION, 6), numbers(_SPACING, 2)
+    if frames == 1 and (position is None or axes is None or spacing is None or min(spacing) <= 0):
+        return None
+    text = {
+        key: reader.GetMetaData(key).strip(" \0") if key in keys else ""
+        for key in (_MODALITY, _INSTANCE, _SERIES)
+    }
+    modality = text[_MODALITY] if text[_MODALITY].isalpha() and len(text[_MODALITY]) <= 16 else "unknown"
+    return _Slice(
+        file, text[_SERIES], modality, text[_INSTANCE] or str(file), tuple(reader.GetSize()[:2]),
+        tuple(round(value, 4) for value in spacing or (1.0, 1.0)),
+        axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, reader.GetPixelID(),
+    )
+
+
+def _only_stack(slices: list[_Slice], damaged: int, what: str) -> list[_Slice]:
+    """The slices of the one series and orientation that is no localizer."""
+    stacks: dict[tuple, list[_Slice]] = defaultdict(list)
+    for item in slices:
+        near = (
+            key for key in stacks
+            if key[:3] == (item.series, item.size, item.spacing)
+            and np.abs(np.subtract(key[3], item.axes)).max() <= ORIENTATION_TOLERANCE
+        )
+        stacks[next(near, (item.series, item.size, item.spacing, item.axes))].append(item)
+    found = sorted(stacks.values(), key=len, reverse=True)
+    if not found:
+        if damaged:
+            raise InputError(
+                f"{what} has DICOM files, but none of them can be read; export the series again."
+            )
+        raise RequestError(f"{what} is a folder without DICOM slices; give the folder that holds the series.")
+    if len(found[0]) > LOCALIZER_SLICES:
+        found = [stack for stack in found if len(stack) > LOCALIZER_SLICES]
+    if any(item.frames > 1 for stack in found for item in stack):
+        raise InputError(
+            f"{what} has a multi-frame DICOM file, which is not read here; load it in Slicer and save the "
+            "volume as NRRD."
+        )
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(
+        f"{many} × {_count(length, 'slice')} {modality}" if many > 1 else f"{_count(length, 'slice')} "
+        f"{modality}"
+        for (length, modality), many in Counter((len(stack), stack[0].modality) for stack in found).items()
+    )
+    raise RequestError(
+        f"{what} is a folder with {len(found)} DICOM series ({listed}); put the one that is meant into a "
+        "folder of its own."
+    )
+
+
+def _check_stack(stack: list[_Slice], what: str) -> tuple[np.ndarray, tuple[float, float, float], list[_Slice]]:
+    """Return direction (3×3, columns are the axes), spacing in mm and the slices in order along the
+    normal."""
+    if len(stack) == 1:
+        raise InputError(f"{what} has only one slice; give the folder that holds the whole series.")
+    row, column = np.array(stack[0].axes[:3]), np.array(stack[0].axes[3:])
+    if abs(row @ column) > ORIENTATION_TOLERANCE or min(np.linalg.norm(row), np.linalg.norm(column)) < 0.5:
+        raise InputError(f"{what} has DICOM slices with an invalid orientation; export the series again.")
+    row /= np.linalg.norm(row)
+    normal = np.cross(row, column)
+    normal /= np.linalg.norm(normal)
+    column = np.cross(normal, row)
+    positions = np.array([item.position for item in stack])
+    order = np.argsort(positions @ normal, kind="stable")
+    positions, ordered = positions[order], [stack[index] for index in order]
+    _check_positions(positions, normal, what)
+    heights = positions @ normal
+    step = (heights[-1] - heights[0]) / (len(heights) - 1)
+    along_columns, along_rows = stack[0].spacing  # PS3.3 10.7.1.3: first between rows, then between columns
+    return np.stack([row, column, normal], axis=1), (along_rows, along_columns, float(step)), ordered
+
+
+def _check_positions(positions: np.ndarray, normal: np.ndarray, what: str) -> None:
+    """Refuse repeated, missing, uneven or shifted slices; `positions` (slices × 3, mm) ascend along
+    `normal`."""
+    heights = positions @ normal
+    steps = np.diff(heights)
+    repeated = int(np.count_nonzero(steps < POSITION_TOLERANCE))
+    if repeated:
+        raise InputError(
+            f"{what} has several slices at the same position ({repeated} of {len(heights)}), as when phases,"
+            " echoes or copies are mixed; export one of them alone."
+        )
+    step = float(np.median(steps))
+    tolerance = max(SPACING_TOLERANCE * step, ROUNDING)
+    multiples = np.rint(steps / step)
+    if np.abs(steps - multiples * step).max() <= tolerance and multiples.min() >= 1 and multiples.max() > 1:
+        raise InputError(
+            f"{what} lacks {_count(int((multiples - 1).sum()), 'slice')}, the first after slice "
+            f"{int(np.argmax(multiples > 1)) + 1} of {len(heights)}; export the series again, complete."
+        )
+    even = np.linspace(heights[0], heights[-1], len(heights))
+    if np.abs(heights - even).max() > tolerance or np.abs(steps - step).max() > tolerance:
+        raise InputError(
+            f"{what} has uneven distances between slices ({steps.min():.2f} to {steps.max():.2f} mm); load "
+            "it in Slicer, harden the transform of the DICOM import and save the volume as NRRD."
+        )
+    shifts = positions - positions[0] - np.outer(heights - heights[0], normal)
+    shift = float(np.linalg.norm(shifts, axis=1).max())
+    if shift > max(TILT_TOLERANCE * (heights[-1] - heights[0]), ROUNDING):
+        raise InputError(
+            f"{what} has slices shifted against each other by up to {shift:.1f} mm, as from a tilted gantry;"
+            " load it in Slicer, harden the transform of the DICOM import and save the volume as NRRD."
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,289 @@
+"""From a file or a DICOM folder to one sound SimpleITK image, or a sentence that says what is wrong with it.
+
+An image that passes is 3-D and scalar, has at least two slices along each axis, orthonormal axes and no NaN.
+Its geometry is ITK's: positions in LPS, mm. Nothing is reoriented or resampled here.
+
+The sentences name the image by the caller's word for it, never by path, file name or DICOM tag: these carry
+names of patients, and the sentences end up in logs.
+"""
+
+import os
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .dicom_reading import read_dicom_folder
+from .errors import InputError, OutOfMemory, RequestError
+from .native_stderr import native_stderr_closed
+from .nifti_header import NiftiHeader, Truncated, read_nifti_header
+
+ORTHONORMALITY_TOLERANCE = 1e-3
+"""Largest cosine between two voxel axes that still count as perpendicular (0.06 degrees, 0.5 mm over 500
+mm)."""
+
+GEOMETRY_TOLERANCE = 0.1
+"""Largest difference, in voxels at a corner, between the position ITK took from a NIfTI file and the file's
+own."""
+
+SMALLEST_SPACING, LARGEST_SPACING = 0.01, 50.0
+"""Voxel sizes in mm outside which a file is taken as damaged or written in another unit."""
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Endings, in lower case, of the files that are read; a folder is read as DICOM."""
+
+_IO = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO",
+       ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
+
+
+def read_image(path: str | os.PathLike, what: str = "The image") -> sitk.Image:
+    """Read a scan: a NIfTI, NRRD or MetaImage file, or a folder with one DICOM series.
+
+    Returns a 3-D scalar image in its own integer type, or float32; DICOM and NIfTI rescaling is applied (CT
+    in HU). `what` is the subject of the sentences in errors, for instance "The T2 image".
+
+    Raises RequestError if there is no such file or it is of another kind, InputError if the image cannot be
+    used: damaged, NaN, constant, one slice, more than one volume or channel, tilted or uneven slices, several
+    series.
+    """
+    image = _read(Path(path), what)
+    _check_geometry(image, what)
+    return _check_values(image, what)
+
+
+def read_labelmap(path: str | os.PathLike, what: str = "The label map") -> sitk.Image:
+    """Read a label map: one integer code per voxel, which may be the same everywhere. Errors as
+    `read_image`."""
+    image = _read(Path(path), what)
+    _check_geometry(image, what)
+    if "float" in image.GetPixelIDTypeAsString():
+        values = sitk.GetArrayViewFromImage(image)
+        if not np.isfinite(values).all() or (values != np.rint(values)).any() or abs(values).max() >= 2**31:
+            raise InputError(
+                f"{what} holds values that are not whole numbers; give a label map, one code per voxel."
+            )
+        image = sitk.Cast(image, sitk.sitkInt32)
+    return image
+
+
+def describe_grid(image: sitk.Image) -> dict:
+    """Grid of an image for the report: size in voxels, spacing and origin in mm, direction (row by row), all
+    LPS."""
+    return {
+        "size": list(image.GetSize()),
+        "spacing_mm": [round(value, 6) for value in image.GetSpacing()],
+        "origin_mm": [round(value, 4) for value in image.GetOrigin()],
+        "direction": [round(value, 6) for value in image.GetDirection()],
+    }
+
+
+def image_suffix(path: Path) -> str | None:
+    """The ending of `path` among IMAGE_SUFFIXES, or None."""
+    name = path.name.lower()
+    return max((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), key=len, default=None)
+
+
+def _read(path: Path, what: str) -> sitk.Image:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return read_dicom_folder(path, what)
+        start = _first_bytes(path) if stat.S_ISREG(mode) else None
+    except (FileNotFoundError, NotADirectoryError):
+        raise RequestError(f"{what} was not found; check the path.") from None
+    except PermissionError:
+        raise RequestError(
+            f"{what} may not be opened; change its permissions or copy it to a place of your own."
+        ) from None
+    except OSError:  # a name too long, a failing disk
+        raise RequestError(f"{what} cannot be opened; check the path and the disk.") from None
+    if start is None:
+        raise RequestError(f"{what} is neither a file nor a folder; give an image file or a DICOM folder.")
+    if start[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        raise RequestError(
+            f"{what} is a single DICOM file; give the folder that holds the whole series instead."
+        )
+    suffix = image_suffix(path)
+    if suffix is None:
+        raise RequestError(
+            f"{what} is of an unknown kind; give a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage "
+            "(.mha, .mhd) file, or a DICOM folder."
+        )
+    if not start:
+        raise InputError(f"{what} is an empty file; copy or export it again.")
+    return _read_nifti(path, what) if suffix in NIFTI_SUFFIXES else _read_with_itk(path, what, _IO[suffix])
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(132)
+
+
+def _damaged(what: str) -> InputError:
+    return InputError(
+        f"{what} is damaged or incomplete (data is missing or unreadable); copy or export it again."
+    )
+
+
+def _sheared(what: str) -> InputError:
+    return InputError(
+        f"{what} has voxel axes that are not perpendicular (sheared, as from a tilted gantry); resample it "
+        "to a rectangular grid first, in Slicer with Resample Image or by hardening the transform that the "
+        "DICOM import made."
+    )
+
+
+def _read_with_itk(path: Path, what: str, io: str) -> sitk.Image:
+    """Read a file's header, refuse what is not one scalar volume, then read its voxels."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(io)
+    reader.SetFileName(str(path))
+    try:
+        with native_stderr_closed():
+            reader.ReadImageInformation()
+            _check_kind(reader, what)
+            image = reader.Execute()
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise _sheared(what) from None
+        raise _damaged(what) from None
+    except MemoryError:
+        raise OutOfMemory(
+            f"{what} does not fit into memory; crop it or use a machine with more memory."
+        ) from None
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
+    return image
+
+
+def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
+    if "Segment0_ID" in reader.GetMetaDataKeys():
+        raise RequestError(f"{what} is a segmentation, not a scan; give the scan that it was drawn on.")
+    if reader.GetNumberOfComponents() > 1:
+        raise InputError(
+            f"{what} has {reader.GetNumberOfComponents()} values per voxel (colour, vector or several "
+            "volumes); save one scalar volume of it."
+        )
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise InputError(f"{what} holds complex numbers; save the magnitude image.")
+    size = reader.GetSize()
+    if len(size) < 3:
+        raise InputError(f"{what} is a single 2-D picture; give the whole volume.")
+    if len(size) > 4 or any(count > 1 for count in size[3:]):
+        raise InputError(
+            f"{what} has {len(size)} dimensions (a series of volumes); save one of its volumes alone."
+        )
+
+
+def _read_nifti(path: Path, what: str) -> sitk.Image:
+    try:
+        header = read_nifti_header(path)
+    except (Truncated, ValueError, OverflowError):
+        raise _damaged(what) from None
+    _check_nifti_orientation(header, what)
+    image = _read_with_itk(path, what, "NiftiImageIO")
+    if not _matches(image, header):
+        raise InputError(
+            f"{what} states a voxel size that contradicts its orientation matrix; export it again from the "
+            "program in which it looks right."
+        )
+    return image
+
+
+def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
+    """Refuse a NIfTI header whose orientation is missing, sheared or contradictory."""
+    for matrix in (header.qform, header.sform):
+        if matrix is not None and not (np.isfinite(matrix).all() and matrix[:3, :3].any(axis=0).all()):
+            raise _damaged(what)
+    if header.qform is None and header.sform is None:
+        raise InputError(
+            f"{what} does not say how the patient lies in it (qform and sform are both 0), so left and right"
+            " cannot be told; export it again with its orientation."
+        )
+    if header.sform is None or header.sform_is_template:
+        return
+    if not _perpendicular(header.sform[:3, :3]):
+        raise _sheared(what)
+    if header.qform is not None and (_orientation(header.qform) != _orientation(header.sform)).any():
+        raise InputError(
+            f"{what} states two contradictory orientations of the patient (qform and sform); export it again"
+            " from the program in which it looks right."
+        )
+
+
+def _perpendicular(axes: np.ndarray) -> bool:
+    """Whether the columns of `axes` (3×3) are perpendicular within ORTHONORMALITY_TOLERANCE and none is
+    zero."""
+    lengths = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(lengths).all() or (lengths == 0).any():
+        return False
+    unit = axes / lengths
+    return bool(np.abs(unit.T @ unit - np.eye(3)).max() <= ORTHONORMALITY_TOLERANCE)
+
+
+def _orientation(matrix: np.ndarray) -> np.ndarray:
+    """Signed patient axis (±1 right-left, ±2, ±3) nearest to each voxel axis of an index-to-LPS matrix."""
+    columns = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    nearest = np.abs(columns).argmax(axis=0)
+    return (nearest + 1) * np.sign(columns[nearest, range(3)])
+
+
+def index_to_lps(image: sitk.Image) -> np.ndarray:
+    """The 4×4 matrix from continuous index (i, j, k) to LPS position in mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return matrix
+
+
+def _matches(image: sitk.Image, header: NiftiHeader) -> bool:
+    """Whether ITK put the image's corners where one of the header's matrices puts them."""
+    corners = np.array(np.meshgrid(*[(0, count) for count in image.GetSize()], [1.0])).reshape(4, -1)
+    taken = index_to_lps(image) @ corners
+    tolerance = GEOMETRY_TOLERANCE * min(image.GetSpacing())
+    return any(
+        matrix is not None and np.abs(matrix @ corners - taken).max() <= tolerance
+        for matrix in (header.qform, header.sform)
+    )
+
+
+def _check_geometry(image: sitk.Image, what: str) -> None:
+    if min(image.GetSize()) == 0:
+        raise InputError(f"{what} holds no voxels; copy or export it again.")
+    if min(image.GetSize()) == 1:
+        raise InputError(f"{what} has only one slice; give the whole volume.")
+    matrix = index_to_lps(image)
+    if not np.isfinite(matrix).all():
+        raise _damaged(what)
+    for spacing in image.GetSpacing():
+        if not SMALLEST_SPACING <= spacing <= LARGEST_SPACING:
+            raise InputError(
+                f"{what} states a voxel size of {spacing:g} mm, which cannot be right; correct its spacing "
+                "or export it again."
+            )
+    if not _perpendicular(np.array(image.GetDirection()).reshape(3, 3)):
+        raise _sheared(what)
+
+
+def _check_values(image: sitk.Image, what: str) -> sitk.Image:
+    """Return the image with its values checked; float64 becomes float32."""
+    values = sitk.GetArrayViewFromImage(image)
+    if values.dtype.kind == "f":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # values beyond float32 become infinite: counted
+            values = values.astype(np.float32, copy=False)
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        if bad:
+            raise InputError(
+                f"{what} has {bad} voxels without a valid number (NaN or infinite); replace them by the "
+                "background value or export it again."
+            )
+    lowest = values.min()
+    if lowest == values.max():
+        raise InputError(
+            f"{what} has the same value ({float(lowest):g}) everywhere; choose the volume with the scan."
+        )
+    return sitk.Cast(image, sitk.sitkFloat32) if image.GetPixelID() == sitk.sitkFloat64 else image
