@@ -1,0 +1,75 @@
+"""Random variation of training samples, on torch tensors, the same on CPU and GPU.
+
+Channels are (C, z, y, x) with 0 outside the patient, and stay 0 there; truth is (R, z, y, x). Random numbers come
+from a torch generator on the CPU, so that a resumed training repeats them.
+"""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    """One random number from [low, high)."""
+    return low + (high - low) * torch.rand(1, generator=generator).item()
+
+
+def random_affine(generator: torch.Generator, degrees: float, scale: float) -> torch.Tensor:
+    """A 3×3 matrix: rotation up to `degrees` about each axis, and each axis scaled by up to 1 ± `scale`."""
+    matrix = torch.eye(3)
+    for axis in range(3):
+        angle = math.radians(uniform(generator, -degrees, degrees))
+        turn = torch.eye(3)
+        i, j = [a for a in range(3) if a != axis]
+        turn[i, i] = turn[j, j] = math.cos(angle)
+        turn[i, j], turn[j, i] = -math.sin(angle), math.sin(angle)
+        matrix = matrix @ turn
+    return matrix @ torch.diag(torch.tensor([uniform(generator, 1 - scale, 1 + scale) for _ in range(3)]))
+
+
+def resample(volume: torch.Tensor, matrix: torch.Tensor, centre: torch.Tensor, shape, mode: str = "bilinear") -> torch.Tensor:
+    """Sample `volume` (C, z, y, x) on a patch of `shape` around `centre` (voxels, z y x), turned by `matrix`; 0 beyond."""
+    axes = [torch.arange(n, dtype=torch.float32, device=volume.device) - (n - 1) / 2 for n in shape]
+    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    points = offsets @ matrix.T.to(volume.device) + centre.to(volume.device)
+    sizes = torch.tensor(volume.shape[1:], dtype=torch.float32, device=volume.device)
+    grid = (2 * points / (sizes - 1) - 1).flip(-1)  # grid_sample wants x, y, z in −1…1
+    return F.grid_sample(volume[None], grid[None], mode=mode, padding_mode="zeros", align_corners=True)[0]
+
+
+def smooth_field(generator: torch.Generator, shape, strength: float, knots: int = 4) -> torch.Tensor:
+    """A smooth random field (1, z, y, x) of about ± `strength`, as a receive coil's bias."""
+    coarse = torch.randn((1, 1, knots, knots, knots), generator=generator) * strength
+    return F.interpolate(coarse, size=tuple(shape), mode="trilinear", align_corners=True)[0]
+
+
+def vary_mr(channels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Vary z-scored MR channels: gain, offset, gamma, bias field, blur, coarse slices, noise; 0 outside stays 0."""
+    inside = (channels != 0).to(channels.dtype)
+    varied = []
+    for channel in channels:
+        x = channel[None]
+        if uniform(generator, 0, 1) < 0.3:
+            x = torch.sign(x) * x.abs() ** uniform(generator, 0.8, 1.25)
+        x = x * uniform(generator, 0.8, 1.25) + uniform(generator, -0.2, 0.2)
+        if uniform(generator, 0, 1) < 0.3:
+            x = x + smooth_field(generator, x.shape[1:], 0.2).to(x.device)
+        if uniform(generator, 0, 1) < 0.2:
+            x = coarser(x, generator)
+        if uniform(generator, 0, 1) < 0.3:
+            noise = torch.randn(x.shape, generator=generator).to(x.device)
+            x = x + noise * uniform(generator, 0, 0.25)
+        varied.append(x)
+    return torch.cat(varied) * inside
+
+
+def coarser(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Lose resolution along one axis, as thick slices do, by averaging 2 or 3 voxels there."""
+    axis = int(uniform(generator, 0, 3))
+    factor = 2 + int(uniform(generator, 0, 2))
+    size = list(x.shape[1:])
+    coarse = list(size)
+    coarse[axis] = max(size[axis] // factor, 1)
+    small = F.interpolate(x[None], size=coarse, mode="area")
+    return F.interpolate(small, size=size, mode="trilinear", align_corners=False)[0]

@@ -1,0 +1,76 @@
+"""A model's weights: read, verified and written without pickle."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .errors import RequestError
+from .manifest import Manifest, read_manifest
+from .networks import AutofocusNetwork, NetworkPlan
+from .tensors import to_numpy, to_torch
+
+
+def plan_of(manifest: Manifest) -> NetworkPlan:
+    """Return the plan of the network that the manifest describes."""
+    network = manifest.raw["network"]
+    return NetworkPlan(
+        network["name"], len(manifest.raw["channels"]), len(manifest.raw["decoding"]["codes"]),
+        tuple(network["widths"]), tuple(network["rates"]), network["flavour"],
+    )
+
+
+def load_network(manifest: Manifest) -> AutofocusNetwork:
+    """Build the manifest's network, in evaluation mode on the CPU, with the weights beside the manifest.
+
+    Raises RequestError if the file is missing, its SHA-256 is not the manifest's, or its arrays are not
+    the network's in name, shape and type.
+    """
+    again = "install the model again from its source"
+    try:
+        content = manifest.weights_file.read_bytes()
+    except OSError:
+        raise RequestError(f"The weights of {manifest.id} are missing ({manifest.weights_file}); {again}.") from None
+    if hashlib.sha256(content).hexdigest() != manifest.weights_sha256:
+        raise RequestError(f"The weights of {manifest.id} are damaged or not its own (SHA-256 differs); {again}.")
+    network = AutofocusNetwork(plan_of(manifest))
+    expected = network.state_dict()
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            state = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError):
+        raise RequestError(f"The weights of {manifest.id} are not a plain .npz file; {again}.") from None
+    for name, tensor in expected.items():
+        array = state.get(name)
+        if array is None or array.shape != tuple(tensor.shape) or array.dtype.kind != _kind(tensor):
+            raise RequestError(f"The weights of {manifest.id} do not fit its network (at {name}); {again}.")
+        if not np.isfinite(array).all():
+            raise RequestError(f"The weights of {manifest.id} hold values that are not numbers (at {name}); {again}.")
+    if len(state) != len(expected):
+        raise RequestError(f"The weights of {manifest.id} hold more than its network has; {again}.")
+    network.load_state_dict({name: to_torch(array).to(expected[name].dtype) for name, array in state.items()})
+    return network.eval()
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return "f" if tensor.dtype.is_floating_point else "i"
+
+
+def save_bundle(folder: Path, document: dict, network: AutofocusNetwork) -> Manifest:
+    """Write `network` as folder/weights.npz and `document` with its hash as folder/model.json; return the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: _stored(tensor) for name, tensor in network.state_dict().items()})
+    (folder / "weights.npz").write_bytes(buffer.getvalue())
+    document = {**document, "weights_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    (folder / "model.json").write_text(text, encoding="utf-8")
+    return read_manifest(folder)
+
+
+def _stored(tensor: torch.Tensor) -> np.ndarray:
+    # A 0-dimensional DLPack tensor (a batch norm's step count) loses its shape in some versions; keep it.
+    return to_numpy(tensor.reshape(-1)).reshape(tuple(tensor.shape))

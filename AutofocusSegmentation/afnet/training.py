@@ -1,0 +1,144 @@
+"""The training loop of the bundled weights and of fine-tuning: resumable, by wall time, with averaged weights.
+
+Nothing here reads a file of patients: `sample(generator)` gives one sample, so that packs, generators and a
+clinic's own cases train alike. Needs torch and numpy only.
+"""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .networks import AutofocusNetwork
+
+Sample = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""channels (C, z, y, x), truth (R, z, y, x), weight (1, z, y, x); float32."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`minutes` of wall time in all, over every resumed part; the learning rate follows a cosine over them."""
+
+    minutes: float
+    batch: int = 1
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    averaging: float = 0.998
+    checkpoint_minutes: float = 3.0
+    gradient_norm: float = 5.0
+
+
+class Training:
+    """One run in one folder: `checkpoint.pt` (state), `log.jsonl` (loss, scores), `schedule.json`."""
+
+    def __init__(self, network: AutofocusNetwork, loss: Callable, sample: Callable, schedule: Schedule, folder: Path,
+                 device: str = "cpu", seed: int = 0):
+        self.network = network.to(device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.loss, self.sample, self.schedule, self.folder, self.device = loss, sample, schedule, Path(folder), device
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        )
+        self.generator = torch.Generator().manual_seed(seed)
+        self.step = 0
+        self.seconds = 0.0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "schedule.json").write_text(json.dumps(asdict(schedule)))
+
+    @property
+    def checkpoint_file(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def resume(self) -> bool:
+        """Continue from the folder's checkpoint if there is one."""
+        if not self.checkpoint_file.exists():
+            return False
+        state = torch.load(self.checkpoint_file, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"].cpu())
+        self.step, self.seconds = state["step"], state["seconds"]
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint beside the old one, then take its place."""
+        partial = self.checkpoint_file.with_suffix(".part")
+        torch.save(
+            {
+                "network": self.network.state_dict(), "average": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(), "generator": self.generator.get_state(),
+                "step": self.step, "seconds": self.seconds,
+            },
+            partial,
+        )
+        partial.replace(self.checkpoint_file)
+
+    def run(self, until_minutes: float | None = None, on_checkpoint: Callable[["Training"], dict] | None = None) -> None:
+        """Train until the schedule's minutes are used, or `until_minutes` of them; checkpoints on the way."""
+        end = 60 * (until_minutes or self.schedule.minutes)
+        last_save, losses = time.monotonic(), []
+        while self.seconds < end:
+            start = time.monotonic()
+            losses.append(self._step())
+            self.seconds += time.monotonic() - start
+            if time.monotonic() - last_save > 60 * self.schedule.checkpoint_minutes or self.seconds >= end:
+                self.save()
+                scores = on_checkpoint(self) if on_checkpoint else {}
+                self._log(sum(losses) / len(losses), scores)
+                last_save, losses = time.monotonic(), []
+
+    def _step(self) -> float:
+        used = min(self.seconds / (60 * self.schedule.minutes), 1.0)
+        rate = self.schedule.learning_rate * max(0.5 * (1 + math.cos(math.pi * used)), 1e-3)
+        rate *= min((self.step + 1) / 20, 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        samples = [self.sample(self.generator) for _ in range(self.schedule.batch)]
+        channels, truth, weight = (torch.stack(parts).to(self.device) for parts in zip(*samples))
+        channels = channels.contiguous(memory_format=torch.channels_last_3d)
+        self.network.train()
+        loss = self.loss(self.network(channels), truth, weight)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.gradient_norm)
+        self.optimiser.step()
+        self.step += 1
+        self._update_average()
+        return loss.item()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.schedule.averaging, (1 + self.step) / (10 + self.step))
+        for averaged, current in zip(self.average.state_dict().values(), self.network.state_dict().values()):
+            if averaged.dtype.is_floating_point:
+                averaged.lerp_(current, 1 - decay)
+            else:
+                averaged.copy_(current)
+
+    def _log(self, loss: float, scores: dict) -> None:
+        line = {"step": self.step, "minutes": round(self.seconds / 60, 2), "loss": round(loss, 4), **scores}
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+
+
+@torch.no_grad()
+def reestimate_norms(network: nn.Module, volumes: list[torch.Tensor]) -> None:
+    """Set every batch norm's statistics from one pass over whole training volumes, averaged over them."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the volumes
+    network.train()
+    for volume in volumes:
+        network(volume[None].contiguous(memory_format=torch.channels_last_3d))
+    network.eval()
+    for norm in norms:
+        norm.momentum = 0.1
