@@ -1,0 +1,248 @@
+"""Packs of male pelvic anatomy on the working grid (3 mm isotropic, LPS), the generator's raw material.
+
+    python Training/pelvis_anatomies.py     # ../shared/data/pelvis -> .work/pelvis_packs/*.npz
+
+Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patient's left. A pack holds
+
+- ``labels``   uint8, the model's codes: 1 prostate, 2 seminal vesicles, 3 bladder, 4 rectum, 5 left and
+  6 right femur;
+- ``possible`` uint8 bit mask, bit k set where code k may be the truth (a single bit: the label is known);
+- ``body``     uint8, the patient without couch;
+- ``ct``       int16 HU (real scans only); ``tissue`` uint8, codes of ``pelvis_tissues`` (label-only men);
+- ``ptv``      uint8 (umea only): the treatment volume around the prostate that nobody drew;
+- ``femoral_heads`` float32 (2, 3): centres of the left and the right head, voxels; ``head_radius_mm``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
+
+from pelvis_femora import LEFT, RIGHT, cut_femora, femora_from_bone  # noqa: E402
+from pelvis_tissues import CODE  # noqa: E402
+
+from afnet.imaging import Grid, lattice_around, smooth_for  # noqa: E402
+
+DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
+PACKS = REPOSITORY / ".work" / "pelvis_packs"
+SPACING = 3.0  # mm
+PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
+
+
+def _resample(image: sitk.Image, grid: Grid, outside: float = 0.0) -> np.ndarray:
+    """float32 values of `image` on `grid`, blurred as the engine blurs a patient's scan."""
+    return grid.resample(smooth_for(sitk.Cast(image, sitk.sitkFloat32), SPACING), outside)
+
+
+def _resample_labels(image: sitk.Image, grid: Grid) -> np.ndarray:
+    """uint8 label map on `grid`: each code resampled by itself, the largest share wins, background too."""
+    boxes = sitk.LabelShapeStatisticsImageFilter()
+    boxes.Execute(image)
+    shape = grid.size[::-1]
+    best, labels, total = np.zeros(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+    for code in boxes.GetLabels():
+        box = np.array(boxes.GetBoundingBox(code)).reshape(2, 3)  # one code's box alone: much less to blur
+        low = np.maximum(box[0] - 6, 0)
+        high = np.minimum(box[0] + box[1] + 6, image.GetSize())
+        part = sitk.RegionOfInterest(image, [int(n) for n in high - low], [int(n) for n in low])
+        share = _resample(part == code, grid)
+        total += share
+        labels[share > best] = code
+        best = np.maximum(best, share)
+    labels[1.0 - total > best] = 0
+    return labels
+
+
+def _read(path: str) -> sitk.Image:
+    return sitk.ReadImage(str(DATA / path))
+
+
+def _inside_prostate_volume(hu: np.ndarray, labels: np.ndarray, ptv: np.ndarray) -> np.ndarray:
+    """`possible` bits around a prostate that nobody drew (umea).
+
+    The treatment volume is the prostate, perhaps with the base of the vesicles, plus a margin of 7 to 10 mm.
+    So its core, 11 mm inside, is prostate in its lower two thirds and prostate or vesicles above; its other
+    soft tissue and what lies up to 15 mm above are undecided; fat, gas and bone are background anywhere.
+    """
+    possible = np.left_shift(1, labels).astype(np.uint8)
+    inside = ndimage.distance_transform_edt(ptv) * SPACING
+    outside = ndimage.distance_transform_edt(ptv == 0) * SPACING
+    smooth = ndimage.gaussian_filter(hu, 0.5)
+    soft = (smooth > -30) & (smooth < 120) & (labels == 0)
+    seeds = (inside > 6) & (smooth >= 120) & (labels == 0)
+    zs = np.argwhere(ptv.any((1, 2)))
+    middle = int(zs.min() + 0.65 * (zs.max() - zs.min()))
+    above = np.zeros(hu.shape, bool)
+    above[middle:] = True
+    nothing, prostate, vesicles = 1 << 0, 1 << PROSTATE, 1 << VESICLES
+    near = soft & (outside > 0) & (outside <= 15) & above
+    possible[near] = nothing | vesicles
+    ring = (soft | seeds) & (ptv > 0)
+    possible[ring] = nothing | prostate | vesicles
+    core = ring & (inside > 11)
+    possible[core & above] = prostate | vesicles
+    possible[core & ~above] = prostate
+    labels[core] = PROSTATE
+    return possible
+
+
+def pack_umea() -> dict:
+    """Real CT; bladder, rectum, heads drawn; femora completed on the bone, prostate bounded by the PTV."""
+    ct, drawn = _read("umea/ct.nii.gz"), _read("umea/labels.nii.gz")
+    hu = sitk.GetArrayFromImage(ct).astype(np.float32)
+    codes = sitk.GetArrayFromImage(drawn)
+    drawn_ml = (codes >= LEFT).sum() / 2 * np.prod(drawn.GetSpacing()) / 1000
+    femora = femora_from_bone(hu, np.where(codes >= LEFT, codes, 0))
+    for code in (LEFT, RIGHT):
+        parts, _ = ndimage.label(ndimage.binary_opening(femora == code, iterations=1))
+        largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+        codes[(femora == code) & ndimage.binary_dilation(largest, iterations=2) & (codes == 0)] = code
+    drawn_and_femora = sitk.GetImageFromArray(codes)
+    drawn_and_femora.CopyInformation(drawn)
+    grid = lattice_around(ct, SPACING, 0.0)
+    drawn_radius = float(np.cbrt(drawn_ml * 1000 * 3 / (4 * np.pi)))
+    labels, heads, radius = cut_femora(_resample_labels(drawn_and_femora, grid), drawn_radius)
+    hu = _resample(ct, grid, -1000.0)
+    ptv = _resample_labels(_read("umea/ptv_not_prostate.nii.gz"), grid)
+    possible = _inside_prostate_volume(hu, labels, ptv)
+    body = _resample_labels(_read("umea/external.nii.gz"), grid)
+    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, ptv=ptv, body=body,
+                femoral_heads=heads, head_radius_mm=radius)
+
+
+def pack_totalseg() -> dict:
+    """Real CT, a model's labels; the scan's end cuts the prostate, the rectum a proxy from the colon."""
+    ct = _read("totalseg_example/ct.nii.gz")
+    grid = lattice_around(ct, SPACING, 0.0)
+    hu = np.clip(_resample(ct, grid, -1000.0), -1000, 3000)
+    labels = _resample_labels(_read("totalseg_example/labels.nii.gz"), grid)
+    rectum = _resample_labels(_read("totalseg_example/rectum_proxy_from_colon.nii.gz"), grid) > 0
+    organs = _resample_labels(_read("totalseg_example/totalseg_117_pseudolabels.nii.gz"), grid)
+    labels, heads, radius = cut_femora(labels)
+    smooth = ndimage.gaussian_filter(hu, 0.5)
+    body = ndimage.binary_opening(smooth > -300, iterations=2)
+    parts, _ = ndimage.label(body)
+    body = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+    body = np.stack([ndimage.binary_fill_holes(s) for s in body])
+    possible = np.left_shift(1, labels).astype(np.uint8)
+    # Undecided: around the cut prostate, and for the vesicles what lies between bladder and rectum.
+    near = ndimage.distance_transform_edt(labels != PROSTATE) * SPACING <= 12
+    soft = (smooth > -30) & (smooth < 120) & (labels == 0) & ~rectum
+    bladder_low = int(np.argwhere((labels == BLADDER).any((1, 2))).min())
+    between = np.zeros_like(soft)
+    between[bladder_low:bladder_low + 14, 52:70, 48:76] = True
+    possible[soft & near] |= (1 << PROSTATE) | (1 << VESICLES)
+    possible[soft & between & (organs == 0)] |= 1 << VESICLES
+    colon = (organs == 20) & (labels == 0)  # TotalSegmentator's colon holds the rectum and the sigmoid
+    around = ndimage.binary_dilation(rectum, iterations=2)
+    labels[rectum] = RECTUM
+    possible[rectum] = 1 << RECTUM
+    possible[around & ~rectum & ((labels == 0) & (smooth > -60) | colon)] |= 1 << RECTUM
+    top = int(np.argwhere(rectum.any((1, 2))).max())
+    possible[top - 2:top + 8][colon[top - 2:top + 8]] |= 1 << RECTUM
+    # The anal canal below the proxy is not drawn.
+    low = int(np.argwhere(rectum.any((1, 2))).min())
+    ys, xs = np.argwhere(rectum[low]).mean(0).astype(int)
+    canal = np.zeros_like(soft)
+    canal[:low, ys - 6:ys + 7, xs - 6:xs + 7] = True
+    possible[canal & (labels == 0)] |= 1 << RECTUM
+    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, body=body.astype(np.uint8),
+                femoral_heads=heads, head_radius_mm=radius)
+
+
+def pack_bones_and_muscles(patient: str) -> dict:
+    """Whole bones and 24 muscles of a man without CT. The generator fills the rest."""
+    parts_image = _read(f"msk_labels_{patient}/musculoskeletal_28.nii.gz")
+    grid = lattice_around(parts_image, SPACING, 0.0)
+    parts = _resample_labels(parts_image, grid)
+    femora = _resample_labels(_read(f"msk_labels_{patient}/labels.nii.gz"), grid)
+    keep = _above_air(parts)
+    parts, femora = parts[keep], femora[keep]
+    tissue = np.zeros(parts.shape, np.uint8)
+    muscle = (parts >= 5) | (parts == 25)
+    tissue[muscle] = CODE["muscle"]
+    bone = ((parts >= 1) & (parts <= 4)) | (femora > 0)
+    bone = np.stack([ndimage.binary_fill_holes(s) for s in bone])
+    tissue[bone] = CODE["marrow"]
+    shell = bone & ~ndimage.binary_erosion(bone, border_value=1)
+    tissue[shell] = CODE["cortex"]
+    labels, heads, radius = cut_femora(femora)
+    shaft = (femora > 0) & (labels == 0)
+    tissue[shaft & ~shell] = CODE["shaft_marrow"]
+    pad = 10  # room for subcutaneous fat
+    room = [(0, 0), (pad, pad), (pad, pad)]
+    tissue, labels = np.pad(tissue, room), np.pad(labels, room)
+    heads = heads + np.array([0, pad, pad], np.float32)
+    hull = _muscular_hull(tissue > 0, int(heads[:, 0].mean()) - 20)
+    return dict(tissue=tissue, labels=labels, possible=np.left_shift(1, labels).astype(np.uint8),
+                body=hull.astype(np.uint8), femoral_heads=heads, head_radius_mm=radius)
+
+
+def _above_air(parts: np.ndarray) -> tuple[slice, slice, slice]:
+    """The box of anything labelled, one voxel wider in the plane."""
+    where = np.argwhere(parts.any(0))
+    low, high = np.maximum(where.min(0) - 1, 0), where.max(0) + 2
+    return slice(None), slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def _muscular_hull(tissue: np.ndarray, crotch: int) -> np.ndarray:
+    """What lies inside muscles and bones: closed by 60 mm in each axial slice (15 mm below `crotch`), filled."""
+    hull = np.empty(tissue.shape, bool)
+    for z, slice_ in enumerate(tissue):
+        n = 20 if z >= crotch else 5
+        wide = np.pad(slice_, n)
+        grown = ndimage.distance_transform_edt(~wide) <= n
+        closed = ndimage.distance_transform_edt(ndimage.binary_fill_holes(grown)) > n
+        hull[z] = closed[n:-n, n:-n] | ndimage.binary_fill_holes(slice_)
+    return ndimage.gaussian_filter(hull.astype(np.float32), 1.5) > 0.5
+
+
+def pack_organs(folder: str) -> dict:
+    """Organ labels only (shapes for insertion): hubmap_male_labels or umea_water_labels."""
+    image = _read(f"{folder}/labels.nii.gz")
+    return dict(labels=_resample_labels(image, lattice_around(image, SPACING, 0.0)))
+
+
+PACKERS = {
+    "umea": pack_umea,
+    "totalseg": pack_totalseg,
+    "msk_001": lambda: pack_bones_and_muscles("001"),
+    "msk_004": lambda: pack_bones_and_muscles("004"),
+    "hubmap": lambda: pack_organs("hubmap_male_labels"),
+    "umea_water": lambda: pack_organs("umea_water_labels"),
+}
+
+
+def load_pack(name: str, folder: Path = PACKS) -> dict:
+    """The arrays of one pack, made first if not on disk. Raises FileNotFoundError without the data."""
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        if not DATA.is_dir():
+            raise FileNotFoundError(f"No pelvis data in {DATA}: put it there, or copy packs to {folder}.")
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **PACKERS[name]())
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Pack the pelvic anatomies on the 3 mm working grid.")
+    parser.add_argument("--output", type=Path, default=PACKS)
+    folder = parser.parse_args().output
+    for name in PACKERS:
+        (folder / f"{name}.npz").unlink(missing_ok=True)
+        pack = load_pack(name, folder)
+        volumes = {c: round(float((pack["labels"] == c).sum()) * SPACING**3 / 1000, 1) for c in range(1, 7)}
+        print(f"{name:12s} {pack['labels'].shape} ml {volumes}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Tissues of the male pelvis and the CT numbers that synthetic scans draw for them.
+
+Ranges are means of the tissue in HU at 120 kV. Marrow, cortex, vessels, stool and gas are textbook values
+(Hofer, CT Teaching Manual; Schneider et al., Phys Med Biol 45:459, 2000). Cortex is lower than there (1000 and
+more), because on a 3 mm grid it shares its voxel with marrow and muscle.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Tissue(NamedTuple):
+    code: int
+    low: float  # HU, lowest mean of the tissue in a scan
+    high: float  # HU, highest mean
+    grain: float  # HU, standard deviation of its coarse texture inside one scan
+
+
+TISSUES = {
+    "air": Tissue(0, -1000, -1000, 0),
+    "skin": Tissue(1, -30, 40, 10),
+    "fat": Tissue(2, -118, -85, 9),
+    "muscle": Tissue(3, 40, 66, 9),
+    "cortex": Tissue(4, 380, 750, 90),
+    "marrow": Tissue(5, 60, 230, 50),
+    "shaft_marrow": Tissue(6, -60, 60, 20),
+    "prostate": Tissue(7, 28, 60, 6),
+    "vesicles": Tissue(8, 15, 50, 6),
+    "urine": Tissue(9, -5, 20, 2),
+    "bladder_wall": Tissue(10, 20, 45, 5),
+    "rectal_wall": Tissue(11, 28, 60, 6),
+    "stool": Tissue(12, -40, 70, 35),
+    "gas": Tissue(13, -980, -750, 40),
+    "bowel": Tissue(14, 15, 60, 15),
+    "vessel": Tissue(15, 35, 60, 4),
+    "pelvic_fat": Tissue(16, -112, -70, 14),
+    "levator": Tissue(17, 25, 60, 8),
+    "bulb": Tissue(18, 30, 60, 10),
+}
+CODE = {name: tissue.code for name, tissue in TISSUES.items()}
