@@ -81,9 +81,7 @@ def start(share: str | Path | None = None):
 
     `share`: a share folder (see `make_share`); None makes one with the installed terminologies, gone at exit.
     """
-    import slicer
-    import slicer.util
-
+    slicer = _import_slicer()
     if getattr(slicer, "mrmlScene", None) is not None:
         return slicer.mrmlScene
     folder = tempfile.mkdtemp(prefix="slicer-headless-")
@@ -111,6 +109,20 @@ def start(share: str | Path | None = None):
     slicer.app = Application(scene, logic, CoreIO(scene, logic), temporary)
     messages.record()
     return scene
+
+
+def _import_slicer():
+    """Import slicer-core. Its `__init__` adds every folder called `slicer` on sys.path to itself and imports all that
+    lies there, so the folder of our tests called `slicer` must be out of sight meanwhile.
+    """
+    path = list(sys.path)
+    sys.path[:] = [entry for entry in path if Path(entry or ".").resolve() != Path(__file__).resolve().parents[1]]
+    try:
+        import slicer
+        import slicer.util
+    finally:
+        sys.path[:] = path
+    return slicer
 
 
 def _application_logic(slicer, scene, share: Path, temporary: str):
