@@ -1,0 +1,146 @@
+"""The child's side of the door to its parent (Slicer): when the parent goes or cancels, clean up and end.
+
+The parent holds the write end of this process's standard input and never writes to it. End of file therefore
+means one of two things, Cancel or a parent that died, and both are answered alike: the half-written files
+are deleted, the job folder is removed, and the process ends with exit code 130, whatever else it is doing.
+That must work while torch is being imported, so this module imports only the standard library and
+`watch()` is called before anything slow.
+
+A launcher that does not hand its standard input on (see AutofocusSegmentationLib/launcher.py) would hide the
+parent's death. So the parent also names itself in the environment (`AFNET_OWNER_PID`), and the process is
+watched too.
+"""
+
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+CANCELLED_EXIT_CODE = 130
+"""Exit code of a cancelled run, as afnet.errors.Cancelled."""
+
+JOB_MARKER = "afnet-job.json"
+"""File that makes a folder a job folder. A folder without it is never removed: `--job-folder .` typed in the
+wrong place must not cost anybody their data. Written by AutofocusSegmentationLib/job.py."""
+
+OWNER_VARIABLE = "AFNET_OWNER_PID"
+"""Environment variable with the process id of the parent; set by AutofocusSegmentationLib/launcher.py."""
+
+_OWNER_POLL_S = 1.0
+_REMOVAL_TRIES = 5
+
+_partials: set[str] = set()
+_partials_lock = threading.Lock()
+_leave_lock = threading.Lock()
+
+
+def watch(job_folder: Path | None = None) -> None:
+    """Start watching the parent; returns at once.
+
+    `job_folder` is the folder of this run alone. It is resolved now, so a later change of directory does no
+    harm, and it is removed on cancel only if it holds a `JOB_MARKER` file.
+    """
+    folder = Path(job_folder).resolve() if job_folder is not None else None
+    _start(_leave_after, _wait_for_end_of_file, folder)
+    owner = os.environ.get(OWNER_VARIABLE, "")
+    if owner.isascii() and owner.isdigit():
+        _start(_leave_after, lambda: _wait_for_end_of_process(int(owner)), folder)
+
+
+def register_partial(path: str | os.PathLike) -> None:
+    """Remember a half-written file: it is deleted if the run is cancelled."""
+    with _partials_lock:
+        _partials.add(os.path.abspath(path))
+
+
+def forget_partial(path: str | os.PathLike) -> None:
+    """The file is complete, or gone. Unknown paths are ignored."""
+    with _partials_lock:
+        _partials.discard(os.path.abspath(path))
+
+
+def _start(target, *arguments) -> None:
+    threading.Thread(target=target, args=arguments, name="afnet-parent", daemon=True).start()
+
+
+def _leave_after(wait, folder: Path | None) -> None:
+    """Run `wait`, then clean up and end the process without giving the main thread a say."""
+    wait()
+    with _leave_lock:  # never released: the process ends here
+        try:
+            _delete_partials()
+            if folder is not None:
+                _remove_job_folder(folder)
+        finally:
+            os._exit(CANCELLED_EXIT_CODE)
+
+
+def _delete_partials() -> None:
+    # The main thread may hold the lock while it is frozen in a page fault: do not wait for ever.
+    locked = _partials_lock.acquire(timeout=0.2)
+    paths = list(_partials)
+    if locked:
+        _partials_lock.release()
+    for path in paths:
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # gone already, or (Windows) still open: its final name does not exist either way
+
+
+def _remove_job_folder(folder: Path) -> None:
+    """Remove the folder; the main thread may still be writing into it, hence more than one try.
+
+    On Windows files in use and the working directory cannot be deleted; the parent, or the next job,
+    removes what is left.
+    """
+    if not (folder / JOB_MARKER).is_file():
+        return
+    for _ in range(_REMOVAL_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
+
+
+def _wait_for_end_of_file() -> None:
+    """Return when standard input ends, or cannot be read at all."""
+    while True:
+        try:
+            if not os.read(0, 4096):
+                return
+        except OSError:
+            return
+
+
+def _wait_for_end_of_process(pid: int) -> None:
+    """Return when process `pid` no longer exists."""
+    if sys.platform == "win32":
+        _wait_for_windows_process(pid)
+        return
+    while True:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        except OSError:
+            pass  # it exists, and belongs to somebody else
+        time.sleep(_OWNER_POLL_S)
+
+
+def _wait_for_windows_process(pid: int) -> None:
+    """As `_wait_for_end_of_process`. Never signals: os.kill() would end a process on Windows."""
+    import ctypes
+
+    synchronize, infinite, wait_object_0 = 0x00100000, 0xFFFFFFFF, 0
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel32.OpenProcess.restype = ctypes.c_void_p
+    kernel32.OpenProcess.argtypes = [ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32]
+    kernel32.WaitForSingleObject.restype = ctypes.c_uint32
+    kernel32.WaitForSingleObject.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    handle = kernel32.OpenProcess(synchronize, False, pid)
+    if handle and kernel32.WaitForSingleObject(handle, infinite) == wait_object_0:
+        return
+    threading.Event().wait()  # it cannot be watched: standard input remains

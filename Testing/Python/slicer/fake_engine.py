@@ -1,0 +1,58 @@
+"""Child processes for the tests: small scripts that speak the engine's protocol, or break it."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import afnet
+from AutofocusSegmentationLib.engine import MODULE_FOLDER
+from AutofocusSegmentationLib.process_identity import process_start
+
+DIRECT = [sys.executable]
+LAUNCHER = [sys.executable, str(Path(__file__).with_name("stand_in_launcher.py"))]
+"""Python behind a launcher that forwards no signal."""
+OWN_STDIN_LAUNCHER = [*LAUNCHER, "--own-stdin"]
+
+PRELUDE = f"""
+import json, os, sys, time
+from pathlib import Path
+sys.path.insert(0, {str(MODULE_FOLDER)!r})
+
+def say(**message):
+    print(json.dumps(message), flush=True)
+
+def introduce(**other):
+    say(**{{"event": "start", "protocol": 1, "afnet": {afnet.__version__!r}, "torch": "", "device": "cpu",
+           "file": str(Path(__file__).with_name("__init__.py")), **other}})
+
+def note(text):
+    say(event="note", text=str(text))
+
+def write_outputs():
+    Path("segmentation.seg.nrrd").write_text("segments")
+    Path("report.json").write_text("{{}}")
+"""
+
+
+def write_program(folder: Path, body: str) -> Path:
+    """Write a child script into a folder of its own and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "__main__.py"
+    program.write_text(PRELUDE + body, encoding="utf-8")
+    return program
+
+
+def is_alive(pid: int) -> bool:
+    """True if the process runs; a zombie does not."""
+    return process_start(pid) is not None
+
+
+def wait_until(condition: Callable[[], bool], within_s: float) -> bool:
+    """Look every 20 ms until the condition holds; False if it does not within the time."""
+    until = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,275 @@
+"""Behind a launcher that forwards no signal: however a run ends, no process and no job folder is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_engine import DIRECT, LAUNCHER, OWN_STDIN_LAUNCHER, PRELUDE, is_alive, wait_until, write_program
+
+from AutofocusSegmentationLib.engine import ChildProcess, Note, Request
+from AutofocusSegmentationLib.job import JobFolder
+
+unix = pytest.mark.skipif(os.name == "nt", reason="signals and process groups of Unix")
+
+GONE_WITHIN_S = 6.0
+"""The promise is one second to end by itself and then a kill; the rest is for a loaded machine."""
+
+REQUEST = Request("pelvis-ct", {"ct": "ct.nrrd"})
+
+WATCHED = """
+from afnet import parent
+parent.watch(Path(sys.argv[sys.argv.index("--job-folder") + 1]))
+Path("started").write_text("x")
+"""
+
+PHASES = {
+    # The pid is told before the work begins, so that the test strikes in the middle of it.
+    "import torch": WATCHED + "note(os.getpid())\nimport torch\ntime.sleep(60)\n",
+    "slab": WATCHED
+    + "note(os.getpid())\nimport hashlib\nwhile True: hashlib.sha256(bytes(10**6)), sum(range(10**5))\n",
+    "writing": WATCHED
+    + """
+partial = Path(sys.argv[sys.argv.index("--output") + 1] + ".partial").resolve()
+parent.register_partial(partial)
+with open(partial, "wb") as file:
+    file.write(bytes(10**6))
+    note(os.getpid())
+    while True:
+        file.write(bytes(10**5)); file.flush(); file.seek(0)
+        Path("another").write_bytes(bytes(1000))
+""",
+}
+
+
+@pytest.fixture
+def temporary_folder(tmp_path):
+    """Stands for slicer.app.temporaryPath; it must be empty afterwards."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+def wait_for_pid(engine: ChildProcess) -> int:
+    """Poll until the child told its process number."""
+    heard = []
+    assert wait_until(lambda: heard.extend(engine.poll()) or any(isinstance(e, Note) for e in heard), 30), (
+        engine.details
+    )
+    return next(int(event.text) for event in heard if isinstance(event, Note))
+
+
+def run_until_cancelled(body, temporary_folder, tmp_path, python, request=REQUEST):
+    """Start a child, cancel it in the middle of its work; return seconds until all was gone."""
+    program = write_program(tmp_path / "program", "introduce()\n" + body)
+    with JobFolder(temporary_folder) as folder:
+        engine = ChildProcess(python, program)
+        engine.start(request, folder)
+        launcher, child = engine._process.pid, wait_for_pid(engine)
+        time.sleep(0.3)
+        assert is_alive(child) and (folder.path / "started").exists() == ("parent.watch" in body)
+        struck = time.monotonic()
+        engine.cancel()
+        outcome = engine.finish(30)
+        ended_after = time.monotonic() - struck
+        assert outcome is not None and outcome.kind == "cancelled"
+        assert wait_until(lambda: not is_alive(child), 2), "the real Python is left"
+        assert not is_alive(launcher)
+        if Path("/proc").is_dir():
+            assert not Path(f"/proc/{launcher}").exists(), "a zombie is left"
+        removed_by_child = not folder.path.exists()
+    assert list(temporary_folder.iterdir()) == []
+    return ended_after, outcome, removed_by_child
+
+
+@pytest.mark.parametrize("python", [DIRECT, LAUNCHER], ids=["direct", "launcher"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_cancel_leaves_nothing(phase, python, temporary_folder, tmp_path):
+    target = tmp_path / "elsewhere" / "segmentation.seg.nrrd"
+    target.parent.mkdir()
+    request = Request("pelvis-ct", {"ct": "ct.nrrd"}, output=str(target))
+    ended_after, outcome, removed = run_until_cancelled(
+        PHASES[phase], temporary_folder, tmp_path, python, request
+    )
+    assert ended_after < GONE_WITHIN_S
+    assert list(target.parent.iterdir()) == [], "a half-written file is left"
+    if os.name != "nt" and outcome.exit_code == 130:
+        assert removed, "the child ended by itself without removing its job folder"
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_child_needs_no_kill(phase, temporary_folder, tmp_path, monkeypatch):
+    """Whatever it is doing, it ends itself and removes its folder; the kill is put off to prove that."""
+    monkeypatch.setattr("AutofocusSegmentationLib.engine._CANCEL_GRACE_S", 25.0)
+    _, outcome, removed = run_until_cancelled(PHASES[phase], temporary_folder, tmp_path, LAUNCHER)
+    assert outcome.exit_code == 130 and (removed or os.name == "nt")
+
+
+STUBBORN = {
+    "does not watch its parent": "note(os.getpid())\ntime.sleep(60)\n",
+    # PyDLL keeps the interpreter lock during the call, as the loading of a large library does.
+    "is stuck in C": WATCHED + "import ctypes\nnote(os.getpid())\nctypes.PyDLL(None).sleep(60)\n",
+    "ignores signals": "import signal\nfor s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):\n"
+    "    signal.signal(s, signal.SIG_IGN)\nnote(os.getpid())\nwhile True: time.sleep(1)\n",
+}
+
+
+@unix
+@pytest.mark.parametrize("launcher", [LAUNCHER, OWN_STDIN_LAUNCHER], ids=["launcher", "own-stdin"])
+@pytest.mark.parametrize("manner", STUBBORN)
+def test_a_stubborn_child_is_killed_with_its_launcher(manner, launcher, temporary_folder, tmp_path):
+    ended_after, outcome, _ = run_until_cancelled(STUBBORN[manner], temporary_folder, tmp_path, launcher)
+    assert 0.9 < ended_after < GONE_WITHIN_S
+    assert outcome.exit_code == -signal.SIGKILL
+
+
+@unix
+def test_a_grandchild_that_keeps_the_pipes_is_killed_too(temporary_folder, tmp_path):
+    body = (
+        "import subprocess\n"
+        "grandchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "note(grandchild.pid)\nwrite_outputs()\nsay(event='done')\n"
+    )
+    program = write_program(tmp_path / "program", "introduce()\n" + body)
+    with JobFolder(temporary_folder) as folder:
+        engine = ChildProcess(LAUNCHER, program)
+        engine.start(REQUEST, folder)
+        grandchild = wait_for_pid(engine)
+        assert engine.finish(30).kind == "done"
+        assert wait_until(lambda: not is_alive(grandchild), 2)
+
+
+@unix
+def test_a_launcher_that_is_killed_takes_the_real_python_with_it(temporary_folder, tmp_path):
+    program = write_program(tmp_path / "program", "introduce()\n" + PHASES["slab"])
+    with JobFolder(temporary_folder) as folder:
+        engine = ChildProcess(LAUNCHER, program)
+        engine.start(REQUEST, folder)
+        child = wait_for_pid(engine)
+        os.kill(engine._process.pid, signal.SIGKILL)
+        assert engine.finish(30).kind == "failed"
+        assert wait_until(lambda: not is_alive(child), 2)
+    assert list(temporary_folder.iterdir()) == []
+
+
+@unix
+def test_a_launcher_that_is_asked_to_end_does_not(temporary_folder, tmp_path):
+    """The stand-in is as deaf as the real one, or the tests above would prove nothing."""
+    program = write_program(tmp_path / "program", "introduce()\n" + "note(os.getpid())\ntime.sleep(60)\n")
+    with JobFolder(temporary_folder) as folder:
+        engine = ChildProcess(LAUNCHER, program)
+        engine.start(REQUEST, folder)
+        child = wait_for_pid(engine)
+        engine._process.terminate()
+        time.sleep(0.3)
+        assert is_alive(engine._process.pid) and is_alive(child)
+        engine.cancel()
+        engine.finish(30)
+        assert wait_until(lambda: not is_alive(child), 2)
+
+
+# --- Slicer itself dies ---------------------------------------------------------------------------
+
+
+class FakeSlicer:
+    """Slicer's process with an engine in it, to be killed."""
+
+    def __init__(self, temporary_folder, program, python, request=REQUEST):
+        command = [sys.executable, str(Path(__file__).with_name("fake_slicer.py")), str(temporary_folder)]
+        command += [str(program), json.dumps(vars(request)), *python]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def hear(self, key: str) -> dict:
+        """Return the next line that has `key`."""
+        for line in self.process.stdout:
+            message = json.loads(line)
+            if key in message:
+                return message
+        raise AssertionError(f"the stand-in for Slicer ended without saying {key!r}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@unix
+@pytest.mark.parametrize("python", [LAUNCHER, OWN_STDIN_LAUNCHER], ids=["launcher", "own-stdin"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_killed_slicer_leaves_nothing(phase, python, temporary_folder, tmp_path):
+    target = tmp_path / "elsewhere" / "segmentation.seg.nrrd"
+    target.parent.mkdir()
+    request = Request("pelvis-ct", {"ct": "ct.nrrd"}, output=str(target))
+    program = write_program(tmp_path / "program", "introduce()\n" + PHASES[phase])
+    slicer = FakeSlicer(temporary_folder, program, python, request)
+    try:
+        launcher = slicer.hear("launcher")["launcher"]
+        child = int(slicer.hear("text")["text"])
+        assert wait_until(lambda: len(list(temporary_folder.glob("*/started"))) == 1, 5)
+        assert is_alive(child) and is_alive(launcher)
+    finally:
+        slicer.kill()
+    assert wait_until(lambda: not is_alive(child), 10), "the real Python is left"
+    assert wait_until(lambda: not is_alive(launcher), 5), "the launcher is left"
+    assert list(temporary_folder.iterdir()) == [], "the job folder is left"
+    assert list(target.parent.iterdir()) == [], "a half-written file is left"
+
+
+# --- the child's side alone -----------------------------------------------------------------------
+
+
+def run_watched(folder: Path, body: str, *arguments: str, close: bool = True) -> subprocess.CompletedProcess:
+    """Run a script in `folder` that watches its standard input, and close that."""
+    script = PRELUDE + "from afnet import parent\n" + body
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL if close else None,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_folder_that_is_no_job_folder_is_never_removed(tmp_path):
+    (tmp_path / "precious").write_text("x")
+    ended = run_watched(tmp_path, "parent.watch(Path('.'))\ntime.sleep(30)\n")
+    assert ended.returncode == 130 and (tmp_path / "precious").exists()
+
+
+def test_the_job_folder_is_the_one_of_the_start(tmp_path):
+    """A later change of directory does not turn '.' into another folder."""
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "afnet-job.json").write_text("{}")
+    (tmp_path / "afnet-job.json").write_text("{}")
+    ended = run_watched(job, "parent.watch(Path('.'))\nos.chdir('..')\ntime.sleep(30)\n")
+    assert ended.returncode == 130 and not job.exists() and (tmp_path / "afnet-job.json").exists()
+
+
+def test_only_registered_files_are_deleted(tmp_path):
+    body = """
+for name in ("complete", "partial", "unknown"):
+    Path(name).write_text("x")
+parent.register_partial("partial")
+parent.register_partial("complete")
+parent.forget_partial(Path("complete"))
+parent.forget_partial("never heard of")
+parent.register_partial("absent")
+parent.watch()
+time.sleep(30)
+"""
+    ended = run_watched(tmp_path, body)
+    assert ended.returncode == 130 and ended.stderr == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["complete", "unknown"]
+
+
+def test_watching_costs_no_import():
+    """It runs before anything slow: importing it must not import numpy, torch or SimpleITK."""
+    slow = "{'torch', 'numpy', 'SimpleITK', 'scipy'} & set(sys.modules)"
+    ended = run_watched(Path.cwd(), f"print({slow})\n")
+    assert ended.stdout.strip() == "set()"

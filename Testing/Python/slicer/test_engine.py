@@ -1,0 +1,358 @@
+"""The engine's process as Slicer sees it: events, outcomes, and children that break the protocol."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_engine import DIRECT, is_alive, wait_until, write_program
+
+from AutofocusSegmentationLib import launcher
+from AutofocusSegmentationLib.engine import ChildProcess, Note, Progress, Request, Started
+from AutofocusSegmentationLib.engine_output import Failure, parse_line
+from AutofocusSegmentationLib.outcome import failure
+
+REQUEST = Request("pelvis-ct", {"ct": "ct.nrrd"})
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a child script; what still runs at the end of the test is cancelled."""
+    engines = []
+
+    def start_engine(body: str, python=DIRECT, request=REQUEST, **options) -> ChildProcess:
+        job = tmp_path / "job"
+        job.mkdir(exist_ok=True)
+        engine = ChildProcess(python, write_program(tmp_path / "program", body), **options)
+        engines.append(engine)
+        engine.start(request, job)
+        return engine
+
+    yield start_engine
+    for engine in engines:
+        engine.cancel()
+        engine.finish(10)
+
+
+def collect(engine: ChildProcess, within_s: float = 30.0) -> list:
+    """Poll to the end and return all events."""
+    events = []
+    assert wait_until(lambda: events.extend(engine.poll()) or not engine.running, within_s), "still running"
+    return events
+
+
+# --- what goes well -------------------------------------------------------------------------------
+
+
+def test_a_run_that_goes_well(start):
+    engine = start(
+        "introduce(torch='2.13.0')\n"
+        "say(event='progress', stage='read', fraction=0.25, seconds_left=None)\n"
+        "note('The GPU was not used.')\n"
+        "say(event='progress', stage='network', fraction=0.5, seconds_left=12.5)\n"
+        "write_outputs()\nsay(event='done')\n"
+    )
+    assert engine.running and engine.outcome is None
+    events = collect(engine)
+    assert isinstance(events[0], Started) and events[0].torch == "2.13.0"
+    assert events[1:] == [
+        Progress("read", 0.25),
+        Note("The GPU was not used."),
+        Progress("network", 0.5, 12.5),
+    ]
+    assert engine.outcome.kind == "done" and engine.outcome.exit_code == 0
+    assert not engine.running and engine.poll() == []
+
+
+def test_arguments_reach_the_child_in_its_job_folder(start, tmp_path):
+    request = Request(
+        "brain-tumour-mri", {"t1": "t1.nrrd", "t1c": "t1c.nrrd"}, device="cpu", labelmap="labels.nrrd"
+    )
+    engine = start("introduce()\nnote(json.dumps([os.getcwd(), sys.argv[1:]]))\n", request=request)
+    folder, arguments = json.loads(collect(engine)[1].text)
+    assert os.path.samefile(folder, tmp_path / "job")
+    expected = "segment --model brain-tumour-mri --input t1=t1.nrrd --input t1c=t1c.nrrd"
+    expected += " --output segmentation.seg.nrrd --report report.json --device cpu --labelmap labels.nrrd"
+    expected += " --progress json --parent-pipe --job-folder ."
+    assert arguments == expected.split()
+    assert "labels.nrrd" in request.outputs()
+
+
+def test_the_childs_environment_is_without_the_users_python_settings(start, tmp_path):
+    base = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": "x", "PYTHONWARNINGS": "error"}
+    engine = start(
+        "introduce()\n"
+        "note(' '.join(sorted(f'{k}={v}' for k, v in os.environ.items() if k.startswith('PYTHON'))))\n"
+        "note(os.environ['AFNET_OWNER_PID'])\nnote(sys.flags.utf8_mode)\n",
+        environment=base,
+    )
+    events = collect(engine)
+    assert events[1:] == [Note("PYTHONUNBUFFERED=1 PYTHONUTF8=1"), Note(str(os.getpid())), Note("1")]
+    assert base["PYTHONSTARTUP"] == "x", "the caller's mapping is not changed"
+
+
+def test_polling_and_cancelling_never_wait(start):
+    engine = start("introduce()\ntime.sleep(60)\n")
+    longest = 0.0
+    for _ in range(20):
+        before = time.perf_counter()
+        engine.poll()
+        longest = max(longest, time.perf_counter() - before)
+    before = time.perf_counter()
+    engine.cancel()
+    assert time.perf_counter() - before < 0.5
+    assert longest < 0.5
+
+
+def test_one_engine_runs_one_request(start, tmp_path):
+    engine = start("introduce()\ntime.sleep(60)\n")
+    with pytest.raises(RuntimeError):
+        engine.start(REQUEST, tmp_path)
+
+
+# --- much, strange and no output ------------------------------------------------------------------
+
+
+def test_a_flood_on_both_pipes_does_not_block_the_child(start):
+    engine = start(
+        "introduce()\n"
+        "line = 'x' * 99 + '\\n'\n"
+        "for _ in range(100):\n    sys.stdout.write(line * 1000)\n    sys.stderr.write(line * 100)\n"
+        "sys.stdout.write('y' * 1000000)\nsys.stdout.write('\\n')\n"
+        "write_outputs()\nsay(event='done')\n"
+    )
+    # Nobody polls: the reader threads alone must keep the pipes empty.
+    assert wait_until(lambda: engine._output.finished, 60)
+    collect(engine)
+    assert engine.outcome.kind == "done"
+    assert 0 < len(engine.log) <= 500 and 0 < len(engine.error_log) <= 500
+    assert max(map(len, engine.log)) <= 2000
+
+
+def test_progress_that_nobody_fetches_is_merged(start):
+    engine = start(
+        "introduce()\nfor i in range(5000):\n"
+        "    print(json.dumps(dict(event='progress', stage='network', fraction=i / 5000)))\n"
+    )
+    assert wait_until(lambda: engine._output.finished, 60)
+    events = engine.poll()
+    assert len(events) < 100 and events[-1] == Progress("network", 4999 / 5000)
+
+
+def test_standard_error_is_kept_apart(start):
+    engine = start(
+        "introduce()\nprint('from stdout', flush=True)\nprint('from stderr', file=sys.stderr, flush=True)\n"
+        "print(json.dumps(dict(event='note', text='forged')), file=sys.stderr, flush=True)\n"
+    )
+    events = collect(engine)
+    assert len(events) == 1, "an event on standard error is none"
+    assert engine.log == ["from stdout"]
+    assert engine.error_log[0] == "from stderr" and len(engine.error_log) == 2
+    assert "from stdout" in engine.details and "from stderr" in engine.details
+
+
+def test_output_that_is_no_utf8_goes_to_the_log(start):
+    engine = start(
+        "introduce()\nsys.stdout.buffer.write(b'M\\xfcnchen\\r\\n\\xff\\xfe\\x00\\n'); sys.stdout.flush()\n"
+        "sys.stderr.buffer.write(b'\\x81\\n')\nwrite_outputs()\nsay(event='done')\n"
+    )
+    collect(engine)
+    assert engine.outcome.kind == "done"
+    assert engine.log[0] == "M\N{REPLACEMENT CHARACTER}nchen"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[1, 2]",
+        '{"event": "progress"}',
+        '{"event": "progress", "stage": "read", "fraction": "much"}',
+        '{"event": "progress", "stage": "read", "fraction": NaN}',
+        '{"event": "start", "protocol": 1}',
+        '{"event": "error", "code": null, "text": "?"}',
+        '{"event": "unknown"}',
+        "{" * 100000,
+        '{"a":' * 100000,
+    ],
+)
+def test_a_line_that_is_no_event_is_none(line):
+    assert parse_line(line) is None
+
+
+def test_events_are_put_into_their_ranges():
+    late = parse_line('{"event": "progress", "stage": "read", "fraction": 1.5, "seconds_left": -3}')
+    assert late == Progress("read", 1.0, 0.0)
+    error = parse_line('{"event": "error", "code": 3, "text": "One\\n two ' + "x" * 5000 + '"}')
+    assert isinstance(error, Failure) and error.text.startswith("One two x") and len(error.text) == 1000
+
+
+def test_a_child_that_never_speaks_is_given_up(start):
+    engine = start("time.sleep(60)\n", answer_within_s=0.5)
+    assert collect(engine, 20) == []
+    assert engine.outcome.kind == "failed" and "no answer within" in engine.outcome.message
+
+
+def test_a_child_that_never_speaks_can_be_cancelled(start):
+    engine = start("time.sleep(60)\n")
+    engine.cancel()
+    assert engine.running, "cancelling does not wait"
+    assert engine.finish(10).kind == "cancelled"
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ("protocol=2", "protocol 2"),
+        ("afnet='0.0.9'", "version 0.0.9"),
+        ("file=os.path.join(os.getcwd(), '__init__.py')", "loaded from"),
+    ],
+)
+def test_an_engine_that_is_not_ours_is_refused(start, other, expected):
+    engine = start(f"introduce({other})\nwrite_outputs()\nsay(event='done')\ntime.sleep(60)\n")
+    assert collect(engine) == [], "nothing of it is shown"
+    assert engine.outcome.kind == "failed"
+    assert expected in engine.outcome.message and "restart Slicer" in engine.outcome.message
+
+
+def test_an_engine_that_does_not_introduce_itself_is_refused(start):
+    engine = start("say(event='progress', stage='read', fraction=0)\nwrite_outputs()\nsay(event='done')\n")
+    assert collect(engine) == []
+    assert engine.outcome.kind == "failed" and "not the one" in engine.outcome.message
+
+
+@pytest.mark.parametrize("code", [2, 3, 4])
+@pytest.mark.parametrize("introduced", [True, False])
+def test_the_childs_own_sentence(start, code, introduced):
+    engine = start(
+        ("introduce()\n" if introduced else "")
+        + f"say(event='error', code={code}, text='The scan is empty; choose another.')\nsys.exit({code})\n"
+    )
+    collect(engine)
+    assert engine.outcome.kind == "failed" and engine.outcome.exit_code == code
+    assert engine.outcome.message == "The scan is empty; choose another."
+
+
+def test_the_sentence_on_standard_error_serves_too(start):
+    engine = start("print('usage: ...\\nafnet: error: no such model', file=sys.stderr)\nsys.exit(2)\n")
+    collect(engine)
+    assert engine.outcome.message == "afnet: error: no such model"
+
+
+def test_a_traceback_goes_to_the_details_and_not_to_the_user(start):
+    engine = start("introduce()\nraise KeyError('secret of the implementation')\n")
+    collect(engine)
+    assert engine.outcome.kind == "failed" and engine.outcome.exit_code == 1
+    assert "Traceback" not in engine.outcome.message and "exit code 1" in engine.outcome.message
+    assert "secret of the implementation" in engine.details
+
+
+def test_a_child_that_dies_before_its_first_line(start):
+    engine = start("print('libtorch is broken', file=sys.stderr)\nsys.exit(1)\n")
+    collect(engine)
+    assert engine.outcome.kind == "failed"
+    assert "before it could start" in engine.outcome.message and "PyTorch" in engine.outcome.message
+    assert engine.details == "libtorch is broken"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize(("signal", "expected"), [(11, "crashed"), (6, "crashed"), (9, "memory ran out")])
+def test_a_child_that_a_signal_ends(start, signal, expected):
+    engine = start(f"introduce()\nwrite_outputs()\nsay(event='done')\nos.kill(os.getpid(), {signal})\n")
+    collect(engine)
+    assert engine.outcome.kind == "failed" and engine.outcome.exit_code == -signal
+    assert expected in engine.outcome.message
+
+
+@pytest.mark.parametrize("code", [0xC0000005, 0xC0000409, 0xC0000017, 1, 77])
+def test_every_other_code_has_a_sentence(code):
+    outcome = failure(code, "", [], started=True)
+    assert outcome.kind == "failed" and outcome.message.endswith(".")
+    assert code == 0xC0000017 or (f"0x{code:08X}" if code > 255 else f"exit code {code}") in outcome.message
+
+
+def test_130_means_cancelled(start):
+    engine = start("introduce()\nsys.exit(130)\n")
+    collect(engine)
+    assert engine.outcome.kind == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("write_outputs()\n", "before it was done"),
+        ("say(event='done')\n", "without its result segmentation.seg.nrrd"),
+        ("write_outputs()\nopen('report.json', 'w').close()\nsay(event='done')\n", "report.json"),
+    ],
+)
+def test_exit_code_0_needs_the_word_and_the_files(start, body, expected):
+    engine = start("introduce()\n" + body)
+    collect(engine)
+    assert engine.outcome.kind == "failed" and expected in engine.outcome.message
+
+
+def test_cancelled_at_the_last_moment_stays_cancelled(start):
+    engine = start("introduce()\nwrite_outputs()\nsay(event='done')\n")
+    assert wait_until(lambda: engine._output.finished, 30)
+    engine.cancel()
+    assert engine.finish(10).kind == "cancelled"
+
+
+def test_nothing_of_a_run_is_left_open(start):
+    engine = start("introduce()\nwrite_outputs()\nsay(event='done')\n")
+    process = engine._process
+    collect(engine)
+    assert process.stdin.closed and process.stdout.closed and process.stderr.closed
+    assert not is_alive(process.pid)
+    if Path("/proc").is_dir():
+        assert not Path(f"/proc/{process.pid}").exists(), "a zombie is left"
+
+
+# --- starting -------------------------------------------------------------------------------------
+
+
+def test_a_missing_launcher_is_told_in_one_sentence(start, tmp_path):
+    engine = start("", python=[str(tmp_path / "PythonSlicer")])
+    assert not engine.running and engine.poll() == []
+    assert engine.outcome.kind == "failed" and engine.outcome.exit_code is None
+    assert "could not be started" in engine.outcome.message and engine.details == ""
+    engine.cancel()  # harmless
+
+
+def test_no_launcher_at_all(start, monkeypatch, tmp_path):
+    monkeypatch.setattr(launcher, "find_launcher", lambda: None)
+    engine = start("", python=None)
+    assert engine.outcome.kind == "failed" and "reinstall Slicer" in engine.outcome.message
+
+
+def test_the_launcher_beside_the_program_comes_first(monkeypatch, tmp_path):
+    name = "PythonSlicer.exe" if sys.platform == "win32" else "PythonSlicer"
+    for folder in ("here", "on_path"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("")
+        (tmp_path / folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "on_path"))
+    for program in ("SlicerApp-real", "python-real", "python3.12", name):
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "here" / program))
+        assert launcher.find_launcher() == [str(tmp_path / "here" / name)]
+    elsewhere = tmp_path / "elsewhere"
+    for program, expected in {
+        "SlicerApp-real": tmp_path / "on_path" / name,
+        "python-real": tmp_path / "on_path" / name,
+        "python3.12": elsewhere / "python3.12",
+    }.items():
+        monkeypatch.setattr(sys, "executable", str(elsewhere / program))
+        assert launcher.find_launcher() == [str(expected)]
+    monkeypatch.setenv("PATH", str(elsewhere))
+    monkeypatch.setattr(sys, "executable", "")
+    assert launcher.find_launcher() is None
+
+
+def test_outside_slicer_this_python_is_used():
+    assert launcher.find_launcher() == [sys.executable]
