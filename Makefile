@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed-by-make
 OUTPUT := demo-output
 TESTS  := Testing/Python
 
-.PHONY: help demo test lint venv cmake-lists clean
+.PHONY: help demo test lint venv lists clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,7 +17,7 @@ help:
 	@echo "                               a folder with the files t1, t1c, t2 and flair (.nii.gz, .nrrd, .mha)"
 	@echo "make test                      lint and tests; TESTS=Testing/Python/engine for a part of them"
 	@echo "make lint                      ruff alone"
-	@echo "make cmake-lists               bring the module's CMake lists up to date with git's files"
+	@echo "make lists                     bring the CMake lists (from git's files) and the README's scores up to date"
 	@echo "make clean                     remove .venv, .cache and $(OUTPUT)"
 
 demo: $(STAMP)
@@ -32,8 +32,9 @@ lint: $(STAMP)
 
 venv: $(STAMP)
 
-cmake-lists: $(STAMP)
-	$(PY) $(TESTS)/packaging/cmake_lists.py --write
+lists: $(STAMP)
+	$(PY) Testing/Python/packaging/cmake_lists.py --write
+	$(PY) Testing/Python/packaging/readme_scores.py --write
 
 # python3.11 comes first because it is what the tests were written on; Slicer 5.12 itself has 3.12.
 $(PY):

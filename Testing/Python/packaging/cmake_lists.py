@@ -1,6 +1,6 @@
 """The lists of files in the module's CMakeLists.txt: what they say, and what they should say.
 
-`python cmake_lists.py` prints the difference, `--write` (make cmake-lists) brings CMakeLists.txt up to date.
+`python cmake_lists.py` prints the difference, `--write` (make lists) brings CMakeLists.txt up to date.
 """
 
 import re
@@ -23,25 +23,24 @@ def expected() -> dict[str, list[str]]:
     """List name -> files. A file that git has and the folder has lost is left out."""
     files = [name for name in tracked_files() if name not in NOT_INSTALLED and (MODULE / name).exists()]
     scripts = [name for name in files if name.endswith(".py")]
-    return {"MODULE_PYTHON_SCRIPTS": scripts,
-            "MODULE_PYTHON_RESOURCES": [name for name in files if name not in scripts]}
+    return {
+        "MODULE_PYTHON_SCRIPTS": scripts,
+        "MODULE_PYTHON_RESOURCES": [name for name in files if name not in scripts],
+    }
 
 
 def listed(text: str | None = None) -> dict[str, list[str]]:
     """List name -> files in CMakeLists.txt, which uses the variable MODULE_NAME in no other way than as a prefix."""
     text = (MODULE / "CMakeLists.txt").read_text(encoding="utf-8") if text is None else text
-    lists = {}
-    for name, body in re.findall(r"set\((MODULE_PYTHON_\w+)\n(.*?)\n\s*\)", text, re.DOTALL):
-        lists[name] = body.split()
-    return lists
+    return {name: body.split() for name, body in re.findall(r"set\((MODULE_PYTHON_\w+)\s([^)]*)\)", text)}
 
 
 def written(text: str, lists: dict[str, list[str]]) -> str:
     """Return CMakeLists.txt's `text` with its lists replaced by `lists`."""
     for name, files in lists.items():
         body = "".join(f"\n  {file}" for file in files)
-        text, count = re.subn(rf"set\({name}\n.*?\n?  \)", lambda _, n=name, b=body: f"set({n}{b}\n  )", text,
-                              flags=re.DOTALL)
+        pattern = rf"set\({name}\s[^)]*\)"
+        text, count = re.subn(pattern, lambda _, new=f"set({name}{body}\n  )": new, text)
         if count != 1:
             raise ValueError(f"CMakeLists.txt sets {name} {count} times, not once")
     return text

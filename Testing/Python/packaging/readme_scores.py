@@ -1,0 +1,70 @@
+"""The README's table of models and scores, written from the models' own manifests, so that both say the same.
+
+`python readme_scores.py` says whether the table is up to date, `--write` (make lists) writes it.
+"""
+
+import json
+import sys
+
+from cmake_lists import MODULE, REPOSITORY
+
+README = REPOSITORY / "README.md"
+BEGIN = "<!-- scores: written by `make lists` from the models' model.json -->\n"
+END = "<!-- end of scores -->\n"
+
+
+def table() -> str:
+    """One section a model, in Markdown."""
+    sections = []
+    for file in sorted((MODULE / "Resources" / "Models").glob("*/model.json")):
+        model = json.loads(file.read_text(encoding="utf-8"))
+        scores = {score["id"]: score for score in model["scores"]["structures"]}
+        lines = [
+            f"### `{model['id']}` {model['version']}: {model['title']}",
+            "",
+            f"For: {model['population']}. Network {model['network']['name']}, grid of "
+            f"{model['grid']['spacing_mm']:g} mm. {model['scores']['summary']}",
+            "",
+            f"How it was measured: {model['scores']['how']}",
+            "",
+            "| structure | Dice, mean ± SD | HD95 (mm) | n | remark |",
+            "|---|---|---|---|---|",
+        ]
+        for structure in model["structures"]:
+            lines.append(row(structure["name"], scores.get(structure["id"])))
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections) + "\n"
+
+
+def row(name: str, score: dict | None) -> str:
+    if score is None or score["dice"] is None:
+        return f"| {name} | not measured | | | {(score or {}).get('note', '')} |"
+    spread = "" if score.get("dice_sd") is None else f" ± {score['dice_sd']:.2f}"
+    distance = "" if score.get("hd95_mm") is None else f"{score['hd95_mm']:.1f}"
+    return f"| {name} | {score['dice']:.2f}{spread} | {distance} | {score['n']} | {score.get('note', '')} |"
+
+
+def up_to_date(text: str) -> str:
+    """Return the README's `text` with the table of today's manifests."""
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError("README.md has lost the marks around its table of scores")
+    return before + BEGIN + table() + END + after
+
+
+def main(arguments: list[str]) -> int:
+    text = README.read_text(encoding="utf-8")
+    new = up_to_date(text)
+    if new != text and "--write" in arguments:
+        README.write_text(new, encoding="utf-8", newline="\n")
+    print(
+        "README.md has the scores of the manifests."
+        if new == text or "--write" in arguments
+        else "README.md lacks the newest scores; run make lists."
+    )
+    return int(new != text and "--write" not in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

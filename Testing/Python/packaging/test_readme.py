@@ -1,0 +1,119 @@
+"""The README's commands, options and files exist."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import readme_scores
+from cmake_lists import MODULE, REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """Lines of the README's shell blocks, continued lines joined."""
+    blocks = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    used = {
+        word
+        for line in commands()
+        if line.startswith("make ")
+        for word in line.split()[1:]
+        if "=" not in word and not word.startswith("#")
+    }
+    used |= set(re.findall(r"`make ([a-z-]+)", README))
+    assert {"demo", "test"} <= used
+    assert used <= targets
+
+
+@pytest.fixture(scope="module")
+def help_of():
+    """`help_of('segment')` -> the text of its --help."""
+    texts = {}
+
+    def ask(*command: str) -> str:
+        if command not in texts:
+            result = subprocess.run(
+                [sys.executable, "-m", "afnet", *command, "--help"],
+                cwd=MODULE,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert result.returncode == 0, result.stderr
+            texts[command] = result.stdout
+        return texts[command]
+
+    return ask
+
+
+def afnet_commands() -> list[list[str]]:
+    lines = [line.partition(" -m afnet ")[2] for line in commands() if " -m afnet " in line]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def test_the_command_line_is_shown():
+    assert {"models", "segment", "evaluate"} <= {words[0] for words in afnet_commands()}
+
+
+@pytest.mark.parametrize("words", afnet_commands(), ids=" ".join)
+def test_afnet_options_exist(words, help_of):
+    text = help_of(words[0])
+    for option in (word for word in words if word.startswith("--")):
+        assert re.search(rf"{option}\b", text), f"afnet {words[0]} has no {option}"
+
+
+def test_models_in_the_readme_are_the_bundled_ones(help_of):
+    named = {words[words.index("--model") + 1] for words in afnet_commands() if "--model" in words}
+    assert named <= {folder.name for folder in (MODULE / "Resources" / "Models").iterdir()}
+    for folder in (MODULE / "Resources" / "Models").iterdir():
+        assert f"`{folder.name}`" in README
+
+
+def test_linked_files_exist():
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", README):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (REPOSITORY / target).exists(), target
+    for target in re.findall(r'src="([^"]+)"', README):
+        assert (REPOSITORY / target).exists(), target
+
+
+def test_architecture_names_real_files():
+    section = README.partition("## Architecture")[2].partition("\n## ")[0]
+    rooms = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", section)
+    assert len(rooms) > 10
+    for room in rooms:
+        assert (REPOSITORY / room).exists(), room
+
+
+def test_troubleshooting_quotes_real_messages():
+    """The quoted part of a message is in a string of the code (f-strings: in one of their constant parts)."""
+    section = README.partition("## Troubleshooting")[2].partition("\n## ")[0]
+    quoted = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    assert len(quoted) > 5
+    strings = [
+        node.value
+        for folder in (MODULE, REPOSITORY / "Demo")
+        for file in sorted(folder.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    for message in quoted:
+        assert any(message in string for string in strings), message
+
+
+def test_says_not_for_clinical_use():
+    assert "Not for clinical use" in README
+
+
+def test_scores_are_those_of_the_manifests():
+    assert readme_scores.up_to_date(README) == README, "run make lists"
