@@ -1,10 +1,10 @@
-"""Paths and fixtures of all tests. Nothing of Slicer or Qt is imported before a test asks for a fixture of theirs.
+"""Paths and fixtures of all tests. Slicer and Qt start when a test first asks for a fixture of theirs.
 
-Fixtures: `slicer_app` (slicer-core running), `scene` (an empty scene), `make_volume`, `make_segmentation`, `messages`.
-After each test that used Slicer, VTK must have reported no error.
+Without Qt: `slicer_app` (slicer-core running), `scene` (an empty scene), `make_volume`, `make_segmentation`,
+`messages`. With Qt: `qt_app`, `main_window`, `open_module`. After each test with `scene`, VTK must have reported no
+error, and no slot or observer may have raised.
 """
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -41,8 +41,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def slicer_app():
     """slicer-core, started once: slicer.mrmlScene, slicer.modules, slicer.app; no Qt."""
-    if importlib.util.find_spec("vtkmodules") is None:  # comes with slicer-core; see headless.start for the order
-        pytest.skip("slicer-core is not installed")
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
     from harness import headless, scripted_module
 
     headless.start()
@@ -54,7 +53,7 @@ def slicer_app():
 
 @pytest.fixture
 def messages(slicer_app):
-    """What slicer.util's message functions were asked to show; `messages.answers[function]` sets the reply."""
+    """What slicer.util's message functions were asked to show; `.answers[function]` sets the reply."""
     from harness import messages as module
 
     record = module.recorded()
@@ -74,8 +73,19 @@ def vtk_errors(slicer_app):
 
 
 @pytest.fixture
-def scene(slicer_app, vtk_errors, messages):
-    """An empty scene. Afterwards VTK must have reported no error, and the scene is cleared."""
+def slot_errors(monkeypatch):
+    """Exceptions raised in Qt slots and VTK observers: they reach nobody but sys.excepthook.
+
+    A test that provokes one ends with `slot_errors.clear()`.
+    """
+    raised = []
+    monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _trace: raised.append(error))
+    return raised
+
+
+@pytest.fixture
+def scene(slicer_app, vtk_errors, slot_errors, messages):
+    """An empty scene, cleared afterwards; then VTK must have reported no error and no slot have raised."""
     slicer_app.mrmlScene.Clear(0)
     vtk_errors.clear()
     yield slicer_app.mrmlScene
@@ -84,6 +94,8 @@ def scene(slicer_app, vtk_errors, messages):
     errors += [error for error in vtk_errors.errors if error not in errors]
     vtk_errors.clear()
     assert not errors, "VTK reported: " + errors[0]
+    if slot_errors:
+        raise AssertionError(f"a slot or observer raised {slot_errors[0]!r}") from slot_errors[0]
 
 
 @pytest.fixture
@@ -100,3 +112,56 @@ def make_segmentation(scene):
     from harness.scene_makers import make_segmentation
 
     return make_segmentation
+
+
+@pytest.fixture(scope="session")
+def qt_app(slicer_app):
+    """The modules qt and ctk and Slicer's widgets, as stand-ins on PySide6; gives the module qt."""
+    pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed", exc_type=ImportError)
+    from harness import scripted_module
+
+    scripted_module.install(gui=True)
+    import qt
+
+    return qt
+
+
+@pytest.fixture
+def main_window(qt_app, scene):
+    """Stand-in for Slicer's main window, shown; its `close()` returns False if an event filter kept it open."""
+    from harness.qtshim.window import qSlicerMainWindow
+
+    qt_app.QSettings().clear()
+    window = qSlicerMainWindow()
+    window.resize(520, 900)
+    window.show()
+    yield window
+    window.deleteLater()
+    qt_app.QApplication.sendPostedEvents(None, qt_app.QEvent.DeferredDelete)
+    qt_app.QApplication.processEvents()
+
+
+@pytest.fixture
+def open_module(main_window, slicer_app, qt_app):
+    """`open_module("AutofocusSegmentation")` opens the module as a user does and returns its Python widget.
+
+    Afterwards it is left, cleaned up and deleted, as when Slicer closes.
+    """
+    from harness import scripted_module
+
+    opened = []
+
+    def open_(name="AutofocusSegmentation", folder=REPOSITORY / "AutofocusSegmentation"):
+        handle = scripted_module.register_module(folder / f"{name}.py")
+        opened.append(handle)
+        representation = handle.widgetRepresentation()
+        main_window.centralWidget().addWidget(representation)
+        main_window.centralWidget().setCurrentWidget(representation)
+        main_window.moduleSelector().selectModule(name)
+        qt_app.QApplication.processEvents()
+        return representation.self()
+
+    yield open_
+    main_window.moduleSelector().selectModule("")
+    for handle in opened:
+        handle.close()

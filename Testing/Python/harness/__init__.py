@@ -12,3 +12,7 @@ package adds what the application puts around them. Importing it imports nothing
 
 A test that passes here says 'wired', never 'works in Slicer's window'.
 """
+
+from . import slicer_import
+
+slicer_import.install()

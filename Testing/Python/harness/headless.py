@@ -81,7 +81,9 @@ def start(share: str | Path | None = None):
 
     `share`: a share folder (see `make_share`); None makes one with the installed terminologies, gone at exit.
     """
-    slicer = _import_slicer()
+    import slicer
+    import slicer.util
+
     if getattr(slicer, "mrmlScene", None) is not None:
         return slicer.mrmlScene
     folder = tempfile.mkdtemp(prefix="slicer-headless-")
@@ -111,20 +113,6 @@ def start(share: str | Path | None = None):
     return scene
 
 
-def _import_slicer():
-    """Import slicer-core. Its `__init__` adds every folder called `slicer` on sys.path to itself and imports all that
-    lies there, so the folder of our tests called `slicer` must be out of sight meanwhile.
-    """
-    path = list(sys.path)
-    sys.path[:] = [entry for entry in path if Path(entry or ".").resolve() != Path(__file__).resolve().parents[1]]
-    try:
-        import slicer
-        import slicer.util
-    finally:
-        sys.path[:] = path
-    return slicer
-
-
 def _application_logic(slicer, scene, share: Path, temporary: str):
     import vtk
 
@@ -133,9 +121,7 @@ def _application_logic(slicer, scene, share: Path, temporary: str):
     logic.SetTemporaryPath(temporary)
     logic.SetHomeDirectory(str(share.parent))
     logic.SetShareDirectory(share.name)
-    colors = (
-        slicer.vtkSlicerColorLogic()
-    )  # the Colors module's own: it registers the colour legend's node class too
+    colors = slicer.vtkSlicerColorLogic()  # the Colors module's own: it registers the colour legend's node class too
     logic.SetColorLogic(colors)
     colors.SetMRMLApplicationLogic(logic)
     colors.SetMRMLScene(scene)  # adds the default colour nodes

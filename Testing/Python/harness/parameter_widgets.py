@@ -80,9 +80,7 @@ def connector(widget, parameter: Parameter) -> Connector:
 
 
 def _attribute(widget, signal: str, name: str) -> Connector:
-    return Connector(
-        widget, signal, lambda: getattr(widget, name), lambda value: setattr(widget, name, value)
-    )
+    return Connector(widget, signal, lambda: getattr(widget, name), lambda value: setattr(widget, name, value))
 
 
 def _combo(widget, items: list) -> Connector:

@@ -55,9 +55,7 @@ class ScriptedLoadableModuleWidget:
     def __init__(self, parent=None) -> None:
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Widget")
-        self.developerMode = slicer.util.settingsValue(
-            "Developer/DeveloperMode", False, converter=slicer.util.toBool
-        )
+        self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, converter=slicer.util.toBool)
         if parent is None:
             import qt
 
@@ -70,9 +68,7 @@ class ScriptedLoadableModuleWidget:
         if parent is None:
             self.setup()
             self.parent.show()
-        slicer.app.moduleManager().connect(
-            "moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded
-        )
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, filename: str) -> str:
         return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / filename)
@@ -86,9 +82,7 @@ class ScriptedLoadableModuleWidget:
     def _onModuleAboutToBeUnloaded(self, name: str) -> None:
         if name == self.moduleName:
             self.cleanup()
-            slicer.app.moduleManager().disconnect(
-                "moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded
-            )
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
 
 class ScriptedLoadableModuleLogic:
@@ -163,10 +157,17 @@ class ModuleHandle(headless.Module):
             setattr(slicer.modules, self.name + "Widget", self._widget.self())
         return self._widget
 
+    def close(self) -> None:
+        """For tests: what closing Slicer does to the module's panel. The next use makes a new one."""
+        slicer.app.moduleManager().unload(self.name)
+        if self._widget is not None:
+            self._widget.setMRMLScene(None)
+            self._widget.deleteLater()
+            self._widget = None
+            delattr(slicer.modules, self.name + "Widget")
+
     def createNewWidgetRepresentation(self):
-        return slicer.qSlicerScriptedLoadableModuleWidget(
-            getattr(sys.modules[self.name], self.name + "Widget")
-        )
+        return slicer.qSlicerScriptedLoadableModuleWidget(getattr(sys.modules[self.name], self.name + "Widget"))
 
 
 class ModuleManager:
@@ -221,9 +222,7 @@ def install(gui: bool = False) -> None:
     if hasattr(slicer, "ScriptedLoadableModule"):
         return
     this = sys.modules[__name__]
-    _package(
-        "ScriptedLoadableModule", {name: getattr(this, name) for name in __all__} | {"__all__": list(__all__)}
-    )
+    _package("ScriptedLoadableModule", {name: getattr(this, name) for name in __all__} | {"__all__": list(__all__)})
     _package("i18n", {"tr": i18n.tr, "translate": i18n.translate})
     names = parameter_node_wrapper.__all__
     _package("parameterNodeWrapper", {name: getattr(parameter_node_wrapper, name) for name in names})
