@@ -115,29 +115,26 @@ def load_volume(name: str, path: Path):
 
 def segment(manifest: Manifest, volumes: dict, device: str, attention: Path):
     """The module's own logic; the engine is asked for attention maps besides."""
-    from AutofocusSegmentation import AutofocusSegmentationLogic
+    from AutofocusSegmentationLib import logic
     from AutofocusSegmentationLib.engine import ChildProcess
-    from AutofocusSegmentationLib.logic import SegmentationFailed
 
     class WithAttention(ChildProcess):
         """Asks for attention maps, and takes them out of the job folder before it goes."""
 
         def start(self, request, folder):
-            self._folder = Path(folder)
+            self._job_folder = Path(folder)
             super().start(replace(request, attention=ATTENTION), folder)
 
         def poll(self):
             events = super().poll()
             if self.outcome is not None and self.outcome.kind == "done":
-                shutil.copytree(self._folder / ATTENTION, attention, dirs_exist_ok=True)
+                shutil.copytree(self._job_folder / ATTENTION, attention, dirs_exist_ok=True)
             return events
 
-    print(f"Segmenting with {manifest.title} ({manifest.id} {manifest.version})", flush=True)
+    print(f"Segmenting with {manifest.id} {manifest.version}: {manifest.title}", flush=True)
     try:
-        return AutofocusSegmentationLogic().segment(
-            manifest, volumes, device=device, engine=WithAttention(), on_progress=ProgressLine().show
-        )
-    except SegmentationFailed as error:
+        return logic.segment(manifest, volumes, device=device, engine=WithAttention(), on_progress=ProgressLine().show)
+    except logic.SegmentationFailed as error:
         raise DemoFailed(str(error)) from None
 
 
@@ -158,14 +155,11 @@ class ProgressLine:
 
 
 def load_attention(folder: Path) -> list:
-    """Add the attention maps to the scene as volumes, in order of name."""
+    """Add each layer's focus map (how far it looks, in mm) to the scene; the maps of every rate stay in `folder`."""
     import slicer.util
 
-    files = sorted(file for file in folder.iterdir() if file.suffix == ".nrrd" or file.name.endswith(".nii.gz"))
-    return [
-        slicer.util.loadVolume(str(file), {"name": f"Attention {file.name.partition('.')[0]}", "show": False})
-        for file in files
-    ]
+    files = sorted(folder.glob("*-focus-mm.nrrd"))
+    return [slicer.util.loadVolume(str(file), {"name": f"Attention {file.stem}", "show": False}) for file in files]
 
 
 def save(slicer, result, output: Path) -> None:
