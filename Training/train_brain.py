@@ -42,7 +42,8 @@ class BrainSamples:
             # Mask and truth travel with the channels through the same resampling.
             volume = torch.cat([to_torch(case.channels), to_torch(case.truth)])
             regions = [region.nonzero() for region in to_torch(case.truth) > 0.5]
-            self.cases.append((volume, case.channels.shape[0], [r for r in regions if len(r)], to_torch(case.mask).nonzero()))
+            inside = to_torch(case.mask).nonzero()
+            self.cases.append((volume, case.channels.shape[0], [r for r in regions if len(r)], inside))
         self.shape = PATCH
 
     def __call__(self, generator: torch.Generator):
@@ -77,7 +78,8 @@ def main() -> None:
     torch.manual_seed(0)
     network = AutofocusNetwork(plan_of(find_model("brain-tumour-mri")))
     network = network.to(memory_format=torch.channels_last_3d)
-    training = Training(network, region_loss, samples, Schedule(options.minutes, learning_rate=3e-3), options.run, options.device)
+    schedule = Schedule(options.minutes, learning_rate=3e-3)
+    training = Training(network, region_loss, samples, schedule, options.run, options.device)
     print("resumed" if training.resume() else "started", "with", len(files), "patients", flush=True)
 
     if training.seconds < 60 * options.minutes * WHOLE_FROM:

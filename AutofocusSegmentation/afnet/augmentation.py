@@ -28,14 +28,17 @@ def random_affine(generator: torch.Generator, degrees: float, scale: float) -> t
     return matrix @ torch.diag(torch.tensor([uniform(generator, 1 - scale, 1 + scale) for _ in range(3)]))
 
 
-def resample(volume: torch.Tensor, matrix: torch.Tensor, centre: torch.Tensor, shape, mode: str = "bilinear") -> torch.Tensor:
-    """Sample `volume` (C, z, y, x) on a patch of `shape` around `centre` (voxels, z y x), turned by `matrix`; 0 beyond."""
+def resample(volume: torch.Tensor, matrix: torch.Tensor, centre: torch.Tensor, shape) -> torch.Tensor:
+    """Sample `volume` (C, z, y, x) on a patch of `shape` around `centre` (voxels, z y x), turned by `matrix`.
+
+    Linear interpolation; 0 beyond the volume.
+    """
     axes = [torch.arange(n, dtype=torch.float32, device=volume.device) - (n - 1) / 2 for n in shape]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     points = offsets @ matrix.T.to(volume.device) + centre.to(volume.device)
     sizes = torch.tensor(volume.shape[1:], dtype=torch.float32, device=volume.device)
     grid = (2 * points / (sizes - 1) - 1).flip(-1)  # grid_sample wants x, y, z in −1…1
-    return F.grid_sample(volume[None], grid[None], mode=mode, padding_mode="zeros", align_corners=True)[0]
+    return F.grid_sample(volume[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]
 
 
 def smooth_field(generator: torch.Generator, shape, strength: float, knots: int = 4) -> torch.Tensor:

@@ -28,7 +28,8 @@ input detached, as in the authors' code."""
 def dilated_conv3d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, rate: int, halo: Halo):
     """Convolve with a dilated 3×3×3 kernel; the output is `x` less `halo` on every side."""
     padding = tuple(max(rate - reach, 0) for reach in halo)
-    return F.conv3d(crop(x, tuple(max(reach - rate, 0) for reach in halo)), weight, bias, padding=padding, dilation=rate)
+    surplus = tuple(max(reach - rate, 0) for reach in halo)
+    return F.conv3d(crop(x, surplus), weight, bias, padding=padding, dilation=rate)
 
 
 def crop(x: torch.Tensor, border: Halo) -> torch.Tensor:

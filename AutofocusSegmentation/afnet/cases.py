@@ -1,6 +1,7 @@
 """A training case: what inference sees of one patient, with the truth on the same working grid.
 
-Packed as compressed .npz without pickle: channels as int8 in steps of 1/`CHANNEL_STEPS`, truth as uint8 in steps of 1/255.
+Packed as compressed .npz without pickle: channels as int8 in steps of 1/`CHANNEL_STEPS`, truth as uint8 in steps
+of 1/255.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ CHANNEL_STEPS = 25
 
 @dataclass(frozen=True)
 class Case:
-    """`channels` (C, z, y, x) and `truth` (R, z, y, x), parts of each voxel in [0, 1], float32; `mask` is the patient."""
+    """`channels` (C, z, y, x) and `truth` (R, z, y, x), the part of each voxel in [0, 1], float32; `mask`: the patient."""
 
     name: str
     channels: np.ndarray

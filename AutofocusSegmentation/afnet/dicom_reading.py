@@ -48,7 +48,7 @@ _IMAGE_CLASSES = frozenset(
     for tail in "2 2.1 2.2 4 4.1 4.4 7 7.1 7.2 7.3 7.4 20 128 128.1 130".split()
 )
 """SOP classes of slices (CT, MR, PET, NM, their multi-frame forms, secondary capture). A file of one of these
-that cannot be read is a missing slice; one of another class (plan, structures, dose, report) is left aside."""
+that cannot be read is a missing slice; one of another class (plan, contours, dose, report) is left aside."""
 
 
 @dataclass(frozen=True)
@@ -219,8 +219,7 @@ def _only_stack(slices: list[_Slice], damaged: int, what: str) -> list[_Slice]:
     if len(found) == 1:
         return found[0]
     listed = ", ".join(
-        f"{many} × {_count(length, 'slice')} {modality}" if many > 1 else f"{_count(length, 'slice')} "
-        f"{modality}"
+        (f"{many} times " if many > 1 else "") + f"{_count(length, 'slice')} of {modality}"
         for (length, modality), many in Counter((len(stack), stack[0].modality) for stack in found).items()
     )
     raise RequestError(
@@ -229,7 +228,7 @@ def _only_stack(slices: list[_Slice], damaged: int, what: str) -> list[_Slice]:
     )
 
 
-def _check_stack(stack: list[_Slice], what: str) -> tuple[np.ndarray, tuple[float, float, float], list[_Slice]]:
+def _check_stack(stack: list[_Slice], what: str) -> tuple[np.ndarray, tuple[float, ...], list[_Slice]]:
     """Return direction (3×3, columns are the axes), spacing in mm and the slices in order along the
     normal."""
     if len(stack) == 1:

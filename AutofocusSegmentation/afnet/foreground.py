@@ -8,6 +8,9 @@ from .errors import InputError
 BODY_THRESHOLD = -300.0
 """HU between air and skin."""
 
+FAT = -50.0
+"""HU that fat, and with it any body, goes below; MR intensities and CT without its rescale intercept do not."""
+
 SOFT_TISSUE = (-200.0, 250.0)
 """HU range that holds most of any body: fat, muscle, organs."""
 
@@ -21,22 +24,29 @@ FAINT = 1e-3
 """Part of the brightest intensity below which a difference from the background is interpolation noise."""
 
 
+def check_hounsfield(image: sitk.Image) -> None:
+    """Raise InputError if `image` cannot be CT in Hounsfield units: neither air nor fat in it."""
+    extremes = sitk.MinimumMaximumImageFilter()
+    extremes.Execute(image)
+    if extremes.GetMinimum() > FAT or extremes.GetMaximum() < 0:
+        raise InputError(
+            f"The image is not CT in Hounsfield units (its values go from {extremes.GetMinimum():g} to "
+            f"{extremes.GetMaximum():g}); choose the CT, with its rescale intercept applied."
+        )
+
+
 def body_mask(hounsfield: np.ndarray, spacing: float) -> np.ndarray:
     """Return the body (z, y, x): the largest thing denser than fat after cutting thin bridges to the couch.
 
-    `hounsfield` lies on an isotropic grid of `spacing` mm. Raises InputError if there is no air, or no body.
+    `hounsfield` lies on an isotropic grid of `spacing` mm. Raises InputError if there is no body.
     """
     dense = hounsfield > BODY_THRESHOLD
     soft = (hounsfield > SOFT_TISSUE[0]) & (hounsfield < SOFT_TISSUE[1])
-    if hounsfield.min() > -500 and not (hounsfield[dense] < -20).any():
-        raise InputError(
-            "The image does not look like CT in Hounsfield units, for it holds neither air nor fat; "
-            "choose the CT, or load it with its rescale intercept."
-        )
     if dense.all():
         opened = dense
     else:
-        opened = sitk.GetArrayFromImage(sitk.BinaryMorphologicalOpening(sitk.GetImageFromArray(dense.astype(np.uint8)), [1] * 3))
+        binary = sitk.GetImageFromArray(dense.astype(np.uint8))
+        opened = sitk.GetArrayFromImage(sitk.BinaryMorphologicalOpening(binary, [1] * 3))
     components = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(opened.astype(np.uint8))))
     body = sitk.GetArrayFromImage(components) == 1
     if body.sum() * spacing**3 / 1000 < MINIMUM_BODY_ML or (soft & body).sum() < 0.3 * body.sum():

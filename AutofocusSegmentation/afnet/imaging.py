@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .foreground import body_mask, brain_mask
+from .foreground import body_mask, brain_mask, check_hounsfield
 from .manifest import Manifest
 
 FWHM_TO_SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
@@ -121,6 +121,7 @@ def prepare(images: dict[str, sitk.Image], manifest: Manifest) -> Prepared:
 
 
 def _prepare_ct(image: sitk.Image, manifest: Manifest):
+    check_hounsfield(image)
     hounsfield = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, CT_OUTSIDE, CT_CEILING)
     grid = lattice_around(image, manifest.spacing, manifest.margin)
     array = grid.resample(smooth_for(hounsfield, manifest.spacing), CT_OUTSIDE)

@@ -95,15 +95,22 @@ def read_manifest(folder: str | Path) -> Manifest:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RequestError(f"There is no model in {folder}: model.json is missing; give a model's folder or id.") from None
+        raise RequestError(
+            f"There is no model in {folder}: model.json is missing; give a model's folder or id."
+        ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         raise RequestError(f"The file {file} cannot be read as JSON; copy the model again from its source.") from None
-    if isinstance(document, dict) and isinstance(document.get("schema"), int) and document["schema"] > SCHEMA_VERSION:
-        raise RequestError(f"The model in {folder} was written by a newer version; update AutofocusSegmentation to use it.")
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+        raise RequestError(
+            f"The model in {folder} was written by a newer version; update AutofocusSegmentation to use it."
+        )
     problems = violations(document, json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
     problems = problems or _inconsistencies(document)
     if problems:
-        raise RequestError(f"The model in {folder} is not usable: in model.json, {problems[0]}; copy the model again from its source.")
+        raise RequestError(
+            f"The model in {folder} is not usable: in model.json, {problems[0]}; copy the model again from its source."
+        )
     return _manifest(document, folder)
 
 
@@ -160,7 +167,9 @@ def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
         for folder in _model_folders(place):
             entry = _entry(folder, False)
             if entry.manifest and entry.id in taken:
-                problem = f"The model in {folder} has the id {entry.id} of another model; change the id in its model.json."
+                problem = (
+                    f"The model in {folder} has the id {entry.id} of another model; change the id in its model.json."
+                )
                 entry = ModelEntry(entry.id, folder, None, problem)
             entries.append(entry)
             taken.add(entry.id)

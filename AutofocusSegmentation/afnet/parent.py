@@ -29,6 +29,7 @@ OWNER_VARIABLE = "AFNET_OWNER_PID"
 """Environment variable with the process id of the parent; set by AutofocusSegmentationLib/launcher.py."""
 
 _OWNER_POLL_S = 1.0
+_PIPE_POLL_S = 0.1
 _REMOVAL_TRIES = 5
 
 _partials: set[str] = set()
@@ -107,12 +108,35 @@ def _remove_job_folder(folder: Path) -> None:
 
 def _wait_for_end_of_file() -> None:
     """Return when standard input ends, or cannot be read at all."""
+    if sys.platform == "win32":
+        _wait_for_windows_pipe()
+        return
     while True:
         try:
             if not os.read(0, 4096):
                 return
         except OSError:
             return
+
+
+def _wait_for_windows_pipe() -> None:
+    """As `_wait_for_end_of_file`, but look instead of read.
+
+    Windows lets everybody who asks about a pipe wait for a pending read of it, and libraries ask about
+    standard input while they are loaded: `import numpy` would wait for ever (numpy issue 24290).
+    """
+    import _winapi
+    import msvcrt
+
+    try:
+        handle = msvcrt.get_osfhandle(0)
+        while True:
+            available, _ = _winapi.PeekNamedPipe(handle, 0)
+            if available:
+                os.read(0, available)
+            time.sleep(_PIPE_POLL_S)
+    except OSError:
+        return  # the parent has closed its end, or there is no pipe at all
 
 
 def _wait_for_end_of_process(pid: int) -> None:

@@ -28,6 +28,9 @@ GEOMETRY_TOLERANCE = 0.1
 """Largest difference, in voxels at a corner, between the position ITK took from a NIfTI file and the file's
 own."""
 
+VOXEL_SIZE_TOLERANCE = 0.01
+"""Largest relative difference between the voxel sizes that a NIfTI file's qform and sform state."""
+
 SMALLEST_SPACING, LARGEST_SPACING = 0.01, 50.0
 """Voxel sizes in mm outside which a file is taken as damaged or written in another unit."""
 
@@ -128,6 +131,20 @@ def _damaged(what: str) -> InputError:
     )
 
 
+def _not_finite(count: int, what: str) -> InputError:
+    return InputError(
+        f"{what} has {count} voxels without a valid number (NaN or infinite); replace them by the background "
+        "value or export it again."
+    )
+
+
+def _contradictory_size(what: str) -> InputError:
+    return InputError(
+        f"{what} states a voxel size that contradicts its orientation matrix; export it again from the program "
+        "in which it looks right."
+    )
+
+
 def _sheared(what: str) -> InputError:
     return InputError(
         f"{what} has voxel axes that are not perpendicular (sheared, as from a tilted gantry); resample it "
@@ -162,13 +179,13 @@ def _read_with_itk(path: Path, what: str, io: str) -> sitk.Image:
 def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
     if "Segment0_ID" in reader.GetMetaDataKeys():
         raise RequestError(f"{what} is a segmentation, not a scan; give the scan that it was drawn on.")
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise InputError(f"{what} holds complex numbers; save the magnitude image.")
     if reader.GetNumberOfComponents() > 1:
         raise InputError(
             f"{what} has {reader.GetNumberOfComponents()} values per voxel (colour, vector or several "
             "volumes); save one scalar volume of it."
         )
-    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-        raise InputError(f"{what} holds complex numbers; save the magnitude image.")
     size = reader.GetSize()
     if len(size) < 3:
         raise InputError(f"{what} is a single 2-D picture; give the whole volume.")
@@ -183,13 +200,12 @@ def _read_nifti(path: Path, what: str) -> sitk.Image:
         header = read_nifti_header(path)
     except (Truncated, ValueError, OverflowError):
         raise _damaged(what) from None
+    if header.not_finite:
+        raise _not_finite(header.not_finite, what)
     _check_nifti_orientation(header, what)
     image = _read_with_itk(path, what, "NiftiImageIO")
     if not _matches(image, header):
-        raise InputError(
-            f"{what} states a voxel size that contradicts its orientation matrix; export it again from the "
-            "program in which it looks right."
-        )
+        raise _contradictory_size(what)
     return image
 
 
@@ -207,7 +223,12 @@ def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
         return
     if not _perpendicular(header.sform[:3, :3]):
         raise _sheared(what)
-    if header.qform is not None and (_orientation(header.qform) != _orientation(header.sform)).any():
+    if header.qform is None:
+        return
+    sizes = [np.linalg.norm(matrix[:3, :3], axis=0) for matrix in (header.qform, header.sform)]
+    if not np.allclose(*sizes, rtol=VOXEL_SIZE_TOLERANCE, atol=0):
+        raise _contradictory_size(what)
+    if (_orientation(header.qform) != _orientation(header.sform)).any():
         raise InputError(
             f"{what} states two contradictory orientations of the patient (qform and sform); export it again"
             " from the program in which it looks right."
@@ -277,10 +298,7 @@ def _check_values(image: sitk.Image, what: str) -> sitk.Image:
             values = values.astype(np.float32, copy=False)
         bad = int(np.count_nonzero(~np.isfinite(values)))
         if bad:
-            raise InputError(
-                f"{what} has {bad} voxels without a valid number (NaN or infinite); replace them by the "
-                "background value or export it again."
-            )
+            raise _not_finite(bad, what)
     lowest = values.min()
     if lowest == values.max():
         raise InputError(

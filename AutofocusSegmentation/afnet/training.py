@@ -80,7 +80,7 @@ class Training:
         )
         partial.replace(self.checkpoint_file)
 
-    def run(self, until_minutes: float | None = None, on_checkpoint: Callable[["Training"], dict] | None = None) -> None:
+    def run(self, until_minutes: float | None = None, on_checkpoint: Callable | None = None) -> None:
         """Train until the schedule's minutes are used, or `until_minutes` of them; checkpoints on the way."""
         end = 60 * (until_minutes or self.schedule.minutes)
         last_save, losses = time.monotonic(), []

@@ -1,0 +1,167 @@
+"""The command line: `models`, `segment`, `evaluate`. Heavy imports wait until a command needs them."""
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from . import __version__
+from .errors import AfnetError, RequestError
+from .manifest import find_models
+from .progress import Progress
+
+DEBUG_VARIABLE = "AFNET_DEBUG"
+"""Set to anything to see the traceback of an unexpected error."""
+
+
+_MODEL_FOLDERS = {
+    "type": Path, "action": "append", "default": [], "metavar": "FOLDER", "help": "also look here for models",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends a wrong command line with one sentence instead of the usage."""
+
+    def error(self, message: str):
+        raise RequestError(f"The command line is wrong: {message}; see 'python -m {self.prog} --help'.")
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return the exit code (0, 2, 3, 4, 130, or 1 for an error that is ours)."""
+    progress = Progress()
+    try:
+        options = _parser().parse_args(arguments)
+        if getattr(options, "progress", None):
+            progress = Progress(options.progress)
+        options.command(options, progress)
+        return 0
+    except AfnetError as error:
+        return _fail(progress, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail(progress, "Cancelled.", 130)
+    except MemoryError:
+        return _fail(progress, "The computer ran out of memory; close other programs and try again.", 4)
+    except BrokenPipeError:
+        os._exit(130)  # nobody reads on; flushing stdout at exit would fail again
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return _fail(
+            progress,
+            f"An unexpected error happened ({type(error).__name__} in {Path(place.filename).name}:{place.lineno}); "
+            f"run again with {DEBUG_VARIABLE}=1 and report what it prints.",
+            1,
+        )
+
+
+def _fail(progress: Progress, text: str, code: int) -> int:
+    progress.error(text, code)
+    print(text, file=sys.stderr, flush=True)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="afnet", description="Autofocus segmentation of pelvic CT and brain MRI. Not for clinical use."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    models = commands.add_parser("models", help="list the models")
+    models.add_argument("--json", action="store_true", help="the whole manifests, as JSON")
+    models.add_argument("--models", **_MODEL_FOLDERS)
+    models.set_defaults(command=_models)
+
+    segment = commands.add_parser("segment", help="segment one study")
+    segment.add_argument("--model", required=True, help="a model's id or folder")
+    segment.add_argument("--input", action="append", default=[], metavar="NAME=FILE", required=True,
+                         help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model")
+    segment.add_argument("--output", type=Path, required=True, metavar="FILE.seg.nrrd", help="Slicer segmentation")
+    segment.add_argument("--labelmap", type=Path, metavar="FILE", help="one code per voxel (.nii.gz, .nrrd, .mha)")
+    segment.add_argument("--attention", type=Path, metavar="FOLDER", help="also write the attention maps")
+    segment.add_argument("--report", type=Path, metavar="FILE.json", help="volumes, geometry, seconds, memory, model")
+    segment.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
+    segment.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    segment.add_argument("--memory", metavar="2GB", help="use at most this much memory (default: 70 %% of what is free)")
+    segment.add_argument("--models", **_MODEL_FOLDERS)
+    segment.add_argument("--progress", choices=("text", "json", "none"), default="text")
+    segment.add_argument("--parent-pipe", action="store_true", help="the end of standard input cancels the run")
+    segment.add_argument("--job-folder", type=Path, metavar="FOLDER", help="this run's own folder, removed on cancel")
+    segment.set_defaults(command=_segment)
+
+    evaluate = commands.add_parser("evaluate", help="compare a segmentation with the truth")
+    evaluate.add_argument("--model", required=True, help="a model's id or folder")
+    evaluate.add_argument("--truth", type=Path, required=True, metavar="FILE", help="label map with the model's codes")
+    evaluate.add_argument("--prediction", type=Path, required=True, metavar="FILE", help="label map or .seg.nrrd")
+    evaluate.add_argument("--only", default="", metavar="IDS", help="comma-separated structures that the truth holds")
+    evaluate.add_argument("--resample", action="store_true", help="bring the prediction to the truth's grid")
+    evaluate.add_argument("--models", **_MODEL_FOLDERS)
+    evaluate.add_argument("--json", action="store_true")
+    evaluate.set_defaults(command=_evaluate)
+    return parser
+
+
+def _models(options, progress: Progress) -> None:
+    entries = find_models(options.models)
+    if options.json:
+        print(json.dumps([
+            {"id": entry.id, "folder": str(entry.folder), "bundled": entry.bundled, "problem": entry.problem,
+             "manifest": entry.manifest.raw if entry.manifest else None}
+            for entry in entries
+        ], indent=2))
+        return
+    for entry in entries:
+        if entry.manifest is None:
+            print(f"{entry.id}\n  not usable: {entry.problem}")
+            continue
+        manifest = entry.manifest
+        print(f"{manifest.id} {manifest.version}\n  {manifest.title}")
+        print(f"  made for: {manifest.population}")
+        print(f"  inputs: {', '.join(item.name for item in manifest.inputs)}")
+        print(f"  structures: {', '.join(structure.id for structure in manifest.structures)}")
+        print(f"  scores: {manifest.scores['summary']}")
+        print(f"  use: {manifest.intended_use}")
+
+
+def _segment(options, progress: Progress) -> None:
+    inputs = {}
+    for text in options.input:
+        name, equals, file = text.partition("=")
+        if not equals or not name or not file:
+            raise RequestError(f"--input '{text}' is not NAME=FILE; write for example --input ct=scan.nii.gz.")
+        if name in inputs:
+            raise RequestError(f"The input '{name}' is given twice; give it once.")
+        inputs[name] = file
+    try:
+        from .segmentation import Request, segment
+    except ImportError as error:
+        raise RequestError(
+            f"The Python package {error.name or 'torch'} cannot be loaded; "
+            "install it (in Slicer: with the PyTorch extension)."
+        ) from None
+    report = segment(
+        Request(
+            options.model, inputs, options.output, options.labelmap, options.attention, options.report, options.device,
+            options.precision, options.memory, options.models,
+        ),
+        progress,
+    )
+    progress.done()
+    if options.progress == "text":
+        for row in report["structures"]:
+            edge = "  (touches the image's edge)" if row["touches_edge"] else ""
+            print(f"{row['name']:<20} {row['volume_ml']:9.2f} ml{edge}")
+        print(f"{report['seconds']['total']:.1f} s on {report['device']}: {options.output}")
+
+
+def _evaluate(options, progress: Progress) -> None:
+    from .evaluation import evaluate, format_table
+    from .manifest import find_model
+
+    manifest = find_model(options.model, options.models)
+    only = [name for name in options.only.split(",") if name] or None
+    rows = evaluate(manifest, options.truth, options.prediction, only, options.resample)
+    print(json.dumps(rows, indent=2) if options.json else format_table(rows))

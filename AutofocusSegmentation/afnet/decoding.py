@@ -1,0 +1,137 @@
+"""From the network's probabilities on the working grid to labels on the reference image's own grid."""
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import InputError
+from .imaging import Grid
+from .manifest import Manifest
+
+RESTORED_SLICES = 32
+"""Slices of the reference image decoded at a time, so that memory does not grow with its length."""
+
+
+def restore(
+    probabilities: np.ndarray, grid: Grid, reference: sitk.Image, manifest: Manifest, on_progress=None
+) -> sitk.Image:
+    """Interpolate probabilities (R, z, y, x) to the grid of `reference`, slab by slab, and decide there.
+
+    Returns a uint8 label map with the codes of the manifest, in the geometry of `reference`; 0 outside the grid.
+    """
+    width, height, depth = reference.GetSize()
+    labels = np.zeros((depth, height, width), np.uint8)
+    decode = _DECODERS[manifest.raw["decoding"]["kind"]]
+    codes = manifest.raw["decoding"]["codes"]
+    # Outside the grid nothing is found: the first class of an argmax is the background, regions are absent.
+    outside = [0.0] * len(codes)
+    if manifest.raw["decoding"]["kind"] == "argmax":
+        outside[codes.index(0)] = 1.0
+    images = [grid.image(np.ascontiguousarray(channel)) for channel in probabilities]
+    (x0, x1), (y0, y1), (z0, z1) = _covered(grid, reference)
+    for start in range(z0, z1, RESTORED_SLICES):
+        stop = min(start + RESTORED_SLICES, z1)
+        corner = reference.TransformContinuousIndexToPhysicalPoint([float(x0), float(y0), float(start)])
+        parts = [
+            sitk.GetArrayFromImage(
+                sitk.Resample(
+                    image, [x1 - x0, y1 - y0, stop - start], sitk.Transform(), sitk.sitkLinear, corner,
+                    reference.GetSpacing(), reference.GetDirection(), absent, sitk.sitkFloat32,
+                )
+            )
+            for image, absent in zip(images, outside)
+        ]
+        labels[start:stop, y0:y1, x0:x1] = decode(parts, codes)
+        if on_progress:
+            on_progress((stop - z0) / (z1 - z0))
+    result = sitk.GetImageFromArray(labels)
+    result.CopyInformation(reference)
+    return result
+
+
+def _covered(grid: Grid, reference: sitk.Image) -> list[tuple[int, int]]:
+    """Index ranges of `reference` along its own axes that hold the whole working grid."""
+    corners = []
+    for ends in np.ndindex(2, 2, 2):
+        point = [(first + end * (n - 1)) * grid.spacing for first, end, n in zip(grid.first, ends, grid.size)]
+        corners.append(reference.TransformPhysicalPointToContinuousIndex(point))
+    low = np.floor(np.min(corners, axis=0)).astype(int) - 1
+    high = np.ceil(np.max(corners, axis=0)).astype(int) + 2
+    return [(max(int(a), 0), min(int(b), n)) for a, b, n in zip(low, high, reference.GetSize())]
+
+
+def _argmax(parts: list[np.ndarray], codes: list[int]) -> np.ndarray:
+    best, labels = parts[0], np.full(parts[0].shape, codes[0], np.uint8)
+    for part, code in zip(parts[1:], codes[1:]):
+        higher = part > best
+        best = np.maximum(part, best)
+        labels[higher] = code
+    return labels
+
+
+def _nested(parts: list[np.ndarray], codes: list[int]) -> np.ndarray:
+    """Each region lies inside the one before; the innermost region found gives the code."""
+    labels = np.zeros(parts[0].shape, np.uint8)
+    inside = np.ones(parts[0].shape, bool)
+    for part, code in zip(parts, codes):
+        inside &= part > 0.5
+        labels[inside] = code
+    return labels
+
+
+_DECODERS = {"argmax": _argmax, "nested": _nested}
+
+
+def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
+    """Keep the largest piece of organs that are one piece, and drop islands below the manifest's smallest volume.
+
+    An island is judged by its whole extent over all codes for nested regions, by its own code otherwise.
+    """
+    rules = manifest.raw["decoding"]
+    array = sitk.GetArrayFromImage(labels)
+    voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
+    nested = rules["kind"] == "nested"
+    for code in [None] if nested else [item["code"] for item in manifest.raw["labelmap"]]:
+        box = _box(array > 0 if nested else array == code)
+        if box is None:
+            continue
+        part = array[box] > 0 if nested else array[box] == code
+        pieces = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(part.astype(np.uint8)), True))
+        sizes = np.bincount(sitk.GetArrayViewFromImage(pieces).ravel())[1:] * voxel_ml
+        kept = int((sizes >= rules.get("minimum_ml", 0.0)).sum())
+        if code in rules.get("largest_component", []):
+            kept = min(kept, 1)
+        array[box][part & (sitk.GetArrayViewFromImage(pieces) > kept)] = 0
+    result = sitk.GetImageFromArray(array)
+    result.CopyInformation(labels)
+    return result
+
+
+def _box(inside: np.ndarray) -> tuple[slice, slice, slice] | None:
+    bounds = []
+    for axis in range(3):
+        filled = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not filled.size:
+            return None
+        bounds.append(slice(filled[0], filled[-1] + 1))
+    return tuple(bounds)
+
+
+def check_found(labels: sitk.Image, manifest: Manifest) -> list[str]:
+    """Return notes on what is missing or cut; raises InputError where the model found nothing it must find."""
+    array = sitk.GetArrayViewFromImage(labels)
+    present = set(np.unique(array)) - {0}
+    names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
+    expected = manifest.raw["decoding"].get("expected", [])
+    missing = [code for code in expected if code not in present]
+    if expected and len(missing) == len(expected):
+        raise InputError(
+            f"None of {', '.join(names[code].lower() for code in expected)} was found; "
+            f"check that the image shows what the model is made for ({manifest.population})."
+        )
+    notes = [
+        f"{names[code]} was not found; the scan may not show it, or is not what the model is made for."
+        for code in missing
+    ]
+    if not present and not expected:
+        notes.append("Nothing was found: the segmentation is empty.")
+    return notes

@@ -1,0 +1,85 @@
+"""Which device computes, in which precision, and how much memory there is."""
+
+import os
+import re
+import sys
+
+import torch
+from torch.nn import functional as F
+
+from .errors import RequestError
+
+PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
+"""Largest relative L2 difference from the CPU at which a device is trusted with a dilated convolution."""
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+MEMORY_PART = 0.7
+"""Part of the free memory that a run may take unless the user says otherwise."""
+
+
+def choose_device(wanted: str, precision: str) -> tuple[torch.device, torch.dtype, list[str]]:
+    """Return device, number type and notes for the user.
+
+    'auto' takes CUDA, then Apple's MPS, if a small dilated convolution there agrees with the CPU, else the CPU.
+    Raises RequestError if a device asked for by name is not there.
+    """
+    dtype = PRECISIONS["float32" if precision == "auto" else precision]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted != "auto" and not present[wanted]:
+        raise RequestError(f"There is no '{wanted}' device here; use --device auto or --device cpu.")
+    notes = []
+    for name in ("cuda", "mps"):
+        if present[name] and wanted in ("auto", name):
+            if agrees_with_cpu(torch.device(name), dtype):
+                return torch.device(name), dtype, notes
+            notes.append(f"The {name} device computes a convolution wrongly, so the CPU is used.")
+    return torch.device("cpu"), dtype, notes
+
+
+def agrees_with_cpu(device: torch.device, dtype: torch.dtype) -> bool:
+    """True if a small dilated convolution on `device` in `dtype` agrees with float32 on the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 8, 20, 20, 20, generator=generator)
+    weight = torch.randn(8, 8, 3, 3, 3, generator=generator)
+    expected = F.conv3d(x, weight, padding=6, dilation=6)
+    try:
+        result = F.conv3d(x.to(device, dtype), weight.to(device, dtype), padding=6, dilation=6).float().cpu()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return bool((result - expected).norm() <= PROBE_TOLERANCE[dtype] * expected.norm())
+
+
+def memory_limit(text: str | None, device: torch.device) -> int:
+    """Return the bytes a run may use on `device`: `text` such as '2GB' or '800MB', else a part of what is free."""
+    if text:
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([MG])i?B?\s*", text, re.IGNORECASE)
+        if not match or float(match[1]) == 0:
+            raise RequestError(f"--memory '{text}' is not an amount of memory; write for example 2GB or 800MB.")
+        return int(float(match[1]) * (2**30 if match[2] in "gG" else 2**20))
+    if device.type == "cuda":
+        return int(MEMORY_PART * torch.cuda.mem_get_info(device)[0])
+    return int(MEMORY_PART * _free_memory())
+
+
+def _free_memory() -> int:
+    """Free memory of this machine in bytes; 4 GiB where it cannot be told."""
+    try:
+        if sys.platform.startswith("linux"):
+            with open("/proc/meminfo", encoding="ascii") as file:
+                return 1024 * int(re.search(r"MemAvailable:\s+(\d+)", file.read())[1])
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, TypeError, AttributeError):
+        return 4 * 2**30
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident memory of this process so far in MB (10⁶ bytes); None where it cannot be told (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)

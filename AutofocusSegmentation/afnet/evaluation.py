@@ -1,0 +1,216 @@
+"""How well a segmentation agrees with a reference: Dice, 95 % Hausdorff and mean surface distance, volumes.
+
+Absent structures: in neither, Dice is 1; in one only, it is 0. The distances need both and are None
+otherwise.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import RequestError
+from .manifest import Manifest, Structure
+from .reading import read_labelmap
+from .segmentation_file import SEGMENTATION_SUFFIX, Segmentation, read_segmentation
+
+LATTICE_TOLERANCE = 0.01
+"""Largest distance, in voxels, at which two voxel centres count as the same (NIfTI headers are float32)."""
+
+Source = str | os.PathLike | sitk.Image
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Dice's coefficient of two masks of one shape, 2·|a ∩ b| / (|a| + |b|); 1 if both are empty."""
+    a, b = np.asarray(a, bool), np.asarray(b, bool)
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return 2.0 * np.count_nonzero(a & b) / total if total else 1.0
+
+
+def surface_distances(
+    a: np.ndarray, b: np.ndarray, spacing: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances in mm from each surface voxel of `a` to the nearest of `b`, and the other way round.
+
+    `a`, `b`: 3-D masks of one shape, neither empty; `spacing`: mm along the axes of the arrays, in their
+    order. A surface voxel has one of its six neighbours outside the mask; the array's edge counts as outside.
+    Distances are between voxel centres.
+    """
+    a, b = np.asarray(a, bool), np.asarray(b, bool)
+    box = _bounding_box(a | b)
+    a, b = np.pad(a[box], 1), np.pad(b[box], 1)  # what lies outside the box is nearest to nothing
+    surface_a, surface_b = _surface(a), _surface(b)
+    return _distance_to(surface_b, spacing)[surface_a], _distance_to(surface_a, spacing)[surface_b]
+
+
+def hausdorff95(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float | None:
+    """95 % Hausdorff distance in mm: the larger of the two directions' 95th percentiles; None if a mask is
+    empty."""
+    if not (np.any(a) and np.any(b)):
+        return None
+    return max(float(np.percentile(distances, 95)) for distances in surface_distances(a, b, spacing))
+
+
+def mean_surface_distance(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float | None:
+    """Average symmetric surface distance in mm: the mean over both directions together; None if a mask is
+    empty."""
+    if not (np.any(a) and np.any(b)):
+        return None
+    return float(np.concatenate(surface_distances(a, b, spacing)).mean())
+
+
+def evaluate(
+    manifest: Manifest, truth: Source, prediction: Source, only: Iterable[str | int] | None = None,
+    resample: bool = False,
+) -> list[dict]:
+    """Score each structure of a model.
+
+    `truth`, `prediction`: a label map (file or image) in the model's codes, or a .seg.nrrd file. `only`: ids,
+    names or codes of the structures that were drawn in the truth; the others are not scored. A prediction on
+    another grid is refused unless it is a part of the same lattice of voxels or `resample` allows nearest-
+    neighbour resampling.
+
+    Returns one dict per structure: id, name, drawn, dice, hd95_mm, surface_distance_mm, truth_ml,
+    prediction_ml; a value that is not defined is None. Raises RequestError, InputError.
+    """
+    drawn = _drawn(manifest, only)
+    expected = _open(truth, manifest, "The truth", None if only is None else drawn)
+    found = _open(prediction, manifest, "The prediction", None)
+    spacing = expected.grid.GetSpacing()[::-1]
+    voxel_ml = math.prod(spacing) / 1000.0
+    if not resample and not _same_lattice(expected.grid, found.grid):
+        raise RequestError(
+            "The prediction lies on another grid than the truth; use --resample to compare it by nearest "
+            "neighbour."
+        )
+    rows = []
+    for structure in manifest.structures:
+        b = _onto(expected.grid, found.grid, found.mask(structure))
+        row = {
+            "id": structure.id, "name": structure.name, "drawn": structure.id in drawn, "dice": None,
+            "hd95_mm": None, "surface_distance_mm": None, "truth_ml": None,
+            "prediction_ml": np.count_nonzero(b) * voxel_ml,
+        }
+        if row["drawn"]:
+            a = expected.mask(structure)
+            row["truth_ml"] = np.count_nonzero(a) * voxel_ml
+            row["dice"] = dice(a, b)
+            if a.any() and b.any():
+                distances = surface_distances(a, b, spacing)
+                row["hd95_mm"] = max(float(np.percentile(part, 95)) for part in distances)
+                row["surface_distance_mm"] = float(np.concatenate(distances).mean())
+        rows.append(row)
+    return rows
+
+
+def format_table(rows: list[dict]) -> str:
+    """The rows of `evaluate` as a text table; a dash where a value is not defined."""
+    columns = (("Dice", "dice", 3), ("HD95 mm", "hd95_mm", 1), ("Surface mm", "surface_distance_mm", 2),
+               ("Truth ml", "truth_ml", 1), ("Result ml", "prediction_ml", 1))
+    width = max([len("Structure"), *(len(row["name"]) for row in rows)])
+    lines = ["  ".join(["Structure".ljust(width), *(title.rjust(10) for title, _, _ in columns)])]
+    for row in rows:
+        cells = ["-" if row[key] is None else f"{row[key]:.{digits}f}" for _, key, digits in columns]
+        note = "" if row["drawn"] else "  not drawn"
+        lines.append("  ".join([row["name"].ljust(width), *(cell.rjust(10) for cell in cells)]) + note)
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A label map or a segmentation, asked for the mask (z × y × x) of a structure."""
+
+    grid: sitk.Image
+    content: np.ndarray | Segmentation
+
+    def mask(self, structure: Structure) -> np.ndarray:
+        if isinstance(self.content, Segmentation):
+            mask = self.content.mask(structure.id)
+            return np.zeros(self.content.voxels.shape[1:], bool) if mask is None else mask
+        return np.isin(self.content, structure.labels)
+
+
+def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None) -> _Opened:
+    """Open a source; codes the model does not have are refused unless the caller named what is `drawn`."""
+    if not isinstance(source, sitk.Image):
+        if str(source).lower().endswith(SEGMENTATION_SUFFIX) and Path(source).is_file():
+            segmentation = read_segmentation(Path(source), what)
+            return _Opened(segmentation.grid, segmentation)
+        source = read_labelmap(source, what)
+    codes = sitk.GetArrayFromImage(source)
+    known = {label for structure in manifest.structures for label in structure.labels} | {0}
+    strange = sorted({int(code) for code in np.unique(codes)} - known)
+    if strange and drawn is None:
+        raise RequestError(
+            f"{what} holds the code {strange[0]}, which the model {manifest.id} does not have; recode it, or"
+            " name the structures to score with --only."
+        )
+    return _Opened(source, codes)
+
+
+def _drawn(manifest: Manifest, only: Iterable[str | int] | None) -> set[str]:
+    """Ids of the structures to score, from ids, names or codes."""
+    if only is None:
+        return {structure.id for structure in manifest.structures}
+    drawn = set()
+    for wanted in only:
+        word = str(wanted)
+        found = [
+            structure.id for structure in manifest.structures
+            if word in (structure.id, structure.name) or [word] == [str(label) for label in structure.labels]
+        ]
+        if not found:
+            known = ", ".join(structure.id for structure in manifest.structures)
+            raise RequestError(f"The model {manifest.id} has no structure '{word}'; it has {known}.")
+        drawn.update(found)
+    return drawn
+
+
+def _same_lattice(a: sitk.Image, b: sitk.Image) -> bool:
+    """Whether the voxels of `b` lie on those of the endless grid that `a` is a part of, with the same axes."""
+    corners = np.vstack([np.zeros(3, int), np.diag(np.array(b.GetSize()) - 1)])
+    points = [b.TransformIndexToPhysicalPoint(corner.tolist()) for corner in corners]
+    shift = np.array([a.TransformPhysicalPointToContinuousIndex(point) for point in points]) - corners
+    return bool(np.abs(shift - np.rint(shift[0])).max() <= LATTICE_TOLERANCE)
+
+
+def _onto(target: sitk.Image, grid: sitk.Image, mask: np.ndarray) -> np.ndarray:
+    """`mask`, on `grid`, as it is on the grid of `target`: itself if they agree, else by nearest neighbour."""
+    if grid.GetSize() == target.GetSize() and _same_lattice(target, grid):
+        offset = target.TransformPhysicalPointToContinuousIndex(grid.GetOrigin())
+        if np.abs(offset).max() < 0.5:
+            return mask
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.CopyInformation(grid)
+    moved = sitk.Resample(image, target, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    return sitk.GetArrayFromImage(moved) > 0
+
+
+def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    box = []
+    for axis in range(mask.ndim):
+        hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    return tuple(box)
+
+
+def _surface(mask: np.ndarray) -> np.ndarray:
+    """Voxels of a mask, which is padded by one, with a face neighbour outside it."""
+    inside = mask.copy()
+    for axis in range(mask.ndim):
+        inside &= np.roll(mask, 1, axis) & np.roll(mask, -1, axis)
+    return mask & ~inside
+
+
+def _distance_to(surface: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Euclidean distance in mm of each voxel centre to the nearest of `surface` (Maurer et al. 2003)."""
+    image = sitk.GetImageFromArray(surface.astype(np.uint8))
+    image.SetSpacing([float(value) for value in reversed(spacing)])
+    distance = sitk.SignedMaurerDistanceMap(
+        image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
+    )
+    return np.maximum(sitk.GetArrayFromImage(distance), 0.0)  # negative within a thick corner of the surface

@@ -1,0 +1,82 @@
+"""What a run tells while it works: JSON lines for a program, a line of text for a person, or nothing."""
+
+import json
+import sys
+import time
+
+PROTOCOL = 1
+"""Number of the JSON-lines protocol between the engine and the Slicer side."""
+
+STAGES = {"read": 0.08, "prepare": 0.17, "network": 0.55, "restore": 0.12, "write": 0.08}
+"""Stages in order, with the part of a usual run's time that each takes."""
+
+QUIET_SECONDS = 0.2
+"""At most one progress line in this time."""
+
+
+class Progress:
+    """Reports stages, notes and errors; `seconds` holds the time that each finished stage took."""
+
+    def __init__(self, kind: str = "none", stream=None):
+        self.kind = kind
+        self.stream = stream or sys.stdout
+        self.seconds: dict[str, float] = {}
+        self.notes: list[str] = []
+        self._begin = self._stage_begin = time.monotonic()
+        self._stage: str | None = None
+        self._last = 0.0
+
+    def start(self, **facts) -> None:
+        self._json(event="start", protocol=PROTOCOL, **facts)
+
+    def stage(self, name: str) -> None:
+        """Enter a stage; the one before is finished."""
+        self.finish_stage()
+        self._stage, self._stage_begin, self._last = name, time.monotonic(), 0.0
+        self.within(0.0)
+
+    def finish_stage(self) -> None:
+        if self._stage:
+            self.seconds[self._stage] = round(time.monotonic() - self._stage_begin, 3)
+            self._stage = None
+
+    def within(self, part: float) -> None:
+        """Report that `part` (0…1) of the current stage is done."""
+        now = time.monotonic()
+        if now - self._last < QUIET_SECONDS and 0 < part < 1:
+            return
+        self._last = now
+        names = list(STAGES)
+        fraction = sum(STAGES[name] for name in names[: names.index(self._stage)]) + STAGES[self._stage] * part
+        left = (now - self._begin) * (1 - fraction) / fraction if fraction > 0.1 else None
+        self._json(
+            event="progress", stage=self._stage, fraction=round(fraction, 4),
+            seconds_left=None if left is None else round(left, 1),
+        )
+        if self.kind == "text":
+            self.stream.write(f"\r{self._stage:<8} {100 * fraction:3.0f} %")
+            self.stream.flush()
+
+    def note(self, text: str) -> None:
+        """Tell the user one sentence that the report will repeat."""
+        self.notes.append(text)
+        self._json(event="note", text=text)
+        if self.kind == "text":
+            self.stream.write(f"\r{text}\n")
+
+    def error(self, text: str, code: int) -> None:
+        if self.kind == "text" and self._stage:
+            self.stream.write("\n")
+        self._json(event="error", code=code, text=text)
+
+    def done(self) -> None:
+        self.finish_stage()
+        self._json(event="done")
+        if self.kind == "text":
+            self.stream.write("\rdone            \n")
+            self.stream.flush()
+
+    def _json(self, **event) -> None:
+        if self.kind == "json":
+            self.stream.write(json.dumps(event, ensure_ascii=True) + "\n")
+            self.stream.flush()

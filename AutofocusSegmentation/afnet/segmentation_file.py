@@ -1,0 +1,208 @@
+"""Slicer's segmentation file, .seg.nrrd: a gzip-compressed NRRD whose header describes the segments.
+
+Structures that share no voxel share a layer, an 8-bit label map; overlapping ones lie in different layers.
+One layer is a 3-D NRRD, several are a 4-D NRRD with the layers along its first axis, of kind "list". Layout:
+Slicer's developer guide, "Segmentations", and what Slicer 5.12 writes. SimpleITK can write neither such an
+axis nor these header fields in one file, hence this writer.
+
+Geometry: NRRD's "left-posterior-superior" space is ITK's, so direction and origin go in unchanged, left-
+handed ones too.
+"""
+
+import gzip
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import InputError, RequestError
+from .manifest import Manifest, Structure
+from .native_stderr import native_stderr_closed
+
+SEGMENTATION_SUFFIX = ".seg.nrrd"
+
+STRUCTURE_TAG = "AutofocusSegmentation.StructureId"
+"""Segment tag with the structure's id in the manifest; it stays when a user renames the segment."""
+
+EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
+"""Segment tag, true or false: whether the structure reaches the edge of the scan and so may be cut off."""
+
+TERMINOLOGY_CONTEXT = "Segmentation category and type - AutofocusSegmentation"
+"""`SegmentationCategoryTypeContextName` of the extension's own terminology list."""
+
+ANATOMY_CONTEXT = "Anatomic codes - DICOM master list"
+"""Name of Slicer's list of anatomic regions."""
+
+_COMPRESSION = 4
+"""gzip level: label maps shrink about a hundredfold at any level, so a quick one."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a file: voxels of `layer` that hold `label`."""
+
+    id: str
+    name: str
+    layer: int
+    label: int
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A file as read. `voxels`: layers × z × y × x; `grid`: an image with the geometry of a layer (LPS,
+    mm)."""
+
+    grid: sitk.Image
+    voxels: np.ndarray
+    segments: tuple[Segment, ...]
+
+    def mask(self, structure: str) -> np.ndarray | None:
+        """Mask (z × y × x, bool) of the segment of that structure, by its tag or else by its id; None if
+        absent."""
+        for segment in sorted(self.segments, key=lambda item: STRUCTURE_TAG not in item.tags):
+            if segment.tags.get(STRUCTURE_TAG, segment.id) == structure:
+                return self.voxels[segment.layer] == segment.label
+        return None
+
+
+def layers(structures: Iterable[Structure]) -> list[list[Structure]]:
+    """Distribute structures over as few layers as first-fit finds; no two in a layer share a code."""
+    found: list[list[Structure]] = []
+    for structure in structures:
+        codes = set(structure.labels)
+        free = (layer for layer in found if all(codes.isdisjoint(other.labels) for other in layer))
+        layer = next(free, None)
+        if layer is None:
+            layer = []
+            found.append(layer)
+        layer.append(structure)
+    return found
+
+
+def terminology_entry(structure: Structure) -> str:
+    """Slicer's TerminologyEntry tag: seven parts joined by ~, each code as scheme^value^meaning, ^^ where
+    none."""
+
+    def code(key: str) -> str:
+        return "^".join(structure.terminology.get(key) or ("", "", ""))
+
+    return "~".join([
+        TERMINOLOGY_CONTEXT, code("category"), code("type"), code("type_modifier"),
+        ANATOMY_CONTEXT, code("anatomic_region"), code("anatomic_region_modifier"),
+    ])
+
+
+def write_segments(
+    file: BinaryIO, labelmap: sitk.Image, manifest: Manifest, report: dict | None = None
+) -> None:
+    """Write the manifest's structures, found as codes in `labelmap`, to an open file. Raises OSError.
+
+    A segment's value in its layer is the first of its codes, so that a model without overlap gives its label
+    map.
+    """
+    codes = sitk.GetArrayViewFromImage(labelmap)
+    arranged = layers(manifest.structures)
+    tables = []
+    for layer in arranged:
+        table = np.zeros(256, np.uint8)
+        for structure in layer:
+            table[list(structure.labels)] = structure.labels[0]
+        tables.append(table)
+    file.write(_header(labelmap, manifest, arranged, report))
+    with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION, mtime=0, filename="") as stream:
+        for plane in codes:
+            index = plane.astype(np.uint8, copy=False)
+            stream.write(np.ascontiguousarray(np.stack([table[index] for table in tables], axis=-1)).data)
+
+
+def _header(
+    labelmap: sitk.Image, manifest: Manifest, arranged: list[list[Structure]], report: dict | None
+) -> bytes:
+    size = labelmap.GetSize()
+    axes = np.array(labelmap.GetDirection()).reshape(3, 3) * labelmap.GetSpacing()
+    several = len(arranged) > 1
+    lines = [
+        "NRRD0004",
+        "# Complete NRRD file format specification at:",
+        "# http://teem.sourceforge.net/nrrd/format.html",
+        "type: unsigned char",
+        f"dimension: {4 if several else 3}",
+        "space: left-posterior-superior",
+        "sizes: " + " ".join(str(count) for count in ((len(arranged), *size) if several else size)),
+        "space directions: " + " ".join(["none"] * several + [_vector(axis) for axis in axes.T]),
+        "kinds: " + " ".join(["list"] * several + ["domain"] * 3),
+        "encoding: gzip",
+        f"space origin: {_vector(labelmap.GetOrigin())}",
+    ]
+    extent = " ".join(f"0 {count - 1}" for count in size)
+    place = {structure.id: number for number, layer in enumerate(arranged) for structure in layer}
+    reported = {entry["id"]: entry for entry in (report or {}).get("structures", ())}
+    for number, structure in enumerate(manifest.structures):
+        tags = {"TerminologyEntry": terminology_entry(structure), STRUCTURE_TAG: structure.id}
+        if "touches_edge" in reported.get(structure.id, {}):
+            tags[EDGE_TAG] = "true" if reported[structure.id]["touches_edge"] else "false"
+        fields = {
+            "Color": " ".join(f"{channel / 255:.9g}" for channel in structure.color),
+            "ColorAutoGenerated": 0,
+            "Extent": extent,
+            "ID": structure.id,
+            "LabelValue": structure.labels[0],
+            "Layer": place[structure.id],
+            "Name": structure.name,
+            "NameAutoGenerated": 0,
+            "Tags": "".join(f"{key}:{value}|" for key, value in tags.items()),
+        }
+        lines += [f"Segment{number}_{key}:={_escaped(value)}" for key, value in fields.items()]
+    lines += [
+        "Segmentation_ContainedRepresentationNames:=Binary labelmap|",
+        "Segmentation_MasterRepresentation:=Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset:=0 0 0",
+        f"AutofocusSegmentation.ModelId:={_escaped(manifest.id)}",
+        f"AutofocusSegmentation.ModelVersion:={_escaped(manifest.version)}",
+        f"AutofocusSegmentation.WeightsSha256:={_escaped(manifest.weights_sha256)}",
+    ]
+    return ("\n".join(lines) + "\n\n").encode("utf-8")
+
+
+def _vector(values: Iterable[float]) -> str:
+    return "(" + ",".join(repr(float(value)) for value in values) + ")"
+
+
+def _escaped(value: object) -> str:
+    """NRRD's escapes for the value of a key: backslash and line end."""
+    return str(value).replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def read_segmentation(path: Path, what: str = "The segmentation") -> Segmentation:
+    """Read a .seg.nrrd, ours or saved by Slicer. Raises RequestError (no segmentation), InputError
+    (damaged)."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO")
+    reader.SetFileName(str(path))
+    try:
+        with native_stderr_closed():
+            image = reader.Execute()
+    except RuntimeError:
+        raise InputError(f"{what} is damaged or incomplete; copy or save it again.") from None
+    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    segments = []
+    while f"Segment{len(segments)}_ID" in header:
+        prefix = f"Segment{len(segments)}_"
+        tags = dict(part.split(":", 1) for part in header.get(prefix + "Tags", "").split("|") if ":" in part)
+        try:
+            layer, label = int(header.get(prefix + "Layer", "0")), int(header.get(prefix + "LabelValue", "1"))
+        except ValueError:
+            raise InputError(f"{what} has an unreadable header; save it again from Slicer.") from None
+        segments.append(Segment(header[prefix + "ID"], header.get(prefix + "Name", ""), layer, label, tags))
+    if not segments or image.GetDimension() != 3:
+        raise RequestError(f"{what} holds no segments; give a .seg.nrrd file or a label map.")
+    voxels = sitk.GetArrayFromImage(image)
+    voxels = voxels[np.newaxis] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(voxels, -1, 0)
+    if max(segment.layer for segment in segments) >= len(voxels):
+        raise InputError(f"{what} names a layer that it does not have; save it again from Slicer.")
+    grid = sitk.VectorIndexSelectionCast(image, 0) if image.GetNumberOfComponentsPerPixel() > 1 else image
+    return Segmentation(grid, voxels, tuple(segments))
