@@ -51,6 +51,10 @@ _IMAGE_CLASSES = frozenset(
 that cannot be read is a missing slice; one of another class (plan, contours, dose, report) is left aside."""
 
 
+_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "OT", "US", "XA", "CR", "DX"})
+"""What a sentence may repeat of a file: a code that is none of these may be anything."""
+
+
 @dataclass(frozen=True)
 class _Slice:
     """Header of one file: what decides where it belongs."""
@@ -184,7 +188,7 @@ def _slice(file: Path, reader: sitk.ImageFileReader) -> _Slice | None:
         key: reader.GetMetaData(key).strip(" \0") if key in keys else ""
         for key in (_MODALITY, _INSTANCE, _SERIES)
     }
-    modality = text[_MODALITY] if text[_MODALITY].isalpha() and len(text[_MODALITY]) <= 16 else "unknown"
+    modality = text[_MODALITY] if text[_MODALITY] in _MODALITIES else "another kind"
     return _Slice(
         file, text[_SERIES], modality, text[_INSTANCE] or str(file), tuple(reader.GetSize()[:2]),
         tuple(round(value, 4) for value in spacing or (1.0, 1.0)),

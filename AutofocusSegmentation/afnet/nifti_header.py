@@ -28,15 +28,14 @@ _PIECE = 1 << 20
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # Where each field lies: struct format without byte order, and offset.
-_NIFTI_1 = {"dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72), "pixdim": ("8f", 76), "vox_offset": ("f", 108),
-            "units": ("B", 123), "codes": ("2h", 252), "quatern": ("6f", 256), "srow": ("12f", 280)}
-_NIFTI_2 = {"datatype": ("h", 12), "bitpix": ("h", 14), "dim": ("8q", 16), "pixdim": ("8d", 104), "vox_offset": ("q", 168),
-            "codes": ("2i", 344), "quatern": ("6d", 352), "srow": ("12d", 400), "units": ("i", 500)}
-
-
-class Truncated(Exception):
-    """The file holds fewer bytes than its header promises, or its compressed stream is damaged."""
-
+_NIFTI_1 = {
+    "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72), "pixdim": ("8f", 76), "vox_offset": ("f", 108),
+    "units": ("B", 123), "codes": ("2h", 252), "quatern": ("6f", 256), "srow": ("12f", 280),
+}
+_NIFTI_2 = {
+    "datatype": ("h", 12), "bitpix": ("h", 14), "dim": ("8q", 16), "pixdim": ("8d", 104), "vox_offset": ("q", 168),
+    "codes": ("2i", 344), "quatern": ("6d", 352), "srow": ("12d", 400), "units": ("i", 500),
+}
 
 _FLOATS = {16: "f4", 64: "f8"}
 """Datatype code of floating-point voxels to numpy's name."""

@@ -1,0 +1,277 @@
+"""DICOM folders as scanners and archives leave them: unsorted, mixed, incomplete, tilted."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
+
+from afnet import dicom_reading
+from afnet.errors import AfnetError, InputError, RequestError
+from afnet.reading import index_to_lps, read_image
+
+SECRET = "Secret^Patient"
+CT, MR, SECONDARY, STRUCTURES = (f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "7", "481.3"))
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+OBLIQUE = (0.36, -0.8, 0.48, 0.48, 0.6, 0.64)
+ROWS, COLUMNS = 10, 12
+
+
+def values(count: int, seed=0) -> np.ndarray:
+    """Stored values of `count` slices: 0 … 3000."""
+    return np.random.default_rng(seed).integers(0, 3000, (count, ROWS, COLUMNS)).astype(np.uint16)
+
+
+def dataset(kind=CT, series="1.2.3.1", modality="CT", syntax=ExplicitVRLittleEndian) -> Dataset:
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = kind
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.file_meta.TransferSyntaxUID = syntax
+    data.PatientName, data.PatientID, data.SeriesDescription = SECRET, "ID4711", SECRET
+    data.Modality, data.SeriesInstanceUID, data.StudyInstanceUID = modality, series, "1.2.3"
+    return data
+
+
+def slice_of(stored, position, axes=AXIAL, slope=1, intercept=-1024, bits=16, **kwargs) -> Dataset:
+    data = dataset(**kwargs)
+    data.ImagePositionPatient = [f"{value:.4f}" for value in position]
+    data.ImageOrientationPatient = list(axes)
+    data.PixelSpacing, data.SliceThickness = [1.5, 1.25], 3
+    data.Rows, data.Columns = stored.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, bits, bits - 1
+    data.RescaleSlope, data.RescaleIntercept = slope, intercept
+    data.PixelData = stored.tobytes()
+    return data
+
+
+def normal(axes) -> np.ndarray:
+    return np.cross(axes[:3], axes[3:])
+
+
+def series(count=8, step=3.0, axes=AXIAL, seed=0, shear=(0.0, 0.0, 0.0), **kwargs) -> list[Dataset]:
+    along = normal(axes) * step + np.array(shear)
+    return [slice_of(values(count, seed)[k], np.array((-20, 15, 40)) + k * along, axes, **kwargs) for k in range(count)]
+
+
+def stored(folder: Path, slices: list[Dataset], prefix="", seed=5) -> Path:
+    """Write slices under names whose order is not theirs."""
+    folder.mkdir(exist_ok=True, parents=True)
+    for name, data in zip(np.random.default_rng(seed).permutation(len(slices)), slices, strict=True):
+        pydicom.dcmwrite(folder / f"{prefix}Secret{name:03d}", data, enforce_file_format=True)
+    return folder
+
+
+def refused(folder: Path, error: type[AfnetError], words: str, capfd) -> str:
+    with pytest.raises(AfnetError) as caught:
+        read_image(folder, "The CT")
+    sentence = str(caught.value)
+    assert type(caught.value) is error, sentence
+    assert words in sentence
+    assert sentence.startswith("The CT ") and sentence.endswith(".")
+    assert "secret" not in sentence.lower() and "4711" not in sentence and str(folder) not in sentence
+    assert capfd.readouterr() == ("", "")
+    return sentence
+
+
+@pytest.mark.parametrize("axes", [AXIAL, OBLIQUE, (0.0, 1, 0, 0, 0, -1)], ids=["axial", "oblique", "sagittal"])
+@pytest.mark.parametrize("step", [3.0, -3.0], ids=["up", "down"])
+def test_unsorted_series(tmp_path, axes, step, capfd):
+    image = read_image(stored(tmp_path, series(axes=axes, step=step)))
+    assert image.GetPixelID() == sitk.sitkInt16
+    assert image.GetSpacing() == pytest.approx((1.25, 1.5, 3.0), abs=1e-4)
+    assert np.linalg.det(np.array(image.GetDirection()).reshape(3, 3)) == pytest.approx(1)
+    found = sitk.GetArrayFromImage(image).astype(int)
+    for k, plane in enumerate(values(8)):  # each slice lies where its own header puts it
+        at = image.TransformPhysicalPointToContinuousIndex((np.array((-20, 15, 40)) + k * normal(axes) * step).tolist())
+        assert at == pytest.approx((0, 0, round(at[2])), abs=1e-3)
+        assert np.array_equal(found[round(at[2])], plane.astype(int) - 1024)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_in_plane_axes(tmp_path):
+    """The column index runs along the first direction, in steps of the second pixel spacing (PS3.3 10.7.1.3)."""
+    image = read_image(stored(tmp_path, series(axes=OBLIQUE)))
+    expected = np.array((-20, 15, 40)) + 5 * 1.25 * np.array(OBLIQUE[:3]) + 4 * 1.5 * np.array(OBLIQUE[3:])
+    assert index_to_lps(image) @ (5, 4, 0, 1) == pytest.approx([*expected, 1], abs=1e-3)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, RLELossless])
+def test_transfer_syntaxes(tmp_path, syntax):
+    slices = series()
+    for data in slices:
+        if syntax.is_compressed:
+            data.compress(syntax)
+        data.file_meta.TransferSyntaxUID = syntax
+    image = read_image(stored(tmp_path, slices))
+    assert np.array_equal(sitk.GetArrayFromImage(image), values(8).astype(int) - 1024)
+
+
+def test_subfolders_other_files_and_localizer(tmp_path):
+    stored(tmp_path / "a" / "b", series())
+    stored(tmp_path / "a", series(2, axes=(0.0, 1, 0, 0, 0, -1), seed=1), "localizer_same_series")
+    stored(tmp_path, series(2, seed=1, series="1.2.3.9"), "localizer")
+    contours = dataset(STRUCTURES, "1.2.3.8", "RTSTRUCT")
+    stored(tmp_path, [contours], "contours")
+    screen = dataset(SECONDARY, "1.2.3.7", "OT")
+    screen.Rows = screen.Columns = 10
+    screen.SamplesPerPixel, screen.PhotometricInterpretation, screen.PixelRepresentation = 1, "MONOCHROME2", 0
+    screen.BitsAllocated, screen.BitsStored, screen.HighBit, screen.PixelData = 8, 8, 7, bytes(100)
+    stored(tmp_path, [screen] * 3, "screen")
+    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 300)
+    (tmp_path / "report.txt").write_text("text")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    assert read_image(tmp_path).GetSize() == (COLUMNS, ROWS, 8)
+
+
+def test_the_same_slice_twice_is_one(tmp_path):
+    slices = series()
+    stored(tmp_path, slices)
+    stored(tmp_path, slices, "copy")
+    assert read_image(tmp_path).GetSize()[2] == 8
+
+
+def test_rescale_differs_between_slices(tmp_path):
+    slices = series(4, slope=1, intercept=0) + series(4, slope=0.5, intercept=3)
+    for k, data in enumerate(slices):
+        data.ImagePositionPatient = [0, 0, 2 * k]
+    image = read_image(stored(tmp_path, slices))
+    assert image.GetPixelID() == sitk.sitkFloat32
+    assert np.allclose(sitk.GetArrayFromImage(image)[:4], values(4))
+    assert np.allclose(sitk.GetArrayFromImage(image)[4:], values(4) * 0.5 + 3)
+
+
+def test_values_beyond_int16_stay(tmp_path):
+    slices = series(3, intercept=0)
+    slices[1].PixelData = np.full((ROWS, COLUMNS), 60000, np.uint16).tobytes()
+    image = read_image(stored(tmp_path, slices))
+    assert sitk.GetArrayFromImage(image)[1].min() == 60000
+
+
+def test_no_dicom(tmp_path, capfd):
+    refused(tmp_path, RequestError, "without DICOM slices", capfd)
+    (tmp_path / "a.txt").write_text("text" * 100)
+    refused(tmp_path, RequestError, "without DICOM slices", capfd)
+    stored(tmp_path, [dataset(STRUCTURES, modality="RTSTRUCT")])
+    refused(tmp_path, RequestError, "give the folder that holds the series", capfd)
+
+
+def test_a_file_instead_of_the_folder(tmp_path, capfd):
+    stored(tmp_path, series())
+    refused(tmp_path / "Secret000", RequestError, "give the folder that holds the whole series", capfd)
+    (tmp_path / "x.dcm").write_bytes(b"no preamble")
+    refused(tmp_path / "x.dcm", RequestError, "give the folder that holds the whole series", capfd)
+
+
+def test_several_series_are_listed_without_names(tmp_path, capfd):
+    stored(tmp_path, series(9), "a")
+    stored(tmp_path, series(5, series="1.2.3.2", kind=MR, modality="MR"), "b")
+    stored(tmp_path, series(5, series="1.2.3.3", kind=MR, modality="MR"), "c")
+    stored(tmp_path, series(1, series="1.2.3.4"), "d")
+    sentence = refused(tmp_path, RequestError, "into a folder of its own", capfd)
+    assert "3 DICOM series (9 slices of CT, 2 times 5 slices of MR)" in sentence
+
+
+def test_modality_is_no_way_to_leak(tmp_path, capfd):
+    stored(tmp_path, series(3, modality="SECRETPATIENT"), "a")
+    stored(tmp_path, series(4, series="1.2.3.2"), "b")
+    assert "3 slices of another kind" in refused(tmp_path, RequestError, "2 DICOM series", capfd)
+
+
+@pytest.mark.parametrize("absent", [[3], [2, 5], [3, 4]])
+def test_missing_slices(tmp_path, absent, capfd):
+    slices = [data for k, data in enumerate(series(10)) if k not in absent]
+    sentence = refused(stored(tmp_path, slices), InputError, "lacks", capfd)
+    assert f"{len(absent)} slice" in sentence and f"after slice {absent[0]} of {10 - len(absent)}" in sentence
+
+
+def test_uneven_distances(tmp_path, capfd):
+    slices = series(8)
+    for k in range(5, 8):
+        slices[k].ImagePositionPatient = [-20, 15, 40 + 3 * 4 + 5.0 * (k - 4)]
+    refused(stored(tmp_path, slices), InputError, "uneven distances between slices (3.00 to 5.00 mm)", capfd)
+
+
+def test_rounded_positions_are_even(tmp_path):
+    slices = series(40, step=0.625)
+    for data in slices:
+        data.ImagePositionPatient = [-20, 15, f"{float(data.ImagePositionPatient[2]):.1f}"]
+    image = read_image(stored(tmp_path, slices))
+    assert image.GetSpacing()[2] == pytest.approx(0.625, abs=0.003)
+
+
+def test_several_phases(tmp_path, capfd):
+    slices = series(6) + series(6, seed=1)
+    refused(stored(tmp_path, slices), InputError, "several slices at the same position (6 of 12)", capfd)
+
+
+@pytest.mark.parametrize("shear", [(0.0, 0.3, 0.0), (0.05, 0.0, 0.0)])
+def test_tilted_gantry(tmp_path, shear, capfd):
+    refused(stored(tmp_path, series(10, shear=shear)), InputError, "tilted gantry", capfd)
+
+
+def test_one_slice(tmp_path, capfd):
+    refused(stored(tmp_path, series(1)), InputError, "only one slice", capfd)
+
+
+def test_three_plane_localizer_alone(tmp_path, capfd):
+    stored(tmp_path, series(1), "a")
+    stored(tmp_path, series(1, axes=(0.0, 1, 0, 0, 0, -1)), "b")
+    refused(tmp_path, RequestError, "2 DICOM series (2 times 1 slice of CT)", capfd)
+
+
+@pytest.mark.parametrize("length", [140, 200, 400, -1, -100])
+def test_a_cut_slice(tmp_path, length, capfd):
+    folder = stored(tmp_path, series())
+    file = folder / "Secret003"
+    file.write_bytes(file.read_bytes()[:length])
+    refused(folder, InputError, "1 DICOM file that cannot be read", capfd)
+
+
+def test_every_slice_cut(tmp_path, capfd):
+    folder = stored(tmp_path, series())
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes()[:300])
+    refused(folder, InputError, "none of them can be read", capfd)
+
+
+def test_multi_frame(tmp_path, capfd):
+    data = series(1)[0]
+    data.NumberOfFrames = 4
+    data.PixelData = data.PixelData * 4
+    refused(stored(tmp_path, [data]), InputError, "multi-frame", capfd)
+
+
+def test_constant_series(tmp_path, capfd):
+    slices = series()
+    for data in slices:
+        data.PixelData = bytes(2 * ROWS * COLUMNS)
+    refused(stored(tmp_path, slices), InputError, "same value (-1024) everywhere", capfd)
+
+
+def test_somebodys_whole_disk(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(dicom_reading, "MOST_FILES", 7)
+    refused(stored(tmp_path, series()), RequestError, "over 7 files", capfd)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="switches to an unprivileged user")
+def test_a_slice_without_permission(tmp_path, capfd):
+    folder = stored(tmp_path / "series", series())
+    for parent in [folder, *folder.parents][:4]:
+        parent.chmod(0o755)
+    (folder / "Secret003").chmod(0)
+    os.seteuid(65534)
+    try:
+        refused(folder, RequestError, "may not be opened", capfd)
+    finally:
+        os.seteuid(0)
+
+
+def test_loose_slices_of_real_scanners(shared_data):
+    with pytest.raises(RequestError, match=r"10 DICOM series \(10 times 2 slices of CT\)"):
+        read_image(shared_data / "pelvis" / "loose_slices_unlabelled")

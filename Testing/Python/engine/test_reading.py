@@ -1,0 +1,390 @@
+"""Files of every kind that is read, in any orientation, and every broken one with the sentence it earns."""
+
+import gzip
+import os
+import re
+import struct
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from afnet import nifti_header
+from afnet.errors import AfnetError, InputError, RequestError
+from afnet.reading import describe_grid, index_to_lps, read_image, read_labelmap
+
+SECRET = "SMITH_JOHN"
+"""Part of every file name: no sentence may repeat it."""
+
+OBLIQUE = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
+AXIAL = np.eye(3)
+DIRECTIONS = {"axial": AXIAL, "sagittal": AXIAL[[2, 0, 1]], "oblique": OBLIQUE, "left-handed": np.diag([-1.0, 1, 1]),
+              "oblique, left-handed": OBLIQUE @ np.diag([1.0, 1, -1])}
+KINDS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd"]
+
+
+def scan(shape=(9, 10, 11), dtype=np.int16, direction=AXIAL, spacing=(0.9, 1.1, 2.5), seed=0) -> sitk.Image:
+    values = np.random.default_rng(seed).integers(-1000, 1500, shape)
+    image = sitk.GetImageFromArray(values.astype(dtype))
+    image.SetSpacing(spacing)
+    image.SetOrigin((-30.0, 12.5, 7.25))
+    image.SetDirection(np.asarray(direction, float).ravel().tolist())
+    return image
+
+
+def saved(folder: Path, image: sitk.Image, kind: str, compress=False) -> Path:
+    path = folder / f"{SECRET}.{kind}"
+    sitk.WriteImage(image, str(path), compress)
+    return path
+
+
+def refused(path: Path, error: type[AfnetError], words: str, capfd, read=read_image) -> str:
+    """Assert that reading raises `error` with one sentence that has `words`, and prints nothing."""
+    with pytest.raises(AfnetError) as caught:
+        read(path)
+    sentence = str(caught.value)
+    assert type(caught.value) is error, sentence
+    assert words in sentence
+    assert SECRET not in sentence
+    assert str(path.parent) not in sentence
+    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
+    assert re.search(r"; |give |check ", sentence), "the sentence does not say what to do"
+    assert capfd.readouterr() == ("", "")
+    return sentence
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_type_and_geometry_are_kept(tmp_path, kind, direction, capfd):
+    image = scan(direction=direction)
+    read = read_image(saved(tmp_path, image, kind))
+    assert read.GetPixelID() == sitk.sitkInt16
+    assert np.array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(image))
+    corners = np.array([[0, 0, 0, 1], [11, 10, 9, 1]]).T
+    assert index_to_lps(read) @ corners == pytest.approx(index_to_lps(image) @ corners, abs=1e-4)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_double_becomes_float32_and_upper_case_endings_are_known(tmp_path):
+    path = saved(tmp_path, scan(dtype=np.float64), "nrrd").rename(tmp_path / "SCAN.NRRD")
+    read = read_image(str(path))
+    assert read.GetPixelID() == sitk.sitkFloat32
+    assert sitk.GetArrayFromImage(read)[3, 2, 1] == sitk.GetArrayFromImage(scan())[3, 2, 1]
+
+
+def test_one_volume_in_four_dimensions_is_a_volume(tmp_path):
+    image = sitk.JoinSeries([scan()])
+    assert read_image(saved(tmp_path, image, "mha")).GetSize() == (11, 10, 9)
+
+
+def test_label_map_may_be_empty_and_float(tmp_path):
+    read = read_labelmap(saved(tmp_path, scan() * 0, "nii.gz"))
+    assert read.GetPixelID() == sitk.sitkInt16
+    read = read_labelmap(saved(tmp_path, sitk.Cast(scan() > 0, sitk.sitkFloat32) * 3.0, "nii.gz"))
+    assert read.GetPixelID() == sitk.sitkInt32
+    assert set(np.unique(sitk.GetArrayFromImage(read))) == {0, 3}
+
+
+def test_label_map_of_fractions_is_refused(tmp_path, capfd):
+    path = saved(tmp_path, sitk.Cast(scan(), sitk.sitkFloat32) * 0.5, "nrrd")
+    refused(path, InputError, "not whole numbers", capfd, read_labelmap)
+
+
+def test_describe_grid():
+    assert describe_grid(scan()) == {
+        "size": [11, 10, 9], "spacing_mm": [0.9, 1.1, 2.5], "origin_mm": [-30.0, 12.5, 7.25],
+        "direction": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+    }
+
+
+@pytest.mark.parametrize("kind", ["nii.gz", "mha"])
+def test_a_large_ct_takes_seconds(tmp_path, kind):
+    image = sitk.GetImageFromArray(np.random.default_rng(0).integers(-20, 20, (150, 512, 512), np.int16))
+    path = saved(tmp_path, image, kind)
+    start = time.process_time()
+    read_image(path)
+    assert time.process_time() - start < 8
+
+
+# What a user can get wrong about the path
+
+
+def test_missing(tmp_path, capfd):
+    refused(tmp_path / f"{SECRET}.nii", RequestError, "was not found", capfd)
+    (tmp_path / "file").touch()
+    refused(tmp_path / "file" / SECRET, RequestError, "was not found", capfd)
+
+
+def test_name_too_long(tmp_path, capfd):
+    refused(tmp_path / (SECRET * 40 + ".nii"), RequestError, "cannot be opened", capfd)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.hdr", "a.zip", "a", "a.nii.bz2"])
+def test_unknown_kind(tmp_path, name, capfd):
+    (tmp_path / name).write_bytes(b"something")
+    refused(tmp_path / name, RequestError, "unknown kind", capfd)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, capfd):
+    os.mkfifo(tmp_path / "scan.nii")
+    refused(tmp_path / "scan.nii", RequestError, "neither a file nor a folder", capfd)
+
+
+@contextmanager
+def unprivileged():
+    """As somebody who is not root, for whom permissions count."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_no_permission(tmp_path, capfd):
+    path = saved(tmp_path, scan(), "nii")
+    path.chmod(0)
+    with unprivileged():
+        refused(path, RequestError, "may not be opened", capfd)
+    folder = tmp_path / "series"
+    folder.mkdir(mode=0)
+    with unprivileged():
+        refused(folder, RequestError, "may not be opened", capfd)
+
+
+# What can be wrong with the bytes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_file(tmp_path, kind, capfd):
+    path = tmp_path / f"{SECRET}.{kind}"
+    path.touch()
+    refused(path, InputError, "is an empty file", capfd)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_under_the_name_of_an_image(tmp_path, kind, capfd):
+    path = tmp_path / f"{SECRET}.{kind}"
+    path.write_bytes(b"this is no image " * 100)
+    refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.99])
+@pytest.mark.parametrize(("kind", "compress"), [("nii", False), ("nii.gz", True), ("nrrd", False), ("nrrd", True),
+                                                ("mha", False), ("mha", True)])
+def test_truncated(tmp_path, kind, compress, part, capfd):
+    path = saved(tmp_path, scan((20, 30, 40)), kind, compress)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize(("kind", "data", "compress"), [("mhd", "raw", False), ("mhd", "zraw", True),
+                                                        ("nhdr", "raw", False), ("nhdr", "raw.gz", True)])
+def test_data_file_missing_or_cut(tmp_path, kind, data, compress, capfd):
+    path = saved(tmp_path, scan((20, 30, 40)), kind, compress)
+    data = tmp_path / f"{SECRET}.{data}"
+    content = data.read_bytes()
+    data.write_bytes(content[: len(content) // 2])
+    refused(path, InputError, "damaged or incomplete", capfd)
+    data.unlink()
+    refused(path, InputError, "damaged or incomplete", capfd)
+
+
+def test_one_damaged_byte_in_a_compressed_file(tmp_path, capfd):
+    path = saved(tmp_path, scan((20, 30, 40)), "nii.gz")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+    refused(path, InputError, "damaged or incomplete", capfd)
+
+
+def test_gzip_in_parts_and_with_padding_is_whole(tmp_path):
+    path = saved(tmp_path, scan(), "nii")
+    data = path.read_bytes()
+    packed = tmp_path / "scan.nii.gz"
+    packed.write_bytes(gzip.compress(data[:700]) + gzip.compress(data[700:]) + b"\0" * 512)
+    assert np.array_equal(sitk.GetArrayFromImage(read_image(packed)), sitk.GetArrayFromImage(scan()))
+
+
+def test_header_that_promises_more_than_any_memory(tmp_path, capfd):
+    path = tmp_path / f"{SECRET}.nrrd"
+    path.write_text("NRRD0004\ntype: short\ndimension: 3\nsizes: 90000 90000 90000\nencoding: raw\nendian: little\n\n")
+    with pytest.raises(AfnetError, match="damaged or incomplete|memory"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")
+
+
+# What can be wrong with the values
+
+
+@pytest.mark.parametrize("kind", ["nii", "nrrd", "mha"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_not_a_number(tmp_path, kind, value, capfd):
+    values = sitk.GetArrayFromImage(scan(dtype=np.float32))
+    values[3, 4, 5] = values[0, 0, 0] = value
+    refused(saved(tmp_path, sitk.GetImageFromArray(values), kind), InputError, "has 2 voxels without a valid", capfd)
+
+
+def test_value_beyond_float32(tmp_path, capfd):
+    values = sitk.GetArrayFromImage(scan(dtype=np.float64))
+    values[3, 4, 5] = 1e300
+    refused(saved(tmp_path, sitk.GetImageFromArray(values), "nrrd"), InputError, "has 1 voxels without", capfd)
+
+
+@pytest.mark.parametrize("value", [0, -1024])
+def test_constant(tmp_path, value, capfd):
+    path = saved(tmp_path, scan() * 0 + value, "nii.gz")
+    refused(path, InputError, f"same value ({value}) everywhere", capfd)
+
+
+# What can be wrong with the kind of image
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "mha", "nii"])
+def test_colour_and_vectors(tmp_path, kind, capfd):
+    image = sitk.Compose(*[sitk.Cast(scan(seed=seed) > 0, sitk.sitkUInt8) for seed in range(3)])
+    refused(saved(tmp_path, image, kind), InputError, "3 values per voxel", capfd)
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "mha", "nii.gz"])
+def test_four_dimensions(tmp_path, kind, capfd):
+    path = saved(tmp_path, sitk.JoinSeries([scan(), scan(seed=1)]), kind)
+    refused(path, InputError, "has 4 dimensions", capfd)
+
+
+def test_complex(tmp_path, capfd):
+    values = sitk.Cast(scan(), sitk.sitkFloat32)
+    refused(saved(tmp_path, sitk.RealAndImaginaryToComplex(values, values), "nii"), InputError, "complex", capfd)
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "mha", "nii"])
+def test_one_slice(tmp_path, kind, capfd):
+    path = saved(tmp_path, scan((1, 10, 11)), kind)
+    refused(path, InputError, "only one slice", capfd)
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "mha"])
+def test_two_dimensions(tmp_path, kind, capfd):
+    refused(saved(tmp_path, scan()[:, :, 3], kind), InputError, "2-D picture", capfd)
+
+
+def test_a_segmentation_is_no_scan(tmp_path, capfd):
+    image = sitk.Cast(scan() > 0, sitk.sitkUInt8)
+    image.SetMetaData("Segment0_ID", "bladder")
+    refused(saved(tmp_path, image, "nrrd"), RequestError, "is a segmentation", capfd)
+
+
+# What can be wrong with the geometry
+
+
+def nrrd(path: Path, directions: str, shape=(9, 10, 11)) -> Path:
+    header = ("NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\n"
+              f"sizes: {shape[2]} {shape[1]} {shape[0]}\nspace directions: {directions}\nkinds: domain domain domain\nendian: little\nencoding: raw\n"
+              "space origin: (0,0,0)\n\n")
+    path.write_bytes(header.encode() + sitk.GetArrayFromImage(scan(shape)).tobytes())
+    return path
+
+
+def test_sheared_nrrd(tmp_path, capfd):
+    path = nrrd(tmp_path / f"{SECRET}.nrrd", "(1,0,0) (0,1,0) (0,0.3,2.5)")
+    refused(path, InputError, "not perpendicular", capfd)
+    assert read_image(nrrd(path, "(1,0,0) (0,1,0) (0,0.001,2.5)")).GetSize() == (11, 10, 9)
+
+
+def test_sheared_metaimage(tmp_path, capfd):
+    path = saved(tmp_path, scan(), "mha")
+    data = path.read_bytes().replace(b"TransformMatrix = 1 0 0 0 1 0 0 0 1", b"TransformMatrix = 1 0 0 0 1 0 0 .3 1")
+    path.write_bytes(data)
+    refused(path, InputError, "not perpendicular", capfd)
+
+
+@pytest.mark.parametrize("third", ["(0,0,0)", "(0,1,0)", "(0,0,nan)"])
+def test_impossible_axes(tmp_path, third, capfd):
+    path = nrrd(tmp_path / f"{SECRET}.nrrd", f"(1,0,0) (0,1,0) {third}")
+    refused(path, InputError, "", capfd)
+
+
+@pytest.mark.parametrize("spacing", [0.001, 2500.0])
+def test_impossible_voxel_size(tmp_path, spacing, capfd):
+    path = saved(tmp_path, scan(spacing=(1.0, 1.0, spacing)), "nrrd")
+    refused(path, InputError, f"voxel size of {spacing:g} mm", capfd)
+
+
+CODES, PIXDIM, ROWS = (252, "<2h"), (80, "<3f"), (280, "<12f")
+"""Offset and format of qform and sform code, voxel size, and sform rows in a NIfTI-1 header."""
+
+
+def nifti(folder: Path, *fields) -> Path:
+    """A sound NIfTI file (1 × 1.5 × 2 mm, qform and sform alike) with fields of its header replaced."""
+    path = saved(folder, scan(spacing=(1.0, 1.5, 2.0)), "nii")
+    data = bytearray(path.read_bytes())
+    for (offset, form), values in fields:
+        struct.pack_into(form, data, offset, *values)
+    path.write_bytes(data)
+    return path
+
+
+def test_nifti_with_either_form_alone(tmp_path):
+    both = read_image(nifti(tmp_path))
+    for codes in [(1, 0), (0, 1), (0, 2)]:
+        assert index_to_lps(read_image(nifti(tmp_path, (CODES, codes)))) == pytest.approx(index_to_lps(both), abs=1e-5)
+
+
+def test_nifti_without_orientation(tmp_path, capfd):
+    refused(nifti(tmp_path, (CODES, (0, 0))), InputError, "does not say how the patient lies", capfd)
+
+
+SHEARED = (1, 0.3, 0, 0, 0, 1.5, 0, 0, 0, 0, 2, 0)
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 1), (1, 2)])
+def test_sheared_nifti(tmp_path, codes, capfd):
+    refused(nifti(tmp_path, (CODES, codes), (ROWS, SHEARED)), InputError, "not perpendicular", capfd)
+
+
+def test_affine_to_a_template_beside_the_scanners_form_is_no_shear(tmp_path):
+    read = read_image(nifti(tmp_path, (CODES, (1, 4)), (ROWS, SHEARED)))
+    assert index_to_lps(read) == pytest.approx(index_to_lps(scan(spacing=(1.0, 1.5, 2.0))), abs=1e-5)
+
+
+def test_nifti_with_contradictory_forms(tmp_path, capfd):
+    mirrored = (1, 0, 0, 0, 0, -1.5, 0, 0, 0, 0, 2, 0)
+    refused(nifti(tmp_path, (ROWS, mirrored)), InputError, "contradictory orientations", capfd)
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 1)])
+def test_nifti_voxel_size_against_matrix(tmp_path, codes, capfd):
+    """ITK would take the voxel size, and other programs the matrix: the scan would be stretched by two."""
+    rows = (-2, 0, 0, -30, 0, -3, 0, -12.5, 0, 0, 4, 7.25)
+    refused(nifti(tmp_path, (CODES, codes), (ROWS, rows)), InputError, "contradicts its orientation", capfd)
+
+
+@pytest.mark.parametrize("rows", [(float("nan"), *SHEARED[1:]), (0,) * 12])
+def test_nifti_without_numbers_for_axes(tmp_path, rows, capfd):
+    refused(nifti(tmp_path, (CODES, (0, 1)), (ROWS, rows)), InputError, "damaged", capfd)
+
+
+def test_nifti_without_voxel_size(tmp_path, capfd):
+    refused(nifti(tmp_path, (PIXDIM, (0, 0, 0))), InputError, "damaged", capfd)
+
+
+def test_nifti_in_metres(tmp_path):
+    path = nifti(tmp_path, (PIXDIM, (0.001, 0.0015, 0.002)), ((123, "<b"), (1,)), (CODES, (1, 0)),
+                 ((268, "<3f"), (0.03, -0.0125, 0.00725)))
+    assert index_to_lps(read_image(path)) == pytest.approx(index_to_lps(scan(spacing=(1.0, 1.5, 2.0))), abs=1e-4)
+
+
+def test_header_reader_agrees_with_itk_on_real_scans(shared_data):
+    for path in [*(shared_data / "brain_native").glob("*/t*.nii.gz"), shared_data / "pelvis" / "umea" / "ct.nii.gz"]:
+        header = nifti_header.read_nifti_header(path)
+        image = read_image(path)
+        corner = np.array([*image.GetSize(), 1.0])
+        form = header.qform if header.qform is not None else header.sform
+        assert form @ corner == pytest.approx(index_to_lps(image) @ corner, abs=0.01), path.parent.name
