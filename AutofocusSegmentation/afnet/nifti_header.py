@@ -41,6 +41,10 @@ _FLOATS = {16: "f4", 64: "f8"}
 """Datatype code of floating-point voxels to numpy's name."""
 
 
+class Truncated(Exception):
+    """The file holds fewer bytes than its header promises, or its compressed stream is damaged."""
+
+
 @dataclass(frozen=True)
 class NiftiHeader:
     """What a file says and holds.

@@ -286,8 +286,8 @@ def test_a_segmentation_is_no_scan(tmp_path, capfd):
 
 def nrrd(path: Path, directions: str, shape=(9, 10, 11)) -> Path:
     header = ("NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\n"
-              f"sizes: {shape[2]} {shape[1]} {shape[0]}\nspace directions: {directions}\nkinds: domain domain domain\nendian: little\nencoding: raw\n"
-              "space origin: (0,0,0)\n\n")
+              f"sizes: {shape[2]} {shape[1]} {shape[0]}\nspace directions: {directions}\nkinds: domain domain domain\n"
+              "endian: little\nencoding: raw\nspace origin: (0,0,0)\n\n")
     path.write_bytes(header.encode() + sitk.GetArrayFromImage(scan(shape)).tobytes())
     return path
 
