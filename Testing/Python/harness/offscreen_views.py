@@ -1,0 +1,192 @@
+"""Slice and 3-D views drawn without a window, on slicer-core alone.
+
+The structure (a VTK render window, the view's own logic and node, and Slicer's displayable managers in a group)
+follows the views of trame-slicer (Kitware and contributors, Apache License 2.0); the code is our own.
+
+    with SliceView(orientation="Axial") as view:
+        view.show(volume)
+        view.png("axial.png")
+
+Pictures are arrays [row, column, RGB] of uint8, row 0 on top. Two pictures of one state are equal.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+
+class _View:
+    """A render window with a group of displayable managers, which draw what the scene holds."""
+
+    _managers: tuple[str, ...] = ()
+    _factory = ""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.renderer = vtk.vtkRenderer()
+        self.window = vtk.vtkRenderWindow()
+        self.window.SetOffScreenRendering(True)
+        self.window.ShowWindowOff()
+        self.window.SetMultiSamples(0)
+        self.window.SetSize(*size)
+        self.window.AddRenderer(self.renderer)
+        self._interactor = vtk.vtkRenderWindowInteractor()
+        self._interactor.SetRenderWindow(self.window)
+        self._interactor.Initialize()
+        self._interactor.UpdateSize(*size)
+        self._group = slicer.vtkMRMLDisplayableManagerGroup()
+        self._application_logic = slicer.app.applicationLogic()
+
+    def _start_managers(self) -> None:
+        factory = getattr(slicer, self._factory).GetInstance()
+        factory.SetMRMLApplicationLogic(self._application_logic)
+        for name in self._managers:
+            if not factory.IsDisplayableManagerRegistered(name):
+                factory.RegisterDisplayableManager(name)
+        self._group.Initialize(factory, self.renderer)
+
+    def array(self) -> np.ndarray:
+        """Draw, and return the picture."""
+        self.window.Render()
+        grab = vtk.vtkWindowToImageFilter()
+        grab.SetInput(self.window)
+        grab.SetInputBufferTypeToRGB()
+        grab.ReadFrontBufferOff()
+        grab.Update()
+        image = grab.GetOutput()
+        width, height, _ = image.GetDimensions()
+        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, 3)[::-1].copy()
+
+    def png(self, path: str | Path) -> Path:
+        """Draw into a PNG file."""
+        from PIL import Image
+
+        Image.fromarray(self.array()).save(path)
+        return Path(path)
+
+    def close(self) -> None:
+        """Let go of the scene; the view is of no use afterwards."""
+        self._group.SetMRMLDisplayableNode(None)
+        self._interactor.SetRenderWindow(None)
+        self.window.Finalize()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class SliceView(_View):
+    """`orientation`: Axial, Sagittal or Coronal. `size`: width, height in pixels."""
+
+    _factory = "vtkMRMLSliceViewDisplayableManagerFactory"
+    _managers = (
+        "vtkMRMLVolumeGlyphSliceDisplayableManager",
+        "vtkMRMLModelSliceDisplayableManager",
+        "vtkMRMLSegmentationsDisplayableManager2D",
+        "vtkMRMLMarkupsDisplayableManager",
+        "vtkMRMLTransformsDisplayableManager2D",
+        "vtkMRMLOrientationMarkerDisplayableManager",
+        "vtkMRMLRulerDisplayableManager",
+        "vtkMRMLScalarBarDisplayableManager",
+        "vtkMRMLColorLegendDisplayableManager",
+    )
+
+    def __init__(self, orientation: str = "Axial", size: tuple[int, int] = (400, 400), name: str = "") -> None:
+        super().__init__(size)
+        self.renderer.GetActiveCamera().ParallelProjectionOn()
+        overlay = vtk.vtkRenderer()
+        overlay.SetLayer(1)
+        overlay.GetActiveCamera().ParallelProjectionOn()
+        self.window.SetNumberOfLayers(2)
+        self.window.AddRenderer(overlay)
+        self._mapper = vtk.vtkImageMapper()
+        self._mapper.SetColorWindow(255)
+        self._mapper.SetColorLevel(127.5)
+        self._actor = vtk.vtkActor2D()
+        self._actor.SetMapper(self._mapper)
+        self._actor.GetProperty().SetDisplayLocationToBackground()
+        self._start_managers()
+        self.logic = slicer.vtkMRMLSliceLogic()
+        self.logic.SetMRMLApplicationLogic(self._application_logic)
+        self._application_logic.GetSliceLogics().AddItem(self.logic)
+        self.logic.SetMRMLScene(slicer.mrmlScene)
+        self.node = self.logic.AddSliceNode(name or orientation)
+        self.node.SetOrientation(orientation)
+        self._group.SetMRMLDisplayableNode(self.node)
+        self.logic.ResizeSliceNode(*size)
+
+    def show(self, background=None, foreground=None, label=None, opacity: float = 0.5) -> None:
+        """Choose the volumes and fit the field of view to `background`. `opacity`: of the foreground, 0..1."""
+        composite = self.logic.GetSliceCompositeNode()
+        composite.SetBackgroundVolumeID(background.GetID() if background is not None else None)
+        composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
+        composite.SetLabelVolumeID(label.GetID() if label is not None else None)
+        composite.SetForegroundOpacity(opacity)
+        self.logic.FitSliceToBackground()
+        self.logic.SnapSliceOffsetToIJK()
+
+    def jump(self, ras: Iterable[float]) -> None:
+        """Show the slice through a point (RAS, mm, world)."""
+        self.node.JumpSliceByOffsetting(*ras)
+
+    def array(self) -> np.ndarray:
+        connection = self.logic.GetImageDataConnection()
+        if connection is not None:
+            self._mapper.SetInputConnection(connection)
+            if not self.renderer.HasViewProp(self._actor):
+                self.renderer.AddViewProp(self._actor)
+        self._actor.SetVisibility(connection is not None)
+        return super().array()
+
+    def close(self) -> None:
+        super().close()
+        self._application_logic.GetSliceLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)
+
+
+class ThreeDView(_View):
+    """Surfaces, volume rendering, markups; `box`: the bounding box with the axes' letters."""
+
+    _factory = "vtkMRMLThreeDViewDisplayableManagerFactory"
+    _managers = (
+        "vtkMRMLCameraDisplayableManager",
+        "vtkMRMLViewDisplayableManager",
+        "vtkMRMLModelDisplayableManager",
+        "vtkMRMLThreeDReformatDisplayableManager",
+        "vtkMRMLSegmentationsDisplayableManager3D",
+        "vtkMRMLMarkupsDisplayableManager",
+        "vtkMRMLVolumeRenderingDisplayableManager",
+        "vtkMRMLOrientationMarkerDisplayableManager",
+        "vtkMRMLRulerDisplayableManager",
+    )
+
+    def __init__(self, size: tuple[int, int] = (400, 400), box: bool = True, name: str = "1") -> None:
+        super().__init__(size)
+        self._start_managers()
+        self.logic = slicer.vtkMRMLViewLogic()
+        self.logic.SetMRMLApplicationLogic(self._application_logic)
+        self._application_logic.GetViewLogics().AddItem(self.logic)
+        self.logic.SetMRMLScene(slicer.mrmlScene)
+        self.node = self.logic.AddViewNode(name)
+        self.node.SetBoxVisible(box)
+        self.node.SetAxisLabelsVisible(box)
+        self._group.SetMRMLDisplayableNode(self.node)
+
+    def fit(self, direction: int | None = None) -> None:
+        """Bring all into view; `direction`: a vtkMRMLCameraNode.Direction, the side to look from."""
+        self.renderer.ResetCamera()
+        manager = self._group.GetDisplayableManagerByClassName("vtkMRMLCameraDisplayableManager")
+        if direction is not None and manager.GetCameraNode() is not None:
+            manager.GetCameraNode().RotateTo(direction)
+        self.renderer.ResetCamera()
+        self.renderer.ResetCameraClippingRange()
+
+    def close(self) -> None:
+        super().close()
+        self._application_logic.GetViewLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)
