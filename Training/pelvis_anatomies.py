@@ -8,7 +8,8 @@ Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patie
   6 right femur;
 - ``possible`` uint8 bit mask, bit k set where code k may be the truth (a single bit: the label is known);
 - ``body``     uint8, the patient without couch;
-- ``ct``       int16 HU (real scans only); ``tissue`` uint8, codes of ``pelvis_tissues`` (label-only men);
+- ``ct``       int16 HU (real scans only);
+- ``tissue`` uint8, codes of ``pelvis_tissues``, and ``hull``, inside the muscles (label-only men);
 - ``ptv``      uint8 (umea only): the treatment volume around the prostate that nobody drew;
 - ``femoral_heads`` float32 (2, 3): centres of the left and the right head, voxels; ``head_radius_mm``.
 """
@@ -177,13 +178,17 @@ def pack_bones_and_muscles(patient: str) -> dict:
     labels, heads, radius = cut_femora(femora)
     shaft = (femora > 0) & (labels == 0)
     tissue[shaft & ~shell] = CODE["shaft_marrow"]
-    pad = 10  # room for subcutaneous fat
+    pad = 14  # room for subcutaneous fat
     room = [(0, 0), (pad, pad), (pad, pad)]
     tissue, labels = np.pad(tissue, room), np.pad(labels, room)
     heads = heads + np.array([0, pad, pad], np.float32)
-    hull = _muscular_hull(tissue > 0, int(heads[:, 0].mean()) - 20)
+    level = int(heads[:, 0].mean())
+    hull = _closed(tissue > 0, [60 if z >= level - 23 else 15 for z in range(len(tissue))])
+    # The skin bridges what the muscles leave open: groin, lower abdomen, buttocks.
+    outline = _closed(hull, [150 if z >= level - 16 else 60 if z >= level - 23 else 15 for z in range(len(tissue))])
     return dict(tissue=tissue, labels=labels, possible=np.left_shift(1, labels).astype(np.uint8),
-                body=hull.astype(np.uint8), femoral_heads=heads, head_radius_mm=radius)
+                hull=hull.astype(np.uint8), body=(hull | outline).astype(np.uint8), femoral_heads=heads,
+                head_radius_mm=radius)
 
 
 def _above_air(parts: np.ndarray) -> tuple[slice, slice, slice]:
@@ -193,11 +198,11 @@ def _above_air(parts: np.ndarray) -> tuple[slice, slice, slice]:
     return slice(None), slice(low[0], high[0]), slice(low[1], high[1])
 
 
-def _muscular_hull(tissue: np.ndarray, crotch: int) -> np.ndarray:
-    """What lies inside muscles and bones: closed by 60 mm in each axial slice (15 mm below `crotch`), filled."""
-    hull = np.empty(tissue.shape, bool)
-    for z, slice_ in enumerate(tissue):
-        n = 20 if z >= crotch else 5
+def _closed(mask: np.ndarray, reach_mm: list[int]) -> np.ndarray:
+    """`mask` closed by `reach_mm` in each axial slice, holes filled, smoothed."""
+    hull = np.empty(mask.shape, bool)
+    for z, slice_ in enumerate(mask):
+        n = reach_mm[z] // 3
         wide = np.pad(slice_, n)
         grown = ndimage.distance_transform_edt(~wide) <= n
         closed = ndimage.distance_transform_edt(ndimage.binary_fill_holes(grown)) > n

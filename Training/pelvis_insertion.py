@@ -1,0 +1,93 @@
+"""Prostate and vesicles put into a real scan where nobody drew them, and other contents for bladder and rectum."""
+
+from __future__ import annotations
+
+import numpy as np
+from pelvis_deformation import SPACING, smooth_noise
+from pelvis_organs import draw_prostate, draw_vesicles
+from scipy import ndimage
+
+PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
+MARGIN = 12  # voxels around the treatment volume
+
+
+def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv):
+    """Copies of a scan, its labels and `possible` with a drawn prostate and vesicles, known everywhere around.
+
+    What was soft tissue of the undrawn prostate and lies outside the new one becomes the loose fat around a prostate,
+    in places almost as bright as the organ, so that its border is partly invisible.
+    """
+    ct, labels, possible = ct.copy(), labels.copy(), possible.copy()
+    where = np.argwhere(ptv > 0)
+    low = np.maximum(where.min(0) - MARGIN, 0)
+    high = np.minimum(where.max(0) + MARGIN + 1, ct.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    hu, codes, bits = ct[box], labels[box], possible[box]
+    core = np.argwhere(codes == PROSTATE) + low
+    centre, apex, back = core.mean(0), core[:, 0].min(), core[:, 1].max()
+    z, y, x = np.meshgrid(*[((np.arange(a, b) - m) * SPACING).astype(np.float32)
+                            for a, b, m in zip(low, high, centre, strict=True)], indexing="ij")
+    bend = smooth_noise(rng, hu.shape, 22.0, 3) * rng.uniform(0.5, 2.0)
+    z, y, x = z + bend[0], y + bend[1], x + bend[2]
+    undecided = (bits & 0b110) > 0  # where prostate or vesicles may be
+    fixed = (codes == BLADDER) | (codes == RECTUM)
+    volume = float(np.clip(np.exp(rng.normal(np.log(45), 0.5)), 15, 115))
+    prostate, base, back, _ = draw_prostate(rng, z, y, x, volume, (apex - centre[0]) * SPACING,
+                                            (back - centre[1]) * SPACING)
+    vesicles = draw_vesicles(rng, z, y, x, base, back)
+    soft = ndimage.binary_dilation(undecided, iterations=2) | ((hu < -20) & (hu > -250))
+    prostate &= ~(codes == RECTUM) & (soft | (codes == BLADDER))
+    prostate &= ~(ndimage.binary_erosion(codes == BLADDER, iterations=3))
+    vesicles &= ~fixed & ~prostate & soft & ~ndimage.binary_dilation(codes == RECTUM)
+    tissue = hu[undecided & (codes == PROSTATE)]
+    brightness = float(np.median(tissue)) + rng.normal(0, 6)
+    noise = smooth_noise(rng, hu.shape, 14.0)[0]
+    clear = 1 / (1 + np.exp(-2.0 * (noise + rng.uniform(-0.4, 1.2))))  # 1 fat, 0 left as bright as it was
+    fat = rng.uniform(-85, -20) + 12 * smooth_noise(rng, hu.shape, 9.0)[0]
+    empty = undecided & ~prostate & ~vesicles
+    weight = ndimage.gaussian_filter((empty * clear).astype(np.float32), 0.6)
+    hu += weight * (fat - hu)
+    grain = 5 * smooth_noise(rng, hu.shape, 10.0)[0] + 4 * rng.standard_normal(hu.shape, dtype=np.float32)
+    for mask, mean in ((vesicles, brightness + rng.normal(-8, 6)), (prostate, brightness)):
+        share = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.5, 0.8))
+        hu += share * (mean + grain - hu)
+    if rng.random() < 0.4:
+        _place_seeds(rng, hu, prostate)
+    codes[codes == PROSTATE] = 0
+    codes[prostate], codes[vesicles] = PROSTATE, VESICLES
+    changed = undecided | prostate | vesicles
+    bits[changed] = np.left_shift(1, codes[changed])
+    return ct, labels, possible
+
+
+def _place_seeds(rng: np.random.Generator, hu: np.ndarray, prostate: np.ndarray) -> None:
+    """One to four gold seeds of 1 x 3 to 5 mm along z, their HU spread over a 3 mm voxel."""
+    inner = np.argwhere(ndimage.binary_erosion(prostate))
+    if not len(inner):
+        return
+    seeds = np.zeros(hu.shape, np.float32)
+    for z, y, x in inner[rng.choice(len(inner), rng.integers(1, 5))]:
+        seeds[z:z + rng.integers(1, 3), y, x] = rng.uniform(600, 2500)
+    hu += ndimage.gaussian_filter(seeds, 0.5)
+
+
+def change_contents(rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Sometimes contrast in the bladder, gas or stool in the rectum of a real scan (HU, same shape)."""
+    bladder, rectum = labels == BLADDER, labels == RECTUM
+    if bladder.any() and rng.random() < 0.3:
+        share = ndimage.gaussian_filter(bladder.astype(np.float32), 0.6)
+        contrast = rng.uniform(40, 400) if rng.random() < 0.25 else rng.normal(0, 8)
+        hu = hu + share * contrast
+    if rectum.any() and rng.random() < 0.6:
+        lumen = ndimage.binary_erosion(rectum, iterations=1)
+        level = smooth_noise(rng, hu.shape, 30.0)[0]
+        if rng.random() < 0.5:
+            lumen &= ndimage.binary_erosion(rectum, np.ones((1, 1, 3), bool), iterations=2)
+        part = (lumen & (level > rng.uniform(-0.5, 1.0))).astype(np.float32)
+        share = ndimage.gaussian_filter(part, 0.6)
+        if rng.random() < 0.55:
+            hu = hu + share * (rng.uniform(-950, -700) - hu)
+        else:
+            grain = rng.uniform(10, 60) * smooth_noise(rng, hu.shape, 8.0)[0]
+            hu = hu + share * (rng.uniform(-60, 60) + grain - hu)
+    return hu

@@ -1,0 +1,156 @@
+"""Organs of the small pelvis, drawn by formula into a man of whom only bones and muscles are known.
+
+Positions are mm from the middle between the femoral heads: z to the head, y to the back, x to the left. They
+follow the four men whose organs are drawn: prostate's apex 38 mm below and its back 24 mm behind; the rectum from
+75 mm below to 60 mm above, 35 mm behind at the apex and 54 mm in the ampulla; the bladder on the prostate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pelvis_deformation import SPACING, smooth_noise
+from pelvis_tissues import CODE
+from scipy import ndimage
+
+PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
+CENTRE_LINE = np.array([
+    (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),
+    (100, 20)], float)  # z, y of the rectum and the first sigmoid
+BOX_LOW, BOX_HIGH = np.array([-96, -117, -75]), np.array([105, 105, 75])  # mm
+
+
+def draw_prostate(rng: np.random.Generator, z, y, x, volume_ml: float, apex: float = -38.0, back: float = 24.0):
+    """Prostate of about `volume_ml`, narrow at its apex: (mask, base z, back y, half width)."""
+    ratio = np.array([1.0, 0.9, 1.15]) * rng.normal(1, 0.08, 3)  # height, depth, width
+    c, b, a = ratio * np.cbrt(volume_ml * 1000 * 3 / (4 * np.pi) / ratio.prod())
+    apex, back = apex + rng.normal(0, 4), back + rng.normal(0, 3)
+    height = (z - apex - c) / c
+    taper = 0.84 + 0.18 * np.clip(height, -1, 1)
+    power = rng.uniform(2.0, 2.6)
+    inside = (np.abs(height) ** power + np.abs((y - back + b) / (b * taper)) ** power
+              + np.abs((x - rng.normal(0, 2)) / (a * taper)) ** power)
+    return inside < 1, apex + 2 * c, back, a
+
+
+def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float) -> np.ndarray:
+    """Two lobulated horns from the prostate's base, sideways and upwards behind the bladder; 3 to 20 ml together."""
+    result = np.zeros(z.shape, bool)
+    rise, spread, radius = rng.uniform(4, 20), rng.uniform(18, 34), rng.uniform(4.0, 7.5)
+    backwards = rng.uniform(-2, 10)
+    for side in (-1, 1):
+        reach, thick = rng.normal(1, 0.12), radius * rng.normal(1, 0.12)
+        for t in np.linspace(0, 1, 9):
+            centre = (base + rng.normal(0, 1) + rise * t**1.3, back - 7 + backwards * t,
+                      side * (3 + spread * t) * reach)
+            size = thick * (0.75 + 0.5 * np.sin(np.pi * min(t + 0.15, 1))) * rng.uniform(0.8, 1.15)
+            result |= (((z - centre[0]) / 1.25) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2) < size**2
+    return result
+
+
+def draw_bladder(rng: np.random.Generator, z, y, x, base: float, front: float, volume_ml: float) -> np.ndarray:
+    """Bladder resting on the prostate's base; broad and flat when nearly empty, round and high when full."""
+    back = rng.normal(14, 4)
+    full = np.clip(volume_ml / 300, 0.15, 1.3)
+    cube = volume_ml * 1000 * 3 / (4 * np.pi)
+    depth = min(np.cbrt(cube) * rng.normal(1.05, 0.08), (back - front) / 2)
+    width = np.clip(np.cbrt(cube) * rng.normal(1.1, 0.1), 15, 48)
+    height = np.clip(cube / depth / width, 9, 62)
+    middle = base + height * rng.uniform(0.75, 0.95)
+    lean = rng.normal(-0.25, 0.15) * full  # a full bladder leans forward
+    up = (z - middle) / height
+    power = rng.uniform(2.0, 2.5)
+    inside = (np.abs(up) ** power + np.abs((y - back + depth - lean * (z - middle)) / depth) ** power
+              + np.abs((x - rng.normal(0, 5)) / (width * (0.95 + 0.12 * np.clip(up, -1, 1)))) ** power)
+    return inside < 1
+
+
+def draw_rectum(rng: np.random.Generator, z, y, x, back: float, base: float):
+    """Rectum and canal: distance from the axis over the radius; radius and axis along z; top and anus (mm)."""
+    levels = np.arange(BOX_LOW[0], BOX_HIGH[0] + 1, 3.0)
+    wander = np.cumsum(rng.normal(0, 1.0, levels.size))
+    drift = np.interp(levels, [-80, 0, 100], [0, rng.normal(0, 3), rng.normal(-10, 16)])
+    drift += 0.5 * (wander - wander.mean())
+    ampulla = rng.uniform(11, 25)
+    waves = np.interp(levels, levels[::4], rng.normal(1, 0.15, levels[::4].size))
+    radius = np.interp(levels, [-90, -60, -42, -15, 15, 45, 70, 100],
+                       [6, 9, 10.5, 0.8 * ampulla + 2, ampulla, 0.9 * ampulla, 12, 12]) * np.clip(waves, 0.7, 1.35)
+    axis = np.interp(levels, *CENTRE_LINE.T) + rng.normal(0, 3)
+    axis += np.interp(levels, levels[::8], rng.normal(0, 2, levels[::8].size))
+    along = (levels > -40) & (levels < base + 5)
+    axis[along] = np.maximum(axis[along], back + 1.5 + 0.85 * radius[along])
+    axis, radius = ndimage.gaussian_filter1d(axis, 1.5), ndimage.gaussian_filter1d(radius, 1.0)
+    flat = np.interp(levels, levels[::8], np.exp(rng.normal(0, 0.12, levels[::8].size)))
+    at = z[:, :1, :1]
+    r, cy, cx, f = (np.interp(at, levels, v).astype(np.float32) for v in (radius, axis, drift, flat))
+    distance = np.sqrt(((y - cy) / (r / f)) ** 2 + ((x - cx) / (r * f)) ** 2)
+    return distance, r, cy, rng.uniform(48, 74), rng.uniform(-80, -60)
+
+
+def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray, heads: np.ndarray) -> None:
+    """Draw prostate, vesicles, bladder, rectum and the pelvic floor into `tissue` and `labels` (in place).
+
+    `tissue` holds bones, muscles and, inside the muscular hull, pelvic fat; `heads` (2, 3) voxels.
+    """
+    middle = heads.mean(0)
+    low = np.maximum(np.round(middle + BOX_LOW / SPACING).astype(int), 0)
+    high = np.minimum(np.round(middle + BOX_HIGH / SPACING).astype(int), tissue.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    t, organ = tissue[box], labels[box]
+    z, y, x = np.meshgrid(*[((np.arange(a, b) - m) * SPACING).astype(np.float32)
+                            for a, b, m in zip(low, high, middle, strict=True)], indexing="ij")
+    bend = smooth_noise(rng, t.shape, 22.0, 3) * rng.uniform(0.5, 2.0)
+    z, y, x = z + bend[0], y + bend[1], x + bend[2]
+    bone = (t == CODE["cortex"]) | (t == CODE["marrow"]) | (t == CODE["shaft_marrow"])
+    free = (t != CODE["air"]) & ~bone & (t != CODE["muscle"])
+    volume = float(np.clip(np.exp(rng.normal(np.log(42), 0.55)), 13, 125))
+    prostate, base, back, half_width = draw_prostate(rng, z, y, x, volume)
+    prostate &= ~bone
+    vesicles = draw_vesicles(rng, z, y, x, base, back) & free & ~prostate
+    front = float(np.percentile(y[free & (np.abs(x) < 20) & (z > base) & (z < base + 40)], 4)) + 6
+    urine_ml = float(np.clip(np.exp(rng.normal(np.log(170), 0.65)), 35, 650))
+    bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate
+    bladder &= ~ndimage.binary_dilation(vesicles)
+    distance, radius, axis, top, anus = draw_rectum(rng, z, y, x, back, base)
+    in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
+    rectum = in_tube & (z > anus) & (z < top)
+    _draw_floor(rng, t, z, y, x, free, distance * radius, half_width, base, volume)
+    sigmoid = in_tube & (z >= top)
+    t[sigmoid & (distance * radius > radius - 3.5)] = CODE["bowel"]
+    t[sigmoid & (distance * radius <= radius - 3.5)] = CODE["stool" if rng.random() < 0.6 else "gas"]
+    t[rectum] = CODE["rectal_wall"]
+    _fill_rectum(rng, t, rectum & (distance * radius < radius - rng.uniform(2.5, 4.5)), y - axis, radius)
+    t[bladder] = CODE["urine"]
+    if rng.random() < 0.6:
+        t[bladder & ~ndimage.binary_erosion(bladder)] = CODE["bladder_wall"]
+    t[vesicles], t[prostate] = CODE["vesicles"], CODE["prostate"]
+    for code, mask in ((RECTUM, rectum), (BLADDER, bladder), (VESICLES, vesicles), (PROSTATE, prostate)):
+        organ[mask] = code
+
+
+def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> None:
+    """Collapsed, stool, gas, or stool below a gas bubble in parts of the length (gas rises to the front)."""
+    kind = rng.choice(["collapsed", "stool", "gas", "both"], p=[0.25, 0.3, 0.15, 0.3])
+    if kind == "collapsed":
+        return
+    level = smooth_noise(rng, tissue.shape, 45.0)[0]
+    if kind in ("stool", "both"):
+        tissue[lumen & (level > -0.8)] = CODE["stool"]
+    if kind in ("gas", "both"):
+        height = rng.uniform(-0.7, 0.5)
+        tissue[lumen & (behind < height * radius) & (level > rng.uniform(-0.8, 0.4))] = CODE["gas"]
+
+
+def _draw_floor(rng: np.random.Generator, tissue, z, y, x, free, from_rectum, half_width, base, volume) -> None:
+    """Levator sling beside prostate and canal, urogenital diaphragm and bulb below the apex: soft, hardly outlined."""
+    sling = np.maximum(half_width + 3 + np.clip(z + 10, 0, 60) * 0.6, 10)
+    wall = np.abs(np.abs(x) - sling) < rng.uniform(2.0, 3.5)
+    tissue[free & wall & (z < 5) & (z > -50) & (y > -15) & (y < 62)] = CODE["levator"]
+    canal = (from_rectum < rng.uniform(13, 18)) & (z < -35)
+    tissue[free & canal] = CODE["levator"]
+    diaphragm = (np.abs(x) < 22) & (y > -20) & (y < 32) & (z < -34) & (z > -34 - rng.uniform(10, 22))
+    tissue[free & diaphragm] = CODE["levator"]
+    bulb = ((z + 60) / 20) ** 2 + ((y - 8) / 26) ** 2 + (x / 15) ** 2 < 1
+    tissue[free & bulb] = CODE["bulb"]
+    symphysis_gap = (np.abs(x) < 14) & (y > -24) & (y < -8) & (z < -8) & (z > -36)
+    if rng.random() < 0.5:
+        tissue[free & symphysis_gap & (smooth_noise(rng, tissue.shape, 15.0)[0] > 0)] = CODE["levator"]
