@@ -5,6 +5,10 @@ import inspect
 from PySide6.QtCore import Property, QObject, SignalInstance
 
 
+_VIRTUAL_GETTERS = ("sizeHint", "minimumSizeHint")
+"""Getters that C++ looks up on the Python object, where it finds this descriptor: asking C++ again would not end."""
+
+
 class QtProperty:
     """One Q_PROPERTY as a Python descriptor. It hides the getter of the same name; the setter stays."""
 
@@ -16,6 +20,8 @@ class QtProperty:
     def __get__(self, instance, owner=None):
         if instance is None:
             return self.getter
+        if self.name in _VIRTUAL_GETTERS and self.getter is not None:
+            return self.getter(instance)
         value = QObject.property(instance, self.name)
         return tuple(value) if isinstance(value, list) else value  # PythonQt gives string lists as tuples
 
