@@ -19,7 +19,7 @@ CHANNEL_STEPS = 25
 
 @dataclass(frozen=True)
 class Case:
-    """`channels` (C, z, y, x) and `truth` (R, z, y, x), the part of each voxel in [0, 1], float32; `mask`: the patient."""
+    """`channels` (C, z, y, x) and `truth` (R, z, y, x), the part of each voxel in [0, 1], float32; and the `mask`."""
 
     name: str
     channels: np.ndarray

@@ -10,6 +10,7 @@ from pathlib import Path
 from . import __version__
 from .errors import AfnetError, RequestError
 from .manifest import find_models
+from .parent import leave
 from .progress import Progress
 
 DEBUG_VARIABLE = "AFNET_DEBUG"
@@ -44,7 +45,7 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         return _fail(progress, "The computer ran out of memory; close other programs and try again.", 4)
     except BrokenPipeError:
-        os._exit(130)  # nobody reads on; flushing stdout at exit would fail again
+        leave()  # nobody reads on: the parent is dead, and flushing stdout at exit would fail again
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--input", action="append", default=[], metavar="NAME=FILE", required=True,
                          help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model")
     segment.add_argument("--output", type=Path, required=True, metavar="FILE.seg.nrrd", help="Slicer segmentation")
-    segment.add_argument("--labelmap", type=Path, metavar="FILE", help="one code per voxel (.nii.gz, .nrrd, .mha)")
+    segment.add_argument("--labelmap", type=Path, metavar="FILE", help="label map (.nii.gz, .nrrd, .mha)")
     segment.add_argument("--attention", type=Path, metavar="FOLDER", help="also write the attention maps")
     segment.add_argument("--report", type=Path, metavar="FILE.json", help="volumes, geometry, seconds, memory, model")
     segment.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")

@@ -116,8 +116,8 @@ def prepare(images: dict[str, sitk.Image], manifest: Manifest) -> Prepared:
         resampled, mask, grid = _prepare_mr(images, manifest)
         notes = _grid_notes(images, manifest)
     grid, cut = grid.crop(mask, manifest.margin)
-    channels = [_channel(resampled[item["input"]][cut], item) for item in manifest.raw["channels"]]
-    return Prepared(np.ascontiguousarray(np.stack(channels)), mask[cut], grid, tuple(notes))
+    channels = normalise_channels({name: array[cut] for name, array in resampled.items()}, manifest)
+    return Prepared(channels, mask[cut], grid, tuple(notes))
 
 
 def _prepare_ct(image: sitk.Image, manifest: Manifest):
@@ -161,12 +161,20 @@ def z_score(array: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return result
 
 
-def _channel(array: np.ndarray, item: dict) -> np.ndarray:
-    """One input channel; outside (air, or the background of a stripped head) becomes exactly 0."""
-    if item["normalisation"] == "z-score":
-        return np.clip(array, -item["clip"], item["clip"])
-    low, high = item["window_hu"]
-    return (np.clip(array, low, high) - np.float32(low)) / np.float32(high - low)
+def normalise_channels(arrays: dict[str, np.ndarray], manifest: Manifest) -> np.ndarray:
+    """Return the network's channels (C, z, y, x) from the inputs on the working grid: z-scores, or HU for CT.
+
+    Outside (air, or the background of a stripped head) becomes exactly 0, the value that convolutions pad with.
+    """
+    channels = []
+    for item in manifest.raw["channels"]:
+        array = arrays[item["input"]]
+        if item["normalisation"] == "z-score":
+            channels.append(np.clip(array, -item["clip"], item["clip"]))
+        else:
+            low, high = item["window_hu"]
+            channels.append((np.clip(array, low, high) - np.float32(low)) / np.float32(high - low))
+    return np.stack(channels)
 
 
 def _grid_notes(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:

@@ -11,12 +11,15 @@ parent's death. So the parent also names itself in the environment (`AFNET_OWNER
 watched too.
 """
 
+import atexit
 import os
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 CANCELLED_EXIT_CODE = 130
 """Exit code of a cancelled run, as afnet.errors.Cancelled."""
@@ -35,19 +38,52 @@ _REMOVAL_TRIES = 5
 _partials: set[str] = set()
 _partials_lock = threading.Lock()
 _leave_lock = threading.Lock()
+_job_folder: Path | None = None
 
 
-def watch(job_folder: Path | None = None) -> None:
-    """Start watching the parent; returns at once.
+def watch(job_folder: str | os.PathLike | None = None) -> None:
+    """Start watching the parent; returns at once. To be called once, before anything slow.
 
     `job_folder` is the folder of this run alone. It is resolved now, so a later change of directory does no
     harm, and it is removed on cancel only if it holds a `JOB_MARKER` file.
     """
-    folder = Path(job_folder).resolve() if job_folder is not None else None
-    _start(_leave_after, _wait_for_end_of_file, folder)
+    global _job_folder
+    _job_folder = Path(job_folder).resolve() if job_folder is not None else None
+    # A main thread that ends because nobody reads its output any more must not cut the cleaning short.
+    atexit.register(_let_leaving_finish)
+    _start(_wait_for_end_of_file)
     owner = os.environ.get(OWNER_VARIABLE, "")
     if owner.isascii() and owner.isdigit():
-        _start(_leave_after, lambda: _wait_for_end_of_process(int(owner)), folder)
+        _start(_wait_for_end_of_process, int(owner))
+
+
+def leave() -> NoReturn:
+    """Clean up and end the process with exit code 130, from whatever thread.
+
+    Also for a main thread that finds its standard output closed: the parent is dead then.
+    """
+    with _leave_lock:  # never released: the process ends here
+        try:
+            _delete_partials()
+            if _job_folder is not None:
+                _remove_job_folder(_job_folder)
+        finally:
+            os._exit(CANCELLED_EXIT_CODE)
+
+
+def _start(wait: Callable[..., None], *arguments: object) -> None:
+    """Leave as soon as `wait` returns, without giving the main thread a say."""
+
+    def wait_and_leave() -> None:
+        wait(*arguments)
+        leave()
+
+    threading.Thread(target=wait_and_leave, name="afnet-parent", daemon=True).start()
+
+
+def _let_leaving_finish() -> None:
+    with _leave_lock:
+        pass
 
 
 def register_partial(path: str | os.PathLike) -> None:
@@ -60,22 +96,6 @@ def forget_partial(path: str | os.PathLike) -> None:
     """The file is complete, or gone. Unknown paths are ignored."""
     with _partials_lock:
         _partials.discard(os.path.abspath(path))
-
-
-def _start(target, *arguments) -> None:
-    threading.Thread(target=target, args=arguments, name="afnet-parent", daemon=True).start()
-
-
-def _leave_after(wait, folder: Path | None) -> None:
-    """Run `wait`, then clean up and end the process without giving the main thread a say."""
-    wait()
-    with _leave_lock:  # never released: the process ends here
-        try:
-            _delete_partials()
-            if folder is not None:
-                _remove_job_folder(folder)
-        finally:
-            os._exit(CANCELLED_EXIT_CODE)
 
 
 def _delete_partials() -> None:

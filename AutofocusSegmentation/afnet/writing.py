@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,18 +55,18 @@ def check_writable(path: str | os.PathLike, suffixes: tuple[str, ...] = (), what
     """Raise RequestError now if `path` could not be written later: folder, permission, ending (if
     `suffixes`)."""
     path = Path(os.path.realpath(path))
-    if suffixes and not path.name.lower().endswith(suffixes):
+    name = path.name.lower()
+    if suffixes and not name.endswith(suffixes):
         raise RequestError(f"{what} needs a name that ends in {' or '.join(suffixes)}; rename it.")
-    if SEGMENTATION_SUFFIX not in suffixes and suffixes and path.name.lower().endswith(SEGMENTATION_SUFFIX):
-        raise RequestError(
-            f"{what} may not end in {SEGMENTATION_SUFFIX}, which is for segmentations; rename it."
-        )
-    if path.exists() and not path.is_file():
-        raise RequestError(f"{what} has the name of a folder or a device; give the name of a file.")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise RequestError(f"{what} would replace a write-protected file; choose another name.")
+    if suffixes and SEGMENTATION_SUFFIX not in suffixes and name.endswith(SEGMENTATION_SUFFIX):
+        raise RequestError(f"{what} may not end in {SEGMENTATION_SUFFIX}, which is for segmentations; rename it.")
     probe = path.with_name(f".partial-{secrets.token_hex(4)}")
     try:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise RequestError(f"{what} has the name of a folder or a device; give the name of a file.")
+            if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+                raise RequestError(f"{what} would replace a write-protected file; choose another name.")
         with probe.open("xb"):
             pass
         probe.unlink()

@@ -1,0 +1,99 @@
+"""Train the pelvic CT network on generated samples. Resumes by itself.
+
+    python Training/train_pelvis.py --run Training/runs/pelvis --minutes 60
+
+The samples of the first half of the time leave the patient `umea` out: the weights at its end (without-umea.pt)
+are the ones whose score on `umea` is honest. The second half trains with every anatomy.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
+
+import pelvis_generator  # noqa: E402
+from pelvis_deformation import SPACING as GENERATED_SPACING  # noqa: E402
+
+from afnet.imaging import normalise_channels  # noqa: E402
+from afnet.losses import class_loss  # noqa: E402
+from afnet.manifest import find_model  # noqa: E402
+from afnet.model_bundle import plan_of  # noqa: E402
+from afnet.networks import AutofocusNetwork  # noqa: E402
+from afnet.tensors import to_numpy, to_torch  # noqa: E402
+from afnet.training import Schedule, Training, reestimate_norms  # noqa: E402
+
+HELD_OUT = "umea"
+
+HELD_OUT_UNTIL = 0.5
+"""Part of the time during which the held-out patient is not seen."""
+
+NORM_WINDOWS = 24
+"""Whole windows from which the batch norms' statistics are taken at the end."""
+
+
+class PelvisSamples:
+    """Whole windows of generated CT on the model's working grid, with the codes possible in every voxel."""
+
+    def __init__(self):
+        self.manifest = find_model("pelvis-ct")
+        self.classes = len(self.manifest.raw["decoding"]["codes"])
+        self.with_held_out = False
+
+    def __call__(self, generator: torch.Generator):
+        rng = np.random.default_rng(torch.randint(2**31, (1,), generator=generator).item())
+        sources = dict(pelvis_generator.SOURCES)
+        if not self.with_held_out:
+            sources.pop(HELD_OUT)
+        shares = np.array(list(sources.values()))
+        source = str(rng.choice(list(sources), p=shares / shares.sum()))
+        hounsfield, _, possible = pelvis_generator.sample(rng, source=source)
+        bits = (possible[None] >> np.arange(self.classes, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
+        shape = [int(n * GENERATED_SPACING / self.manifest.spacing) for n in hounsfield.shape]
+        hounsfield = F.interpolate(to_torch(hounsfield)[None, None], size=shape, mode="area")[0, 0]
+        share = F.interpolate(to_torch(bits.astype(np.float32))[None], size=shape, mode="area")[0]
+        # What fills most of a voxel is possible there; where nothing does, the largest share alone.
+        largest = F.one_hot(share.argmax(0), self.classes).permute(3, 0, 1, 2)
+        possible = ((share > 0.5) | (largest > 0)).float()
+        channels = to_torch(normalise_channels({"ct": to_numpy(hounsfield)}, self.manifest))
+        return channels, possible, torch.ones_like(possible[:1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+
+    samples = PelvisSamples()
+    torch.manual_seed(0)
+    network = AutofocusNetwork(plan_of(samples.manifest)).to(memory_format=torch.channels_last_3d)
+    schedule = Schedule(options.minutes, learning_rate=3e-3)
+    training = Training(network, class_loss, samples, schedule, options.run, options.device)
+    print("resumed" if training.resume() else "started", flush=True)
+
+    if training.seconds < 60 * options.minutes * HELD_OUT_UNTIL:
+        training.run(options.minutes * HELD_OUT_UNTIL)
+        finish(training, samples, options.run / f"without-{HELD_OUT}.pt")
+    samples.with_held_out = True
+    training.run()
+    finish(training, samples, options.run / "averaged.pt")
+
+
+def finish(training: Training, samples: PelvisSamples, file: Path) -> None:
+    """Write the averaged weights, their batch norms re-estimated on whole windows."""
+    generator = torch.Generator().manual_seed(1)
+    volumes = [samples(generator)[0] for _ in range(NORM_WINDOWS)]
+    state = {name: tensor.clone() for name, tensor in training.average.state_dict().items()}
+    reestimate_norms(training.average, volumes)
+    torch.save(training.average.state_dict(), file)
+    training.average.load_state_dict(state)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Write trained weights as a model folder: the bundled manifest, with new weights, hash, version and scores.
+
+    python Training/write_bundle.py --model brain-tumour-mri --weights Training/runs/brain/averaged.pt --to FOLDER
+           [--scores scores.json --how "…" --summary "…"] [--version 0.1.0]
+
+Without `--scores` the scores stay as they are (for a candidate that is scored next).
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
+
+from afnet.manifest import find_model  # noqa: E402
+from afnet.model_bundle import load_network, plan_of, save_bundle  # noqa: E402
+from afnet.networks import AutofocusNetwork, count_parameters  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--scores", type=Path, help="what score.py wrote")
+    parser.add_argument("--how", help="how the scores were measured, in plain words")
+    parser.add_argument("--summary", help="one line for the list of models")
+    parser.add_argument("--version")
+    options = parser.parse_args()
+
+    manifest = find_model(options.model)
+    document = dict(manifest.raw)
+    if options.version:
+        document["version"] = options.version
+    if options.scores:
+        structures = json.loads(options.scores.read_text())["summary"]
+        document["scores"] = {"how": options.how, "summary": options.summary, "structures": structures}
+    network = AutofocusNetwork(plan_of(manifest))
+    network.load_state_dict(torch.load(options.weights, map_location="cpu", weights_only=True))
+    written = save_bundle(options.to, document, network)
+    load_network(written)
+    size = written.weights_file.stat().st_size
+    print(f"{written.folder}: {count_parameters(network)} parameters, {size / 1000:.0f} kB, {written.weights_sha256}")
+
+
+if __name__ == "__main__":
+    main()
