@@ -68,7 +68,7 @@ def make_share(folder: str | Path, terminologies: str | Path | None = None) -> P
 
 
 def installed_terminologies() -> Path | None:
-    """Slicer's terminology lists, which the trame-slicer wheel carries; None without it. trame-slicer is not imported."""
+    """Slicer's terminology lists, which the trame-slicer wheel carries (it is not imported); None without it."""
     spec = importlib.util.find_spec("trame_slicer")
     if spec is None or not spec.submodule_search_locations:
         return None

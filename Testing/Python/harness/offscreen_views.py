@@ -38,7 +38,21 @@ class _View:
         self._interactor.Initialize()
         self._interactor.UpdateSize(*size)
         self._group = slicer.vtkMRMLDisplayableManagerGroup()
+        self._nodes: list = []
+        self._tag = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, self._node_added)
         self._application_logic = slicer.app.applicationLogic()
+
+    def _node_added(self, _scene, _event, node) -> None:
+        if not node.IsA("vtkMRMLSubjectHierarchyNode"):
+            self._nodes.append(node)
+
+    _node_added.CallDataType = vtk.VTK_OBJECT
+
+    def _start(self, view_node) -> None:
+        """Show what belongs to `view_node`. Nodes added up to now are the view's own."""
+        self.node = view_node
+        self._group.SetMRMLDisplayableNode(view_node)
+        slicer.mrmlScene.RemoveObserver(self._tag)
 
     def _start_managers(self) -> None:
         factory = getattr(slicer, self._factory).GetInstance()
@@ -72,6 +86,12 @@ class _View:
         self._group.SetMRMLDisplayableNode(None)
         self._interactor.SetRenderWindow(None)
         self.window.Finalize()
+        self._logics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)  # first, for the logic makes its nodes anew when they go
+        # Some are singletons: they would outlive Clear(0), and be saved with the next scene.
+        for node in self._nodes:
+            if slicer.mrmlScene.IsNodePresent(node):
+                slicer.mrmlScene.RemoveNode(node)
 
     def __enter__(self):
         return self
@@ -113,11 +133,11 @@ class SliceView(_View):
         self._start_managers()
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(self._application_logic)
-        self._application_logic.GetSliceLogics().AddItem(self.logic)
+        self._logics().AddItem(self.logic)
         self.logic.SetMRMLScene(slicer.mrmlScene)
-        self.node = self.logic.AddSliceNode(name or orientation)
-        self.node.SetOrientation(orientation)
-        self._group.SetMRMLDisplayableNode(self.node)
+        node = self.logic.AddSliceNode(name or orientation)
+        node.SetOrientation(orientation)
+        self._start(node)
         self.logic.ResizeSliceNode(*size)
 
     def show(self, background=None, foreground=None, label=None, opacity: float = 0.5) -> None:
@@ -143,10 +163,8 @@ class SliceView(_View):
         self._actor.SetVisibility(connection is not None)
         return super().array()
 
-    def close(self) -> None:
-        super().close()
-        self._application_logic.GetSliceLogics().RemoveItem(self.logic)
-        self.logic.SetMRMLScene(None)
+    def _logics(self):
+        return self._application_logic.GetSliceLogics()
 
 
 class ThreeDView(_View):
@@ -170,12 +188,12 @@ class ThreeDView(_View):
         self._start_managers()
         self.logic = slicer.vtkMRMLViewLogic()
         self.logic.SetMRMLApplicationLogic(self._application_logic)
-        self._application_logic.GetViewLogics().AddItem(self.logic)
+        self._logics().AddItem(self.logic)
         self.logic.SetMRMLScene(slicer.mrmlScene)
-        self.node = self.logic.AddViewNode(name)
-        self.node.SetBoxVisible(box)
-        self.node.SetAxisLabelsVisible(box)
-        self._group.SetMRMLDisplayableNode(self.node)
+        node = self.logic.AddViewNode(name)
+        node.SetBoxVisible(box)
+        node.SetAxisLabelsVisible(box)
+        self._start(node)
 
     def fit(self, direction: int | None = None) -> None:
         """Bring all into view; `direction`: a vtkMRMLCameraNode.Direction, the side to look from."""
@@ -186,7 +204,5 @@ class ThreeDView(_View):
         self.renderer.ResetCamera()
         self.renderer.ResetCameraClippingRange()
 
-    def close(self) -> None:
-        super().close()
-        self._application_logic.GetViewLogics().RemoveItem(self.logic)
-        self.logic.SetMRMLScene(None)
+    def _logics(self):
+        return self._application_logic.GetViewLogics()

@@ -5,7 +5,7 @@ As there, the widget's type must be exactly one of those listed: a subclass is r
 
 import pathlib
 
-from .parameter_node_wrapper import Choice, Decimals, Maximum, Minimum, Parameter, SingleStep, WithinRange
+from .parameter_types import Choice, Decimals, Maximum, Minimum, Parameter, SingleStep, WithinRange
 
 
 class Connector:

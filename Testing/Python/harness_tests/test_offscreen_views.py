@@ -54,7 +54,15 @@ def test_three_d(study):
 
 
 def test_views_let_go_of_the_scene(study, scene, slicer_app):
-    from harness.offscreen_views import SliceView
+    from harness.offscreen_views import SliceView, ThreeDView
 
-    SliceView().close()
+    def nodes():
+        every = (scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
+        return sorted(name for name in every if "SubjectHierarchy" not in name)
+
+    before = nodes()
+    for view in (SliceView(), ThreeDView()):
+        view.array()
+        view.close()
+    assert nodes() == before
     assert slicer_app.app.applicationLogic().GetSliceLogics().GetNumberOfItems() == 0

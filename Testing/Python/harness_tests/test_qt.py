@@ -31,7 +31,11 @@ UI = """<?xml version="1.0" encoding="UTF-8"?>
      <property name="SlicerParameterName" stdset="0"><string>invert</string></property>
     </widget>
    </item>
-   <item><widget class="QPushButton" name="apply"><property name="text"><string>Apply</string></property></widget></item>
+   <item>
+    <widget class="QPushButton" name="apply">
+     <property name="text"><string>Apply</string></property>
+    </widget>
+   </item>
   </layout>
  </widget>
  <customwidgets>

@@ -1,7 +1,7 @@
 """Stand-ins for qMRML widgets that show segments and tables; the node chooser is in node_combo_box."""
 
 import vtk
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .ctk_widgets import ctkMenuButton
