@@ -1,0 +1,228 @@
+"""Scores against an independent implementation, and against answers known by hand."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from afnet.errors import InputError, RequestError
+from afnet.evaluation import dice, evaluate, format_table, hausdorff95, mean_surface_distance, surface_distances
+from afnet.manifest import BUNDLED_MODELS, read_manifest
+from afnet.writing import write_labelmap, write_segmentation
+
+SPACING = (2.5, 1.1, 0.9)
+"""mm along z, y, x."""
+
+
+def blob(seed: int, shape=(14, 17, 19), level=0.05) -> np.ndarray:
+    """Smooth random regions, some of which touch the array's edge."""
+    noise = np.random.default_rng(seed).normal(size=shape)
+    return ndimage.gaussian_filter(noise, 1.5) > level
+
+
+def brute_force(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every surface voxel against every other; surface by scipy's erosion."""
+    points = [np.argwhere(mask & ~ndimage.binary_erosion(mask)) * SPACING for mask in (a, b)]
+    table = cdist(*points)
+    return table.min(axis=1), table.min(axis=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_scores_equal_brute_force(seed):
+    a, b = blob(seed), blob(seed + 100, level=0.02 * seed)
+    expected = brute_force(a, b)
+    for found, wanted in zip(surface_distances(a, b, SPACING), expected, strict=True):
+        assert found == pytest.approx(wanted, abs=1e-4)
+    assert hausdorff95(a, b, SPACING) == pytest.approx(max(np.percentile(part, 95) for part in expected), abs=1e-4)
+    assert mean_surface_distance(a, b, SPACING) == pytest.approx(np.concatenate(expected).mean(), abs=1e-4)
+    both, either = set(map(tuple, np.argwhere(a & b))), len(np.argwhere(a)) + len(np.argwhere(b))
+    assert dice(a, b) == pytest.approx(2 * len(both) / either)
+
+
+def test_single_voxels_and_identity():
+    a, b = np.zeros((2, 6, 7, 8), bool)
+    a[1, 1, 1] = b[3, 1, 2] = True
+    assert hausdorff95(a, b, SPACING) == pytest.approx(np.hypot(2 * 2.5, 0.9), abs=1e-5)
+    assert dice(a, b) == 0
+    mask = blob(1)
+    assert (dice(mask, mask), hausdorff95(mask, mask, SPACING), mean_surface_distance(mask, mask, SPACING)) == (1, 0, 0)
+
+
+def test_a_shift_along_a_fine_and_a_coarse_axis():
+    a = np.zeros((12, 30, 30), bool)
+    a[3:7, 8:20, 8:20] = True
+    assert hausdorff95(a, np.roll(a, 2, 0), SPACING) == pytest.approx(5.0, abs=1e-5)
+    assert hausdorff95(a, np.roll(a, 2, 2), SPACING) == pytest.approx(1.8, abs=1e-5)
+
+
+def test_absent_structures():
+    empty, full = np.zeros((4, 5, 6), bool), np.ones((4, 5, 6), bool)
+    assert dice(empty, empty) == 1
+    assert dice(empty, full) == dice(full, empty) == 0
+    for a, b in [(empty, empty), (empty, full), (full, empty)]:
+        assert hausdorff95(a, b, SPACING) is None
+        assert mean_surface_distance(a, b, SPACING) is None
+
+
+@pytest.fixture(scope="module")
+def pelvis():
+    return read_manifest(BUNDLED_MODELS / "pelvis-ct")
+
+
+@pytest.fixture(scope="module")
+def brain():
+    return read_manifest(BUNDLED_MODELS / "brain-tumour-mri")
+
+
+def codes(values, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.asarray(values, np.uint8))
+    image.SetSpacing((0.9, 1.1, 2.5))
+    image.SetOrigin((5.0, -6.0, 7.0))
+    image.SetDirection([float(value) for value in direction])
+    return image
+
+
+def pelvis_values() -> np.ndarray:
+    values = np.zeros((14, 17, 19), np.uint8)
+    values[2:6, 3:9, 4:9] = 1
+    values[7:11, 3:9, 4:9] = 3
+    values[4:9, 10:15, 4:9] = 4
+    values[4:9, 3:9, 12:17] = 5
+    return values
+
+
+def by_id(rows) -> dict[str, dict]:
+    return {row["id"]: row for row in rows}
+
+
+def test_rows_of_a_model(pelvis):
+    truth, values = pelvis_values(), pelvis_values()
+    values[2:6, 3:9, 8] = 0  # a fifth of the prostate
+    values[13, 16, 18] = 6  # a femur that is not there
+    rows = by_id(evaluate(pelvis, codes(truth), codes(values)))
+    voxel = 0.9 * 1.1 * 2.5 / 1000
+    assert list(rows) == [structure.id for structure in pelvis.structures]
+    assert rows["prostate"]["dice"] == pytest.approx(2 * 96 / (96 + 120))
+    assert rows["prostate"]["truth_ml"] == pytest.approx(120 * voxel)
+    assert rows["prostate"]["prediction_ml"] == pytest.approx(96 * voxel)
+    assert rows["prostate"]["hd95_mm"] == pytest.approx(0.9, abs=1e-5)
+    assert rows["bladder"]["dice"] == 1 and rows["bladder"]["surface_distance_mm"] == 0
+    assert rows["seminal_vesicles"]["dice"] == 1 and rows["seminal_vesicles"]["hd95_mm"] is None
+    assert rows["femur_right"]["dice"] == 0 and rows["femur_right"]["hd95_mm"] is None
+    assert all(row["drawn"] for row in rows.values())
+
+
+def test_overlapping_structures_from_label_map_and_segmentation(tmp_path, brain):
+    truth = np.random.default_rng(1).choice([0, 1, 2, 4], (8, 9, 10))
+    values = np.random.default_rng(2).choice([0, 1, 2, 4], (8, 9, 10))
+    write_segmentation(tmp_path / "p.seg.nrrd", codes(values), brain)
+    write_labelmap(tmp_path / "p.nii.gz", codes(values))
+    write_segmentation(tmp_path / "t.seg.nrrd", codes(truth), brain)
+    expected = evaluate(brain, codes(truth), codes(values))
+    assert expected[0]["dice"] == dice(truth > 0, values > 0)
+    assert expected[1]["dice"] == dice(np.isin(truth, (1, 4)), np.isin(values, (1, 4)))
+    assert expected[2]["dice"] == dice(truth == 4, values == 4)
+    drawn = tmp_path / "t.seg.nrrd"
+    for t, p in [(codes(truth), "p.seg.nrrd"), (drawn, "p.nii.gz"), (str(drawn), "p.seg.nrrd")]:
+        for row, wanted in zip(evaluate(brain, t, tmp_path / p), expected, strict=True):
+            assert row == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("only", [["bladder", "rectum", "femur_left"], ["Bladder", "Rectum", "Left femur"], [3, 4, 5]])
+def test_structures_that_were_not_drawn(pelvis, only):
+    truth = pelvis_values()
+    truth[truth == 1] = 0
+    rows = by_id(evaluate(pelvis, codes(truth), codes(pelvis_values()), only=only))
+    assert rows["prostate"]["drawn"] is False
+    assert rows["prostate"]["dice"] is rows["prostate"]["truth_ml"] is None
+    assert rows["prostate"]["prediction_ml"] > 0
+    assert rows["bladder"]["dice"] == rows["rectum"]["dice"] == 1
+    assert by_id(evaluate(pelvis, codes(truth), codes(pelvis_values())))["prostate"]["dice"] == 0
+
+
+def test_unknown_structure(pelvis):
+    with pytest.raises(RequestError, match="has no structure 'liver'; it has prostate, seminal_vesicles"):
+        evaluate(pelvis, codes(pelvis_values()), codes(pelvis_values()), only=["liver"])
+
+
+def test_codes_of_another_convention(brain):
+    """BraTS 2023 writes 3 for enhancing tumour: scored as it is, every enhancing tumour would be absent."""
+    truth, values = np.zeros((2, 8, 9, 10), int)
+    truth[2:4, 2:4, 2:4], values[2:4, 2:4, 2:4] = 3, 4
+    with pytest.raises(RequestError, match="truth holds the code 3, which the model brain-tumour-mri does not have"):
+        evaluate(brain, codes(truth), codes(values))
+    with pytest.raises(RequestError, match="prediction holds the code 3"):
+        evaluate(brain, codes(values), codes(truth))
+    assert len(evaluate(brain, codes(truth), codes(values), only=["whole_tumour"])) == 3
+
+
+def test_another_grid_needs_permission(pelvis):
+    truth = codes(pelvis_values())
+    coarse = sitk.Resample(
+        truth, (19, 17, 7), sitk.Transform(), sitk.sitkNearestNeighbor, truth.GetOrigin(), (0.9, 1.1, 5.0)
+    )
+    with pytest.raises(RequestError, match="use --resample"):
+        evaluate(pelvis, truth, coarse)
+    rows = by_id(evaluate(pelvis, truth, coarse, resample=True))
+    assert 0.5 < rows["prostate"]["dice"] <= 1
+
+
+def test_half_a_voxel_aside_is_another_grid(pelvis):
+    moved = codes(pelvis_values())
+    moved.SetOrigin((5.45, -6.0, 7.0))
+    with pytest.raises(RequestError, match="use --resample"):
+        evaluate(pelvis, codes(pelvis_values()), moved)
+
+
+def test_same_size_and_spacing_elsewhere_is_not_the_same_place(pelvis):
+    moved = codes(pelvis_values())
+    moved.SetOrigin((5.0 + 3 * 0.9, -6.0, 7.0))  # three voxels to the left: the same lattice
+    rows = by_id(evaluate(pelvis, codes(pelvis_values()), moved))
+    a = pelvis_values() == 3
+    assert rows["bladder"]["dice"] == pytest.approx(dice(a, np.roll(a, 3, axis=2)))
+
+
+def test_cropped_prediction_lies_on_the_same_lattice(pelvis):
+    truth = codes(pelvis_values(), (0.36, 0.48, -0.8, -0.8, 0.6, 0.0, 0.48, 0.64, 0.6))
+    cropped = truth[3:18, 2:16, 1:12]
+    assert all(row["dice"] == 1 for row in evaluate(pelvis, truth, cropped))
+
+
+def test_other_order_of_axes_needs_resampling_and_is_exact(pelvis):
+    truth = codes(pelvis_values())
+    turned = sitk.PermuteAxes(sitk.Flip(truth, (True, False, False)), (2, 0, 1))
+    with pytest.raises(RequestError, match="use --resample"):
+        evaluate(pelvis, truth, turned)
+    assert all(row["dice"] == 1 for row in evaluate(pelvis, truth, turned, resample=True))
+
+
+def test_files_that_are_no_label_maps(tmp_path, pelvis):
+    sitk.WriteImage(sitk.Cast(codes(pelvis_values()), sitk.sitkFloat32) * 0.5, str(tmp_path / "p.nii.gz"))
+    with pytest.raises(InputError, match="prediction holds values that are not whole numbers"):
+        evaluate(pelvis, codes(pelvis_values()), tmp_path / "p.nii.gz")
+    with pytest.raises(RequestError, match="truth was not found"):
+        evaluate(pelvis, tmp_path / "none.seg.nrrd", codes(pelvis_values()))
+
+
+def test_table(pelvis):
+    values = pelvis_values()
+    values[2:6, 3:9, 8] = 0
+    table = format_table(evaluate(pelvis, codes(pelvis_values()), codes(values), only=["prostate", "seminal_vesicles"]))
+    lines = table.splitlines()
+    assert lines[0].split() == ["Structure", "Dice", "HD95", "mm", "Surface", "mm", "Truth", "ml", "Result", "ml"]
+    assert lines[1].split() == ["Prostate", "0.889", "0.9", "0.16", "0.3", "0.2"]
+    assert lines[2].split() == ["Seminal", "vesicles", "1.000", "-", "-", "0.0", "0.0"]
+    assert lines[3].split()[0] == "Bladder" and lines[3].endswith("not drawn")
+    assert lines[0].index("Dice") + 4 == lines[1].index("0.889") + 5  # right-aligned under its title
+
+
+def test_a_large_pair_takes_seconds():
+    import time
+
+    a = np.zeros((150, 512, 512), bool)
+    a[30:110, 100:300, 100:320] = True
+    b = np.roll(a, 4, 1)
+    start = time.process_time()
+    assert hausdorff95(a, b, (3.0, 1.0, 1.0)) == pytest.approx(4.0, abs=1e-4)
+    assert time.process_time() - start < 12
