@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_engine import DIRECT, LAUNCHER, OWN_STDIN_LAUNCHER, PRELUDE, is_alive, wait_until, write_program
+from fake_engine import DIRECT, LAUNCHER, OWN_STDIN_LAUNCHER, is_alive, wait_until, write_program
 
 from AutofocusSegmentationLib.engine import ChildProcess, Note, Request
 from AutofocusSegmentationLib.job import JobFolder
@@ -22,7 +22,6 @@ GONE_WITHIN_S = 6.0
 REQUEST = Request("pelvis-ct", {"ct": "ct.nrrd"})
 
 WATCHED = """
-from afnet import parent
 parent.watch(Path(sys.argv[sys.argv.index("--job-folder") + 1]))
 Path("started").write_text("x")
 """
@@ -69,7 +68,7 @@ def run_until_cancelled(body, temporary_folder, tmp_path, python, request=REQUES
     with JobFolder(temporary_folder) as folder:
         engine = ChildProcess(python, program)
         engine.start(request, folder)
-        launcher, child = engine._process.pid, wait_for_pid(engine)
+        launcher_pid, child = engine._process.pid, wait_for_pid(engine)
         time.sleep(0.3)
         assert is_alive(child) and (folder.path / "started").exists() == ("parent.watch" in body)
         struck = time.monotonic()
@@ -78,9 +77,9 @@ def run_until_cancelled(body, temporary_folder, tmp_path, python, request=REQUES
         ended_after = time.monotonic() - struck
         assert outcome is not None and outcome.kind == "cancelled"
         assert wait_until(lambda: not is_alive(child), 2), "the real Python is left"
-        assert not is_alive(launcher)
+        assert not is_alive(launcher_pid)
         if Path("/proc").is_dir():
-            assert not Path(f"/proc/{launcher}").exists(), "a zombie is left"
+            assert not Path(f"/proc/{launcher_pid}").exists(), "a zombie is left"
         removed_by_child = not folder.path.exists()
     assert list(temporary_folder.iterdir()) == []
     return ended_after, outcome, removed_by_child
@@ -92,9 +91,7 @@ def test_cancel_leaves_nothing(phase, python, temporary_folder, tmp_path):
     target = tmp_path / "elsewhere" / "segmentation.seg.nrrd"
     target.parent.mkdir()
     request = Request("pelvis-ct", {"ct": "ct.nrrd"}, output=str(target))
-    ended_after, outcome, removed = run_until_cancelled(
-        PHASES[phase], temporary_folder, tmp_path, python, request
-    )
+    ended_after, outcome, removed = run_until_cancelled(PHASES[phase], temporary_folder, tmp_path, python, request)
     assert ended_after < GONE_WITHIN_S
     assert list(target.parent.iterdir()) == [], "a half-written file is left"
     if os.name != "nt" and outcome.exit_code == 130:
@@ -119,10 +116,10 @@ STUBBORN = {
 
 
 @unix
-@pytest.mark.parametrize("launcher", [LAUNCHER, OWN_STDIN_LAUNCHER], ids=["launcher", "own-stdin"])
+@pytest.mark.parametrize("python", [LAUNCHER, OWN_STDIN_LAUNCHER], ids=["launcher", "own-stdin"])
 @pytest.mark.parametrize("manner", STUBBORN)
-def test_a_stubborn_child_is_killed_with_its_launcher(manner, launcher, temporary_folder, tmp_path):
-    ended_after, outcome, _ = run_until_cancelled(STUBBORN[manner], temporary_folder, tmp_path, launcher)
+def test_a_stubborn_child_is_killed_with_its_launcher(manner, python, temporary_folder, tmp_path):
+    ended_after, outcome, _ = run_until_cancelled(STUBBORN[manner], temporary_folder, tmp_path, python)
     assert 0.9 < ended_after < GONE_WITHIN_S
     assert outcome.exit_code == -signal.SIGKILL
 
@@ -172,6 +169,24 @@ def test_a_launcher_that_is_asked_to_end_does_not(temporary_folder, tmp_path):
         assert wait_until(lambda: not is_alive(child), 2)
 
 
+@unix
+def test_two_engines_do_not_hold_each_others_pipes(temporary_folder, tmp_path, monkeypatch):
+    """The first is cancelled after the second has started, and ends although the second runs on."""
+    monkeypatch.setattr("AutofocusSegmentationLib.engine._CANCEL_GRACE_S", 25.0)
+    program = write_program(tmp_path / "program", "introduce()\n" + PHASES["slab"])
+    with JobFolder(temporary_folder) as folder, JobFolder(temporary_folder) as other_folder:
+        first, second = ChildProcess(LAUNCHER, program), ChildProcess(LAUNCHER, program)
+        first.start(REQUEST, folder)
+        second.start(REQUEST, other_folder)
+        wait_for_pid(first)
+        wait_for_pid(second)
+        first.cancel()
+        assert first.finish(15).exit_code == 130
+        assert second.running and second.poll() == [] and second.running
+        second.cancel()
+        assert second.finish(15).exit_code == 130
+
+
 # --- Slicer itself dies ---------------------------------------------------------------------------
 
 
@@ -207,69 +222,13 @@ def test_a_killed_slicer_leaves_nothing(phase, python, temporary_folder, tmp_pat
     program = write_program(tmp_path / "program", "introduce()\n" + PHASES[phase])
     slicer = FakeSlicer(temporary_folder, program, python, request)
     try:
-        launcher = slicer.hear("launcher")["launcher"]
+        launcher_pid = slicer.hear("launcher")["launcher"]
         child = int(slicer.hear("text")["text"])
         assert wait_until(lambda: len(list(temporary_folder.glob("*/started"))) == 1, 5)
-        assert is_alive(child) and is_alive(launcher)
+        assert is_alive(child) and is_alive(launcher_pid)
     finally:
         slicer.kill()
     assert wait_until(lambda: not is_alive(child), 10), "the real Python is left"
-    assert wait_until(lambda: not is_alive(launcher), 5), "the launcher is left"
+    assert wait_until(lambda: not is_alive(launcher_pid), 5), "the launcher is left"
     assert list(temporary_folder.iterdir()) == [], "the job folder is left"
     assert list(target.parent.iterdir()) == [], "a half-written file is left"
-
-
-# --- the child's side alone -----------------------------------------------------------------------
-
-
-def run_watched(folder: Path, body: str, *arguments: str, close: bool = True) -> subprocess.CompletedProcess:
-    """Run a script in `folder` that watches its standard input, and close that."""
-    script = PRELUDE + "from afnet import parent\n" + body
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL if close else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def test_a_folder_that_is_no_job_folder_is_never_removed(tmp_path):
-    (tmp_path / "precious").write_text("x")
-    ended = run_watched(tmp_path, "parent.watch(Path('.'))\ntime.sleep(30)\n")
-    assert ended.returncode == 130 and (tmp_path / "precious").exists()
-
-
-def test_the_job_folder_is_the_one_of_the_start(tmp_path):
-    """A later change of directory does not turn '.' into another folder."""
-    job = tmp_path / "job"
-    job.mkdir()
-    (job / "afnet-job.json").write_text("{}")
-    (tmp_path / "afnet-job.json").write_text("{}")
-    ended = run_watched(job, "parent.watch(Path('.'))\nos.chdir('..')\ntime.sleep(30)\n")
-    assert ended.returncode == 130 and not job.exists() and (tmp_path / "afnet-job.json").exists()
-
-
-def test_only_registered_files_are_deleted(tmp_path):
-    body = """
-for name in ("complete", "partial", "unknown"):
-    Path(name).write_text("x")
-parent.register_partial("partial")
-parent.register_partial("complete")
-parent.forget_partial(Path("complete"))
-parent.forget_partial("never heard of")
-parent.register_partial("absent")
-parent.watch()
-time.sleep(30)
-"""
-    ended = run_watched(tmp_path, body)
-    assert ended.returncode == 130 and ended.stderr == ""
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["complete", "unknown"]
-
-
-def test_watching_costs_no_import():
-    """It runs before anything slow: importing it must not import numpy, torch or SimpleITK."""
-    slow = "{'torch', 'numpy', 'SimpleITK', 'scipy'} & set(sys.modules)"
-    ended = run_watched(Path.cwd(), f"print({slow})\n")
-    assert ended.stdout.strip() == "set()"
