@@ -113,7 +113,10 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     distance, radius, axis, top, anus = draw_rectum(rng, z, y, x, back, base)
     in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
     rectum = in_tube & (z > anus) & (z < top)
-    _draw_floor(rng, t, z, y, x, free, distance * radius, half_width, base, volume)
+    _draw_floor(rng, t, z, y, x, free, distance * radius, half_width)
+    near = ndimage.distance_transform_edt(~prostate) * SPACING
+    plexus = (near < rng.uniform(3, 11)) & (smooth_noise(rng, t.shape, 13.0)[0] > rng.uniform(-0.5, 1.2))
+    t[free & plexus & (t == CODE["pelvic_fat"])] = CODE["plexus"]
     sigmoid = in_tube & (z >= top)
     t[sigmoid & (distance * radius > radius - 3.5)] = CODE["bowel"]
     t[sigmoid & (distance * radius <= radius - 3.5)] = CODE["stool" if rng.random() < 0.6 else "gas"]
@@ -140,7 +143,7 @@ def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> Non
         tissue[lumen & (behind < height * radius) & (level > rng.uniform(-0.8, 0.4))] = CODE["gas"]
 
 
-def _draw_floor(rng: np.random.Generator, tissue, z, y, x, free, from_rectum, half_width, base, volume) -> None:
+def _draw_floor(rng: np.random.Generator, tissue, z, y, x, free, from_rectum, half_width) -> None:
     """Levator sling beside prostate and canal, urogenital diaphragm and bulb below the apex: soft, hardly outlined."""
     sling = np.maximum(half_width + 3 + np.clip(z + 10, 0, 60) * 0.6, 10)
     wall = np.abs(np.abs(x) - sling) < rng.uniform(2.0, 3.5)

@@ -38,7 +38,7 @@ def draw_couch(rng: np.random.Generator, hu: np.ndarray, body: np.ndarray) -> No
     hu[free] = np.broadcast_to(value, hu.shape)[free]
 
 
-def add_noise(rng: np.random.Generator, hu: np.ndarray, body: np.ndarray, typical: float = 9.0) -> np.ndarray:
+def add_noise(rng: np.random.Generator, hu: np.ndarray, body: np.ndarray, typical: float = 6.0) -> np.ndarray:
     """Quantum noise: log-normal around `typical` HU at 3 mm, correlated like a kernel's, stronger deep inside,
     and streaks from hip to hip where photons are few."""
     level = typical * np.exp(rng.normal(0, 0.6))
@@ -60,16 +60,16 @@ def acquire(rng: np.random.Generator, hu: np.ndarray, body: np.ndarray, real: bo
     if rng.random() < (0.5 if real else 0.8):
         draw_couch(rng, hu, body)
     soft = np.clip((hu + 400) / 300, 0, 1)  # calibration leaves air alone
-    hu += soft * (rng.normal(0, 6) + rng.normal(0, 0.02) * hu)
+    hu += soft * (rng.normal(0, 4) + rng.normal(0, 0.02) * hu)
     if real:  # other energies and another man's bones and fat
         hu += np.clip(hu - 130, 0, None) * rng.uniform(-0.25, 0.35)
-        hu += np.clip(-(np.abs(hu + 95) - 60) / 30, 0, 1) * rng.normal(0, 7)
-    hu += soft * smooth_noise(rng, hu.shape, 150.0)[0] * rng.uniform(0, 5)  # cupping, scatter
+        hu += np.clip(-(np.abs(hu + 95) - 60) / 30, 0, 1) * rng.normal(0, 4)
+    hu += soft * smooth_noise(rng, hu.shape, 150.0)[0] * rng.uniform(0, 4)  # cupping, scatter
     if rng.random() < 0.5:
         hu = ndimage.gaussian_filter1d(hu, rng.uniform(0.3, 0.9), axis=0)
     if rng.random() < 0.3:
         hu = ndimage.gaussian_filter(hu, (0, *[rng.uniform(0.2, 0.6)] * 2))
-    return add_noise(rng, hu, body, 7.0 if real else 10.0)
+    return add_noise(rng, hu, body, 4.0 if real else 6.0)
 
 
 def limit_field(rng: np.random.Generator, shape: tuple[int, ...], pelvis_z: float) -> np.ndarray:

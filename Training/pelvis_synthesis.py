@@ -50,6 +50,8 @@ def synthetic_man(rng: np.random.Generator, name: str, low: np.ndarray, high: np
     man = {key: value[box] if value.ndim == 3 else value - low.astype(np.float32) for key, value in man.items()}
     tissue, labels, heads = man["tissue"].copy(), man["labels"].copy(), man["heads"]
     tissue[man["cavity"]] = CODE["pelvic_fat"]
+    narrow = man["cavity"] & (man["depth"] <= 4.5)  # between labelled muscles: small ones, fascia and fat
+    tissue[narrow & (smooth_noise(rng, tissue.shape, 18.0)[0] > rng.uniform(-1.3, 0.7))] = CODE["muscle"]
     body = _body(rng, man)
     tissue[body & ~man["hull"]] = CODE["fat"]
     _draw_genitals(rng, tissue, body, heads)
@@ -68,7 +70,10 @@ def _body(rng: np.random.Generator, man: dict) -> np.ndarray:
     uneven = 1 + 0.3 * smooth_noise(rng, hull.shape, 90.0)[0]
     middle = man["heads"][:, 1].mean()
     front = np.clip((middle - np.arange(hull.shape[1])) / 30, -1, 1) * rng.uniform(0, 0.5)
-    body = hull | (man["outside"] < thickness * uneven * (1 + front[None, :, None]))
+    flank = np.abs(np.arange(hull.shape[2]) - man["heads"][:, 2].mean()) / 30
+    behind = np.clip((np.arange(hull.shape[1]) - middle) / 15, 0, 1)
+    corner = rng.uniform(0, 1.2) * behind[:, None] * np.clip(flank, 0, 1)[None]  # a back flat to its corners
+    body = hull | (man["outside"] < thickness * uneven * (1 + front[:, None] + corner)[None])
     back = int(np.flatnonzero(hull.any((0, 2))).max() + rng.uniform(0.1, 0.5) * thickness / SPACING)
     body[:, back:] = False
     return (ndimage.gaussian_filter(body.astype(np.float32), 1.5) > 0.5) | man["hull"]

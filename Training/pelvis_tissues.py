@@ -20,8 +20,8 @@ class Tissue(NamedTuple):
 TISSUES = {
     "air": Tissue(0, -1000, -1000, 0),
     "skin": Tissue(1, -30, 40, 10),
-    "fat": Tissue(2, -118, -85, 9),
-    "muscle": Tissue(3, 40, 66, 9),
+    "fat": Tissue(2, -116, -90, 7),
+    "muscle": Tissue(3, 34, 62, 6),
     "cortex": Tissue(4, 380, 750, 90),
     "marrow": Tissue(5, 60, 230, 50),
     "shaft_marrow": Tissue(6, -60, 60, 20),
@@ -34,8 +34,9 @@ TISSUES = {
     "gas": Tissue(13, -980, -750, 40),
     "bowel": Tissue(14, 15, 60, 15),
     "vessel": Tissue(15, 35, 60, 4),
-    "pelvic_fat": Tissue(16, -112, -70, 14),
+    "pelvic_fat": Tissue(16, -112, -75, 12),
     "levator": Tissue(17, 25, 60, 8),
     "bulb": Tissue(18, 30, 60, 10),
+    "plexus": Tissue(19, 0, 55, 15),  # veins, nerves and fibrous tissue around the prostate
 }
 CODE = {name: tissue.code for name, tissue in TISSUES.items()}
