@@ -161,11 +161,22 @@ def _header(
         "Segmentation_ContainedRepresentationNames:=Binary labelmap|",
         "Segmentation_MasterRepresentation:=Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset:=0 0 0",
+        f"Segmentation_ConversionParameters:=Reference image geometry|{_geometry(labelmap)}|Grid of the image&",
         f"AutofocusSegmentation.ModelId:={_escaped(manifest.id)}",
         f"AutofocusSegmentation.ModelVersion:={_escaped(manifest.version)}",
         f"AutofocusSegmentation.WeightsSha256:={_escaped(manifest.weights_sha256)}",
     ]
     return ("\n".join(lines) + "\n\n").encode("utf-8")
+
+
+def _geometry(image: sitk.Image) -> str:
+    """Slicer's text for a grid: index to RAS (mm) row by row, then the extent; so that it knows the image's grid."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    matrix[:2] *= -1  # LPS to RAS
+    extent = [bound for count in image.GetSize() for bound in (0, count - 1)]
+    return "".join(f"{value!r};" for value in [*(float(value) for value in matrix.ravel()), *extent])
 
 
 def _vector(values: Iterable[float]) -> str:
