@@ -66,9 +66,9 @@ def run(study: Path | None, model: str, device: str, output: Path) -> None:
     slicer = start_slicer()
     volumes = {name: load_volume(name, path) for name, path in files.items()}
     result = segment(manifest, volumes, device, output / ATTENTION)
-    attention = load_attention(output / ATTENTION)
+    load_attention(output / ATTENTION)
+    draw(manifest, volumes, result, output / "views.png", example=study is None)
     save(slicer, result, output)
-    draw(manifest, volumes, result, attention, output)
     report(manifest, result, output, example=study is None, seconds=time.monotonic() - started)
 
 
@@ -154,12 +154,12 @@ class ProgressLine:
         self._stage = stage
 
 
-def load_attention(folder: Path) -> list:
+def load_attention(folder: Path) -> None:
     """Add each layer's focus map (how far it looks, in mm) to the scene; the maps of every rate stay in `folder`."""
     import slicer.util
 
-    files = sorted(folder.glob("*-focus-mm.nrrd"))
-    return [slicer.util.loadVolume(str(file), {"name": f"Attention {file.stem}", "show": False}) for file in files]
+    for file in sorted(folder.glob("*-focus-mm.nrrd")):
+        slicer.util.loadVolume(str(file), {"name": f"Attention {file.stem}", "show": False})
 
 
 def save(slicer, result, output: Path) -> None:
@@ -167,16 +167,24 @@ def save(slicer, result, output: Path) -> None:
     slicer.util.saveNode(result.segmentation, str(output / SEGMENTATION))
     text = json.dumps(result.report, indent=2, ensure_ascii=False)
     (output / "report.json").write_text(text + "\n", encoding="utf-8")
-    result.segmentation.CreateClosedSurfaceRepresentation()
     if not slicer.util.saveScene(str(output / "scene.mrb")):
         raise DemoFailed(f"The scene could not be written to {output}; check that the disk has room.")
 
 
-def draw(manifest: Manifest, volumes: dict, result, attention: list, output: Path) -> None:
+def draw(manifest: Manifest, volumes: dict, result, file: Path, example: bool) -> None:
     """The picture of the four views."""
     from picture import draw_views
 
-    draw_views(volumes[manifest.reference], result.segmentation, output / "views.png")
+    from AutofocusSegmentationLib.display import show_in_3d
+
+    show_in_3d(result.segmentation, True)
+    sign = "about " if example else ""
+    captions = {
+        structure["id"]: f"{structure['name']}  {sign}{structure['volume_ml']:.1f} ml"
+        for structure in result.report["structures"]
+    }
+    reference = manifest.input(manifest.reference)
+    draw_views(volumes[manifest.reference], result.segmentation, reference.modality, captions, file)
 
 
 def report(manifest: Manifest, result, output: Path, example: bool, seconds: float) -> None:
