@@ -129,6 +129,7 @@ def qt_app(slicer_app):
 @pytest.fixture
 def main_window(qt_app, scene):
     """Stand-in for Slicer's main window, shown; its `close()` returns False if an event filter kept it open."""
+    from harness.qtshim.deletion import delete_now
     from harness.qtshim.window import qSlicerMainWindow
 
     qt_app.QSettings().clear()
@@ -136,9 +137,7 @@ def main_window(qt_app, scene):
     window.resize(520, 900)
     window.show()
     yield window
-    window.deleteLater()
-    qt_app.QApplication.sendPostedEvents(None, qt_app.QEvent.DeferredDelete)
-    qt_app.QApplication.processEvents()
+    delete_now(window)
 
 
 @pytest.fixture

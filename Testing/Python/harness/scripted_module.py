@@ -161,8 +161,9 @@ class ModuleHandle(headless.Module):
         """For tests: what closing Slicer does to the module's panel. The next use makes a new one."""
         slicer.app.moduleManager().unload(self.name)
         if self._widget is not None:
-            self._widget.setMRMLScene(None)
-            self._widget.deleteLater()
+            from .qtshim.deletion import delete_now
+
+            delete_now(self._widget)
             self._widget = None
             delattr(slicer.modules, self.name + "Widget")
 

@@ -1,7 +1,13 @@
 """The headless Slicer itself: scene, module logics, loading and saving."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
 
 
 def test_saved_bundle_comes_back(scene, make_volume, make_segmentation, tmp_path):
@@ -58,6 +64,35 @@ def test_vtk_errors_are_seen(scene, vtk_errors, tmp_path):
         slicer.util.loadVolume(str(tmp_path / "broken.nrrd"), {"show": False})
     assert vtk_errors.errors
     vtk_errors.clear()
+
+
+def test_folder_of_tests_is_no_part_of_slicer(slicer_app):
+    assert (TESTS / "slicer").is_dir() and str(TESTS) in sys.path
+    assert not [folder for folder in slicer_app.__path__ if Path(folder).parent == TESTS]
+
+
+def test_nothing_heavy_is_imported_before_it_is_asked_for():
+    assert _python("import harness, conftest") == set()
+
+
+def test_logic_runs_without_qt():
+    code = (
+        "from harness import headless, scripted_module; headless.start(); scripted_module.install();"
+        "import qt, slicer;"
+        "from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic as Logic;"
+        "assert Logic().getParameterNode().GetID();"
+        "exec('try: qt.QTimer()\\nexcept RuntimeError as error: assert \\'needs Qt\\' in str(error)\\nelse: 1/0')"
+    )
+    assert _python(code) == {"slicer", "vtk"}
+
+
+def _python(code: str) -> set[str]:
+    """Run `code` in a new process from the tests' folder; which of the heavy packages has it imported?"""
+    code += "\nimport sys; print(*{'slicer', 'vtk', 'PySide6', 'torch'} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
 
 
 def _ijk_to_ras(volume):

@@ -9,6 +9,7 @@ What differs from Slicer and stays untested: Qt 6 instead of 5.15, enum members 
 the look and sizes of CTK widgets, layout and slice widgets. Nothing here shows that a panel works in Slicer's window.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def install():
 
     _settings_in_a_temporary_place(QtCore)
     if QtWidgets.QApplication.instance() is None:
+        QtCore.qInstallMessageHandler(_log)
         install.application = QtWidgets.QApplication(["Slicer"])
 
     from . import properties, signals
@@ -56,6 +58,12 @@ def install():
                 setattr(ctk if name.startswith("ctk") else slicer, name, value)
     window.extend_application(slicer.app)
     return qt, ctk
+
+
+def _log(_kind, _context, text: str) -> None:
+    """Qt's own messages go to the log, but for what the offscreen platform says of each window it shows."""
+    if "propagateSizeHints" not in text:
+        logging.getLogger("qt").warning("%s", text)
 
 
 def _settings_in_a_temporary_place(QtCore) -> None:

@@ -4,7 +4,6 @@ import inspect
 
 from PySide6.QtCore import Property, QObject, SignalInstance
 
-
 _VIRTUAL_GETTERS = ("sizeHint", "minimumSizeHint")
 """Getters that C++ looks up on the Python object, where it finds this descriptor: asking C++ again would not end."""
 
@@ -30,6 +29,15 @@ class QtProperty:
             raise AttributeError(f"property {self.name} of {type(instance).__name__} is read-only")
         if not QObject.setProperty(instance, self.name, value):
             raise ValueError(f"property {self.name} of {type(instance).__name__} does not take {value!r}")
+
+
+def has_property(cls, name: str) -> bool:
+    """Whether `cls` (of PySide6 or a stand-in) has the Q_PROPERTY `name`.
+
+    Not asked of `cls.staticMetaObject`: PySide6 throws a Python class's away when it makes a new one.
+    """
+    found = (vars(each)[name] for each in cls.__mro__ if name in vars(each))
+    return any(isinstance(each, (Property, QtProperty)) for each in found)
 
 
 class Loading:

@@ -6,7 +6,7 @@ from pathlib import Path
 from PySide6 import QtCore, QtUiTools
 
 from . import STANDINS
-from .properties import loading
+from .properties import has_property, loading
 from .signals import adopt, find_signal
 
 
@@ -49,10 +49,8 @@ class QUiLoader(QtUiTools.QUiLoader):
             cls = STANDINS.get(class_name)
             if cls is None:
                 continue
-            meta = cls.staticMetaObject
-            declared = {meta.property(index).name() for index in range(meta.propertyCount())}
             for each in widget.findall("property"):
-                if each.get("stdset") != "0" and each.get("name") not in declared:
+                if each.get("stdset") != "0" and not has_property(cls, each.get("name")):
                     raise RuntimeError(f"{class_name} has no property {each.get('name')} ({name})")
 
 
