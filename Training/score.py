@@ -39,7 +39,7 @@ def score(model: Path, patient: Path, only: str) -> dict:
         rows = json.loads(afnet("evaluate", "--model", str(model), "--truth", str(patient / "labels.nii.gz"),
                                 "--prediction", str(labels), "--only", only, "--json"))
         facts = json.loads(report.read_text())
-    return {"patient": patient.name, "rows": rows, "seconds": facts["seconds"], "peak_memory_mb": facts["peak_memory_mb"]}
+    return {"patient": patient.name, "rows": rows, **{key: facts[key] for key in ("seconds", "peak_memory_mb")}}
 
 
 def summarise(results: list[dict]) -> list[dict]:
@@ -53,7 +53,8 @@ def summarise(results: list[dict]) -> list[dict]:
         dice = [row["dice"] for row in rows]
         distances = [row["hd95_mm"] for row in rows if row["hd95_mm"] is not None]
         summary.append({
-            "id": name, "n": len(rows), "dice": round(float(np.mean(dice)), 3), "dice_sd": round(float(np.std(dice)), 3),
+            "id": name, "n": len(rows),
+            "dice": round(float(np.mean(dice)), 3), "dice_sd": round(float(np.std(dice)), 3),
             "hd95_mm": round(float(np.mean(distances)), 1) if distances else None,
         })
     return summary

@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--report", type=Path, metavar="FILE.json", help="volumes, geometry, seconds, memory, model")
     segment.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
     segment.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
-    segment.add_argument("--memory", metavar="2GB", help="use at most this much memory (default: 70 %% of what is free)")
+    segment.add_argument("--memory", metavar="2GB", help="memory it may use (default: 70 %% of what is free)")
     segment.add_argument("--models", **_MODEL_FOLDERS)
     segment.add_argument("--progress", choices=("text", "json", "none"), default="text")
     segment.add_argument("--parent-pipe", action="store_true", help="the end of standard input cancels the run")
