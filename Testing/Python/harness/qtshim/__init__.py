@@ -10,6 +10,7 @@ the look and sizes of CTK widgets, layout and slice widgets. Nothing here shows 
 """
 
 import logging
+import ctypes
 import os
 import sys
 import tempfile
@@ -28,6 +29,7 @@ def install():
     import slicer
     from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
+    _keep_none_alive()
     _settings_in_a_temporary_place(QtCore)
     if QtWidgets.QApplication.instance() is None:
         QtCore.qInstallMessageHandler(_log)
@@ -64,6 +66,13 @@ def _log(_kind, _context, text: str) -> None:
     """Qt's own messages go to the log, but for what the offscreen platform says of each window it shows."""
     if "propagateSizeHints" not in text:
         logging.getLogger("qt").warning("%s", text)
+
+
+def _keep_none_alive() -> None:
+    """PySide6 6.12 takes a reference of None with every call that returns nothing, until Python 3.11 deallocates None
+    and aborts. A large count makes None immortal, as it is by itself from Python 3.12 on."""
+    if sys.version_info < (3, 12):
+        ctypes.c_ssize_t.from_address(id(None)).value += 2**40
 
 
 def _settings_in_a_temporary_place(QtCore) -> None:
