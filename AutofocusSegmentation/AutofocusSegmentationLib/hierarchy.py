@@ -1,0 +1,42 @@
+"""What the subject hierarchy knows of a volume: its patient, study and modality. Names are never read from it."""
+
+import slicer
+
+
+def item_of(node) -> int:
+    """Return the subject hierarchy item of a node; 0 if it has none."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    return hierarchy.GetItemByDataNode(node) if hierarchy else 0
+
+
+def parent_item(node) -> int:
+    """Return the item (study, folder or scene) that a node's item lies in; 0 if it has none."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = item_of(node)
+    return hierarchy.GetItemParent(item) if item else 0
+
+
+def patient_item(node) -> int:
+    """Return the item of the patient that a node belongs to; 0 if unknown, as for volumes not from DICOM."""
+    return _ancestor(node, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient())
+
+
+def study_item(node) -> int:
+    """Return the item of the study that a node belongs to; 0 if unknown."""
+    return _ancestor(node, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelStudy())
+
+
+def modality(node) -> str:
+    """Return the DICOM modality of a volume's series ('CT', 'MR', 'PT' ...); empty if unknown."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = item_of(node)
+    if not item:
+        return ""
+    name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    return (hierarchy.GetItemAttribute(item, name) or "").strip().upper()
+
+
+def _ancestor(node, level: str) -> int:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = item_of(node)
+    return hierarchy.GetItemAncestorAtLevel(item, level) if item else 0

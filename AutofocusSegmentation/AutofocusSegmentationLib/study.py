@@ -1,0 +1,188 @@
+"""From volume nodes to the input files of a model: which node is which input, is it fit, and its export.
+
+A study is read in the reference volume's local frame: the reference goes out without its parent transform, every
+other volume as it lies relative to it. The result then fits under the reference's transform. No node is changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from afnet.manifest import Input, Manifest
+
+from . import hierarchy, volumes
+from .guessing import guess_inputs
+from .sequences import current_frame
+from .transforms import (
+    RIGID_TOLERANCE_MM,
+    ijk_to_local,
+    is_linear,
+    linear_to_reference,
+    perpendicular,
+    rigid_to_world,
+)
+from .volume_export import ExportError, in_frame_of, private_copy, resampled_copy, write_nrrd
+
+__all__ = ["ExportedStudy", "StudyError", "check_inputs", "export_study", "guess_inputs", "input_problems"]
+
+
+class StudyError(Exception):
+    """The volumes cannot be segmented; the text is one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ExportedStudy:
+    """What `export_study` wrote. files: input name to file name in the folder; notes: sentences for the user."""
+
+    files: dict[str, str]
+    notes: list[str]
+
+
+def input_problems(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str, str]:
+    """Return what is wrong with the chosen volume nodes: input name to one sentence; empty if all is well.
+
+    Sentences name the inputs, not the nodes: a node's name may be a patient's.
+    """
+    problems: dict[str, str] = {}
+    titles: dict[str, str] = {}  # node id to the title of the input that has it
+    for item in manifest.inputs:
+        node = inputs.get(item.name)
+        problem = _problem_of(item, node)
+        if not problem and node.GetID() in titles:
+            problem = _("{title} and {other} are the same volume: choose another volume for one of them.").format(
+                title=item.title, other=titles[node.GetID()])
+        if node is not None:
+            titles.setdefault(node.GetID(), item.title)
+        if problem:
+            problems[item.name] = problem
+
+    if manifest.reference in problems:
+        return problems
+    reference = manifest.input(manifest.reference)
+    reference_node = inputs[reference.name]
+    problem = _frame_problem(reference, reference_node)
+    if problem:
+        problems[reference.name] = problem
+        return problems
+    for item in manifest.inputs:
+        if item.name not in problems and item.name != reference.name:
+            problem = _mismatch(item, inputs[item.name], reference, reference_node)
+            if problem:
+                problems[item.name] = problem
+    return {item.name: problems[item.name] for item in manifest.inputs if item.name in problems}
+
+
+def check_inputs(manifest: Manifest, inputs: Mapping[str, object]) -> list[str]:
+    """Return the sentences of `input_problems`, in the order of the model's inputs."""
+    return list(input_problems(manifest, inputs).values())
+
+
+def export_study(manifest: Manifest, inputs: Mapping[str, object], folder: Path) -> ExportedStudy:
+    """Write each input as <name>.nrrd into `folder`, in the local frame of the reference.
+
+    Files are uncompressed and in the volume's own voxel type. Positions in them are LPS, as NRRD has it. Raises
+    StudyError if an input has a problem or a file cannot be written.
+    """
+    problems = check_inputs(manifest, inputs)
+    if problems:
+        raise StudyError(problems[0])
+    reference = inputs[manifest.reference]
+    files, notes = {}, []
+    for item in manifest.inputs:
+        node = inputs[item.name]
+        frame = current_frame(node)
+        if frame:
+            notes.append(_("{title}: {frame} of a sequence was used.").format(title=item.title, frame=frame))
+        copy = private_copy(node) if node is reference else in_frame_of(node, reference)
+        if copy is None or not perpendicular(ijk_to_local(copy)):
+            copy = resampled_copy(node, reference)
+            notes.append(
+                _("{title} was resampled, because its transform bends or shears it.").format(title=item.title)
+            )
+        try:
+            write_nrrd(copy, Path(folder) / f"{item.name}.nrrd")
+        except ExportError:
+            raise StudyError(
+                _("{title} could not be written to Slicer's temporary folder: free some disk space or choose another "
+                  "folder in Edit / Application Settings / Modules.").format(title=item.title)
+            ) from None
+        files[item.name] = f"{item.name}.nrrd"
+    return ExportedStudy(files, notes)
+
+
+def _problem_of(item: Input, node) -> str:
+    """Say what is wrong with one volume by itself; empty if nothing is."""
+    if node is None:
+        text = _("Choose a volume for {title}.")
+    elif not volumes.is_scalar(node):
+        text = _("{title} is not a volume with one number per voxel: choose a {modality} volume.")
+    elif volumes.is_label_map(node):
+        text = _("{title} is a label map: choose the {modality} volume itself.")
+    elif volumes.is_attention_map(node):
+        text = _("{title} is an attention map made by this module: choose the {modality} volume itself.")
+    elif not volumes.has_voxels(node):
+        text = _("{title} is a volume without voxels: load it again or choose another.")
+    elif not volumes.has_slices(node):
+        text = _("{title} has a single slice: choose or load the whole series.")
+    elif not volumes.has_known_type(node):
+        text = _("{title} has the voxel type {type}: convert it with the module Cast Scalar Volume.")
+    elif hierarchy.modality(node) not in ("", item.modality, "OT"):
+        text = _("{title} is of the modality {found}, not {modality}: choose a {modality} volume.")
+    else:
+        return ""
+    known = node is not None and volumes.is_scalar(node) and volumes.has_voxels(node)
+    return text.format(
+        title=item.title, modality=item.modality,
+        type=volumes.scalar_type_name(node) if known else "", found=hierarchy.modality(node) if known else "",
+    )
+
+
+def _frame_problem(item: Input, node) -> str:
+    """Say why the reference's local frame cannot be used; empty if it can."""
+    if not perpendicular(ijk_to_local(node)):
+        return _("{title} has voxel axes that are not perpendicular, as from a tilted gantry: resample it with the "
+                 "module Resample Scalar/Vector/DWI Volume.").format(title=item.title)
+    _matrix, deviation = rigid_to_world(node)
+    if deviation <= RIGID_TOLERANCE_MM:
+        return ""
+    if is_linear(node.GetParentTransformNode()):
+        return _("{title} is under a transform that scales, shears or mirrors it by up to {mm:.1f} mm: harden the "
+                 "transform in the Data module, or take the volume out of it.").format(title=item.title, mm=deviation)
+    return _("{title} is under a transform that bends it by up to {mm:.1f} mm, as Slicer adds to series with tilted "
+             "or uneven slices: harden the transform in the Data module, or load the series again without gaps."
+             ).format(title=item.title, mm=deviation)
+
+
+def _mismatch(item: Input, node, reference: Input, reference_node) -> str:
+    """Say why a volume does not belong to the reference; empty if it does."""
+    patient, other = hierarchy.patient_item(node), hierarchy.patient_item(reference_node)
+    if patient and other and patient != other:
+        return _("{title} and {other} are of different patients: choose volumes of one patient.").format(
+            title=item.title, other=reference.title)
+    if not _overlaps(node, reference_node):
+        return _("{title} lies beside {other}, without overlap: register them first, for instance with the module "
+                 "General Registration (BRAINS), or choose another volume.").format(
+                     title=item.title, other=reference.title)
+    return ""
+
+
+def _overlaps(node, reference) -> bool:
+    """Tell whether the boxes of two volumes overlap; True if a non-linear transform makes that hard to tell."""
+    between = linear_to_reference(node, reference)
+    if between is None:
+        return True
+    own, other = between @ ijk_to_local(node), ijk_to_local(reference)
+    return _reaches_into(own, node, other, reference) and _reaches_into(other, reference, own, node)
+
+
+def _reaches_into(matrix: np.ndarray, node, other_matrix: np.ndarray, other) -> bool:
+    """Tell whether the corners of a volume reach into the index range of another along each of its axes."""
+    size = np.array(node.GetImageData().GetDimensions())
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in size], indexing="ij")).reshape(3, -1)
+    into = np.linalg.inv(other_matrix) @ matrix
+    index = into[:3, :3] @ corners + into[:3, 3:]
+    limits = np.array(other.GetImageData().GetDimensions())
+    return bool(((index.max(axis=1) > 0) & (index.min(axis=1) < limits - 1)).all())
