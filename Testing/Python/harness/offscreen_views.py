@@ -130,6 +130,9 @@ class SliceView(_View):
         self._actor = vtk.vtkActor2D()
         self._actor.SetMapper(self._mapper)
         self._actor.GetProperty().SetDisplayLocationToBackground()
+        # Before the managers' props: they are drawn in order, and a translucent fill blends with what is there.
+        self._actor.SetVisibility(False)
+        self.renderer.AddViewProp(self._actor)
         self._start_managers()
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(self._application_logic)
@@ -158,8 +161,6 @@ class SliceView(_View):
         connection = self.logic.GetImageDataConnection()
         if connection is not None:
             self._mapper.SetInputConnection(connection)
-            if not self.renderer.HasViewProp(self._actor):
-                self.renderer.AddViewProp(self._actor)
         self._actor.SetVisibility(connection is not None)
         return super().array()
 

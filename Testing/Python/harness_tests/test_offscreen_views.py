@@ -31,6 +31,7 @@ def test_slice(study, tmp_path):
         segmentation.GetDisplayNode().SetVisibility(True)
         colored = view.array()
         assert colored[120, 85, 0] > colored[120, 85, 1] + 50
+        assert colored[120, 85, 1] > 100  # half of the white block is seen through the red fill
         np.testing.assert_array_equal(colored[120, 230], plain[120, 230])
 
         view.jump((0, 0, 1))  # k = 1 is below the block
