@@ -9,8 +9,8 @@ What differs from Slicer and stays untested: Qt 6 instead of 5.15, enum members 
 the look and sizes of CTK widgets, layout and slice widgets. Nothing here shows that a panel works in Slicer's window.
 """
 
-import logging
 import ctypes
+import logging
 import os
 import sys
 import tempfile
@@ -29,7 +29,7 @@ def install():
     import slicer
     from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
-    _keep_none_alive()
+    _keep_singletons_alive()
     _settings_in_a_temporary_place(QtCore)
     if QtWidgets.QApplication.instance() is None:
         QtCore.qInstallMessageHandler(_log)
@@ -68,11 +68,12 @@ def _log(_kind, _context, text: str) -> None:
         logging.getLogger("qt").warning("%s", text)
 
 
-def _keep_none_alive() -> None:
-    """PySide6 6.12 takes a reference of None with every call that returns nothing, until Python 3.11 deallocates None
-    and aborts. A large count makes None immortal, as it is by itself from Python 3.12 on."""
+def _keep_singletons_alive() -> None:
+    """PySide6 6.12 takes a reference of None with every call that returns nothing, and of True and False with some,
+    until Python 3.11 deallocates them and aborts. A large count makes them immortal, as Python 3.12 has them."""
     if sys.version_info < (3, 12):
-        ctypes.c_ssize_t.from_address(id(None)).value += 2**40
+        for singleton in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(singleton)).value += 2**40
 
 
 def _settings_in_a_temporary_place(QtCore) -> None:
