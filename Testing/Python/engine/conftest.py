@@ -1,0 +1,28 @@
+"""Studies and models that several engine tests share, made once."""
+
+import pytest
+from phantoms import ct_image, mr_images, write_images
+from tiny_model import tiny_bundle
+
+COARSE = {"spacing_mm": 4.0, "margin_mm": 8.0}
+"""A working grid on which a phantom takes a fraction of a second."""
+
+
+@pytest.fixture(scope="session")
+def ct_file(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("ct"), {"ct": ct_image(spacing=4.0)})["ct"]
+
+
+@pytest.fixture(scope="session")
+def mr_files(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("mr"), mr_images(spacing=4.0), ".nii.gz")
+
+
+@pytest.fixture(scope="session")
+def tiny_pelvis(tmp_path_factory):
+    return tiny_bundle(tmp_path_factory.mktemp("tiny-pelvis"), "pelvis-ct", grid=COARSE)
+
+
+@pytest.fixture(scope="session")
+def tiny_brain(tmp_path_factory):
+    return tiny_bundle(tmp_path_factory.mktemp("tiny-brain"), "brain-tumour-mri", grid=COARSE)
