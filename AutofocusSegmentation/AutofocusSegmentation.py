@@ -1,0 +1,164 @@
+"""The classes Slicer looks for; what they do is in AutofocusSegmentationLib. The network runs in a process of its own."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from AutofocusSegmentationLib import doctor, logic, models, study, terminology
+from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
+from AutofocusSegmentationLib.result import Result
+
+
+class AutofocusSegmentation(ScriptedLoadableModule):
+    """What the module says about itself."""
+
+    def __init__(self, parent):
+        super().__init__(parent)
+        parent.title = _("Autofocus Segmentation")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["Segmentations", "Terminologies"]
+        parent.contributors = ["AutofocusSegmentation contributors"]
+        parent.helpText = _(
+            "Segments the organs of the male pelvis on CT and gliomas on four MRI sequences with networks whose layers "
+            "choose their own scale (autofocus convolution). Load the images, choose the model and press Segment. "
+            "For research; not for clinical use."
+        )
+        parent.acknowledgementText = _(
+            "The method: Qin Y. et al., Autofocus Layer for Semantic Segmentation, MICCAI 2018."
+        )
+        slicer.app.connect("startupCompleted()", terminology.register_terminology)
+
+
+class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's window: its panels, and what happens to the scene around them."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+
+    def setup(self):
+        super().setup()
+        # Here, not at file scope: a Slicer without a window imports this file too.
+        from AutofocusSegmentationLib.panels.segment import SegmentPanel
+        from AutofocusSegmentationLib.window import ApplicationWindow
+
+        ui_widget = slicer.util.loadUI(self.resourcePath("UI/AutofocusSegmentation.ui"))
+        ui_widget.setMRMLScene(slicer.mrmlScene)
+        self.layout.addWidget(ui_widget)
+        self.ui = slicer.util.childWidgetVariables(ui_widget)
+        self.logic = AutofocusSegmentationLogic()
+        self.segment_panel = SegmentPanel(self.resourcePath("UI/Segment.ui"), ApplicationWindow())
+        self.ui.panelArea.layout().addWidget(self.segment_panel.widget)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        self.segment_panel.set_parameters(self.logic.getParameterNode())
+
+    def cleanup(self):
+        self.removeObservers()
+        self.segment_panel.cleanup()
+
+    def enter(self):
+        self.segment_panel.enter()
+
+    def onSceneStartClose(self, caller, event):
+        self.segment_panel.scene_about_to_close()
+
+    def onSceneEndClose(self, caller, event):
+        self.segment_panel.set_parameters(self.logic.getParameterNode())
+
+    def onSceneEndImport(self, caller, event):
+        self.segment_panel.set_parameters(self.logic.getParameterNode())
+
+
+class AutofocusSegmentationLogic(ScriptedLoadableModuleLogic):
+    """What scripts and other modules use; needs no window."""
+
+    def getParameterNode(self) -> AutofocusSegmentationParameters:
+        return AutofocusSegmentationParameters(super().getParameterNode())
+
+    def models(self) -> list:
+        """Return the models at hand (afnet.manifest.ModelEntry), bundled ones first."""
+        return models.list_models()
+
+    def segment(
+        self,
+        model: str | Path,
+        inputs: Mapping[str, object],
+        output=None,
+        device: str = "auto",
+        on_progress: Callable[[str, float, float | None], None] | None = None,
+    ) -> Result:
+        """Segment volume nodes and wait for the result.
+
+        model: id ('pelvis-ct', 'brain-tumour-mri') or folder of a model. inputs: input name ('ct'; 't1', 't1c',
+        't2', 'flair') to volume node. output: segmentation node to write into, None for a new one. device: auto,
+        cuda, mps or cpu. on_progress(stage, fraction 0..1, seconds left or None).
+        Returns the segmentation node, the table of volumes in ml and the report. Raises
+        AutofocusSegmentationLib.logic.SegmentationFailed with one sentence; the scene is then unchanged.
+        """
+        return logic.segment(model, inputs, output, device, on_progress=on_progress)
+
+
+class AutofocusSegmentationTest(ScriptedLoadableModuleTest):
+    """Slicer's self-test: without PyTorch and network, all but the segmentation itself."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self):
+        for test in (self.test_models, self.test_guess_inputs, self.test_parameter_node, self.test_segment):
+            self.setUp()
+            test()
+        self.delayDisplay(_("Test passed"))
+
+    def test_models(self):
+        """Every bundled model is usable and says for whom it was made."""
+        entries = [entry for entry in AutofocusSegmentationLogic().models() if entry.bundled]
+        self.assertEqual({entry.id for entry in entries}, {"brain-tumour-mri", "pelvis-ct"})
+        for entry in entries:
+            self.assertIsNone(entry.problem)
+            self.assertTrue(entry.manifest.population)
+
+    def test_guess_inputs(self):
+        """Volumes find their slots by name, and none two slots."""
+        nodes = {name: self._volume(f"BraTS_00001_{name}") for name in ("flair", "t1", "t1c", "t2")}
+        guess = study.guess_inputs(models.model_called("brain-tumour-mri"), list(nodes.values()))
+        self.assertEqual({name: node.GetName() for name, node in guess.items()},
+                         {name: node.GetName() for name, node in nodes.items()})
+
+    def test_parameter_node(self):
+        """Choices are kept in the scene's parameter node."""
+        volume = self._volume("CT")
+        parameters = AutofocusSegmentationLogic().getParameterNode()
+        parameters.model, parameters.device = "pelvis-ct", Device.CPU
+        parameters.set_input_node("ct", volume)
+        again = AutofocusSegmentationLogic().getParameterNode()
+        self.assertEqual((again.model, again.device), ("pelvis-ct", Device.CPU))
+        self.assertEqual(again.input_node("ct").GetID(), volume.GetID())
+
+    def test_segment(self):
+        """With PyTorch, the engine answers: an empty image is refused in one sentence and the scene stays."""
+        if doctor.torch_problem():
+            self.delayDisplay(doctor.torch_problem())
+            return
+        volume = self._volume("CT")
+        before = slicer.mrmlScene.GetNumberOfNodes()
+        with self.assertRaises(logic.SegmentationFailed):
+            AutofocusSegmentationLogic().segment("pelvis-ct", {"ct": volume}, device="cpu")
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
+
+    def _volume(self, name: str):
+        return slicer.util.addVolumeFromArray(np.zeros((8, 8, 8), np.int16), name=name)

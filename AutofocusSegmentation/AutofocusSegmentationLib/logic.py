@@ -1,0 +1,276 @@
+"""One segmentation from volume nodes to a segmentation node: study, job folder, engine, result. No widgets."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from afnet.errors import AfnetError
+from afnet.manifest import Manifest
+
+from .engine import ChildProcess, EngineProcess, Note, Progress, Request, Started
+from .job import JobError, JobFolder
+from .models import model_called
+from .result import Result, ResultError, check_output, load_result
+from .study import StudyError, check_inputs, export_study
+
+RESULT_BYTES_PER_VOXEL = 16
+"""Room on the disk kept for the result and temporary copies of it, per voxel of the reference."""
+
+
+class SegmentationFailed(Exception):
+    """A segmentation that did not end well; the text is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a job ended.
+
+    message: one sentence for the user, empty when done. details: what the engine printed, when it failed.
+    """
+
+    kind: Literal["done", "cancelled", "failed"]
+    message: str = ""
+    result: Result | None = None
+    details: str = ""
+
+
+class SegmentationJob:
+    """One run of a model on volumes of the scene.
+
+    `start`, then `poll` about ten times a second until `running` is False. Nothing here waits. The scene changes
+    only in the `poll` that ends a run well; a run that is cancelled or fails leaves it as it was.
+
+    inputs: input name of the manifest to volume node. output: segmentation node to write into, None for a new one.
+    on_progress(stage, fraction 0..1, seconds left or None), on_log(line), on_finished(JobOutcome) are optional.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        inputs: Mapping[str, object],
+        output=None,
+        device: str = "auto",
+        engine: EngineProcess | None = None,
+        on_progress: Callable[[str, float, float | None], None] | None = None,
+        on_log: Callable[[str], None] | None = None,
+        on_finished: Callable[[JobOutcome], None] | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.outcome: JobOutcome | None = None
+        self._inputs = dict(inputs)
+        self._output = output
+        self._device = device
+        self._engine = engine or ChildProcess(environment=slicer.util.startupEnvironment())
+        self._on_progress = on_progress or (lambda stage, fraction, seconds_left: None)
+        self._on_log = on_log or (lambda line: None)
+        self._on_finished = on_finished or (lambda outcome: None)
+        self._folder: JobFolder | None = None
+        self._cancelled = False
+        self._defect: JobOutcome | None = None
+        self._notes: list[str] = []
+        self._stage = ""
+        self._grid: tuple = ()
+
+    @property
+    def running(self) -> bool:
+        return self._folder is not None and self.outcome is None
+
+    @property
+    def reference(self):
+        """The volume node on whose grid the result lies."""
+        return self._inputs[self.manifest.reference]
+
+    def start(self) -> None:
+        """Export the study and start the engine. What goes wrong is told by `outcome`, never raised."""
+        problems = check_inputs(self.manifest, self._inputs)
+        problems = problems or check_output(self.manifest, self.reference, self._output)
+        if problems:
+            self._end(JobOutcome("failed", problems[0]))
+            return
+        self._grid = _grid(self.reference)
+        self._log(_("Model {id} {version}, device {device}").format(
+            id=self.manifest.id, version=self.manifest.version, device=self._device))
+        try:
+            folder = JobFolder(slicer.app.temporaryPath, self._needed_bytes())
+            folder.create()
+            self._folder = folder
+            self._progress("export", 0.0, None)
+            study = export_study(self.manifest, self._inputs, folder.path)
+            for note in study.notes:
+                self._note(note)
+            self._engine.start(
+                Request(model=self.manifest.folder, inputs=study.files, device=self._device), folder.path
+            )
+            self._progress("start", 0.0, None)
+        except (StudyError, JobError) as error:
+            self._end(JobOutcome("failed", str(error)))
+        except Exception as error:
+            self._unexpected(error)
+
+    def poll(self) -> None:
+        """Take what the engine said; when it has ended, load the result and finish."""
+        if not self.running:
+            return
+        try:
+            for event in self._engine.poll():
+                self._handle(event)
+            if not self._engine.running and self._engine.outcome is not None:
+                self._conclude()
+        except Exception as error:
+            self._unexpected(error)
+
+    def cancel(self) -> None:
+        """Ask the engine to end; returns at once. Keep polling: it ends, or is killed, within about a second."""
+        if self.running and not self._cancelled:
+            self._cancelled = True
+            self._log(_("Cancelled by the user"))
+            self._engine.cancel()
+
+    def abandon(self, within_s: float = 3.0) -> None:
+        """Cancel and wait until the engine is gone; for the moment when nobody will poll any more."""
+        self.cancel()
+        until = time.monotonic() + within_s
+        while self.running and time.monotonic() < until:
+            self.poll()
+            time.sleep(0.02)
+        if self.running:
+            self._end(JobOutcome("cancelled", _("The segmentation was cancelled.")))
+
+    def _handle(self, event) -> None:
+        if isinstance(event, Progress):
+            self._progress(event.stage, event.fraction, event.seconds_left)
+        elif isinstance(event, Note):
+            self._note(event.text)
+        elif isinstance(event, Started):
+            self._log(_("Engine {afnet} with PyTorch {torch} on {device}").format(
+                afnet=event.afnet, torch=event.torch, device=event.device))
+
+    def _conclude(self) -> None:
+        outcome = self._engine.outcome
+        if self._defect:
+            self._end(self._defect)
+        elif self._cancelled or outcome.kind == "cancelled":
+            self._end(JobOutcome("cancelled", _("The segmentation was cancelled.")))
+        elif outcome.kind == "failed":
+            self._end(JobOutcome("failed", outcome.message, details=self._engine.details))
+        else:
+            self._progress("load", 1.0, None)
+            self._load()
+
+    def _load(self) -> None:
+        problem = self._changed_meanwhile()
+        if problem:
+            self._end(JobOutcome("failed", problem))
+            return
+        try:
+            result = load_result(self.manifest, self._folder.path, self.reference, self._output)
+        except ResultError as error:
+            self._end(JobOutcome("failed", str(error)))
+            return
+        notes = [*self._notes, *result.report.get("geometry", ()), *result.report.get("notes", ())]
+        result.segmentation.SetDescription("\n".join(dict.fromkeys(notes)))  # kept with the scene
+        self._end(JobOutcome("done", "", result))
+
+    def _changed_meanwhile(self) -> str | None:
+        """Say why the result would not fit the scene any more; the user may work while the engine runs."""
+        scene = slicer.mrmlScene
+        if not scene.IsNodePresent(self.reference):
+            return _("The result was discarded because its image was removed from the scene meanwhile: segment again.")
+        if _grid(self.reference) != self._grid:
+            return _(
+                "The result was discarded because its image was moved, cropped or resampled meanwhile: segment again."
+            )
+        if self._output is not None and not scene.IsNodePresent(self._output):
+            return _(
+                "The result was discarded because the output segmentation was removed meanwhile: choose another and "
+                "segment again."
+            )
+        return None
+
+    def _unexpected(self, error: Exception) -> None:
+        """A defect of ours: the user gets a sentence, Slicer's log the traceback. The engine is ended first."""
+        logging.exception("AutofocusSegmentation: unexpected error in a segmentation job")
+        text = _("The segmentation stopped because of an unexpected error ({kind}): see the log and try again.")
+        outcome = JobOutcome("failed", text.format(kind=type(error).__name__), details=repr(error))
+        if self._engine.running and self._defect is None:
+            self._defect = outcome
+            self._engine.cancel()
+        else:
+            self._end(outcome)
+
+    def _end(self, outcome: JobOutcome) -> None:
+        """Remove the job folder, then tell. The engine is gone by now, or was never started."""
+        if self._folder is not None:
+            self._folder.remove()
+        self.outcome = outcome
+        for line in (outcome.message, outcome.details):
+            if line:
+                self._log(line)
+        if outcome.kind == "done":
+            self._log(_("Done"))
+        self._on_finished(outcome)
+
+    def _needed_bytes(self) -> int:
+        volumes = [node.GetImageData() for node in self._inputs.values()]
+        stored = sum(image.GetNumberOfPoints() * image.GetScalarSize() for image in volumes)
+        return stored + RESULT_BYTES_PER_VOXEL * self.reference.GetImageData().GetNumberOfPoints()
+
+    def _progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._log(_("Stage {stage}").format(stage=stage))
+        self._on_progress(stage, fraction, seconds_left)
+
+    def _note(self, text: str) -> None:
+        self._notes.append(text)
+        self._log(text)
+
+    def _log(self, line: str) -> None:
+        self._on_log(line)
+
+
+def _grid(volume) -> tuple:
+    """Return what places a volume's voxels: dimensions and IJK to RAS (without parent transforms)."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    numbers = tuple(matrix.GetElement(row, column) for row in range(4) for column in range(4))
+    image = volume.GetImageData()
+    return (image.GetDimensions() if image else None, numbers)
+
+
+def segment(
+    model: str | Path | Manifest,
+    inputs: Mapping[str, object],
+    output=None,
+    device: str = "auto",
+    engine: EngineProcess | None = None,
+    on_progress: Callable[[str, float, float | None], None] | None = None,
+    on_log: Callable[[str], None] | None = None,
+) -> Result:
+    """Segment and wait for the result; for scripts. Arguments as for `SegmentationJob`; `model` may be an id or folder.
+
+    Raises SegmentationFailed with one sentence. Ctrl-C, or any exception of a callback, ends the engine first.
+    """
+    try:
+        manifest = model_called(model)
+    except AfnetError as error:
+        raise SegmentationFailed(str(error)) from None
+    job = SegmentationJob(manifest, inputs, output, device, engine, on_progress, on_log)
+    try:
+        job.start()
+        while job.running:
+            job.poll()
+            slicer.app.processEvents()
+            time.sleep(0.05)
+    finally:
+        job.abandon()
+    if job.outcome.kind != "done":
+        raise SegmentationFailed(job.outcome.message)
+    return job.outcome.result

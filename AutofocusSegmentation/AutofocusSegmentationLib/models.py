@@ -1,0 +1,47 @@
+"""The models the panel offers: the bundled ones and those in the user's own folder."""
+
+from pathlib import Path
+
+import qt
+
+from afnet.manifest import Manifest, ModelEntry, find_model, find_models
+
+FOLDER_SETTING = "AutofocusSegmentation/ModelsFolder"
+
+
+def user_models_folder() -> Path:
+    """Return the folder of the user's models: the one set in the panel, else one in the user's profile.
+
+    The default lies outside Slicer, so that an update of Slicer or of the extension keeps the models.
+    """
+    chosen = qt.QSettings().value(FOLDER_SETTING)
+    if chosen:
+        return Path(str(chosen))
+    data = qt.QStandardPaths.writableLocation(qt.QStandardPaths.AppLocalDataLocation)
+    return Path(str(data)) / "AutofocusSegmentation" / "models"
+
+
+def set_user_models_folder(folder: str | Path | None) -> None:
+    """Remember where the user's models are, for this and later sessions; None goes back to the default."""
+    if folder is None:
+        qt.QSettings().remove(FOLDER_SETTING)
+    else:
+        qt.QSettings().setValue(FOLDER_SETTING, str(folder))
+
+
+def list_models() -> list[ModelEntry]:
+    """List bundled and user's models in the order of the chooser, unusable ones with their problem."""
+    return find_models([user_models_folder()])
+
+
+def model_called(model: str | Path | Manifest) -> Manifest:
+    """Return the manifest of a model given by id, folder or manifest.
+
+    Raises afnet.errors.RequestError. The user's folder is looked up only for an id that is not bundled, so that
+    scripts without Qt can use bundled models.
+    """
+    if isinstance(model, Manifest):
+        return model
+    if any(entry.id == str(model) for entry in find_models()) or Path(model).is_dir():
+        return find_model(model)
+    return find_model(model, [user_models_folder()])

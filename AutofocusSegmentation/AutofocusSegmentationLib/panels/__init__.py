@@ -1,0 +1,1 @@
+"""The parts of the module's window: one class and one .ui file each."""

@@ -1,0 +1,91 @@
+"""The inputs of a model as node selectors, one slot each, with what is wrong written below."""
+
+from collections.abc import Callable, Mapping
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from afnet.manifest import Input
+
+
+class _Slot:
+    """The selector of one input. `nodeChanged` is a method because PythonQt counts a slot's arguments."""
+
+    def __init__(self, item: Input, form, changed: Callable[[str, object], None]) -> None:
+        self.name = item.name
+        self._changed = changed
+        self.selector = slicer.qMRMLNodeComboBox()
+        self.selector.setObjectName(item.name + "Selector")
+        self.selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+        self.selector.showChildNodeTypes = False  # label maps and colour images are no inputs
+        self.selector.noneEnabled = True
+        self.selector.noneDisplay = _("Choose a volume")
+        self.selector.addEnabled = False
+        self.selector.removeEnabled = False
+        self.selector.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)  # long names do not widen the panel
+        self.selector.setMinimumWidth(100)
+        tip = _("Volume to use as {title} ({modality}).").format(title=item.title, modality=item.modality)
+        self.selector.setToolTip(tip)
+        self.selector.setMRMLScene(slicer.mrmlScene)
+        self.label = qt.QLabel(item.title + ":")
+        self.label.setObjectName(item.name + "Label")
+        self.label.setToolTip(tip)
+        self.problem = qt.QLabel()
+        self.problem.setObjectName(item.name + "ProblemLabel")
+        self.problem.setTextFormat(qt.Qt.PlainText)
+        self.problem.setWordWrap(True)
+        self.problem.setToolTip(_("Why this volume cannot be used."))
+        self.problem.setVisible(False)
+        form.addRow(self.label, self.selector)
+        form.addRow(self.problem)
+        self.selector.connect("currentNodeChanged(vtkMRMLNode*)", self.nodeChanged)
+
+    def remove(self, form) -> None:
+        """Take the slot out of `form` and delete its widgets."""
+        self.selector.setMRMLScene(None)
+        for widget in (self.label, self.selector, self.problem):
+            form.removeWidget(widget)
+            widget.setParent(None)
+            widget.deleteLater()
+
+    def nodeChanged(self, node) -> None:
+        self._changed(self.name, node)
+
+
+class InputSlots:
+    """The slots of the chosen model, rows of `form` (a QFormLayout) below those it has.
+
+    changed: called with (input name, node or None) when the user chooses another volume, never by `show_nodes`.
+    """
+
+    def __init__(self, form, changed: Callable[[str, object], None]) -> None:
+        self._form = form
+        self._changed = changed
+        self._slots: list[_Slot] = []
+        self._showing = False
+
+    def build(self, inputs: tuple[Input, ...]) -> None:
+        """Replace the slots by one for each of `inputs`, all empty."""
+        self._showing = True  # selectors that come or go report that they are empty
+        for slot in self._slots:
+            slot.remove(self._form)
+        self._slots = [_Slot(item, self._form, self._user_changed) for item in inputs]
+        self._showing = False
+
+    def show_nodes(self, nodes: Mapping[str, object]) -> None:
+        """Show the volume node (or None) of each input name."""
+        self._showing = True
+        for slot in self._slots:
+            slot.selector.setCurrentNode(nodes.get(slot.name))
+        self._showing = False
+
+    def show_problems(self, problems: Mapping[str, str]) -> None:
+        """Write the problem of each input name below its selector; none clears it."""
+        for slot in self._slots:
+            slot.problem.setText(problems.get(slot.name, ""))
+            slot.problem.setVisible(bool(problems.get(slot.name)))
+
+    def _user_changed(self, name: str, node) -> None:
+        if not self._showing:
+            self._changed(name, node)

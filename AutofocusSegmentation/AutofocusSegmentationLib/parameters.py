@@ -1,0 +1,53 @@
+"""The parameter node: what the user chose, saved with the scene."""
+
+import enum
+import sys
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+INPUT_ROLE = "Input."
+"""Node reference role of an input is this followed by the input's name in the model's manifest: `Input.t1c`."""
+
+
+class Device(enum.Enum):
+    """Where the network runs. The parameter node stores the member's name."""
+
+    AUTO = "auto"
+    GPU = "gpu"
+    CPU = "cpu"
+
+    def label(self) -> str:
+        """Text in the panel's chooser (called by the parameter node wrapper)."""
+        return {Device.AUTO: _("Automatic"), Device.GPU: _("GPU"), Device.CPU: _("CPU")}[self]
+
+    def argument(self) -> str:
+        """Value for the engine's `--device`; a Mac's GPU is called mps there."""
+        if self is Device.GPU:
+            return "mps" if sys.platform == "darwin" else "cuda"
+        return self.value
+
+
+@parameterNodeWrapper
+class AutofocusSegmentationParameters:
+    """Typed view of the module's parameter node.
+
+    model: id of the chosen model, empty before the first choice.
+    output: segmentation to write into; None makes a new one.
+    result: what the last finished segmentation made.
+    The inputs are node references of their own (`input_node`), for their number depends on the model.
+    """
+
+    model: str = ""
+    device: Device = Device.AUTO
+    output: slicer.vtkMRMLSegmentationNode
+    result: slicer.vtkMRMLSegmentationNode
+
+    def input_node(self, name: str):
+        """Return the volume node chosen for the input `name`, or None."""
+        return self.parameterNode.GetNodeReference(INPUT_ROLE + name)
+
+    def set_input_node(self, name: str, node) -> None:
+        """Choose `node` (a volume node or None) for the input `name`."""
+        self.parameterNode.SetNodeReferenceID(INPUT_ROLE + name, node.GetID() if node else None)

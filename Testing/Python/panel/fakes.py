@@ -1,0 +1,81 @@
+"""Stand-ins behind the panel's Protocols: an engine that does what the test says, and a window that records."""
+
+from pathlib import Path
+
+from AutofocusSegmentationLib.engine import Note, Outcome, Progress, Request
+
+
+class FakeEngine:
+    """An EngineProcess. The test sends events and ends the run; `cancel` ends it at the next poll, as a child would."""
+
+    def __init__(self) -> None:
+        self.request: Request | None = None
+        self.folder: Path | None = None
+        self.files: dict[str, int] = {}
+        self.cancelled = False
+        self.polls = 0
+        self.details = ""
+        self._events: list = []
+        self._outcome: Outcome | None = None
+        self._pending: Outcome | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.request is not None and self._outcome is None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self._outcome
+
+    def start(self, request: Request, folder) -> None:
+        self.request, self.folder = request, Path(folder)
+        self.files = {file.name: file.stat().st_size for file in self.folder.iterdir()}
+
+    def poll(self) -> list:
+        self.polls += 1
+        events, self._events = self._events, []
+        self._outcome = self._outcome or self._pending
+        return events
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self._pending = Outcome("cancelled", 130, "The segmentation was cancelled.")
+
+    # For the test
+
+    def say(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
+        self._events.append(Progress(stage, fraction, seconds_left))
+
+    def note(self, text: str) -> None:
+        self._events.append(Note(text))
+
+    def fail(self, code: int, sentence: str, details: str = "") -> None:
+        self.details = details
+        self._pending = Outcome("failed", code, sentence)
+
+    def succeed(self) -> None:
+        """End well; the result files must lie in `folder`, see results.write_result."""
+        self._pending = Outcome("done", 0, "")
+
+
+class RecordedWindow:
+    """A SlicerWindow. `answer` is the user's to every question."""
+
+    def __init__(self) -> None:
+        self.modules: list[str] = []
+        self.questions: list[str] = []
+        self.answer = True
+        self.may_close = None
+
+    def choose_module(self, name: str) -> None:
+        self.modules.append(name)
+
+    def confirm(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.answer
+
+    def watch_close(self, may_close) -> None:
+        self.may_close = may_close
+
+    def stop_watching_close(self) -> None:
+        self.may_close = None

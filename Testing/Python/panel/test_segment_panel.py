@@ -1,0 +1,430 @@
+"""The panel by clicks, with a fake engine: choosing inputs, segmenting, cancelling, failing, closing."""
+
+import numpy as np
+import pytest
+from results import write_result
+
+
+def click(button):
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+
+    QTest.mouseClick(button, Qt.LeftButton)
+
+
+def choose_model(panel, model_id):
+    panel.ui.modelSelector.setCurrentIndex(panel.ui.modelSelector.findData(model_id))
+
+
+def selector(panel, name):
+    import qt
+
+    return panel.widget.findChild(qt.QWidget, name + "Selector")
+
+
+def problem(panel, name):
+    import qt
+
+    label = panel.widget.findChild(qt.QLabel, name + "ProblemLabel")
+    return label.text if label.isVisible() else ""
+
+
+def spin(panel, until, seconds=5.0):
+    """Let Qt's event loop run, as Slicer's does, until something holds."""
+    import time
+
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, "it did not happen in time"
+        panel.process()
+        time.sleep(0.01)
+
+
+def scene_state(scene):
+    """All nodes with their modification time, except the module's own parameter node."""
+    nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+    return {node.GetID(): node.GetMTime() for node in nodes if node.GetClassName() != "vtkMRMLScriptedModuleNode"}
+
+
+@pytest.fixture
+def pelvis(panel, make_ct):
+    """The panel, ready to segment a CT."""
+    volume = make_ct()
+    choose_model(panel, "pelvis-ct")
+    panel.process()
+    assert panel.ui.segmentButton.enabled
+    panel.volume = volume
+    return panel
+
+
+def start(panel):
+    click(panel.ui.segmentButton)
+    assert panel.engines and panel.panel.running
+    return panel.engines[-1]
+
+
+# Inputs
+
+
+def test_slots_are_filled_by_name(panel, make_volume):
+    nodes = {name: make_volume(name=f"BraTS2021_00000_{name}") for name in ("flair", "t1", "t1ce", "t2")}
+    choose_model(panel, "brain-tumour-mri")
+    panel.process()
+    chosen = {name: selector(panel, name).currentNode().GetName() for name in ("t1", "t1c", "t2", "flair")}
+    expected = {"t1": nodes["t1"], "t1c": nodes["t1ce"], "t2": nodes["t2"], "flair": nodes["flair"]}
+    assert chosen == {name: node.GetName() for name, node in expected.items()}
+    assert panel.ui.segmentButton.enabled
+
+
+def test_slots_are_filled_when_images_are_loaded_later(panel, make_ct):
+    choose_model(panel, "pelvis-ct")
+    assert not panel.ui.segmentButton.enabled
+    volume = make_ct("CT pelvis")
+    panel.process()
+    assert selector(panel, "ct").currentNode() is volume
+    assert panel.ui.segmentButton.enabled
+
+
+def test_a_choice_of_the_user_is_kept(panel, make_ct):
+    first, second = make_ct("CT first"), make_ct("CT second")
+    choose_model(panel, "pelvis-ct")
+    selector(panel, "ct").setCurrentNode(second)
+    make_ct("CT third")
+    panel.process()
+    panel.panel.enter()
+    assert selector(panel, "ct").currentNode() is second
+    selector(panel, "ct").setCurrentNode(first)
+    assert panel.logic.getParameterNode().input_node("ct") is first
+
+
+def test_one_node_fills_one_slot_only(panel, make_volume):
+    make_volume(name="T1 and T2 and FLAIR")
+    choose_model(panel, "brain-tumour-mri")
+    panel.process()
+    chosen = [selector(panel, name).currentNode() for name in ("t1", "t1c", "t2", "flair")]
+    assert len([node for node in chosen if node]) == 1
+
+
+def test_the_same_node_twice_is_explained_beside_the_slot(panel, make_volume):
+    for name in ("flair", "t1", "t1ce", "t2"):
+        make_volume(name=name)
+    choose_model(panel, "brain-tumour-mri")
+    panel.process()
+    selector(panel, "t2").setCurrentNode(selector(panel, "flair").currentNode())
+    assert "the same volume" in problem(panel, "t2") + problem(panel, "flair")
+    assert not panel.ui.segmentButton.enabled
+    assert panel.ui.segmentButton.toolTip == (problem(panel, "t2") or problem(panel, "flair"))
+    selector(panel, "t2").setCurrentNode(None)
+    assert problem(panel, "t2") == "" and problem(panel, "flair") == ""
+
+
+def test_what_is_missing_is_in_the_tool_tip(panel):
+    choose_model(panel, "brain-tumour-mri")
+    assert not panel.ui.segmentButton.enabled
+    assert "T1" in panel.ui.segmentButton.toolTip
+
+
+def test_label_maps_are_not_offered(panel, make_volume):
+    label_map = make_volume(np.ones((4, 4, 4), np.uint8), name="CT labels", label=True)
+    choose_model(panel, "pelvis-ct")
+    panel.process()
+    selector(panel, "ct").setCurrentNode(label_map)
+    assert selector(panel, "ct").currentNode() is None
+
+
+def test_removing_an_image_empties_its_slot(pelvis, scene):
+    scene.RemoveNode(pelvis.volume)
+    pelvis.process()
+    assert not pelvis.ui.segmentButton.enabled
+    assert pelvis.logic.getParameterNode().input_node("ct") is None
+
+
+# Models
+
+
+def test_the_model_says_for_whom_it_is(panel):
+    from afnet.manifest import find_model
+
+    choose_model(panel, "pelvis-ct")
+    text = panel.ui.modelInfoLabel.text
+    assert find_model("pelvis-ct").population in text
+    assert "Not for clinical use." in text
+
+
+def test_models_of_the_user_are_listed_and_a_broken_one_says_why(panel, copy_model):
+    copy_model("my-pelvis", title="My pelvis")
+    (copy_model("broken") / "model.json").write_text("{", encoding="utf-8")
+    panel.panel.enter()
+    texts = [panel.ui.modelSelector.itemText(row) for row in range(panel.ui.modelSelector.count)]
+    assert "My pelvis" in texts
+    choose_model(panel, "broken")
+    assert "cannot be read" in panel.ui.modelInfoLabel.text
+    assert not panel.ui.segmentButton.enabled
+    choose_model(panel, "my-pelvis")
+    assert panel.logic.getParameterNode().model == "my-pelvis"
+
+
+def test_the_models_folder_is_a_setting(panel, copy_model, tmp_path):
+    from AutofocusSegmentationLib import models
+
+    copy_model("my-pelvis")
+    panel.panel.enter()
+    panel.ui.modelsFolderButton.directory = str(tmp_path)
+    assert models.user_models_folder() == tmp_path
+    assert panel.ui.modelSelector.findData("my-pelvis") < 0
+
+
+def test_without_pytorch_segment_says_what_to_install(pelvis, monkeypatch):
+    from AutofocusSegmentationLib import doctor
+
+    monkeypatch.setattr(doctor, "torch_version", lambda: None)
+    pelvis.panel.enter()
+    assert not pelvis.ui.segmentButton.enabled
+    assert "PyTorch is not installed" in pelvis.ui.segmentButton.toolTip
+    assert "PyTorch is not installed" in pelvis.ui.messageLabel.text
+    monkeypatch.undo()
+    pelvis.panel.enter()
+    assert pelvis.ui.segmentButton.enabled and not pelvis.ui.messageLabel.isVisible()
+
+
+# Running
+
+
+def test_segment(pelvis, scene):
+    from afnet.manifest import find_model
+
+    engine = start(pelvis)
+    assert engine.request.arguments()[:1] == ["segment"]
+    assert engine.request.device == "auto"
+    assert all(engine.files[name] > 0 for name in engine.request.inputs.values())
+    assert pelvis.ui.segmentButton.text == "Cancel"
+    engine.say("network", 0.42, 100.0)
+    engine.note("The GPU has too little memory, so the CPU is used.")
+    spin(pelvis, lambda: pelvis.ui.progressBar.value == 42)
+    assert pelvis.ui.messageLabel.text == "Segmenting, about 2 min left"
+
+    manifest = find_model("pelvis-ct")
+    write_result(engine, manifest)
+    spin(pelvis, lambda: not pelvis.panel.running)
+    assert pelvis.ui.segmentButton.text == "Segment" and pelvis.ui.segmentButton.enabled
+    assert not engine.folder.exists()
+    segmentation = pelvis.logic.getParameterNode().result
+    table = pelvis.ui.resultsTable
+    rows = {table.item(row, 1).text(): table.item(row, 2).text() for row in range(table.rowCount)}
+    assert list(rows) == [structure.name for structure in manifest.structures]
+    assert set(rows.values()) == {f"{8 * 8 / 1000:.1f}"}  # 2 x 2 x 2 voxels of 8 mm3
+    assert table.item(0, 0).background().color().red() == manifest.structures[0].color[0]
+    assert "too little memory" in pelvis.ui.notesLabel.text
+    assert segmentation.GetSegmentation().GetNumberOfSegments() == len(manifest.structures)
+    assert pelvis.ui.outputSelector.currentNode() is None, "a second run must not overwrite this result"
+    assert pelvis.messages.shown == []
+
+
+def test_the_window_stays_free(pelvis):
+    """Nothing blocks while the engine works: the event loop runs, and the timer polls about ten times a second."""
+    import time
+
+    engine = start(pelvis)
+    before, end, turns = engine.polls, time.monotonic() + 1.05, 0
+    while time.monotonic() < end:
+        pelvis.process()
+        turns += 1
+        time.sleep(0.005)
+    assert turns > 50
+    assert 5 <= engine.polls - before <= 12
+    assert not pelvis.ui.inputsSection.enabled, "inputs of a running job cannot be changed"
+
+
+def test_cancel(pelvis, scene):
+    before = scene_state(scene)
+    engine = start(pelvis)
+    folder = engine.folder
+    click(pelvis.ui.segmentButton)
+    assert engine.cancelled
+    assert not pelvis.ui.segmentButton.enabled, "one Cancel is enough"
+    spin(pelvis, lambda: not pelvis.panel.running)
+    assert pelvis.ui.messageLabel.text == "The segmentation was cancelled."
+    assert pelvis.ui.segmentButton.text == "Segment" and pelvis.ui.segmentButton.enabled
+    assert not pelvis.ui.progressBar.isVisible() and not pelvis.ui.messageIcon.isVisible()
+    assert not folder.exists()
+    assert scene_state(scene) == before
+    assert not pelvis.ui.resultsSection.isVisible()
+
+
+def test_cancel_as_the_engine_finishes_still_means_cancel(pelvis, scene):
+    from afnet.manifest import find_model
+
+    before = scene_state(scene)
+    engine = start(pelvis)
+    click(pelvis.ui.segmentButton)
+    write_result(engine, find_model("pelvis-ct"))
+    spin(pelvis, lambda: not pelvis.panel.running)
+    assert scene_state(scene) == before
+
+
+def test_a_refusal_of_the_engine_is_one_sentence(pelvis, scene):
+    before = scene_state(scene)
+    engine = start(pelvis)
+    sentence = "The CT holds only one value: choose another volume."
+    engine.fail(3, sentence, details="afnet: line one\nafnet: line two")
+    spin(pelvis, lambda: not pelvis.panel.running)
+    assert pelvis.ui.messageLabel.text == sentence
+    assert pelvis.ui.messageIcon.isVisible()
+    assert "line two" in pelvis.ui.logText.toPlainText()
+    assert pelvis.messages.shown == [], "no pop-up"
+    assert not engine.folder.exists()
+    assert scene_state(scene) == before
+
+
+def test_a_full_disk_is_told_before_anything_starts(pelvis, scene, monkeypatch):
+    import shutil
+
+    before = scene_state(scene)
+    full = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    click(pelvis.ui.segmentButton)
+    assert "not enough free disk space" in pelvis.ui.messageLabel.text
+    assert not pelvis.panel.running and pelvis.engines[-1].request is None
+    assert scene_state(scene) == before
+
+
+def test_a_damaged_result_leaves_the_scene_unchanged(pelvis, scene, vtk_errors):
+    before = scene_state(scene)
+    engine = start(pelvis)
+    (engine.folder / engine.request.output).write_bytes(b"NRRD0004\n")
+    (engine.folder / engine.request.report).write_text("{}", encoding="ascii")
+    engine.succeed()
+    spin(pelvis, lambda: not pelvis.panel.running)
+    assert pelvis.ui.messageIcon.isVisible() and pelvis.ui.messageLabel.text
+    assert scene_state(scene) == before
+    vtk_errors.clear()
+
+
+@pytest.mark.parametrize("change", ["move", "remove"])
+def test_a_reference_changed_meanwhile_is_noticed(pelvis, scene, change):
+    from afnet.manifest import find_model
+
+    engine = start(pelvis)
+    write_result(engine, find_model("pelvis-ct"))
+    if change == "move":
+        pelvis.volume.SetOrigin(10, 20, 30)
+    else:
+        scene.RemoveNode(pelvis.volume)
+    spin(pelvis, lambda: not pelvis.panel.running)
+    assert "discarded because its image was" in pelvis.ui.messageLabel.text
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_a_defect_of_ours_ends_the_engine_and_is_told(pelvis, scene):
+    engine = start(pelvis)
+
+    def broken():
+        raise KeyError("defect")
+
+    original, engine.poll = engine.poll, broken
+    pelvis.panel._poll()
+    assert engine.cancelled
+    engine.poll = original
+    spin(pelvis, lambda: not pelvis.panel.running)
+    assert "unexpected error (KeyError)" in pelvis.ui.messageLabel.text
+    assert not engine.folder.exists()
+
+
+# Closing
+
+
+def test_closing_the_scene_cancels(pelvis, module, scene):
+    engine = start(pelvis)
+    pelvis.panel.scene_about_to_close()
+    scene.Clear(0)
+    pelvis.panel.set_parameters(pelvis.logic.getParameterNode())
+    assert engine.cancelled
+    spin(pelvis, lambda: not pelvis.panel.running)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert not engine.folder.exists()
+    assert pelvis.ui.segmentButton.text == "Segment" and not pelvis.ui.segmentButton.enabled
+
+
+def test_closing_slicer_asks_first(pelvis):
+    engine = start(pelvis)
+    pelvis.window.answer = False
+    assert pelvis.window.may_close() is False
+    assert pelvis.panel.running and not engine.cancelled
+    pelvis.window.answer = True
+    assert pelvis.window.may_close() is True
+    assert engine.cancelled and not pelvis.panel.running
+    assert len(pelvis.window.questions) == 2
+    assert pelvis.window.may_close is None, "nothing is asked when nothing runs"
+
+
+def test_cleanup_leaves_nothing(pelvis):
+    engine = start(pelvis)
+    pelvis.panel.cleanup()
+    assert engine.cancelled and not engine.folder.exists()
+    assert not pelvis.panel._timer.active
+    assert pelvis.window.may_close is None
+    pelvis.process()
+
+
+# Results
+
+
+def test_show_3d_and_edit(pelvis, scene):
+    from afnet.manifest import find_model
+
+    write_result(start(pelvis), find_model("pelvis-ct"))
+    spin(pelvis, lambda: not pelvis.panel.running)
+    segmentation = pelvis.logic.getParameterNode().result
+    click(pelvis.ui.show3DButton)
+    assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert segmentation.GetDisplayNode().GetVisibility3D()
+    click(pelvis.ui.show3DButton)
+    assert not segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
+    click(pelvis.ui.editButton)
+    assert pelvis.window.modules == ["SegmentEditor"]
+    editor = scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+    assert editor.GetSegmentationNode() is segmentation
+    assert editor.GetSourceVolumeNode() is pelvis.volume
+
+
+def test_writing_into_an_edited_segmentation_is_announced(pelvis, scene):
+    import slicer.util
+
+    from afnet.manifest import find_model
+
+    write_result(start(pelvis), find_model("pelvis-ct"))
+    spin(pelvis, lambda: not pelvis.panel.running)
+    segmentation = pelvis.logic.getParameterNode().result
+    pelvis.ui.outputSelector.setCurrentNode(segmentation)
+    assert pelvis.ui.outputProblemLabel.isVisible()
+    assert "Prostate" not in pelvis.ui.outputProblemLabel.text
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "prostate", pelvis.volume)
+    array[:] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, segmentation, "prostate", pelvis.volume)
+    pelvis.panel.enter()
+    assert "Prostate" in pelvis.ui.outputProblemLabel.text
+
+
+def test_the_scene_keeps_choices_and_results(pelvis, scene, tmp_path):
+    import slicer.util
+
+    from afnet.manifest import find_model
+
+    pelvis.ui.deviceSelector.setCurrentIndex(2)
+    write_result(start(pelvis), find_model("pelvis-ct"))
+    spin(pelvis, lambda: not pelvis.panel.running)
+    table = pelvis.ui.resultsTable
+    before = [[table.item(row, column).text() for column in (1, 2)] for row in range(table.rowCount)]
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    pelvis.panel.scene_about_to_close()
+    scene.Clear(0)
+    pelvis.panel.set_parameters(pelvis.logic.getParameterNode())
+    assert selector(pelvis, "ct").currentNode() is None and not pelvis.ui.resultsSection.isVisible()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    pelvis.panel.set_parameters(pelvis.logic.getParameterNode())
+    assert pelvis.ui.modelSelector.currentData == "pelvis-ct"
+    assert pelvis.ui.deviceSelector.currentText == "CPU"
+    assert selector(pelvis, "ct").currentNode().GetName() == "CT"
+    after = [[table.item(row, column).text() for column in (1, 2)] for row in range(table.rowCount)]
+    assert after == before and before
+    assert pelvis.ui.segmentButton.enabled
