@@ -117,9 +117,9 @@ def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
 def _synthetic(rng: np.random.Generator, name: str, shape, mirror: bool):
     centre = _centre(rng, head_centres(name), shape)
     coordinates = window_coordinates(rng, shape, centre, mirror, SIZES[name])
-    low = np.floor(coordinates.min((1, 2, 3))).astype(int) - 2
-    tissue, labels, low = synthetic_man(rng, name, low, np.ceil(coordinates.max((1, 2, 3))).astype(int) + 3)
-    coordinates -= low.astype(np.float32)[:, None, None, None]
+    first, last = int(coordinates[0].min()) - 2, int(coordinates[0].max()) + 3
+    tissue, labels, first = synthetic_man(rng, name, first, last)
+    coordinates[0] -= first
     beyond = _beyond(coordinates, tissue.shape[0])
     coordinates[0] = np.clip(coordinates[0], 0, tissue.shape[0] - 1)
     coordinates[0][beyond] = -10

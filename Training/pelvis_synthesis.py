@@ -38,16 +38,17 @@ def head_centres(name: str) -> np.ndarray:
     return _prepared(name)["heads"]
 
 
-def synthetic_man(rng: np.random.Generator, name: str, low: np.ndarray, high: np.ndarray
-                  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One random man on the bones of pack `name`, between the voxels `low` and `high` (cut to the pack).
+def synthetic_man(rng: np.random.Generator, name: str, low: int, high: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """One random man on the bones of pack `name`, from slice `low` to `high` and the small pelvis in any case.
 
-    Returns tissue codes and labels (uint8), and the voxel of the pack that is their first.
+    Returns tissue codes and labels (uint8), and the slice of the pack that is their first.
     """
     man = _prepared(name)
-    low = np.clip(np.asarray(low), 0, None)
-    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    man = {key: value[box] if value.ndim == 3 else value - low.astype(np.float32) for key, value in man.items()}
+    level = man["heads"][:, 0].mean()
+    low = int(max(0, min(low, level - 33)))
+    high = int(max(high, level + 36))
+    shift = np.array([low, 0, 0], np.float32)
+    man = {key: value[low:high] if value.ndim == 3 else value - shift for key, value in man.items()}
     tissue, labels, heads = man["tissue"].copy(), man["labels"].copy(), man["heads"]
     tissue[man["cavity"]] = CODE["pelvic_fat"]
     narrow = man["cavity"] & (man["depth"] <= 4.5)  # between labelled muscles: small ones, fascia and fat

@@ -21,7 +21,7 @@ TISSUES = {
     "air": Tissue(0, -1000, -1000, 0),
     "skin": Tissue(1, -30, 40, 10),
     "fat": Tissue(2, -116, -90, 7),
-    "muscle": Tissue(3, 34, 62, 6),
+    "muscle": Tissue(3, 32, 59, 6),
     "cortex": Tissue(4, 380, 750, 90),
     "marrow": Tissue(5, 60, 230, 50),
     "shaft_marrow": Tissue(6, -60, 60, 20),
