@@ -4,7 +4,15 @@ A name that is not here raises AttributeError, as a misspelt one does in Slicer.
 the settings and the top-level widgets.
 """
 
+import os
 from collections.abc import Callable
+
+
+class Environment(dict):
+    """Stand-in for a QProcessEnvironment, as `slicer.util.startupEnvironment()` reads it."""
+
+    def value(self, name: str, default: str = "") -> str:
+        return self.get(name, default)
 
 
 class Application:
@@ -63,10 +71,8 @@ class Application:
     def commandOptions(self):
         return None
 
-    def startupEnvironment(self) -> dict[str, str]:
-        import os
-
-        return dict(os.environ)
+    def startupEnvironment(self) -> "Environment":
+        return Environment(os.environ)
 
     def translate(self, _context: str, text: str, *_args) -> str:
         return text
