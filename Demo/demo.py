@@ -87,7 +87,10 @@ def start_slicer():
     try:
         from harness import headless, scripted_module
     except ImportError as error:
-        raise DemoFailed(f"The package {error.name} is missing; run the demo with make demo.") from None
+        raise DemoFailed(
+            f"Slicer's libraries do not load ({error}); run the demo with make demo, and on Debian or Ubuntu "
+            "install libegl1, libgl1 and libgl1-mesa-dri first."
+        ) from None
     headless.start()
     scripted_module.install(gui=False)
     import slicer
@@ -192,7 +195,8 @@ def report(manifest: Manifest, result, output: Path, example: bool, seconds: flo
     print(f"\n{manifest.title}: done in {seconds:.0f} s on {result.report['device']}")
     approximate = "  (approximate)" if example else ""
     for structure in result.report["structures"]:
-        print(f"  {structure['name']:20}{structure['volume_ml']:9.1f} ml{approximate}")
+        found = f"{structure['volume_ml']:9.1f} ml{approximate}" if structure["voxels"] else "    not found"
+        print(f"  {structure['name']:20}{found}")
     if example:
         print("The example gives no voxel size: 1.95 x 1.95 x 2.75 mm is an estimate, so volumes may be 30 % off.")
     for note in [*result.report.get("geometry", ()), *result.report.get("notes", ())]:
