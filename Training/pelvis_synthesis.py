@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from pelvis_anatomies import load_pack
-from pelvis_deformation import SPACING, smooth_noise
+from pelvis_deformation import SPACING, eroded, smooth_noise
 from pelvis_organs import fill_pelvis
 from pelvis_tissues import CODE, TISSUES
 from scipy import ndimage
@@ -56,7 +56,7 @@ def synthetic_man(rng: np.random.Generator, name: str, low: int, high: int) -> t
     body = _body(rng, man)
     tissue[body & ~man["hull"]] = CODE["fat"]
     _draw_genitals(rng, tissue, body, heads)
-    skin = body & ~ndimage.binary_erosion(body, border_value=1)
+    skin = body & ~eroded(body)
     _draw_bowel(rng, tissue, man)
     _draw_vessels(rng, tissue, heads)
     fill_pelvis(rng, tissue, labels, heads)
@@ -83,9 +83,13 @@ def _body(rng: np.random.Generator, man: dict) -> np.ndarray:
 def _draw_genitals(rng: np.random.Generator, tissue, body, heads) -> None:
     """Penis and scrotum: soft, uneven, below and before the symphysis."""
     middle = heads.mean(0)
-    z, y, x = (np.arange(n, dtype=np.float32) for n in tissue.shape)
     centre = middle + np.array([rng.uniform(-30, -20), rng.uniform(-24, -17), rng.normal(0, 2)])
     size = rng.uniform([7, 6, 6], [13, 12, 12])
+    low = np.clip(centre - 1.6 * size, 0, np.array(tissue.shape) - 2).astype(int)
+    high = np.clip(centre + 1.6 * size, low + 2, tissue.shape).astype(int)
+    box = tuple(slice(a, b) for a, b in zip(low, high))
+    tissue, body = tissue[box], body[box]
+    z, y, x = (np.arange(a, b, dtype=np.float32) for a, b in zip(low, high))
     blob = (((z - centre[0]) / size[0]) ** 2)[:, None, None] + (((y - centre[1]) / size[1]) ** 2)[None, :, None] \
         + (((x - centre[2]) / size[2]) ** 2)[None, None]
     uneven = smooth_noise(rng, tissue.shape, 20.0)[0]

@@ -14,19 +14,19 @@ needs_packs = pytest.mark.skipif(
     not DATA.is_dir() and not all((PACKS / f"{name}.npz").exists() for name in PACKERS),
     reason=f"no pelvis data in {DATA}",
 )
-WINDOW = (80, 80, 112)
+WINDOW = (64, 72, 112)
 
 
 @pytest.fixture(scope="module")
 def samples() -> dict[str, list]:
-    """Three samples of each source, made once, with the time each took."""
+    """Two samples of each source, made once, with the time each took."""
     torch.set_num_threads(1)
     result = {}
     for name in SOURCES:
         sample(np.random.default_rng(0), (16, 16, 16), name)  # packs are read and cached
         start = time.perf_counter()
-        result[name] = [sample(np.random.default_rng([7, n]), WINDOW, name) for n in range(3)]
-        print(f"{name}: {(time.perf_counter() - start) / 3:.2f} s a sample of {WINDOW}")
+        result[name] = [sample(np.random.default_rng([7, n]), WINDOW, name) for n in range(2)]
+        print(f"{name}: {(time.perf_counter() - start) / 2:.2f} s a sample of {WINDOW}")
     return result
 
 
@@ -56,7 +56,7 @@ def test_left_femur_lies_to_the_left_however_the_sample_was_mirrored(samples):
                 left, right = (np.argwhere(labels == code)[:, 2].mean() for code in (5, 6))
                 assert left > right + 15
                 seen += 1
-    assert seen >= 6
+    assert seen >= 5
 
 
 @needs_packs
@@ -96,8 +96,8 @@ def test_fat_and_muscle_of_samples_are_where_real_ones_are(samples):
 @needs_packs
 def test_umea_prostate_is_undecided_or_inserted():
     undecided = inserted = 0
-    for seed in range(6):
-        _, labels, possible = sample(np.random.default_rng([11, seed]), (64, 64, 64), "umea")
+    for seed in range(5):
+        _, labels, possible = sample(np.random.default_rng([11, seed]), (32, 32, 48), "umea")
         if known(possible).all():
             inserted += 1
         else:
