@@ -2,7 +2,7 @@
 
 ITK fills missing data with zeros and turns NaN into 0 without a word, gives a file without any orientation an
 identity, and lets the voxel size win where it contradicts the orientation matrix. Fields and offsets:
-nifti1.h and nifti2.h (NIH).
+nifti1.h (NIH).
 """
 
 import math
@@ -16,25 +16,17 @@ from pathlib import Path
 import numpy as np
 
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
-"""Code of the length unit (metre, millimetre, micrometre) to its length in mm; an unknown unit is taken as
-mm."""
+"""Code of the length unit (metre, millimetre, micrometre) to its length in mm; an unknown unit is taken as mm."""
 
-_HEADER_BYTES = 540
-"""Length of the longer of the two headers (NIfTI-2); NIfTI-1 has 348."""
+_HEADER_BYTES = 348
 
 _PIECE = 1 << 20
 """Bytes read at once."""
 
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
 # Where each field lies: struct format without byte order, and offset.
-_NIFTI_1 = {
+_LAYOUT = {
     "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72), "pixdim": ("8f", 76), "vox_offset": ("f", 108),
     "units": ("B", 123), "codes": ("2h", 252), "quatern": ("6f", 256), "srow": ("12f", 280),
-}
-_NIFTI_2 = {
-    "datatype": ("h", 12), "bitpix": ("h", 14), "dim": ("8q", 16), "pixdim": ("8d", 104), "vox_offset": ("q", 168),
-    "codes": ("2i", 344), "quatern": ("6d", 352), "srow": ("12d", 400), "units": ("i", 500),
 }
 
 _FLOATS = {16: "f4", 64: "f8"}
@@ -72,21 +64,19 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         head += part
         if len(head) >= _HEADER_BYTES:
             break
-    if len(head) < 348:
+    if len(head) < _HEADER_BYTES:
         raise Truncated
-    for order in "<>":
-        if head[344:348] == b"n+1\0" and struct.unpack_from(order + "i", head)[0] == 348:
-            value = _fields(head, order, _NIFTI_1)
-        elif len(head) >= 540 and head[4:8] == b"n+2\0" and struct.unpack_from(order + "i", head)[0] == 540:
-            value = _fields(head, order, _NIFTI_2)
-        else:
-            continue
-        quaternion_code, matrix_code = value["codes"]
-        return NiftiHeader(
-            _qform(value) if quaternion_code > 0 else None, _sform(value) if matrix_code > 0 else None,
-            matrix_code > 2 and quaternion_code > 0, _read_voxels(head, content, value, order),
-        )
-    raise ValueError("not a single-file NIfTI")
+    order = {b"\x5c\1\0\0": "<", b"\0\0\1\x5c": ">"}.get(head[:4])  # 348, the header's length
+    if order is None or head[344:348] != b"n+1\0":
+        raise ValueError("not a NIfTI-1 file with header and voxels in one")
+    value = {name: struct.unpack_from(order + form, head, offset) for name, (form, offset) in _LAYOUT.items()}
+    if not 1 <= value["dim"][0] <= 7:
+        raise ValueError("bad number of dimensions")
+    quaternion_code, matrix_code = value["codes"]
+    return NiftiHeader(
+        _qform(value) if quaternion_code > 0 else None, _sform(value) if matrix_code > 0 else None,
+        matrix_code > 2 and quaternion_code > 0, _read_voxels(head, content, value, order),
+    )
 
 
 def _content(path: Path) -> Iterator[bytes]:
@@ -116,13 +106,6 @@ def _content(path: Path) -> Iterator[bytes]:
         raise Truncated
 
 
-def _fields(head: bytes, order: str, layout: dict) -> dict[str, tuple]:
-    value = {name: struct.unpack_from(order + form, head, offset) for name, (form, offset) in layout.items()}
-    if not 1 <= value["dim"][0] <= 7:
-        raise ValueError("bad number of dimensions")
-    return value
-
-
 def _read_voxels(head: bytes, content: Iterator[bytes], value: dict[str, tuple], order: str) -> int:
     """Read on to the end; return how many voxels are not finite. Raises Truncated if bytes are missing."""
     (bits,), (code,), rank = value["bitpix"], value["datatype"], value["dim"][0]
@@ -145,16 +128,19 @@ def _read_voxels(head: bytes, content: Iterator[bytes], value: dict[str, tuple],
 
 
 def _qform(value: dict[str, tuple]) -> np.ndarray:
-    return _LPS_FROM_RAS @ _length_unit(value) @ _quaternion_matrix(value["quatern"], value["pixdim"])
+    return _lps(_quaternion_matrix(value["quatern"], value["pixdim"]), value)
 
 
 def _sform(value: dict[str, tuple]) -> np.ndarray:
     rows = np.array(value["srow"], dtype=float).reshape(3, 4)
-    return _LPS_FROM_RAS @ _length_unit(value) @ np.vstack([rows, [0, 0, 0, 1]])
+    return _lps(np.vstack([rows, [0, 0, 0, 1]]), value)
 
 
-def _length_unit(value: dict[str, tuple]) -> np.ndarray:
-    return np.diag([_MILLIMETRES.get(value["units"][0] & 7, 1.0)] * 3 + [1.0])
+def _lps(matrix: np.ndarray, value: dict[str, tuple]) -> np.ndarray:
+    """Index-to-RAS in the file's unit of length to index-to-LPS in mm."""
+    unit = _MILLIMETRES.get(value["units"][0] & 7, 1.0)
+    with np.errstate(invalid="ignore", over="ignore"):  # a header of NaN is the caller's to refuse
+        return np.diag([-unit, -unit, unit, 1.0]) @ matrix
 
 
 def _quaternion_matrix(quatern: tuple, pixdim: tuple) -> np.ndarray:

@@ -8,6 +8,7 @@ names of patients, and the sentences end up in logs.
 """
 
 import os
+import re
 import stat
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ import SimpleITK as sitk
 
 from .dicom_reading import read_dicom_folder
 from .errors import InputError, OutOfMemory, RequestError
+from .image_refusals import contradictory_size, damaged, not_finite, sheared, without_orientation
 from .native_stderr import native_stderr_closed
 from .nifti_header import NiftiHeader, Truncated, read_nifti_header
 
@@ -117,7 +119,11 @@ def _read(path: Path, what: str) -> sitk.Image:
         )
     if not start:
         raise InputError(f"{what} is an empty file; copy or export it again.")
-    return _read_nifti(path, what) if suffix in NIFTI_SUFFIXES else _read_with_itk(path, what, _IO[suffix])
+    if suffix in NIFTI_SUFFIXES:
+        return _read_nifti(path, what)
+    if suffix in (".mha", ".mhd") and not _has_metaimage_size(path):
+        raise damaged(what)
+    return _read_with_itk(path, what, _IO[suffix])
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -125,32 +131,13 @@ def _first_bytes(path: Path) -> bytes:
         return file.read(132)
 
 
-def _damaged(what: str) -> InputError:
-    return InputError(
-        f"{what} is damaged or incomplete (data is missing or unreadable); copy or export it again."
-    )
-
-
-def _not_finite(count: int, what: str) -> InputError:
-    return InputError(
-        f"{what} has {count} voxels without a valid number (NaN or infinite); replace them by the background "
-        "value or export it again."
-    )
-
-
-def _contradictory_size(what: str) -> InputError:
-    return InputError(
-        f"{what} states a voxel size that contradicts its orientation matrix; export it again from the program "
-        "in which it looks right."
-    )
-
-
-def _sheared(what: str) -> InputError:
-    return InputError(
-        f"{what} has voxel axes that are not perpendicular (sheared, as from a tilted gantry); resample it "
-        "to a rectangular grid first, in Slicer with Resample Image or by hardening the transform that the "
-        "DICOM import made."
-    )
+def _has_metaimage_size(path: Path) -> bool:
+    """Whether a MetaImage header has a size per dimension; MetaIO crashes the process where it has not."""
+    with path.open("rb") as file:
+        header = file.read(4096)
+    dimensions = re.search(rb"^NDims *= *([1-9])\s*$", header, re.MULTILINE)
+    size = re.search(rb"^DimSize *= *([0-9 ]+?)\s*$", header, re.MULTILINE)
+    return bool(dimensions and size) and len(size[1].split()) == int(dimensions[1])
 
 
 def _read_with_itk(path: Path, what: str, io: str) -> sitk.Image:
@@ -162,11 +149,13 @@ def _read_with_itk(path: Path, what: str, io: str) -> sitk.Image:
         with native_stderr_closed():
             reader.ReadImageInformation()
             _check_kind(reader, what)
+            if io == "NrrdImageIO" and "left-posterior-superior" not in _nrrd_space(reader):
+                raise without_orientation(what)
             image = reader.Execute()
     except RuntimeError as error:
         if "orthonormal" in str(error):
-            raise _sheared(what) from None
-        raise _damaged(what) from None
+            raise sheared(what) from None
+        raise damaged(what) from None
     except MemoryError:
         raise OutOfMemory(
             f"{what} does not fit into memory; crop it or use a machine with more memory."
@@ -174,6 +163,11 @@ def _read_with_itk(path: Path, what: str, io: str) -> sitk.Image:
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
     return image
+
+
+def _nrrd_space(reader: sitk.ImageFileReader) -> str:
+    """What ITK made of a NRRD's space: it turns every space of the patient into left-posterior-superior."""
+    return reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
 
 
 def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
@@ -198,14 +192,19 @@ def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
 def _read_nifti(path: Path, what: str) -> sitk.Image:
     try:
         header = read_nifti_header(path)
-    except (Truncated, ValueError, OverflowError):
-        raise _damaged(what) from None
+    except ValueError:
+        raise InputError(
+            f"{what} is no readable NIfTI file (damaged, NIfTI-2, or a pair of header and data); save it as NIfTI-1 or "
+            "NRRD."
+        ) from None
+    except (Truncated, OverflowError):
+        raise damaged(what) from None
     if header.not_finite:
-        raise _not_finite(header.not_finite, what)
+        raise not_finite(header.not_finite, what)
     _check_nifti_orientation(header, what)
     image = _read_with_itk(path, what, "NiftiImageIO")
     if not _matches(image, header):
-        raise _contradictory_size(what)
+        raise contradictory_size(what)
     return image
 
 
@@ -213,21 +212,18 @@ def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
     """Refuse a NIfTI header whose orientation is missing, sheared or contradictory."""
     for matrix in (header.qform, header.sform):
         if matrix is not None and not (np.isfinite(matrix).all() and matrix[:3, :3].any(axis=0).all()):
-            raise _damaged(what)
+            raise damaged(what)
     if header.qform is None and header.sform is None:
-        raise InputError(
-            f"{what} does not say how the patient lies in it (qform and sform are both 0), so left and right"
-            " cannot be told; export it again with its orientation."
-        )
+        raise without_orientation(what)
     if header.sform is None or header.sform_is_template:
         return
     if not _perpendicular(header.sform[:3, :3]):
-        raise _sheared(what)
+        raise sheared(what)
     if header.qform is None:
         return
     sizes = [np.linalg.norm(matrix[:3, :3], axis=0) for matrix in (header.qform, header.sform)]
     if not np.allclose(*sizes, rtol=VOXEL_SIZE_TOLERANCE, atol=0):
-        raise _contradictory_size(what)
+        raise contradictory_size(what)
     if (_orientation(header.qform) != _orientation(header.sform)).any():
         raise InputError(
             f"{what} states two contradictory orientations of the patient (qform and sform); export it again"
@@ -278,7 +274,7 @@ def _check_geometry(image: sitk.Image, what: str) -> None:
         raise InputError(f"{what} has only one slice; give the whole volume.")
     matrix = index_to_lps(image)
     if not np.isfinite(matrix).all():
-        raise _damaged(what)
+        raise damaged(what)
     for spacing in image.GetSpacing():
         if not SMALLEST_SPACING <= spacing <= LARGEST_SPACING:
             raise InputError(
@@ -286,7 +282,7 @@ def _check_geometry(image: sitk.Image, what: str) -> None:
                 "or export it again."
             )
     if not _perpendicular(np.array(image.GetDirection()).reshape(3, 3)):
-        raise _sheared(what)
+        raise sheared(what)
 
 
 def _check_values(image: sitk.Image, what: str) -> sitk.Image:
@@ -298,7 +294,7 @@ def _check_values(image: sitk.Image, what: str) -> sitk.Image:
             values = values.astype(np.float32, copy=False)
         bad = int(np.count_nonzero(~np.isfinite(values)))
         if bad:
-            raise _not_finite(bad, what)
+            raise not_finite(bad, what)
     lowest = values.min()
     if lowest == values.max():
         raise InputError(

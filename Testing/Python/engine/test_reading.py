@@ -4,6 +4,8 @@ import gzip
 import os
 import re
 import struct
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +104,8 @@ def test_describe_grid():
 
 @pytest.mark.parametrize("kind", ["nii.gz", "mha"])
 def test_a_large_ct_takes_seconds(tmp_path, kind):
-    image = sitk.GetImageFromArray(np.random.default_rng(0).integers(-20, 20, (150, 512, 512), np.int16))
+    noise = np.random.default_rng(0).integers(-20, 20, (150, 512, 32), np.int16)
+    image = sitk.GetImageFromArray(noise.repeat(16, axis=2))  # quick to compress
     path = saved(tmp_path, image, kind)
     start = time.process_time()
     read_image(path)
@@ -172,6 +175,23 @@ def test_empty_file(tmp_path, kind, capfd):
 def test_text_under_the_name_of_an_image(tmp_path, kind, capfd):
     path = tmp_path / f"{SECRET}.{kind}"
     path.write_bytes(b"this is no image " * 100)
+    refused(path, InputError, "damaged", capfd)
+
+
+def test_nifti_2(tmp_path, capfd):
+    """ITK does not know it."""
+    path = tmp_path / f"{SECRET}.nii"
+    path.write_bytes(struct.pack("<i8s", 540, b"n+2\0\r\n\x1a\n") + bytes(4000))
+    refused(path, InputError, "NIfTI-2", capfd)
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"NDims = 3", b"NDims =-3"), (b"NDims = 3\n", b""),
+                                          (b"DimSize = 11 10 9", b"DimSize = 11 10"), (b"DimSize =", b"D Size =")])
+def test_metaimage_that_would_crash_the_process(tmp_path, old, new, capfd):
+    path = saved(tmp_path, scan(), "mha")
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
     refused(path, InputError, "damaged or incomplete", capfd)
 
 
@@ -215,7 +235,8 @@ def test_gzip_in_parts_and_with_padding_is_whole(tmp_path):
 
 def test_header_that_promises_more_than_any_memory(tmp_path, capfd):
     path = tmp_path / f"{SECRET}.nrrd"
-    path.write_text("NRRD0004\ntype: short\ndimension: 3\nsizes: 90000 90000 90000\nencoding: raw\nendian: little\n\n")
+    nrrd(path, "(1,0,0) (0,1,0) (0,0,2.5)")
+    path.write_bytes(path.read_bytes().replace(b"sizes: 11 10 9", b"sizes: 90000 90000 90000"))
     with pytest.raises(AfnetError, match="damaged or incomplete|memory"):
         read_image(path)
     assert capfd.readouterr() == ("", "")
@@ -224,7 +245,7 @@ def test_header_that_promises_more_than_any_memory(tmp_path, capfd):
 # What can be wrong with the values
 
 
-@pytest.mark.parametrize("kind", ["nii", "nrrd", "mha"])
+@pytest.mark.parametrize("kind", ["nii", "nii.gz", "nrrd", "mha"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_not_a_number(tmp_path, kind, value, capfd):
     values = sitk.GetArrayFromImage(scan(dtype=np.float32))
@@ -321,6 +342,23 @@ CODES, PIXDIM, ROWS = (252, "<2h"), (80, "<3f"), (280, "<12f")
 """Offset and format of qform and sform code, voxel size, and sform rows in a NIfTI-1 header."""
 
 
+@pytest.mark.parametrize("space", [b"", b"space dimension: 3\n", b"space: scanner-xyz\n"])
+def test_nrrd_without_the_patients_space(tmp_path, space, capfd):
+    path = nrrd(tmp_path / f"{SECRET}.nrrd", "(1,0,0) (0,1,0) (0,0,2.5)")
+    data = path.read_bytes().replace(b"space: left-posterior-superior\n", space)
+    if not space:
+        data = data.replace(b"space directions: (1,0,0) (0,1,0) (0,0,2.5)\n", b"")
+        data = data.replace(b"space origin: (0,0,0)\n", b"")
+    path.write_bytes(data)
+    refused(path, InputError, "does not say how the patient lies", capfd)
+
+
+def test_nrrd_in_slicers_axes(tmp_path):
+    path = nrrd(tmp_path / f"{SECRET}.nrrd", "(0,1,0) (1,0,0) (0,0,2.5)")
+    path.write_bytes(path.read_bytes().replace(b"left-posterior-superior", b"right-anterior-superior"))
+    assert index_to_lps(read_image(path)) @ (1, 2, 3, 1) == pytest.approx([-2, -1, 7.5, 1])
+
+
 def nifti(folder: Path, *fields) -> Path:
     """A sound NIfTI file (1 × 1.5 × 2 mm, qform and sform alike) with fields of its header replaced."""
     path = saved(folder, scan(spacing=(1.0, 1.5, 2.0)), "nii")
@@ -388,3 +426,10 @@ def test_header_reader_agrees_with_itk_on_real_scans(shared_data):
         corner = np.array([*image.GetSize(), 1.0])
         form = header.qform if header.qform is not None else header.sform
         assert form @ corner == pytest.approx(index_to_lps(image) @ corner, abs=0.01), path.parent.name
+
+
+def test_files_are_read_and_written_without_torch():
+    """Reading, writing and scoring work in a Python that has none."""
+    code = ("import sys; sys.modules['torch'] = None\n"
+            "import afnet.reading, afnet.writing, afnet.evaluation")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(nifti_header.__file__).parents[1])

@@ -1,0 +1,38 @@
+"""The sentences for images that cannot be used; `what` is their subject."""
+
+from .errors import InputError
+
+
+def damaged(what: str) -> InputError:
+    return InputError(
+        f"{what} is damaged or incomplete (data is missing or unreadable); copy or export it again."
+    )
+
+
+def not_finite(count: int, what: str) -> InputError:
+    return InputError(
+        f"{what} has {count} voxels without a valid number (NaN or infinite); replace them by the background "
+        "value or export it again."
+    )
+
+
+def without_orientation(what: str) -> InputError:
+    return InputError(
+        f"{what} does not say how the patient lies in it, so left and right cannot be told; export it again with its "
+        "orientation (NIfTI: qform or sform; NRRD: space)."
+    )
+
+
+def contradictory_size(what: str) -> InputError:
+    return InputError(
+        f"{what} states a voxel size that contradicts its orientation matrix; export it again from the program "
+        "in which it looks right."
+    )
+
+
+def sheared(what: str) -> InputError:
+    return InputError(
+        f"{what} has voxel axes that are not perpendicular (sheared, as from a tilted gantry); resample it "
+        "to a rectangular grid first, in Slicer with Resample Image or by hardening the transform that the "
+        "DICOM import made."
+    )
