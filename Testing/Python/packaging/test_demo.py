@@ -129,7 +129,7 @@ def test_brain_from_a_folder_of_four_images(tmp_path):
     study = tmp_path / "study"
     study.mkdir()
     for seed, name in enumerate(("t1", "t1c", "t2", "flair")):
-        sitk.WriteImage(phantom(0, seed, scale=0.4), str(study / f"{name}.nii.gz"))
+        sitk.WriteImage(phantom(0, seed, scale=0.7), str(study / f"{name}.nii.gz"))
     result = run_demo(study, tmp_path / "model", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
