@@ -1,7 +1,7 @@
 """How a run of the engine ended, and the sentence for the user.
 
 Exit codes: 0 done, 2 wrong request, 3 input that cannot be segmented, 4 out of memory, 130 cancelled; with
-2, 3 and 4 the engine has said why. Anything else is a crash or a kill; behind Slicer's launcher a crash is 1.
+2, 3 and 4 the engine has said why. Anything else is a crash or a kill.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,9 @@ _KILLED = (-9, 137, 0xC0000017, 0xC000012D)
 _CRASHED = (-4, -6, -7, -8, -10, -11, 132, 134, 135, 136, 138, 139, 0xC0000005, 0xC000001D, 0xC0000409)
 """SIGILL, SIGABRT, SIGBUS (7, on macOS 10), SIGFPE, SIGSEGV, by themselves and as a shell reports them;
 Windows' access violation, illegal instruction and fast fail (abort)."""
+
+_LAUNCHER_SAW_A_CRASH = "exit abnormally"
+"""What Slicer's launcher (ctkAppLauncher) says last if the real Python was ended by a signal."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ def failure(code: int, sentence: str, last_error: Sequence[str], started: bool) 
         return cancelled(code)
     if not sentence and code in _OWN_SENTENCE and last_error:
         sentence = one_sentence(last_error[-1])
+    if not sentence and code == 1 and any(_LAUNCHER_SAW_A_CRASH in line for line in last_error):
+        sentence = (
+            "The segmentation engine crashed or was stopped for lack of memory: close other programs, set a "
+            "smaller memory limit or the device to CPU, and try again."
+        )
     return Outcome("failed", code, sentence or _explain(code, started))
 
 

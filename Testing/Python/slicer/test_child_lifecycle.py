@@ -22,6 +22,7 @@ GONE_WITHIN_S = 6.0
 REQUEST = Request("pelvis-ct", {"ct": "ct.nrrd"})
 
 WATCHED = """
+from afnet import parent
 parent.watch(Path(sys.argv[sys.argv.index("--job-folder") + 1]))
 Path("started").write_text("x")
 """
@@ -56,9 +57,8 @@ def temporary_folder(tmp_path):
 def wait_for_pid(engine: ChildProcess) -> int:
     """Poll until the child told its process number."""
     heard = []
-    assert wait_until(lambda: heard.extend(engine.poll()) or any(isinstance(e, Note) for e in heard), 30), (
-        engine.details
-    )
+    assert wait_until(lambda: heard.extend(engine.poll()) or heard[1:] or not engine.running, 30)
+    assert heard[1:], engine.details
     return next(int(event.text) for event in heard if isinstance(event, Note))
 
 
@@ -122,6 +122,18 @@ def test_a_stubborn_child_is_killed_with_its_launcher(manner, python, temporary_
     ended_after, outcome, _ = run_until_cancelled(STUBBORN[manner], temporary_folder, tmp_path, python)
     assert 0.9 < ended_after < GONE_WITHIN_S
     assert outcome.exit_code == -signal.SIGKILL
+
+
+@unix
+def test_a_crash_behind_the_launcher_is_known(temporary_folder, tmp_path):
+    """The launcher hides the signal; what it says is enough for the right advice."""
+    program = write_program(tmp_path / "program", "introduce()\nos.kill(os.getpid(), 11)\n")
+    with JobFolder(temporary_folder) as folder:
+        engine = ChildProcess(LAUNCHER, program)
+        engine.start(REQUEST, folder)
+        outcome = engine.finish(30)
+    assert outcome.kind == "failed" and outcome.exit_code == 1
+    assert "crashed" in outcome.message and "CPU" in outcome.message
 
 
 @unix
