@@ -5,13 +5,13 @@ import slicer
 
 def item_of(node) -> int:
     """Return the subject hierarchy item of a node; 0 if it has none."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    hierarchy = _tree()
     return hierarchy.GetItemByDataNode(node) if hierarchy else 0
 
 
 def parent_item(node) -> int:
     """Return the item (study, folder or scene) that a node's item lies in; 0 if it has none."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    hierarchy = _tree()
     item = item_of(node)
     return hierarchy.GetItemParent(item) if item else 0
 
@@ -28,7 +28,7 @@ def study_item(node) -> int:
 
 def modality(node) -> str:
     """Return the DICOM modality of a volume's series ('CT', 'MR', 'PT' ...); empty if unknown."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    hierarchy = _tree()
     item = item_of(node)
     if not item:
         return ""
@@ -36,7 +36,12 @@ def modality(node) -> str:
     return (hierarchy.GetItemAttribute(item, name) or "").strip().upper()
 
 
+def _tree():
+    """Return the scene's subject hierarchy; None if it has none yet (Slicer's own getter would add it)."""
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+
+
 def _ancestor(node, level: str) -> int:
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    hierarchy = _tree()
     item = item_of(node)
     return hierarchy.GetItemAncestorAtLevel(item, level) if item else 0

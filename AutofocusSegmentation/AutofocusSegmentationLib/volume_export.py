@@ -83,7 +83,10 @@ def write_nrrd(private_node, path: Path) -> None:
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetUseCompression(0)
     storage.SetFileName(str(path))
-    if not storage.WriteData(private_node) or not path.is_file():
+    image = private_node.GetImageData()
+    voxel_bytes = image.GetNumberOfPoints() * image.GetScalarSize()
+    # The size is checked too: on a full disk the writers do not always notice what they could not write.
+    if not storage.WriteData(private_node) or not path.is_file() or path.stat().st_size <= voxel_bytes:
         raise ExportError(path.name)
 
 

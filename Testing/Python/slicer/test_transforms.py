@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from harness.scene_makers import make_volume, oblique
 
 from afnet.manifest import find_model
+from harness.scene_makers import make_volume, oblique
 
 pytestmark = pytest.mark.usefixtures("scene")
 
