@@ -31,7 +31,7 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv):
     z, y, x = z + bend[0], y + bend[1], x + bend[2]
     undecided = (bits & 0b110) > 0  # where prostate or vesicles may be
     fixed = (codes == BLADDER) | (codes == RECTUM)
-    volume = float(np.clip(np.exp(rng.normal(np.log(45), 0.5)), 15, 115))
+    volume = float(np.clip(np.exp(rng.normal(np.log(78), 0.4)), 35, 150))  # in a scan whose voxels are too large
     prostate, base, back, _ = draw_prostate(rng, z, y, x, volume, (apex - centre[0]) * SPACING,
                                             (back - centre[1]) * SPACING)
     vesicles = draw_vesicles(rng, z, y, x, base, back)
@@ -42,7 +42,8 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv):
     tissue = hu[undecided & (codes == PROSTATE)]
     brightness = float(np.median(tissue)) + rng.normal(0, 6)
     noise = smooth_noise(rng, hu.shape, 14.0)[0]
-    clear = 1 / (1 + np.exp(-2.0 * (noise + rng.uniform(-0.4, 1.2))))  # 1 fat, 0 left as bright as it was
+    was = ndimage.binary_dilation(codes == PROSTATE)  # what is prostate for certain must not stay and be called none
+    clear = 1 / (1 + np.exp(-2.0 * (noise + rng.uniform(-1.0, 0.8) + 2.5 * was)))  # 1 fat, 0 as bright as it was
     fat = rng.uniform(-85, -20) + 12 * smooth_noise(rng, hu.shape, 9.0)[0]
     empty = undecided & ~prostate & ~vesicles
     weight = ndimage.gaussian_filter((empty * clear).astype(np.float32), 0.6)
