@@ -1,0 +1,300 @@
+"""From the job folder to the scene: a segmentation node beside the reference volume, and a table of volumes.
+
+The result is read and checked before the scene is touched; if placing it fails, the scene is put back as it was.
+Nothing in the scene refers to the job folder afterwards.
+
+Into an existing segmentation: segments that the module made and nobody edited get the new voxels and keep their
+name, colour and place. What a user edited or added stays as it is; where an edited segment has its structure's
+place, the new one goes in beside it as 'Prostate (new)'. A copy of a segment counts as the user's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from afnet.manifest import Manifest, Structure
+
+from . import hierarchy
+from .result_files import STRUCTURE_TAG, Found, ResultError, read_result, tag_of
+from .segment_voxels import OffLattice, grid_of_segmentation, label_map, segment_voxels, voxel_hash
+from .terminology import register_terminology, terminology_tag
+from .transforms import is_linear, linear_to_world
+from .volumes_table import fill_table, new_table, structure_volumes
+
+__all__ = [
+    "Result", "ResultError", "check_output", "edited_segments", "load_result", "structure_volumes",
+]
+
+MODEL_ID, MODEL_VERSION = "AutofocusSegmentation.ModelId", "AutofocusSegmentation.ModelVersion"
+WEIGHTS_SHA256 = "AutofocusSegmentation.WeightsSha256"
+"""Attributes of the segmentation and the table node, and tags of each segment."""
+
+HASH_TAG = "AutofocusSegmentation.VoxelHash"
+"""Segment tag: `voxel_hash` of the voxels as the model made them."""
+
+EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
+"""Segment tag, 'true' or 'false': whether the structure reaches the edge of the image."""
+
+TABLE_ROLE = "AutofocusSegmentation.Volumes"
+"""Node reference from the segmentation to its table of volumes."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """segmentation: vtkMRMLSegmentationNode; table: vtkMRMLTableNode of volumes in ml; report: the engine's report."""
+
+    segmentation: object
+    table: object
+    report: dict
+
+
+def load_result(
+    manifest: Manifest, folder: Path, reference_node, output_node=None, notes: Sequence[str] = ()
+) -> Result:
+    """Load what the engine wrote for `reference_node` into a new segmentation node, or into `output_node`.
+
+    The segmentation lies under the reference's parent transform and beside it in the subject hierarchy, has its
+    geometry, and carries model id, version and hash as attributes. notes: sentences kept as its description.
+
+    Raises ResultError with one sentence; the scene is then as before.
+    """
+    problems = check_output(manifest, reference_node, output_node)
+    if problems:
+        raise ResultError(problems[0])
+    found = read_result(manifest, folder, reference_node)
+    register_terminology()
+
+    scene = slicer.mrmlScene
+    added: list = []
+    backup = _Backup(output_node) if output_node is not None else None
+    try:
+        segmentation = output_node or _new_segmentation(reference_node, added)
+        replaceable = _replaceable(manifest, segmentation)  # before the geometry changes that the hashes are for
+        _place(segmentation, reference_node)
+        segments = _fill(segmentation, manifest, found, replaceable)
+        if output_node is None:
+            segmentation.GetSegmentation().CollapseBinaryLabelmaps(False)
+        table = _table(segmentation, reference_node, added)
+        fill_table(table, _rows(segmentation, manifest, found, segments))
+        for node in (segmentation, table):
+            for name, value in _provenance(manifest).items():
+                node.SetAttribute(name, value)
+        if notes:
+            segmentation.SetDescription("\n".join(notes))
+        for node in added:
+            _put_beside(node, reference_node)
+    except Exception as error:
+        for node in added:
+            scene.RemoveNode(node)
+        if backup:
+            backup.restore()
+        if isinstance(error, ResultError):
+            raise
+        raise ResultError(
+            _("The result could not be put into the scene ({kind}): see the log, then segment again.").format(
+                kind=type(error).__name__)
+        ) from error
+    return Result(segmentation, table, found.report)
+
+
+def edited_segments(segmentation) -> list[str]:
+    """Return the ids of segments made by the module whose voxels are no longer what the model made."""
+    grid = grid_of_segmentation(segmentation)
+    edited = []
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        made = tag_of(segmentation.GetSegmentation().GetSegment(segment_id), HASH_TAG)
+        if not made:
+            continue
+        try:
+            now = voxel_hash(segment_id, segment_voxels(segmentation, segment_id, grid)) if grid else ""
+        except OffLattice:
+            now = ""
+        if now != made:
+            edited.append(segment_id)
+    return edited
+
+
+def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
+    """Return why a result could not go into `output_node` (None: a new node), one sentence each."""
+    if reference_node is None or reference_node.GetScene() is None:
+        return [_("The image of this result is no longer in the scene: choose another, then segment again.")]
+    if output_node is None:
+        return []
+    if not output_node.IsA("vtkMRMLSegmentationNode"):
+        return [_("The output is not a segmentation: choose or create a segmentation as output.")]
+    segmentation = output_node.GetSegmentation()
+    if segmentation.GetNumberOfSegments() == 0 or not _kept(manifest, output_node):
+        return []
+    labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    if segmentation.GetSourceRepresentationName() != labelmap:
+        return [_("The output holds surfaces instead of voxels: choose a new segmentation as output.")]
+    if not _same_frame(output_node, reference_node):
+        return [_("The output has segments of yours under another transform than the image: choose a new segmentation "
+                  "as output.")]
+    return []
+
+
+def _same_frame(node, other) -> bool:
+    """Tell whether two nodes are under the same transform, or under linear ones that are equal."""
+    transforms = node.GetParentTransformNode(), other.GetParentTransformNode()
+    if transforms[0] is transforms[1]:
+        return True
+    if not all(is_linear(transform) for transform in transforms):
+        return False
+    difference = linear_to_world(transforms[0]) - linear_to_world(transforms[1])
+    return bool(abs(difference).max() < 1e-6)
+
+
+def _replaceable(manifest: Manifest, segmentation_node) -> dict[str, str]:
+    """Return structure id to id of the segment that a new result replaces: made by the module, not edited."""
+    structures = {structure.id for structure in manifest.structures}
+    edited = set(edited_segments(segmentation_node))
+    found: dict[str, str] = {}
+    for segment_id in segmentation_node.GetSegmentation().GetSegmentIDs():
+        segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+        structure = tag_of(segment, STRUCTURE_TAG)
+        if tag_of(segment, HASH_TAG) and structure in structures and segment_id not in edited:
+            found.setdefault(structure, segment_id)
+    return found
+
+
+def _kept(manifest: Manifest, segmentation_node) -> list[str]:
+    replaced = set(_replaceable(manifest, segmentation_node).values())
+    return [item for item in segmentation_node.GetSegmentation().GetSegmentIDs() if item not in replaced]
+
+
+def _new_segmentation(reference_node, added: list):
+    name = slicer.mrmlScene.GenerateUniqueName(
+        _("{volume} segmentation").format(volume=reference_node.GetName() or _("Volume")))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    added.append(node)
+    return node
+
+
+def _place(segmentation, reference_node) -> None:
+    """Put the node under the reference's transform, and give it the reference's geometry."""
+    segmentation.CreateDefaultDisplayNodes()
+    if not _same_frame(segmentation, reference_node):
+        segmentation.SetAndObserveTransformNodeID(reference_node.GetTransformNodeID())
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
+
+
+def _fill(segmentation_node, manifest: Manifest, found: Found, replaceable: dict[str, str]) -> dict[str, str]:
+    """Put the structures in; return structure id to segment id."""
+    segments = {}
+    for structure in manifest.structures:
+        segment_id = replaceable.get(structure.id)
+        if segment_id is None:
+            segment_id = _add_segment(segmentation_node, structure, found)
+        else:
+            _replace_voxels(segmentation_node, segment_id, structure, found)
+        segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+        segment.SetTag(HASH_TAG, voxel_hash(segment_id, found.voxels[structure.id]))
+        segment.SetTag(EDGE_TAG, "true" if found.entry(structure.id).get("touches_edge") else "false")
+        for name, value in _provenance(manifest).items():
+            segment.SetTag(name, value)
+        segments[structure.id] = segment_id
+    return segments
+
+
+def _add_segment(segmentation_node, structure: Structure, found: Found) -> str:
+    segmentation = segmentation_node.GetSegmentation()
+    segment = slicer.vtkSegment()
+    segment.SetName(_free_name(segmentation, structure.name))
+    segment.SetColor(*(channel / 255 for channel in structure.color))
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminology_tag(structure))
+    segment.SetTag(STRUCTURE_TAG, structure.id)
+    segment.AddRepresentation(
+        slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName(),
+        label_map(found.voxels[structure.id], found.grid),
+    )
+    segment_id = segmentation.GenerateUniqueSegmentID(structure.id)
+    if not segmentation.AddSegment(segment, segment_id):
+        raise RuntimeError(f"segment {segment_id} was refused")
+    return segment_id
+
+
+def _free_name(segmentation, name: str) -> str:
+    """Return `name`, or 'name (new)', 'name (new 2)' ... if a segment has it already."""
+    if not segmentation.GetSegmentIdBySegmentName(name):
+        return name
+    wanted, number = _("{name} (new)").format(name=name), 1
+    while segmentation.GetSegmentIdBySegmentName(wanted):
+        number += 1
+        wanted = _("{name} (new {number})").format(name=name, number=number)
+    return wanted
+
+
+def _replace_voxels(segmentation_node, segment_id: str, structure: Structure, found: Found) -> None:
+    """Give a segment new voxels; its surface, if shown, follows. Other segments keep theirs, overlap or not."""
+    segmentation = segmentation_node.GetSegmentation()
+    segmentation.SeparateSegmentLabelmap(segment_id)
+    done = slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+        label_map(found.voxels[structure.id], found.grid), segmentation_node, segment_id,
+        slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE,
+    )
+    if not done:
+        raise RuntimeError(f"segment {segment_id} took no voxels")
+
+
+def _provenance(manifest: Manifest) -> dict[str, str]:
+    return {MODEL_ID: manifest.id, MODEL_VERSION: manifest.version, WEIGHTS_SHA256: manifest.weights_sha256}
+
+
+def _table(segmentation, reference_node, added: list):
+    """Return the segmentation's own table of volumes, or a new one."""
+    table = segmentation.GetNodeReference(TABLE_ROLE)
+    if table is None:
+        table = new_table(_("{volume} volumes").format(volume=reference_node.GetName() or _("Volume")))
+        added.append(table)
+        segmentation.SetNodeReferenceID(TABLE_ROLE, table.GetID())
+    return table
+
+
+def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, str]) -> list:
+    """Return the table's rows: what the model found, also for structures of which an edited segment was kept."""
+    rows = []
+    for structure in manifest.structures:
+        note = ""
+        if not found.voxels[structure.id].count:
+            note = _("Not found")
+        elif found.entry(structure.id).get("touches_edge"):
+            note = _("Touches the edge of the image and may be cut off")
+        name = segmentation.GetSegmentation().GetSegment(segments[structure.id]).GetName()
+        rows.append((segments[structure.id], name, found.volume_ml(structure.id), note))
+    return rows
+
+
+def _put_beside(node, reference_node) -> None:
+    """Give the node the reference's parent in the subject hierarchy: its study, its folder, or the scene."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    parent = hierarchy.parent_item(reference_node) or tree.GetSceneItemID()
+    item = tree.GetItemByDataNode(node)  # Slicer makes it with the node; without its window nobody does
+    if item:
+        tree.SetItemParent(item, parent)
+    else:
+        tree.CreateItem(parent, node)
+
+
+class _Backup:
+    """An output node's segments, geometry and place, to be put back if loading fails."""
+
+    def __init__(self, node) -> None:
+        self._node = node
+        self._segmentation = slicer.vtkSegmentation()
+        self._segmentation.DeepCopy(node.GetSegmentation())
+        self._transform = node.GetTransformNodeID()
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        self._references = {name: node.GetNodeReferenceID(name) for name in (role, TABLE_ROLE)}
+        self._attributes = {name: node.GetAttribute(name) for name in (MODEL_ID, MODEL_VERSION, WEIGHTS_SHA256)}
+
+    def restore(self) -> None:
+        self._node.GetSegmentation().DeepCopy(self._segmentation)
+        self._node.SetAndObserveTransformNodeID(self._transform)
+        for name, reference in self._references.items():
+            self._node.SetNodeReferenceID(name, reference)
+        for name, value in self._attributes.items():
+            self._node.SetAttribute(name, value)

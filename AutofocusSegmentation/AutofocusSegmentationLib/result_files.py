@@ -1,0 +1,149 @@
+"""What the engine left in the job folder, read and checked: each structure's voxels, and the report."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from afnet.manifest import Manifest
+
+from .nrrd_check import is_whole_labelmap
+from .segment_voxels import (
+    Grid,
+    OffLattice,
+    Voxels,
+    grid_of_segmentation,
+    grid_of_volume,
+    same_region,
+    segment_voxels,
+)
+
+SEGMENTATION_FILE = "segmentation.seg.nrrd"
+REPORT_FILE = "report.json"
+
+STRUCTURE_TAG = "AutofocusSegmentation.StructureId"
+"""Segment tag: the structure's id in the manifest, whatever a user calls the segment."""
+
+
+class ResultError(Exception):
+    """The result cannot be loaded; the text is one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the engine found. voxels: structure id to voxels, on the reference's grid."""
+
+    grid: Grid
+    voxels: dict[str, Voxels]
+    report: dict
+
+    def entry(self, structure_id: str) -> dict:
+        """Return the report's entry of a structure; empty if it has none."""
+        return next((item for item in self.report["structures"] if item.get("id") == structure_id), {})
+
+    def volume_ml(self, structure_id: str) -> float:
+        """Return a structure's volume in ml: the report's, else voxels times voxel size."""
+        voxel_ml = abs(float(np.linalg.det(self.grid.matrix[:3, :3]))) / 1000
+        return float(self.entry(structure_id).get("volume_ml", self.voxels[structure_id].count * voxel_ml))
+
+
+def read_result(manifest: Manifest, folder: Path, reference_node) -> Found:
+    """Read the segmentation and the report from the job folder.
+
+    Raises ResultError if a file is missing or damaged, is of another model or another image, or the two disagree.
+    """
+    folder = Path(folder)
+    report = _read_report(manifest, folder / REPORT_FILE)
+    if reference_node.GetImageData() is None:
+        raise ResultError(_("The result has no image to lie on: choose the image again, then segment again."))
+    grid = grid_of_volume(reference_node)
+    found = Found(grid, _read_voxels(manifest, folder / SEGMENTATION_FILE, grid), report)
+    for structure, voxels in found.voxels.items():
+        if found.entry(structure).get("voxels", voxels.count) != voxels.count:
+            raise _damaged()
+    return found
+
+
+def _read_report(manifest: Manifest, path: Path) -> dict:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing() from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        raise _damaged() from None
+    structures = report.get("structures") if isinstance(report, dict) else None
+    if not isinstance(structures, list) or not all(isinstance(item, dict) for item in structures):
+        raise _damaged()
+    model = report.get("model")
+    if isinstance(model, dict) and model.get("id", manifest.id) != manifest.id:
+        raise _other_model()
+    return report
+
+
+def _read_voxels(manifest: Manifest, path: Path, grid: Grid) -> dict[str, Voxels]:
+    """Read the segments into a scene of their own, which goes with its storage node and its file name."""
+    if not path.is_file():
+        raise _missing()
+    if not is_whole_labelmap(path):
+        raise _damaged()
+    private_scene = slicer.vtkMRMLScene()
+    node = private_scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    private_scene.AddNode(storage)
+    storage.SetFileName(str(path))
+    if not storage.ReadData(node):
+        raise _damaged()
+    segments = _segments_of_structures(node)
+    if set(segments) != {structure.id for structure in manifest.structures}:
+        raise _other_model()
+    file_grid = grid_of_segmentation(node)
+    if file_grid is None or not same_region(file_grid, grid):
+        raise _other_image()
+    try:
+        voxels = {
+            structure.id: segment_voxels(node, segments[structure.id], grid) for structure in manifest.structures
+        }
+    except OffLattice:
+        raise _other_image() from None
+    private_scene.Clear(1)
+    return voxels
+
+
+def _segments_of_structures(node) -> dict[str, str]:
+    """Return structure id to segment id."""
+    segmentation = node.GetSegmentation()
+    return {
+        tag_of(segmentation.GetSegment(segment_id), STRUCTURE_TAG) or segment_id: segment_id
+        for segment_id in segmentation.GetSegmentIDs()
+    }
+
+
+def tag_of(segment, name: str) -> str:
+    """Return the value of a segment's tag; empty if it has none."""
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""
+
+
+def _missing() -> ResultError:
+    return ResultError(_("The engine left no result: segment again, and see the log if it happens again."))
+
+
+def _damaged() -> ResultError:
+    return ResultError(_("The result is damaged: free some disk space if there is little, then segment again."))
+
+
+def _other_model() -> ResultError:
+    return ResultError(
+        _("The result does not hold the structures of the chosen model: choose the model again, then segment again.")
+    )
+
+
+def _other_image() -> ResultError:
+    return ResultError(
+        _("The result does not lie on the grid of the image it was made for: choose the image again, then segment "
+          "again.")
+    )

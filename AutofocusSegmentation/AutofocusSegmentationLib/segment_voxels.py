@@ -1,0 +1,169 @@
+"""The voxels of a segment on the grid of its reference volume: read, hashed, and made into a label map again.
+
+Slicer keeps a segment's label map on its own extent, may share it between segments, and turns left-handed grids of
+files round. Here a segment is always the same array on the same grid.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from .transforms import ijk_to_local, matrix_of, vtk_matrix_of
+
+LATTICE_TOLERANCE = 0.02
+"""Largest distance, in voxels, between two grids' voxel centres that still count as the same."""
+
+
+class OffLattice(Exception):
+    """A label map's voxels are not voxels of the grid."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxel centres in local RAS (mm): `matrix` (4x4) times (i, j, k, 1), with i, j, k from 0 below `size`."""
+
+    matrix: np.ndarray
+    size: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """A segment's voxels: `mask` [k, j, i], cut to their box, whose first voxel is `start` (i, j, k) on the grid."""
+
+    start: tuple[int, int, int]
+    mask: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return int(self.mask.sum())
+
+
+def grid_of_volume(volume) -> Grid:
+    """Return the grid of a volume node in its local frame."""
+    return Grid(ijk_to_local(volume), volume.GetImageData().GetDimensions())
+
+
+def grid_of_segmentation(segmentation) -> Grid | None:
+    """Return a segmentation node's reference image geometry, in its local frame; None if it has none."""
+    text = segmentation.GetSegmentation().GetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName())
+    image = slicer.vtkOrientedImageData()
+    if not text or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, image, False):
+        return None
+    matrix, extent = _matrix_of_image(image), image.GetExtent()
+    matrix[:3, 3] += matrix[:3, :3] @ np.array(extent[0::2])
+    return Grid(matrix, tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in range(3)))
+
+
+def same_region(grid: Grid, other: Grid) -> bool:
+    """Tell whether two grids have the same voxel centres, in whatever order along the axes."""
+    try:
+        axes, signs, offset = _lattice_map(grid.matrix, other.matrix)
+    except OffLattice:
+        return False
+    for axis in range(3):
+        source = axes[axis]
+        if grid.size[source] != other.size[axis]:
+            return False
+        if offset[axis] != (0 if signs[axis] > 0 else other.size[axis] - 1):
+            return False
+    return True
+
+
+def segment_voxels(segmentation, segment_id: str, grid: Grid) -> Voxels:
+    """Return a segment's voxels on `grid`. Raises OffLattice if it is kept on other voxels, or not as a label map."""
+    image = slicer.vtkOrientedImageData()
+    name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    if segment is None or segment.GetRepresentation(name) is None:
+        raise OffLattice
+    if min(segment.GetRepresentation(name).GetDimensions()) < 1:
+        return _EMPTY
+    if not segmentation.GetBinaryLabelmapRepresentation(segment_id, image):
+        raise OffLattice
+    if min(image.GetDimensions()) < 1 or image.GetPointData().GetScalars() is None:
+        return _EMPTY
+    extent = image.GetExtent()
+    mask = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) != 0
+    matrix = _matrix_of_image(image)
+    matrix[:3, 3] += matrix[:3, :3] @ np.array(extent[0::2])
+    return _on_grid(mask, matrix, grid)
+
+
+def voxel_hash(segment_id: str, voxels: Voxels) -> str:
+    """Return a SHA-256 of a segment's id and voxels on its grid; how much air is kept around them does not matter.
+
+    The id is part of it so that a copy, which has the original's tags, does not pass as ours.
+    """
+    digest = hashlib.sha256(segment_id.encode("utf-8"))
+    digest.update(np.array([*voxels.start, *voxels.mask.shape], "<i8").tobytes())
+    digest.update(np.packbits(voxels.mask).tobytes())
+    return digest.hexdigest()
+
+
+def label_map(voxels: Voxels, grid: Grid):
+    """Return a new vtkOrientedImageData, 1 in the segment, on the box of its voxels."""
+    k, j, i = voxels.mask.shape
+    start = voxels.start
+    image = slicer.vtkOrientedImageData()
+    image.SetGeometryFromImageToWorldMatrix(vtk_matrix_of(grid.matrix))
+    image.SetExtent(start[0], start[0] + i - 1, start[1], start[1] + j - 1, start[2], start[2] + k - 1)
+    if voxels.mask.size:
+        scalars = numpy_to_vtk(voxels.mask.astype(np.uint8).ravel(), deep=1, array_type=vtk.VTK_UNSIGNED_CHAR)
+        scalars.SetName("ImageScalars")
+        image.GetPointData().SetScalars(scalars)
+    else:
+        image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    return image
+
+
+_EMPTY = Voxels((0, 0, 0), np.zeros((0, 0, 0), bool))
+
+
+def _matrix_of_image(image) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return matrix_of(matrix)
+
+
+def _lattice_map(source: np.ndarray, target: np.ndarray) -> tuple[list[int], list[int], list[int]]:
+    """Return, for each index axis of `target`, the axis of `source` along it, its sign, and the offset in voxels.
+
+    Both are 4x4 index-to-RAS matrices. Raises OffLattice if one lattice is not the other.
+    """
+    between = np.linalg.inv(target) @ source
+    rounded = np.round(between)
+    steps = np.abs(rounded[:3, :3])
+    if (steps.sum(axis=0) != 1).any() or (steps.sum(axis=1) != 1).any():
+        raise OffLattice
+    # A difference in step adds up over a grid of a thousand voxels at most.
+    if np.abs(between - rounded)[:3, :3].max() * 1000 > 1 or np.abs(between - rounded)[:3, 3].max() > LATTICE_TOLERANCE:
+        raise OffLattice
+    axes = [int(steps[axis].argmax()) for axis in range(3)]
+    signs = [int(rounded[axis, axes[axis]]) for axis in range(3)]
+    return axes, signs, [int(offset) for offset in rounded[:3, 3]]
+
+
+def _on_grid(mask: np.ndarray, matrix: np.ndarray, grid: Grid) -> Voxels:
+    """Bring a mask [k, j, i], whose index-to-RAS matrix is given, to the axes of `grid`, cut to its voxels."""
+    axes, signs, offset = _lattice_map(matrix, grid.matrix)
+    used = mask.nonzero()
+    if not used[0].size:
+        return _EMPTY
+    first = [int(used[2 - axis].min()) for axis in range(3)]
+    last = [int(used[2 - axis].max()) for axis in range(3)]
+    box = mask[tuple(slice(first[axis], last[axis] + 1) for axis in (2, 1, 0))]
+    box = np.transpose(box, (2, 1, 0))  # [i, j, k] of its own axes
+    box = np.transpose(box, axes)
+    start = []
+    for axis in range(3):
+        if signs[axis] < 0:
+            box = np.flip(box, axis)
+            start.append(offset[axis] - last[axes[axis]])
+        else:
+            start.append(offset[axis] + first[axes[axis]])
+    return Voxels(tuple(start), np.ascontiguousarray(np.transpose(box, (2, 1, 0))))
