@@ -1,4 +1,4 @@
-"""The classes Slicer looks for; what they do is in AutofocusSegmentationLib. The network runs in a process of its own."""
+"""The classes Slicer looks for; what they do is in AutofocusSegmentationLib. The network runs in another process."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

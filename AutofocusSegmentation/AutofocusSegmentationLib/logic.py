@@ -76,6 +76,7 @@ class SegmentationJob:
         self._defect: JobOutcome | None = None
         self._notes: list[str] = []
         self._stage = ""
+        self._begun = time.monotonic()
         self._grid: tuple = ()
 
     @property
@@ -232,8 +233,10 @@ class SegmentationJob:
         self._notes.append(text)
         self._log(text)
 
-    def _log(self, line: str) -> None:
-        self._on_log(line)
+    def _log(self, text: str) -> None:
+        seconds = time.monotonic() - self._begun
+        for line in text.splitlines():
+            self._on_log(f"{seconds:6.1f} s  {line}")
 
 
 def _grid(volume) -> tuple:

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from .. import doctor, models, study
-from ..engine import ChildProcess, EngineProcess
+from ..engine import EngineProcess
 from ..logic import JobOutcome, SegmentationJob
 from ..parameters import AutofocusSegmentationParameters
 from ..result import check_output, edited_segments
@@ -47,11 +47,11 @@ def time_left_text(seconds: float | None) -> str:
 class SegmentPanel(VTKObservationMixin):
     """Connects the widgets of Segment.ui, the parameter node and one `SegmentationJob` at a time.
 
-    window: Slicer's main window. make_engine: makes the process a job runs in; tests give a fake.
+    window: Slicer's main window. make_engine: makes the process of each job; None for the real one.
     """
 
     def __init__(
-        self, ui_file: str, window: SlicerWindow, make_engine: Callable[[], EngineProcess] = ChildProcess
+        self, ui_file: str, window: SlicerWindow, make_engine: Callable[[], EngineProcess] | None = None
     ) -> None:
         super().__init__()
         self._window = window
@@ -269,7 +269,8 @@ class SegmentPanel(VTKObservationMixin):
         self.ui.logText.clear()
         self._job = SegmentationJob(
             self._manifest, self._inputs(), self._parameters.output, self._parameters.device.argument(),
-            self._make_engine(), self._show_progress, self.ui.logText.appendPlainText, self._finished,
+            engine=self._make_engine() if self._make_engine else None,
+            on_progress=self._show_progress, on_log=self.ui.logText.appendPlainText, on_finished=self._finished,
         )
         self._window.watch_close(self._may_close)
         self.ui.progressBar.setVisible(True)

@@ -8,24 +8,16 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="session")
-def gui(slicer_app):
-    """Qt's stand-in and the module, registered as Slicer does at start."""
-    pytest.importorskip("PySide6", reason="PySide6 is not installed")
+@pytest.fixture
+def module(qt_app, scene, repository):
+    """What `slicer.modules.autofocussegmentation` gives."""
     from harness import scripted_module
 
-    scripted_module.install(gui=True)
-    return scripted_module
+    return scripted_module.register_module(repository / "AutofocusSegmentation" / "AutofocusSegmentation.py")
 
 
 @pytest.fixture
-def module(gui, scene, repository):
-    """What `slicer.modules.autofocussegmentation` gives."""
-    return gui.register_module(repository / "AutofocusSegmentation" / "AutofocusSegmentation.py")
-
-
-@pytest.fixture
-def models_folder(gui, tmp_path):
+def models_folder(module, tmp_path):
     """The user's folder of models, empty; forgotten afterwards."""
     from AutofocusSegmentationLib import models
 
@@ -38,7 +30,7 @@ def models_folder(gui, tmp_path):
 
 @pytest.fixture
 def copy_model(models_folder, repository):
-    """`copy_model(id, **changes)`: the pelvis model's description in the user's folder; returns its folder."""
+    """`copy_model(id, **changes)` puts the pelvis model's description into the user's folder; returns its own."""
 
     def copy(model_id: str, **changes):
         source = repository / "AutofocusSegmentation" / "Resources" / "Models" / "pelvis-ct" / "model.json"
@@ -53,13 +45,15 @@ def copy_model(models_folder, repository):
 
 
 @pytest.fixture
-def panel(module, scene, repository, models_folder, messages):
+def panel(module, repository, models_folder, messages):
     """The segment panel on a scene, shown 350 px wide; `panel.engines` are the engines it started."""
+    import qt
     import slicer
-    from fakes import FakeEngine, RecordedWindow
+    from panel_fakes import FakeEngine, RecordedWindow
 
     from AutofocusSegmentation import AutofocusSegmentationLogic
     from AutofocusSegmentationLib.panels.segment import SegmentPanel
+    from harness.qtshim.deletion import delete_now
 
     engines: list[FakeEngine] = []
 
@@ -70,18 +64,19 @@ def panel(module, scene, repository, models_folder, messages):
     window = RecordedWindow()
     ui_file = repository / "AutofocusSegmentation" / "Resources" / "UI" / "Segment.ui"
     panel = SegmentPanel(str(ui_file), window, make_engine)
-    panel.widget.resize(350, 700)
-    panel.widget.show()
+    host = qt.QWidget()  # as the module's window holds it: what is left of the height goes below
+    qt.QVBoxLayout(host).addWidget(panel.widget)
+    host.layout().addStretch(1)
+    host.resize(350, 700)
+    host.show()
     panel.set_parameters(AutofocusSegmentationLogic().getParameterNode())
     panel.enter()
     yield SimpleNamespace(
-        panel=panel, ui=panel.ui, widget=panel.widget, window=window, engines=engines, messages=messages,
+        panel=panel, ui=panel.ui, widget=panel.widget, host=host, window=window, engines=engines, messages=messages,
         logic=AutofocusSegmentationLogic(), process=slicer.app.processEvents,
     )
     panel.cleanup()
-    panel.widget.close()
-    panel.widget.deleteLater()
-    slicer.app.processEvents()
+    delete_now(host)
 
 
 @pytest.fixture

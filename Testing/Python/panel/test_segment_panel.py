@@ -2,18 +2,8 @@
 
 import numpy as np
 import pytest
-from results import write_result
-
-
-def click(button):
-    from PySide6.QtCore import Qt
-    from PySide6.QtTest import QTest
-
-    QTest.mouseClick(button, Qt.LeftButton)
-
-
-def choose_model(panel, model_id):
-    panel.ui.modelSelector.setCurrentIndex(panel.ui.modelSelector.findData(model_id))
+from clicks import choose_model, click, scene_state, spin
+from engine_result import write_result
 
 
 def selector(panel, name):
@@ -29,28 +19,11 @@ def problem(panel, name):
     return label.text if label.isVisible() else ""
 
 
-def spin(panel, until, seconds=5.0):
-    """Let Qt's event loop run, as Slicer's does, until something holds."""
-    import time
-
-    end = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < end, "it did not happen in time"
-        panel.process()
-        time.sleep(0.01)
-
-
-def scene_state(scene):
-    """All nodes with their modification time, except the module's own parameter node."""
-    nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
-    return {node.GetID(): node.GetMTime() for node in nodes if node.GetClassName() != "vtkMRMLScriptedModuleNode"}
-
-
 @pytest.fixture
 def pelvis(panel, make_ct):
     """The panel, ready to segment a CT."""
     volume = make_ct()
-    choose_model(panel, "pelvis-ct")
+    choose_model(panel.ui, "pelvis-ct")
     panel.process()
     assert panel.ui.segmentButton.enabled
     panel.volume = volume
@@ -68,7 +41,7 @@ def start(panel):
 
 def test_slots_are_filled_by_name(panel, make_volume):
     nodes = {name: make_volume(name=f"BraTS2021_00000_{name}") for name in ("flair", "t1", "t1ce", "t2")}
-    choose_model(panel, "brain-tumour-mri")
+    choose_model(panel.ui, "brain-tumour-mri")
     panel.process()
     chosen = {name: selector(panel, name).currentNode().GetName() for name in ("t1", "t1c", "t2", "flair")}
     expected = {"t1": nodes["t1"], "t1c": nodes["t1ce"], "t2": nodes["t2"], "flair": nodes["flair"]}
@@ -77,7 +50,7 @@ def test_slots_are_filled_by_name(panel, make_volume):
 
 
 def test_slots_are_filled_when_images_are_loaded_later(panel, make_ct):
-    choose_model(panel, "pelvis-ct")
+    choose_model(panel.ui, "pelvis-ct")
     assert not panel.ui.segmentButton.enabled
     volume = make_ct("CT pelvis")
     panel.process()
@@ -87,7 +60,7 @@ def test_slots_are_filled_when_images_are_loaded_later(panel, make_ct):
 
 def test_a_choice_of_the_user_is_kept(panel, make_ct):
     first, second = make_ct("CT first"), make_ct("CT second")
-    choose_model(panel, "pelvis-ct")
+    choose_model(panel.ui, "pelvis-ct")
     selector(panel, "ct").setCurrentNode(second)
     make_ct("CT third")
     panel.process()
@@ -99,7 +72,7 @@ def test_a_choice_of_the_user_is_kept(panel, make_ct):
 
 def test_one_node_fills_one_slot_only(panel, make_volume):
     make_volume(name="T1 and T2 and FLAIR")
-    choose_model(panel, "brain-tumour-mri")
+    choose_model(panel.ui, "brain-tumour-mri")
     panel.process()
     chosen = [selector(panel, name).currentNode() for name in ("t1", "t1c", "t2", "flair")]
     assert len([node for node in chosen if node]) == 1
@@ -108,7 +81,7 @@ def test_one_node_fills_one_slot_only(panel, make_volume):
 def test_the_same_node_twice_is_explained_beside_the_slot(panel, make_volume):
     for name in ("flair", "t1", "t1ce", "t2"):
         make_volume(name=name)
-    choose_model(panel, "brain-tumour-mri")
+    choose_model(panel.ui, "brain-tumour-mri")
     panel.process()
     selector(panel, "t2").setCurrentNode(selector(panel, "flair").currentNode())
     assert "the same volume" in problem(panel, "t2") + problem(panel, "flair")
@@ -119,14 +92,14 @@ def test_the_same_node_twice_is_explained_beside_the_slot(panel, make_volume):
 
 
 def test_what_is_missing_is_in_the_tool_tip(panel):
-    choose_model(panel, "brain-tumour-mri")
+    choose_model(panel.ui, "brain-tumour-mri")
     assert not panel.ui.segmentButton.enabled
     assert "T1" in panel.ui.segmentButton.toolTip
 
 
 def test_label_maps_are_not_offered(panel, make_volume):
     label_map = make_volume(np.ones((4, 4, 4), np.uint8), name="CT labels", label=True)
-    choose_model(panel, "pelvis-ct")
+    choose_model(panel.ui, "pelvis-ct")
     panel.process()
     selector(panel, "ct").setCurrentNode(label_map)
     assert selector(panel, "ct").currentNode() is None
@@ -145,7 +118,7 @@ def test_removing_an_image_empties_its_slot(pelvis, scene):
 def test_the_model_says_for_whom_it_is(panel):
     from afnet.manifest import find_model
 
-    choose_model(panel, "pelvis-ct")
+    choose_model(panel.ui, "pelvis-ct")
     text = panel.ui.modelInfoLabel.text
     assert find_model("pelvis-ct").population in text
     assert "Not for clinical use." in text
@@ -157,10 +130,10 @@ def test_models_of_the_user_are_listed_and_a_broken_one_says_why(panel, copy_mod
     panel.panel.enter()
     texts = [panel.ui.modelSelector.itemText(row) for row in range(panel.ui.modelSelector.count)]
     assert "My pelvis" in texts
-    choose_model(panel, "broken")
+    choose_model(panel.ui, "broken")
     assert "cannot be read" in panel.ui.modelInfoLabel.text
     assert not panel.ui.segmentButton.enabled
-    choose_model(panel, "my-pelvis")
+    choose_model(panel.ui, "my-pelvis")
     assert panel.logic.getParameterNode().model == "my-pelvis"
 
 
@@ -200,12 +173,12 @@ def test_segment(pelvis, scene):
     assert pelvis.ui.segmentButton.text == "Cancel"
     engine.say("network", 0.42, 100.0)
     engine.note("The GPU has too little memory, so the CPU is used.")
-    spin(pelvis, lambda: pelvis.ui.progressBar.value == 42)
+    spin(lambda: pelvis.ui.progressBar.value == 42)
     assert pelvis.ui.messageLabel.text == "Segmenting, about 2 min left"
 
     manifest = find_model("pelvis-ct")
     write_result(engine, manifest)
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     assert pelvis.ui.segmentButton.text == "Segment" and pelvis.ui.segmentButton.enabled
     assert not engine.folder.exists()
     segmentation = pelvis.logic.getParameterNode().result
@@ -242,7 +215,7 @@ def test_cancel(pelvis, scene):
     click(pelvis.ui.segmentButton)
     assert engine.cancelled
     assert not pelvis.ui.segmentButton.enabled, "one Cancel is enough"
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     assert pelvis.ui.messageLabel.text == "The segmentation was cancelled."
     assert pelvis.ui.segmentButton.text == "Segment" and pelvis.ui.segmentButton.enabled
     assert not pelvis.ui.progressBar.isVisible() and not pelvis.ui.messageIcon.isVisible()
@@ -258,7 +231,7 @@ def test_cancel_as_the_engine_finishes_still_means_cancel(pelvis, scene):
     engine = start(pelvis)
     click(pelvis.ui.segmentButton)
     write_result(engine, find_model("pelvis-ct"))
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     assert scene_state(scene) == before
 
 
@@ -267,7 +240,7 @@ def test_a_refusal_of_the_engine_is_one_sentence(pelvis, scene):
     engine = start(pelvis)
     sentence = "The CT holds only one value: choose another volume."
     engine.fail(3, sentence, details="afnet: line one\nafnet: line two")
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     assert pelvis.ui.messageLabel.text == sentence
     assert pelvis.ui.messageIcon.isVisible()
     assert "line two" in pelvis.ui.logText.toPlainText()
@@ -294,7 +267,7 @@ def test_a_damaged_result_leaves_the_scene_unchanged(pelvis, scene, vtk_errors):
     (engine.folder / engine.request.output).write_bytes(b"NRRD0004\n")
     (engine.folder / engine.request.report).write_text("{}", encoding="ascii")
     engine.succeed()
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     assert pelvis.ui.messageIcon.isVisible() and pelvis.ui.messageLabel.text
     assert scene_state(scene) == before
     vtk_errors.clear()
@@ -310,7 +283,7 @@ def test_a_reference_changed_meanwhile_is_noticed(pelvis, scene, change):
         pelvis.volume.SetOrigin(10, 20, 30)
     else:
         scene.RemoveNode(pelvis.volume)
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     assert "discarded because its image was" in pelvis.ui.messageLabel.text
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
@@ -325,7 +298,7 @@ def test_a_defect_of_ours_ends_the_engine_and_is_told(pelvis, scene):
     pelvis.panel._poll()
     assert engine.cancelled
     engine.poll = original
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     assert "unexpected error (KeyError)" in pelvis.ui.messageLabel.text
     assert not engine.folder.exists()
 
@@ -339,7 +312,7 @@ def test_closing_the_scene_cancels(pelvis, module, scene):
     scene.Clear(0)
     pelvis.panel.set_parameters(pelvis.logic.getParameterNode())
     assert engine.cancelled
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
     assert not engine.folder.exists()
     assert pelvis.ui.segmentButton.text == "Segment" and not pelvis.ui.segmentButton.enabled
@@ -373,7 +346,7 @@ def test_show_3d_and_edit(pelvis, scene):
     from afnet.manifest import find_model
 
     write_result(start(pelvis), find_model("pelvis-ct"))
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     segmentation = pelvis.logic.getParameterNode().result
     click(pelvis.ui.show3DButton)
     assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
@@ -393,7 +366,7 @@ def test_writing_into_an_edited_segmentation_is_announced(pelvis, scene):
     from afnet.manifest import find_model
 
     write_result(start(pelvis), find_model("pelvis-ct"))
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     segmentation = pelvis.logic.getParameterNode().result
     pelvis.ui.outputSelector.setCurrentNode(segmentation)
     assert pelvis.ui.outputProblemLabel.isVisible()
@@ -412,7 +385,7 @@ def test_the_scene_keeps_choices_and_results(pelvis, scene, tmp_path):
 
     pelvis.ui.deviceSelector.setCurrentIndex(2)
     write_result(start(pelvis), find_model("pelvis-ct"))
-    spin(pelvis, lambda: not pelvis.panel.running)
+    spin(lambda: not pelvis.panel.running)
     table = pelvis.ui.resultsTable
     before = [[table.item(row, column).text() for column in (1, 2)] for row in range(table.rowCount)]
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))

@@ -54,7 +54,7 @@ class FakeEngine:
         self._pending = Outcome("failed", code, sentence)
 
     def succeed(self) -> None:
-        """End well; the result files must lie in `folder`, see results.write_result."""
+        """End well; the result files must lie in `folder`, see engine_result.write_result."""
         self._pending = Outcome("done", 0, "")
 
 

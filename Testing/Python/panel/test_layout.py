@@ -1,0 +1,87 @@
+"""What the panel looks like: every control explained, usable at 350 px, and pictures of it to look at."""
+
+import numpy as np
+import pytest
+from clicks import choose_model, click, spin
+from engine_result import write_result
+
+CONTROLS = ("QComboBox", "QPushButton", "QTableWidget", "QPlainTextEdit", "QProgressBar", "qMRMLNodeComboBox",
+            "ctkDirectoryButton", "ctkCollapsibleButton")
+
+
+@pytest.fixture
+def study(panel, make_volume):
+    """The panel with the four sequences of a brain study, whose names are long."""
+    for name in ("t1", "t1ce", "t2", "flair"):
+        array = np.zeros((12, 14, 16), np.int16)
+        array[3:-3, 3:-3, 3:-3] = 100
+        make_volume(array, name=f"BraTS2021_00000 a long name of a series as scanners write it {name}",
+                    ijk_to_ras=np.diag([2.0, 2.0, 2.0, 1.0]))
+    choose_model(panel.ui, "brain-tumour-mri")
+    panel.process()
+    return panel
+
+
+def controls(panel):
+    import qt
+
+    return [each for each in panel.widget.findChildren(qt.QWidget) if each.className() in CONTROLS and each.objectName]
+
+
+def test_every_control_has_a_name_and_a_tool_tip(study):
+    found = controls(study)
+    assert len(found) >= 16
+    assert [each.objectName for each in found if not each.toolTip] == []
+
+
+def test_nothing_is_wider_than_350_px(study):
+    study.ui.advancedSection.collapsed = False
+    study.ui.logSection.collapsed = False
+    study.process()
+    assert study.host.minimumSizeHint.width() <= 350
+    for each in controls(study):
+        assert each.width <= 350, each.objectName
+
+
+def test_labels_show_names_as_they_are(study):
+    """A volume or model called <b>x</b> is text, not markup."""
+    from PySide6.QtCore import Qt
+    from PySide6.QtWidgets import QLabel
+
+    wrapping = [label for label in study.widget.findChildren(QLabel) if label.wordWrap]
+    assert wrapping and all(label.textFormat == Qt.PlainText for label in wrapping)
+
+
+@pytest.mark.parametrize("width", [350, 500])
+def test_pictures(study, width, tmp_path):
+    """Ready, running, failed, done: written to the test's folder, and each differs from the one before."""
+    from PySide6.QtGui import QImage
+
+    from afnet.manifest import find_model
+
+    study.host.resize(width, 820)
+    pictures = []
+
+    def picture(name):
+        study.process()
+        path = tmp_path / f"panel-{width}-{name}.png"
+        assert study.host.grab().save(str(path))
+        pictures.append(QImage(str(path)))
+        assert pictures[-1].width() == width
+
+    picture("1-ready")
+    click(study.ui.segmentButton)
+    study.engines[-1].say("network", 0.42, 100)
+    spin(lambda: study.ui.progressBar.value == 42)
+    picture("2-running")
+    study.engines[-1].fail(3, "T1 has the same value (0) everywhere; choose the volume with the scan.", "details")
+    spin(lambda: not study.panel.running)
+    picture("3-failed")
+    click(study.ui.segmentButton)
+    study.engines[-1].note("The GPU has too little memory, so the CPU was used.")
+    write_result(study.engines[-1], find_model("brain-tumour-mri"))
+    spin(lambda: not study.panel.running)
+    study.ui.advancedSection.collapsed = False
+    study.ui.logSection.collapsed = False
+    picture("4-done")
+    assert all(one != other for one, other in zip(pictures, pictures[1:], strict=False))

@@ -1,0 +1,130 @@
+"""The module as Slicer loads, opens, reloads and closes it."""
+
+import importlib.metadata
+import socket
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from clicks import choose_model, click, spin
+from panel_fakes import FakeEngine
+
+
+@pytest.fixture
+def opened(open_module, models_folder, make_ct):
+    """The open module with a CT, ready to segment with a fake engine."""
+    widget = open_module()
+    widget.engines = []
+
+    def make_engine():
+        widget.engines.append(FakeEngine())
+        return widget.engines[-1]
+
+    widget.segment_panel._make_engine = make_engine
+    widget.volume = make_ct()
+    choose_model(widget.segment_panel.ui, "pelvis-ct")
+    spin(lambda: widget.segment_panel.ui.segmentButton.enabled)
+    return widget
+
+
+def start(widget) -> FakeEngine:
+    click(widget.segment_panel.ui.segmentButton)
+    assert widget.segment_panel.running
+    return widget.engines[-1]
+
+
+def test_what_the_module_says_of_itself(module, repository):
+    import slicer
+
+    assert module.title == "Autofocus Segmentation"
+    assert module.categories == ["Segmentation"]
+    assert "not for clinical use" in module.helpText
+    icon = repository / "AutofocusSegmentation" / "Resources" / "Icons" / "AutofocusSegmentation.svg"
+    drawing = ElementTree.parse(icon).getroot()
+    assert (drawing.get("width"), drawing.get("height")) == ("128", "128")
+    slicer.app.send("startupCompleted()")  # registers the terminology
+
+
+def test_the_self_test_passes_without_pytorch_and_network(module, models_folder, monkeypatch, messages):
+    """The stand-in for Slicer's `slicer.testing.runUnitTest`."""
+    import slicer
+
+    def no_torch(name):
+        if name == "torch":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    def no_network(*_arguments, **_options):
+        raise AssertionError("the self-test opened a connection")
+
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", no_torch)
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    slicer.modules.AutofocusSegmentationInstance.runTest()
+    assert "PyTorch is not installed" in messages.texts("delayDisplay")[-2]
+    assert messages.texts("delayDisplay")[-1] == "Test passed"
+
+
+def test_the_self_test_passes_with_pytorch(module, models_folder, messages):
+    import slicer
+
+    pytest.importorskip("torch")
+    slicer.modules.AutofocusSegmentationInstance.runTest()
+    assert messages.texts("delayDisplay") == ["Test passed"]
+
+
+def test_closing_slicer_asks_and_stays_open_on_no(opened, main_window, messages):
+    engine = start(opened)
+    messages.answers["confirmYesNoDisplay"] = False
+    assert not main_window.close()
+    assert messages.texts("confirmYesNoDisplay") == ["A segmentation is running. Stop it and close Slicer?"]
+    assert not engine.cancelled and opened.segment_panel.running
+
+
+def test_closing_slicer_on_yes_ends_the_engine(opened, main_window, messages):
+    engine = start(opened)
+    messages.answers["confirmYesNoDisplay"] = True
+    assert main_window.close()
+    assert engine.cancelled and not opened.segment_panel.running
+    assert not engine.folder.exists()
+
+
+def test_closing_slicer_asks_nothing_when_nothing_runs(opened, main_window, messages):
+    assert main_window.close()
+    assert messages.shown == []
+
+
+def test_closing_the_scene_ends_the_job_and_keeps_the_model(opened, scene):
+    engine = start(opened)
+    scene.Clear(0)
+    assert engine.cancelled
+    spin(lambda: not opened.segment_panel.running)
+    assert opened.logic.getParameterNode().model == "pelvis-ct"
+    assert opened.segment_panel.ui.modelSelector.currentData == "pelvis-ct"
+    assert not opened.segment_panel.ui.segmentButton.enabled
+
+
+def test_reloading_the_module_ends_the_job(opened, slicer_app):
+    """Slicer unloads a module before it loads it again."""
+    engine = start(opened)
+    timer = opened.segment_panel._timer
+    slicer_app.app.moduleManager().unload("AutofocusSegmentation")
+    assert engine.cancelled and not engine.folder.exists()
+    assert not timer.active
+    polls = engine.polls
+    slicer_app.app.processEvents()
+    assert engine.polls == polls
+
+
+def test_the_editor_opens_in_slicers_window(opened, main_window):
+    from engine_result import write_result
+
+    from afnet.manifest import find_model
+
+    write_result(start(opened), find_model("pelvis-ct"))
+    spin(lambda: not opened.segment_panel.running)
+    click(opened.segment_panel.ui.editButton)
+    assert main_window.moduleSelector().chosen[-1] == "SegmentEditor"
+
+
+def test_the_window_fits_350_px(opened):
+    assert opened.segment_panel.widget.minimumSizeHint.width() <= 350
