@@ -139,6 +139,8 @@ def _segment(options, progress: Progress) -> None:
     try:
         from .segmentation import Request, segment
     except ImportError as error:
+        if (error.name or "").startswith("afnet"):
+            raise
         raise RequestError(
             f"The Python package {error.name or 'torch'} cannot be loaded; "
             "install it (in Slicer: with the PyTorch extension)."
