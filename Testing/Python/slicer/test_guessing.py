@@ -1,0 +1,129 @@
+"""Which volume is which input: by name, study and modality, and never two patients in one study."""
+
+import numpy as np
+import pytest
+from study_nodes import put_in_study, vector_volume
+
+from afnet.manifest import find_model
+from harness.scene_makers import make_volume
+
+pytestmark = pytest.mark.usefixtures("scene")
+
+
+@pytest.fixture(scope="module")
+def brain():
+    return find_model("brain-tumour-mri")
+
+
+@pytest.fixture(scope="module")
+def pelvis():
+    return find_model("pelvis-ct")
+
+
+def guess(manifest, names, **options):
+    """Guess over volumes of these names; returns input name to volume name."""
+    from AutofocusSegmentationLib.study import guess_inputs
+
+    nodes = [make_volume(None, name) for name in names]
+    found = guess_inputs(manifest, nodes, **options)
+    assert list(found) == [item.name for item in manifest.inputs]
+    return {name: node.GetName() if node else None for name, node in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "slot"),
+    [
+        ("BraTS2021_00005 t1ce", "t1c"), ("BraTS2021_00005_t1", "t1"), ("T1 post gad", "t1c"), ("AX FLAIR", "flair"),
+        ("t2w", "t2"), ("T1w_CE", "t1c"), ("FLAIR T2", "flair"), ("T2 FLAIR", "flair"), ("T1", "t1"),
+        ("BraTS-GLI-00001-000-t1c", "t1c"), ("BraTS-GLI-00001-000-t1n", "t1"), ("BraTS-GLI-00001-000-t2f", "flair"),
+        ("BraTS-GLI-00001-000-t2w", "t2"), ("sub-01_ce-gadolinium_T1w", "t1c"), ("sub-01_T1w", "t1"),
+        ("T1 pre contrast", "t1"), ("T1 without contrast", "t1"), ("T1 noncontrast", "t1"), ("Post-contrast T1", "t1c"),
+        ("Ax T1 +C", "t1c"), ("6: AX T1 C+", "t1c"), ("T1W+C", "t1c"), ("t1_mprage_sag_p2_iso", "t1"), ("MPRAGE", "t1"),
+        ("MPRAGE post", "t1c"), ("t2_tirm_tra_dark-fluid_FS", "flair"), ("AX T1 FLAIR", "t1"), ("FLAIR_to_T1", "flair"),
+        ("T2_reg_T1c", "t2"), ("t1km", "t1c"), ("cor T1 nativ", "t1"), ("T2 TSE tra", "t2"), ("T2*", None),
+        ("T12 vertebra", None), ("resection", None), ("t1 mask", None), ("FLAIR-label", None), ("volume", None),
+    ],
+)
+def test_one_name(brain, name, slot):
+    found = guess(brain, [name])
+    assert {key: value for key, value in found.items() if value} == ({slot: name} if slot else {})
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [("CT Pelvis", True), ("ct", True), ("planning CT", True), ("pCT", True), ("CTpelvis", True),
+     ("prostate_planning", True), ("resection", False), ("T2 prostate", False), ("CBCT 3", False), ("CT dose", False)],
+)
+def test_one_name_of_a_ct(pelvis, name, fits):
+    assert guess(pelvis, [name]) == {"ct": name if fits else None}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_whole_study_in_any_order(brain, order):
+    names = ["BraTS2021_00005 t1", "BraTS2021_00005 t1ce", "BraTS2021_00005 t2", "BraTS2021_00005 flair"]
+    assert list(guess(brain, names[::order]).values()) == names
+
+
+def test_no_node_in_two_slots(brain):
+    assert guess(brain, ["T1 post gad"]) == {"t1": None, "t1c": "T1 post gad", "t2": None, "flair": None}
+    assert guess(brain, ["AX T2 FLAIR"]) == {"t1": None, "t1c": None, "t2": None, "flair": "AX T2 FLAIR"}
+
+
+def test_two_patients_are_never_mixed(brain):
+    """The first has no FLAIR; the second is complete. Filling up the first from the second would mix them."""
+    names = [f"BraTS2021_00005 {s}" for s in ("t1", "t1ce", "t2")] + [
+        f"BraTS2021_00008 {s}" for s in ("t1", "t1ce", "t2", "flair")
+    ]
+    assert set(guess(brain, names).values()) == set(names[3:])
+    assert guess(brain, names[:3] + names[6:])["flair"] is None
+
+
+def test_studies_of_the_subject_hierarchy_are_never_mixed(brain):
+    from AutofocusSegmentationLib.study import guess_inputs
+
+    nodes = []
+    for patient, sequences in (("A", ["T1", "T1 GAD", "T2"]), ("B", ["T1", "T1 GAD", "T2", "FLAIR"])):
+        for number, sequence in enumerate(sequences, 1):
+            nodes.append(make_volume(None, f"{number}: {sequence}"))
+            put_in_study(nodes[-1], patient, "Study", "MR")
+    found = guess_inputs(brain, nodes)
+    assert [found[name] for name in ("t1", "t1c", "t2", "flair")] == nodes[3:]
+
+
+def test_the_guess_goes_with_what_is_chosen(brain):
+    """Of two complete patients, the one whose T1c the user has chosen; his choice is not given again."""
+    from AutofocusSegmentationLib.study import guess_inputs
+
+    first, second = (
+        [make_volume(None, f"case{number} {s}") for s in ("t1", "t1c", "t2", "flair")] for number in (10, 11)
+    )
+    found = guess_inputs(brain, [*first, *second], chosen={"t1c": second[1], "t2": None})
+    assert list(found.values()) == second
+    found = guess_inputs(brain, [*first, second[0]], chosen={"t1c": second[1]})
+    assert list(found.values()) == [second[0], second[1], None, None]
+
+
+def test_better_patterns_win_over_order(pelvis):
+    assert guess(pelvis, ["pelvis", "CT"]) == {"ct": "CT"}
+
+
+def test_modality_of_the_series_counts(pelvis, brain):
+    """A series without a telling name is the CT if DICOM says so; an MR of the prostate is none."""
+    from AutofocusSegmentationLib.study import guess_inputs
+
+    series, other = make_volume(None, "3: Recon 2"), make_volume(None, "4: prostate planning")
+    put_in_study(series, "A", "Study", "CT")
+    put_in_study(other, "A", "Study", "MR")
+    assert guess_inputs(pelvis, [other, series]) == {"ct": series}
+    assert guess_inputs(pelvis, [other]) == {"ct": None}
+    assert not any(guess_inputs(brain, [series, other]).values())
+
+
+def test_what_is_no_scan_is_not_guessed(pelvis):
+    from AutofocusSegmentationLib.study import guess_inputs
+
+    attention, hidden = make_volume(None, "CT"), make_volume(None, "CT")
+    attention.SetAttribute("AutofocusSegmentation.Attention", "1")
+    hidden.SetHideFromEditors(True)
+    label = make_volume(np.zeros((4, 4, 4), np.uint8), "CT", label=True)
+    assert guess_inputs(pelvis, [attention, hidden, label, vector_volume("CT")]) == {"ct": None}

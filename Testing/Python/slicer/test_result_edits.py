@@ -1,0 +1,157 @@
+"""A second result into the same segmentation: what the user edited or made stays."""
+
+import numpy as np
+import pytest
+from engine_results import (
+    SIZE,
+    edit,
+    job,
+    labels,
+    load,
+    mask_of,
+    reference_volume,
+    segment_ids,
+)
+
+from afnet.manifest import find_model
+from harness.scene_makers import oblique
+
+pytestmark = pytest.mark.usefixtures("scene")
+
+
+@pytest.fixture(scope="module")
+def brain():
+    return find_model("brain-tumour-mri")
+
+
+@pytest.fixture(scope="module")
+def pelvis():
+    return find_model("pelvis-ct")
+
+
+def test_edits_are_seen(tmp_path, pelvis):
+    from AutofocusSegmentationLib.result import edited_segments
+
+    reference = reference_volume()
+    job(tmp_path / "job", pelvis, reference, labels(pelvis))
+    segmentation = load(pelvis, tmp_path / "job", reference).segmentation
+    assert edited_segments(segmentation) == []
+    edit(segmentation, "bladder", reference)
+    assert edited_segments(segmentation) == ["bladder"]
+    edit(segmentation, "bladder", reference)
+    assert edited_segments(segmentation) == [], "undone"
+
+
+def test_what_is_no_edit(tmp_path, brain):
+    """Air around the voxels, layers, surfaces, names and colours are not the voxels."""
+    import slicer
+
+    from AutofocusSegmentationLib.result import edited_segments
+
+    reference = reference_volume()
+    job(tmp_path / "job", brain, reference, labels(brain))
+    node = load(brain, tmp_path / "job", reference).segmentation
+    segmentation = node.GetSegmentation()
+    segmentation.GetSegment("whole_tumour").SetName("lesion")
+    segmentation.GetSegment("whole_tumour").SetColor(0, 0, 1)
+    node.CreateClosedSurfaceRepresentation()
+    for segment_id in segment_ids(node):  # the same voxels, on the whole extent of the reference
+        mask = mask_of(node, segment_id, reference).astype(np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment_id, reference)
+        segmentation.SeparateSegmentLabelmap(segment_id)
+    assert edited_segments(node) == []
+
+
+def test_second_run_replaces_what_nobody_edited(tmp_path, brain):
+    from AutofocusSegmentationLib.result import edited_segments
+
+    reference, second = reference_volume(), labels(brain, seed=2)
+    job(tmp_path / "1", brain, reference, labels(brain))
+    job(tmp_path / "2", brain, reference, second)
+    first = load(brain, tmp_path / "1", reference)
+    segment = first.segmentation.GetSegmentation().GetSegment("tumour_core")
+    segment.SetName("core, mine")
+    segment.SetColor(0.1, 0.2, 0.3)
+    first.segmentation.CreateClosedSurfaceRepresentation()
+    before = first.segmentation.GetClosedSurfaceInternalRepresentation("tumour_core").GetBounds()
+    result = load(brain, tmp_path / "2", reference, first.segmentation)
+    assert result.segmentation is first.segmentation and result.table is first.table
+    assert segment_ids(result.segmentation) == [structure.id for structure in brain.structures]
+    for structure in brain.structures:
+        expected = np.isin(second, structure.labels)
+        assert np.array_equal(mask_of(result.segmentation, structure.id, reference), expected)
+    kept = result.segmentation.GetSegmentation().GetSegment("tumour_core")
+    assert kept.GetName() == "core, mine" and kept.GetColor() == pytest.approx((0.1, 0.2, 0.3))
+    result.segmentation.CreateClosedSurfaceRepresentation()
+    after = result.segmentation.GetClosedSurfaceInternalRepresentation("tumour_core").GetBounds()
+    assert after != before, "the surface follows"
+    assert edited_segments(result.segmentation) == []
+
+
+def test_second_run_keeps_what_the_user_made(tmp_path, pelvis):
+    """An edited bladder, a copy of the rectum, a segment of his own: all stay; the new bladder goes in beside."""
+    import slicer
+
+    from AutofocusSegmentationLib.result import edited_segments, structure_volumes
+
+    reference, second = reference_volume(), labels(pelvis, seed=2)
+    job(tmp_path / "1", pelvis, reference, labels(pelvis))
+    job(tmp_path / "2", pelvis, reference, second)
+    node = load(pelvis, tmp_path / "1", reference).segmentation
+    segmentation = node.GetSegmentation()
+    edit(node, "bladder", reference)
+    copy = slicer.vtkSegment()
+    copy.DeepCopy(segmentation.GetSegment("rectum"))
+    copy.SetName("Rectum before")
+    segmentation.AddSegment(copy, "rectum_copy")
+    segmentation.AddEmptySegment("mine", "Mine", (1, 1, 0))
+    mine = np.zeros(SIZE[::-1], np.uint8)
+    mine[1:3, 1:3, 1:3] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mine, node, "mine", reference)
+    kept = {item: mask_of(node, item, reference) for item in ("bladder", "rectum_copy", "mine")}
+
+    for _ in range(2):  # the second time, the bladder made beside is replaced: nothing piles up
+        result = load(pelvis, tmp_path / "2", reference, node)
+    ids = segment_ids(node)
+    assert len(ids) == 9 and set(kept) < set(ids)
+    for item, mask in kept.items():
+        assert np.array_equal(mask_of(node, item, reference), mask), item
+    assert np.array_equal(mask_of(node, "rectum", reference), second == 4)
+    (new,) = set(ids) - set(kept) - {structure.id for structure in pelvis.structures}
+    assert segmentation.GetSegment(new).GetName() == "Bladder (new)"
+    assert np.array_equal(mask_of(node, new, reference), second == 3)
+    assert set(edited_segments(node)) == {"bladder", "rectum_copy"}
+    assert new in structure_volumes(result.table) and "bladder" not in structure_volumes(result.table)
+
+    edit(node, new, reference)
+    load(pelvis, tmp_path / "2", reference, node)
+    names = [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
+    assert names.count("Bladder (new 2)") == 1 and len(names) == 10
+
+
+def test_into_an_empty_segmentation(tmp_path, pelvis):
+    """As when the user makes one in the selector first; it moves under the image's transform."""
+    import slicer
+    from test_transforms import linear_transform, rigid
+
+    reference = reference_volume()
+    reference.SetAndObserveTransformNodeID(linear_transform(rigid()).GetID())
+    job(tmp_path / "job", pelvis, reference, labels(pelvis))
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    result = load(pelvis, tmp_path / "job", reference, output)
+    assert result.segmentation is output and output.GetName() == "Mine"
+    assert output.GetParentTransformNode() is reference.GetParentTransformNode()
+    assert np.array_equal(mask_of(output, "rectum", reference), labels(pelvis) == 4)
+
+
+def test_result_on_another_image_replaces_too(tmp_path, pelvis):
+    """The same output for another scan: nothing was edited, so all of it is replaced, on the new grid."""
+    from AutofocusSegmentationLib.result import edited_segments
+
+    first, other = reference_volume(), reference_volume(oblique(spacing=(1, 1, 3), origin=(7, 8, 9)))
+    job(tmp_path / "1", pelvis, first, labels(pelvis))
+    job(tmp_path / "2", pelvis, other, labels(pelvis, seed=2))
+    node = load(pelvis, tmp_path / "1", first).segmentation
+    load(pelvis, tmp_path / "2", other, node)
+    assert len(segment_ids(node)) == 6 and edited_segments(node) == []
+    assert np.array_equal(mask_of(node, "prostate", other), labels(pelvis, seed=2) == 1)
