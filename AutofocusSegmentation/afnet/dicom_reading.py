@@ -1,8 +1,8 @@
 """From a folder of DICOM files, in any order and under any names, to one image.
 
-GDCM reads the headers and the voxels. What it does not judge is judged here: which files make one stack of
-slices, and whether the stack is complete, evenly spaced and at right angles to its slices. Positions in LPS,
-mm (DICOM PS3.3 C.7.6.2.1.1: image position, image orientation, pixel spacing).
+GDCM reads the headers and the voxels. What it does not judge is judged here: which files make one stack of slices,
+and whether the stack is complete, evenly spaced and at right angles to its slices. Positions in LPS, mm (DICOM PS3.3
+C.7.6.2.1.1: image position, image orientation, pixel spacing).
 
 Sentences name no tag's content but the modality, and no file, for these carry names of patients.
 """
@@ -47,8 +47,8 @@ _IMAGE_CLASSES = frozenset(
     "1.2.840.10008.5.1.4.1.1." + tail
     for tail in "2 2.1 2.2 4 4.1 4.4 7 7.1 7.2 7.3 7.4 20 128 128.1 130".split()
 )
-"""SOP classes of slices (CT, MR, PET, NM, their multi-frame forms, secondary capture). A file of one of these
-that cannot be read is a missing slice; one of another class (plan, contours, dose, report) is left aside."""
+"""SOP classes of slices (CT, MR, PET, NM, their multi-frame forms, secondary capture). A file of one of these that
+cannot be read is a missing slice; one of another class (plan, contours, dose, report) is left aside."""
 
 
 _MODALITIES = frozenset({"CT", "MR", "PT", "NM", "OT", "US", "XA", "CR", "DX"})
@@ -74,9 +74,9 @@ class _Slice:
 def read_dicom_folder(folder: Path, what: str) -> sitk.Image:
     """Read the one stack of slices in `folder` and below it; values are rescaled (HU for CT).
 
-    Slices are sorted along the normal of their plane, so the direction is right-handed. `what` is the subject
-    of error sentences. Raises RequestError (no DICOM, several series), InputError (damaged, missing,
-    repeated, uneven or tilted slices, a multi-frame file), OSError.
+    Slices are sorted along the normal of their plane, so the direction is right-handed. `what` is the subject of
+    error sentences. Raises RequestError (no DICOM, several series), InputError (damaged, missing, repeated, uneven or
+    tilted slices, a multi-frame file), OSError.
     """
     with native_stderr_closed():
         slices, damaged = _headers(folder, what)
@@ -117,8 +117,7 @@ def _narrow(image: sitk.Image) -> sitk.Image:
 
 
 def _headers(folder: Path, what: str) -> tuple[list[_Slice], int]:
-    """Headers of the slices below `folder`, each instance once, and the number of slices that cannot be
-    read."""
+    """Headers of the slices below `folder`, each instance once, and the number of slices that cannot be read."""
     slices: dict[str, _Slice] = {}
     damaged = seen = 0
     reader = sitk.ImageFileReader()
@@ -233,8 +232,7 @@ def _only_stack(slices: list[_Slice], damaged: int, what: str) -> list[_Slice]:
 
 
 def _check_stack(stack: list[_Slice], what: str) -> tuple[np.ndarray, tuple[float, ...], list[_Slice]]:
-    """Return direction (3×3, columns are the axes), spacing in mm and the slices in order along the
-    normal."""
+    """Return direction (3×3, columns are the axes), spacing in mm and the slices in order along the normal."""
     if len(stack) == 1:
         raise InputError(f"{what} has only one slice; give the folder that holds the whole series.")
     row, column = np.array(stack[0].axes[:3]), np.array(stack[0].axes[3:])
@@ -255,8 +253,7 @@ def _check_stack(stack: list[_Slice], what: str) -> tuple[np.ndarray, tuple[floa
 
 
 def _check_positions(positions: np.ndarray, normal: np.ndarray, what: str) -> None:
-    """Refuse repeated, missing, uneven or shifted slices; `positions` (slices × 3, mm) ascend along
-    `normal`."""
+    """Refuse repeated, missing, uneven or shifted slices; `positions` (slices × 3, mm) ascend along `normal`."""
     heights = positions @ normal
     steps = np.diff(heights)
     repeated = int(np.count_nonzero(steps < POSITION_TOLERANCE))

@@ -1,7 +1,6 @@
 """How well a segmentation agrees with a reference: Dice, 95 % Hausdorff and mean surface distance, volumes.
 
-Absent structures: in neither, Dice is 1; in one only, it is 0. The distances need both and are None
-otherwise.
+Absent structures: in neither, Dice is 1; in one only, it is 0. The distances need both and are None otherwise.
 """
 
 import math
@@ -36,9 +35,9 @@ def surface_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances in mm from each surface voxel of `a` to the nearest of `b`, and the other way round.
 
-    `a`, `b`: 3-D masks of one shape, neither empty; `spacing`: mm along the axes of the arrays, in their
-    order. A surface voxel has one of its six neighbours outside the mask; the array's edge counts as outside.
-    Distances are between voxel centres.
+    `a`, `b`: 3-D masks of one shape, neither empty; `spacing`: mm along the axes of the arrays, in their order. A
+    surface voxel has one of its six neighbours outside the mask; the array's edge counts as outside. Distances are
+    between voxel centres.
     """
     a, b = np.asarray(a, bool), np.asarray(b, bool)
     box = _bounding_box(a | b)
@@ -48,16 +47,14 @@ def surface_distances(
 
 
 def hausdorff95(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float | None:
-    """95 % Hausdorff distance in mm: the larger of the two directions' 95th percentiles; None if a mask is
-    empty."""
+    """95 % Hausdorff distance in mm: the larger of the two directions' 95th percentiles; None if a mask is empty."""
     if not (np.any(a) and np.any(b)):
         return None
     return max(float(np.percentile(distances, 95)) for distances in surface_distances(a, b, spacing))
 
 
 def mean_surface_distance(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float | None:
-    """Average symmetric surface distance in mm: the mean over both directions together; None if a mask is
-    empty."""
+    """Average symmetric surface distance in mm: the mean over both directions together; None if a mask is empty."""
     if not (np.any(a) and np.any(b)):
         return None
     return float(np.concatenate(surface_distances(a, b, spacing)).mean())
@@ -69,13 +66,12 @@ def evaluate(
 ) -> list[dict]:
     """Score each structure of a model.
 
-    `truth`, `prediction`: a label map (file or image) in the model's codes, or a .seg.nrrd file. `only`: ids,
-    names or codes of the structures that were drawn in the truth; the others are not scored. A prediction on
-    another grid is refused unless it is a part of the same lattice of voxels or `resample` allows nearest-
-    neighbour resampling.
+    `truth`, `prediction`: a label map (file or image) in the model's codes, or a .seg.nrrd file. `only`: ids, names
+    or codes of the structures that were drawn in the truth; the others are not scored. A prediction on another grid
+    is refused unless it is a part of the same lattice of voxels or `resample` allows nearest-neighbour resampling.
 
-    Returns one dict per structure: id, name, drawn, dice, hd95_mm, surface_distance_mm, truth_ml,
-    prediction_ml; a value that is not defined is None. Raises RequestError, InputError.
+    Returns one dict per structure: id, name, drawn, dice, hd95_mm, surface_distance_mm, truth_ml, prediction_ml; a
+    value that is not defined is None. Raises RequestError, InputError.
     """
     drawn = _drawn(manifest, only)
     expected = _open(truth, manifest, "The truth", None if only is None else drawn)

@@ -1,8 +1,7 @@
 """What ITK does not check when it reads NIfTI: the bytes, NaN and the two orientation matrices.
 
 ITK fills missing data with zeros and turns NaN into 0 without a word, gives a file without any orientation an
-identity, and lets the voxel size win where it contradicts the orientation matrix. Fields and offsets:
-nifti1.h (NIH).
+identity, and lets the voxel size win where it contradicts the orientation matrix. Fields and offsets: nifti1.h (NIH).
 """
 
 import math
@@ -41,9 +40,9 @@ class Truncated(Exception):
 class NiftiHeader:
     """What a file says and holds.
 
-    `qform`, `sform`: its index-to-LPS matrices (4×4, mm), None if it states none. `sform_is_template`: the
-    sform leads to a template's space (MNI, Talairach), an affine warp beside the qform's pose. `not_finite`:
-    number of voxels that are NaN or infinite.
+    `qform`, `sform`: its index-to-LPS matrices (4×4, mm), None if it states none. `sform_is_template`: the sform
+    leads to a template's space (MNI, Talairach), an affine warp beside the qform's pose. `not_finite`: number of
+    voxels that are NaN or infinite.
     """
 
     qform: np.ndarray | None
@@ -55,8 +54,8 @@ class NiftiHeader:
 def read_nifti_header(path: Path) -> NiftiHeader:
     """Read the header of a .nii or .nii.gz file and check that all of its data is there.
 
-    The file is read, and decompressed, to its end, which also verifies a compressed file's checksum (0.4 s
-    for 80 MB of voxels). Raises Truncated; ValueError if the file is no single-file NIfTI; OSError.
+    The file is read, and decompressed, to its end, which also verifies a compressed file's checksum (0.4 s for 80 MB
+    of voxels). Raises Truncated; ValueError if the file is no single-file NIfTI; OSError.
     """
     content = _content(path)
     head = b""
@@ -80,8 +79,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
 
 
 def _content(path: Path) -> Iterator[bytes]:
-    """The file's bytes in pieces, decompressed if they are gzip (by their content, not by the file's
-    name)."""
+    """The file's bytes in pieces, decompressed if they are gzip (by their content, not by the file's name)."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -144,8 +142,7 @@ def _lps(matrix: np.ndarray, value: dict[str, tuple]) -> np.ndarray:
 
 
 def _quaternion_matrix(quatern: tuple, pixdim: tuple) -> np.ndarray:
-    """Index-to-RAS matrix (4×4) of method 2 of nifti1.h: rotation by the quaternion, third column times
-    qfac."""
+    """Index-to-RAS matrix (4×4) of method 2 of nifti1.h: rotation by the quaternion, third column times qfac."""
     b, c, d = quatern[:3]
     a = math.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
     rotation = np.array([

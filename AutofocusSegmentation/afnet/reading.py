@@ -1,10 +1,10 @@
 """From a file or a DICOM folder to one sound SimpleITK image, or a sentence that says what is wrong with it.
 
-An image that passes is 3-D and scalar, has at least two slices along each axis, orthonormal axes and no NaN.
-Its geometry is ITK's: positions in LPS, mm. Nothing is reoriented or resampled here.
+An image that passes is 3-D and scalar, has at least two slices along each axis, orthonormal axes and no NaN. Its
+geometry is ITK's: positions in LPS, mm. Nothing is reoriented or resampled here.
 
-The sentences name the image by the caller's word for it, never by path, file name or DICOM tag: these carry
-names of patients, and the sentences end up in logs.
+The sentences name the image by the caller's word for it, never by path, file name or DICOM tag: these carry names of
+patients, and the sentences end up in logs.
 """
 
 import os
@@ -23,12 +23,10 @@ from .native_stderr import native_stderr_closed
 from .nifti_header import NiftiHeader, Truncated, read_nifti_header
 
 ORTHONORMALITY_TOLERANCE = 1e-3
-"""Largest cosine between two voxel axes that still count as perpendicular (0.06 degrees, 0.5 mm over 500
-mm)."""
+"""Largest cosine between two voxel axes that still count as perpendicular (0.06 degrees, 0.5 mm over 500 mm)."""
 
 GEOMETRY_TOLERANCE = 0.1
-"""Largest difference, in voxels at a corner, between the position ITK took from a NIfTI file and the file's
-own."""
+"""Largest difference, in voxels at a corner, between the position ITK took from a NIfTI file and the file's own."""
 
 VOXEL_SIZE_TOLERANCE = 0.01
 """Largest relative difference between the voxel sizes that a NIfTI file's qform and sform state."""
@@ -47,12 +45,11 @@ _IO = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO"
 def read_image(path: str | os.PathLike, what: str = "The image") -> sitk.Image:
     """Read a scan: a NIfTI, NRRD or MetaImage file, or a folder with one DICOM series.
 
-    Returns a 3-D scalar image in its own integer type, or float32; DICOM and NIfTI rescaling is applied (CT
-    in HU). `what` is the subject of the sentences in errors, for instance "The T2 image".
+    Returns a 3-D scalar image in its own integer type, or float32; DICOM and NIfTI rescaling is applied (CT in HU).
+    `what` is the subject of the sentences in errors, for instance "The T2 image".
 
-    Raises RequestError if there is no such file or it is of another kind, InputError if the image cannot be
-    used: damaged, NaN, constant, one slice, more than one volume or channel, tilted or uneven slices, several
-    series.
+    Raises RequestError if there is no such file or it is of another kind, InputError if the image cannot be used:
+    damaged, NaN, constant, one slice, more than one volume or channel, tilted or uneven slices, several series.
     """
     image = _read(Path(path), what)
     _check_geometry(image, what)
@@ -60,8 +57,7 @@ def read_image(path: str | os.PathLike, what: str = "The image") -> sitk.Image:
 
 
 def read_labelmap(path: str | os.PathLike, what: str = "The label map") -> sitk.Image:
-    """Read a label map: one integer code per voxel, which may be the same everywhere. Errors as
-    `read_image`."""
+    """Read a label map: one integer code per voxel, which may be the same everywhere. Errors as `read_image`."""
     image = _read(Path(path), what)
     _check_geometry(image, what)
     if "float" in image.GetPixelIDTypeAsString():
@@ -75,8 +71,7 @@ def read_labelmap(path: str | os.PathLike, what: str = "The label map") -> sitk.
 
 
 def describe_grid(image: sitk.Image) -> dict:
-    """Grid of an image for the report: size in voxels, spacing and origin in mm, direction (row by row), all
-    LPS."""
+    """Grid of an image for the report: size in voxels, spacing and origin in mm, direction (row by row), all LPS."""
     return {
         "size": list(image.GetSize()),
         "spacing_mm": [round(value, 6) for value in image.GetSpacing()],
@@ -232,8 +227,7 @@ def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
 
 
 def _perpendicular(axes: np.ndarray) -> bool:
-    """Whether the columns of `axes` (3×3) are perpendicular within ORTHONORMALITY_TOLERANCE and none is
-    zero."""
+    """Whether the columns of `axes` (3×3) are perpendicular within ORTHONORMALITY_TOLERANCE and none is zero."""
     lengths = np.linalg.norm(axes, axis=0)
     if not np.isfinite(lengths).all() or (lengths == 0).any():
         return False

@@ -1,19 +1,14 @@
-"""Slicer's segmentation file, .seg.nrrd: a gzip-compressed NRRD whose header describes the segments.
+"""Slicer's segmentation file, .seg.nrrd: label maps in layers, and header fields that describe the segments.
 
-Structures that share no voxel share a layer, an 8-bit label map; overlapping ones lie in different layers.
-One layer is a 3-D NRRD, several are a 4-D NRRD with the layers along its first axis, of kind "list". Layout:
-Slicer's developer guide, "Segmentations", and what Slicer 5.12 writes. SimpleITK can write neither such an
-axis nor these header fields in one file, hence this writer.
-
-Geometry: NRRD's "left-posterior-superior" space is ITK's, so direction and origin go in unchanged, left-
-handed ones too.
+Structures that share no voxel share a layer, an 8-bit label map; overlapping ones lie in different layers. One layer
+is a scalar image, several are the components of a vector image; SimpleITK's NRRD writer puts the image's metadata
+into the header, where Slicer looks for it. Fields: Slicer's developer guide, "Segmentations", and what Slicer 5.12
+writes. Slicer itself calls the axis of the layers "list" where SimpleITK says "vector"; either program reads both.
 """
 
-import gzip
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
@@ -36,10 +31,6 @@ TERMINOLOGY_CONTEXT = "Segmentation category and type - AutofocusSegmentation"
 ANATOMY_CONTEXT = "Anatomic codes - DICOM master list"
 """Name of Slicer's list of anatomic regions."""
 
-_COMPRESSION = 4
-"""gzip level: label maps shrink about a hundredfold at any level, so a quick one."""
-
-
 @dataclass(frozen=True)
 class Segment:
     """One segment of a file: voxels of `layer` that hold `label`."""
@@ -53,16 +44,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A file as read. `voxels`: layers × z × y × x; `grid`: an image with the geometry of a layer (LPS,
-    mm)."""
+    """A file as read. `voxels`: layers × z × y × x; `grid`: an image with the geometry of a layer (LPS, mm)."""
 
     grid: sitk.Image
     voxels: np.ndarray
     segments: tuple[Segment, ...]
 
     def mask(self, structure: str) -> np.ndarray | None:
-        """Mask (z × y × x, bool) of the segment of that structure, by its tag or else by its id; None if
-        absent."""
+        """Mask (z × y × x, bool) of the segment of that structure, by its tag or else by its id; None if absent."""
         for segment in sorted(self.segments, key=lambda item: STRUCTURE_TAG not in item.tags):
             if segment.tags.get(STRUCTURE_TAG, segment.id) == structure:
                 return self.voxels[segment.layer] == segment.label
@@ -84,8 +73,7 @@ def layers(structures: Iterable[Structure]) -> list[list[Structure]]:
 
 
 def terminology_entry(structure: Structure) -> str:
-    """Slicer's TerminologyEntry tag: seven parts joined by ~, each code as scheme^value^meaning, ^^ where
-    none."""
+    """Slicer's TerminologyEntry tag: seven parts joined by ~, each code as scheme^value^meaning, ^^ where none."""
 
     def code(key: str) -> str:
         return "^".join(structure.terminology.get(key) or ("", "", ""))
@@ -96,101 +84,63 @@ def terminology_entry(structure: Structure) -> str:
     ])
 
 
-def write_segments(
-    file: BinaryIO, labelmap: sitk.Image, manifest: Manifest, report: dict | None = None
-) -> None:
-    """Write the manifest's structures, found as codes in `labelmap`, to an open file. Raises OSError.
+def segmentation_image(labelmap: sitk.Image, manifest: Manifest, report: dict | None = None) -> sitk.Image:
+    """The manifest's structures, found as codes in `labelmap`, as an image whose metadata make it a segmentation.
 
-    A segment's value in its layer is the first of its codes, so that a model without overlap gives its label
-    map.
+    A segment's value in its layer is the first of its codes, so that a model without overlap gives its label map.
     """
     codes = sitk.GetArrayViewFromImage(labelmap)
     arranged = layers(manifest.structures)
-    tables = []
+    images = []
     for layer in arranged:
-        table = np.zeros(256, np.uint8)
+        value = np.zeros(256, np.uint8)
         for structure in layer:
-            table[list(structure.labels)] = structure.labels[0]
-        tables.append(table)
-    file.write(_header(labelmap, manifest, arranged, report))
-    with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION, mtime=0, filename="") as stream:
-        for plane in codes:
-            index = plane.astype(np.uint8, copy=False)
-            stream.write(np.ascontiguousarray(np.stack([table[index] for table in tables], axis=-1)).data)
+            value[list(structure.labels)] = structure.labels[0]
+        images.append(sitk.GetImageFromArray(value[codes]))
+    image = sitk.Compose(images) if len(images) > 1 else images[0]
+    image.SetSpacing(labelmap.GetSpacing())
+    image.SetOrigin(labelmap.GetOrigin())
+    image.SetDirection(labelmap.GetDirection())
+    for key, text in _header(labelmap.GetSize(), manifest, arranged, report).items():
+        image.SetMetaData(key, text)
+    return image
 
 
 def _header(
-    labelmap: sitk.Image, manifest: Manifest, arranged: list[list[Structure]], report: dict | None
-) -> bytes:
-    size = labelmap.GetSize()
-    axes = np.array(labelmap.GetDirection()).reshape(3, 3) * labelmap.GetSpacing()
-    several = len(arranged) > 1
-    lines = [
-        "NRRD0004",
-        "# Complete NRRD file format specification at:",
-        "# http://teem.sourceforge.net/nrrd/format.html",
-        "type: unsigned char",
-        f"dimension: {4 if several else 3}",
-        "space: left-posterior-superior",
-        "sizes: " + " ".join(str(count) for count in ((len(arranged), *size) if several else size)),
-        "space directions: " + " ".join(["none"] * several + [_vector(axis) for axis in axes.T]),
-        "kinds: " + " ".join(["list"] * several + ["domain"] * 3),
-        "encoding: gzip",
-        f"space origin: {_vector(labelmap.GetOrigin())}",
-    ]
+    size: Sequence[int], manifest: Manifest, arranged: list[list[Structure]], report: dict | None
+) -> dict[str, str]:
     extent = " ".join(f"0 {count - 1}" for count in size)
     place = {structure.id: number for number, layer in enumerate(arranged) for structure in layer}
     reported = {entry["id"]: entry for entry in (report or {}).get("structures", ())}
+    header = {
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+        "AutofocusSegmentation.ModelId": manifest.id,
+        "AutofocusSegmentation.ModelVersion": manifest.version,
+        "AutofocusSegmentation.WeightsSha256": manifest.weights_sha256,
+    }
     for number, structure in enumerate(manifest.structures):
         tags = {"TerminologyEntry": terminology_entry(structure), STRUCTURE_TAG: structure.id}
         if "touches_edge" in reported.get(structure.id, {}):
             tags[EDGE_TAG] = "true" if reported[structure.id]["touches_edge"] else "false"
         fields = {
             "Color": " ".join(f"{channel / 255:.9g}" for channel in structure.color),
-            "ColorAutoGenerated": 0,
+            "ColorAutoGenerated": "0",
             "Extent": extent,
             "ID": structure.id,
-            "LabelValue": structure.labels[0],
-            "Layer": place[structure.id],
+            "LabelValue": str(structure.labels[0]),
+            "Layer": str(place[structure.id]),
             "Name": structure.name,
-            "NameAutoGenerated": 0,
+            "NameAutoGenerated": "0",
             "Tags": "".join(f"{key}:{value}|" for key, value in tags.items()),
         }
-        lines += [f"Segment{number}_{key}:={_escaped(value)}" for key, value in fields.items()]
-    lines += [
-        "Segmentation_ContainedRepresentationNames:=Binary labelmap|",
-        "Segmentation_MasterRepresentation:=Binary labelmap",
-        "Segmentation_ReferenceImageExtentOffset:=0 0 0",
-        f"Segmentation_ConversionParameters:=Reference image geometry|{_geometry(labelmap)}|Grid of the image&",
-        f"AutofocusSegmentation.ModelId:={_escaped(manifest.id)}",
-        f"AutofocusSegmentation.ModelVersion:={_escaped(manifest.version)}",
-        f"AutofocusSegmentation.WeightsSha256:={_escaped(manifest.weights_sha256)}",
-    ]
-    return ("\n".join(lines) + "\n\n").encode("utf-8")
-
-
-def _geometry(image: sitk.Image) -> str:
-    """Slicer's text for a grid: index to RAS (mm) row by row, then the extent; so that it knows the image's grid."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    matrix[:2] *= -1  # LPS to RAS
-    extent = [bound for count in image.GetSize() for bound in (0, count - 1)]
-    return "".join(f"{value!r};" for value in [*(float(value) for value in matrix.ravel()), *extent])
-
-
-def _vector(values: Iterable[float]) -> str:
-    return "(" + ",".join(repr(float(value)) for value in values) + ")"
-
-
-def _escaped(value: object) -> str:
-    """NRRD's escapes for the value of a key: backslash and line end."""
-    return str(value).replace("\\", "\\\\").replace("\n", "\\n")
+        header.update({f"Segment{number}_{key}": text for key, text in fields.items()})
+    return header
 
 
 def read_segmentation(path: Path, what: str = "The segmentation") -> Segmentation:
-    """Read a .seg.nrrd, ours or saved by Slicer. Raises RequestError (no segmentation), InputError
-    (damaged)."""
+    """Read a .seg.nrrd, ours or saved by Slicer. Raises RequestError (no segmentation), InputError (damaged)."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NrrdImageIO")
     reader.SetFileName(str(path))

@@ -1,5 +1,4 @@
-"""Output files that appear complete or not at all: written beside their place under another name, then
-renamed."""
+"""Output files that appear complete or not at all: written beside their place under another name, then renamed."""
 
 import contextlib
 import errno
@@ -18,7 +17,7 @@ from .manifest import Manifest
 from .native_stderr import native_stderr_closed
 from .nifti_header import Truncated, read_nifti_header
 from .parent import forget_partial, register_partial
-from .segmentation_file import SEGMENTATION_SUFFIX, write_segments
+from .segmentation_file import SEGMENTATION_SUFFIX, segmentation_image
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 """Endings, in lower case, that label maps and other volumes may be written with: the formats of one file."""
@@ -31,8 +30,8 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
     """Give a path beside `path` to write to, with its ending; it takes the name `path` if the block ends well.
 
-    If the block raises, or the run is cancelled meanwhile, the half-written file is deleted and what `path`
-    held before is still there. An OSError becomes a RequestError that says what to do; `what` is its subject.
+    If the block raises, or the run is cancelled meanwhile, the half-written file is deleted and what `path` held
+    before is still there. An OSError becomes a RequestError that says what to do; `what` is its subject.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     partial = path.with_name(f".partial-{secrets.token_hex(4)}{_suffix(path)}")
@@ -52,8 +51,7 @@ def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike, suffixes: tuple[str, ...] = (), what: str = "The output") -> None:
-    """Raise RequestError now if `path` could not be written later: folder, permission, ending (if
-    `suffixes`)."""
+    """Raise RequestError now if `path` could not be written later: folder, permission, ending (if `suffixes`)."""
     path = Path(os.path.realpath(path))
     name = path.name.lower()
     if suffixes and not name.endswith(suffixes):
@@ -79,11 +77,10 @@ def write_segmentation(
 ) -> None:
     """Write the model's structures as a Slicer segmentation (.seg.nrrd) on the grid of `labelmap`.
 
-    `labelmap`: 3-D, integer codes of the manifest. `report`: as report.json; its entries of structures add
-    the tag AutofocusSegmentation.TouchesEdge. Raises RequestError if the file cannot be written.
+    `labelmap`: 3-D, integer codes of the manifest. `report`: as report.json; its entries of structures add the tag
+    AutofocusSegmentation.TouchesEdge. Raises RequestError if the file cannot be written.
     """
-    with atomic(path, "The segmentation") as partial, partial.open("wb") as file:
-        write_segments(file, labelmap, manifest, report)
+    _write_image(path, segmentation_image(labelmap, manifest, report), True, "The segmentation")
 
 
 def write_labelmap(path: str | os.PathLike, image: sitk.Image) -> None:

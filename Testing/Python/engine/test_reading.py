@@ -1,9 +1,6 @@
 """Files of every kind that is read, in any orientation, and every broken one with the sentence it earns."""
 
-import gzip
 import os
-import re
-import struct
 import subprocess
 import sys
 import time
@@ -13,49 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from image_files import DIRECTIONS, SECRET, refused, saved, scan
 
-from afnet import nifti_header
+import afnet
 from afnet.errors import AfnetError, InputError, RequestError
 from afnet.reading import describe_grid, index_to_lps, read_image, read_labelmap
 
-SECRET = "SMITH_JOHN"
-"""Part of every file name: no sentence may repeat it."""
-
-OBLIQUE = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
-AXIAL = np.eye(3)
-DIRECTIONS = {"axial": AXIAL, "sagittal": AXIAL[[2, 0, 1]], "oblique": OBLIQUE, "left-handed": np.diag([-1.0, 1, 1]),
-              "oblique, left-handed": OBLIQUE @ np.diag([1.0, 1, -1])}
 KINDS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd"]
-
-
-def scan(shape=(9, 10, 11), dtype=np.int16, direction=AXIAL, spacing=(0.9, 1.1, 2.5), seed=0) -> sitk.Image:
-    values = np.random.default_rng(seed).integers(-1000, 1500, shape)
-    image = sitk.GetImageFromArray(values.astype(dtype))
-    image.SetSpacing(spacing)
-    image.SetOrigin((-30.0, 12.5, 7.25))
-    image.SetDirection(np.asarray(direction, float).ravel().tolist())
-    return image
-
-
-def saved(folder: Path, image: sitk.Image, kind: str, compress=False) -> Path:
-    path = folder / f"{SECRET}.{kind}"
-    sitk.WriteImage(image, str(path), compress)
-    return path
-
-
-def refused(path: Path, error: type[AfnetError], words: str, capfd, read=read_image) -> str:
-    """Assert that reading raises `error` with one sentence that has `words`, and prints nothing."""
-    with pytest.raises(AfnetError) as caught:
-        read(path)
-    sentence = str(caught.value)
-    assert type(caught.value) is error, sentence
-    assert words in sentence
-    assert SECRET not in sentence
-    assert str(path.parent) not in sentence
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
-    assert re.search(r"; |give |check ", sentence), "the sentence does not say what to do"
-    assert capfd.readouterr() == ("", "")
-    return sentence
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)
@@ -178,13 +139,6 @@ def test_text_under_the_name_of_an_image(tmp_path, kind, capfd):
     refused(path, InputError, "damaged", capfd)
 
 
-def test_nifti_2(tmp_path, capfd):
-    """ITK does not know it."""
-    path = tmp_path / f"{SECRET}.nii"
-    path.write_bytes(struct.pack("<i8s", 540, b"n+2\0\r\n\x1a\n") + bytes(4000))
-    refused(path, InputError, "NIfTI-2", capfd)
-
-
 @pytest.mark.parametrize(("old", "new"), [(b"NDims = 3", b"NDims =-3"), (b"NDims = 3\n", b""),
                                           (b"DimSize = 11 10 9", b"DimSize = 11 10"), (b"DimSize =", b"D Size =")])
 def test_metaimage_that_would_crash_the_process(tmp_path, old, new, capfd):
@@ -223,14 +177,6 @@ def test_one_damaged_byte_in_a_compressed_file(tmp_path, capfd):
     data[len(data) // 2] ^= 0x10
     path.write_bytes(data)
     refused(path, InputError, "damaged or incomplete", capfd)
-
-
-def test_gzip_in_parts_and_with_padding_is_whole(tmp_path):
-    path = saved(tmp_path, scan(), "nii")
-    data = path.read_bytes()
-    packed = tmp_path / "scan.nii.gz"
-    packed.write_bytes(gzip.compress(data[:700]) + gzip.compress(data[700:]) + b"\0" * 512)
-    assert np.array_equal(sitk.GetArrayFromImage(read_image(packed)), sitk.GetArrayFromImage(scan()))
 
 
 def test_header_that_promises_more_than_any_memory(tmp_path, capfd):
@@ -338,10 +284,6 @@ def test_impossible_voxel_size(tmp_path, spacing, capfd):
     refused(path, InputError, f"voxel size of {spacing:g} mm", capfd)
 
 
-CODES, PIXDIM, ROWS = (252, "<2h"), (80, "<3f"), (280, "<12f")
-"""Offset and format of qform and sform code, voxel size, and sform rows in a NIfTI-1 header."""
-
-
 @pytest.mark.parametrize("space", [b"", b"space dimension: 3\n", b"space: scanner-xyz\n"])
 def test_nrrd_without_the_patients_space(tmp_path, space, capfd):
     path = nrrd(tmp_path / f"{SECRET}.nrrd", "(1,0,0) (0,1,0) (0,0,2.5)")
@@ -359,77 +301,8 @@ def test_nrrd_in_slicers_axes(tmp_path):
     assert index_to_lps(read_image(path)) @ (1, 2, 3, 1) == pytest.approx([-2, -1, 7.5, 1])
 
 
-def nifti(folder: Path, *fields) -> Path:
-    """A sound NIfTI file (1 × 1.5 × 2 mm, qform and sform alike) with fields of its header replaced."""
-    path = saved(folder, scan(spacing=(1.0, 1.5, 2.0)), "nii")
-    data = bytearray(path.read_bytes())
-    for (offset, form), values in fields:
-        struct.pack_into(form, data, offset, *values)
-    path.write_bytes(data)
-    return path
-
-
-def test_nifti_with_either_form_alone(tmp_path):
-    both = read_image(nifti(tmp_path))
-    for codes in [(1, 0), (0, 1), (0, 2)]:
-        assert index_to_lps(read_image(nifti(tmp_path, (CODES, codes)))) == pytest.approx(index_to_lps(both), abs=1e-5)
-
-
-def test_nifti_without_orientation(tmp_path, capfd):
-    refused(nifti(tmp_path, (CODES, (0, 0))), InputError, "does not say how the patient lies", capfd)
-
-
-SHEARED = (1, 0.3, 0, 0, 0, 1.5, 0, 0, 0, 0, 2, 0)
-
-
-@pytest.mark.parametrize("codes", [(0, 1), (1, 1), (1, 2)])
-def test_sheared_nifti(tmp_path, codes, capfd):
-    refused(nifti(tmp_path, (CODES, codes), (ROWS, SHEARED)), InputError, "not perpendicular", capfd)
-
-
-def test_affine_to_a_template_beside_the_scanners_form_is_no_shear(tmp_path):
-    read = read_image(nifti(tmp_path, (CODES, (1, 4)), (ROWS, SHEARED)))
-    assert index_to_lps(read) == pytest.approx(index_to_lps(scan(spacing=(1.0, 1.5, 2.0))), abs=1e-5)
-
-
-def test_nifti_with_contradictory_forms(tmp_path, capfd):
-    mirrored = (1, 0, 0, 0, 0, -1.5, 0, 0, 0, 0, 2, 0)
-    refused(nifti(tmp_path, (ROWS, mirrored)), InputError, "contradictory orientations", capfd)
-
-
-@pytest.mark.parametrize("codes", [(0, 1), (1, 1)])
-def test_nifti_voxel_size_against_matrix(tmp_path, codes, capfd):
-    """ITK would take the voxel size, and other programs the matrix: the scan would be stretched by two."""
-    rows = (-2, 0, 0, -30, 0, -3, 0, -12.5, 0, 0, 4, 7.25)
-    refused(nifti(tmp_path, (CODES, codes), (ROWS, rows)), InputError, "contradicts its orientation", capfd)
-
-
-@pytest.mark.parametrize("rows", [(float("nan"), *SHEARED[1:]), (0,) * 12])
-def test_nifti_without_numbers_for_axes(tmp_path, rows, capfd):
-    refused(nifti(tmp_path, (CODES, (0, 1)), (ROWS, rows)), InputError, "damaged", capfd)
-
-
-def test_nifti_without_voxel_size(tmp_path, capfd):
-    refused(nifti(tmp_path, (PIXDIM, (0, 0, 0))), InputError, "damaged", capfd)
-
-
-def test_nifti_in_metres(tmp_path):
-    path = nifti(tmp_path, (PIXDIM, (0.001, 0.0015, 0.002)), ((123, "<b"), (1,)), (CODES, (1, 0)),
-                 ((268, "<3f"), (0.03, -0.0125, 0.00725)))
-    assert index_to_lps(read_image(path)) == pytest.approx(index_to_lps(scan(spacing=(1.0, 1.5, 2.0))), abs=1e-4)
-
-
-def test_header_reader_agrees_with_itk_on_real_scans(shared_data):
-    for path in [*(shared_data / "brain_native").glob("*/t*.nii.gz"), shared_data / "pelvis" / "umea" / "ct.nii.gz"]:
-        header = nifti_header.read_nifti_header(path)
-        image = read_image(path)
-        corner = np.array([*image.GetSize(), 1.0])
-        form = header.qform if header.qform is not None else header.sform
-        assert form @ corner == pytest.approx(index_to_lps(image) @ corner, abs=0.01), path.parent.name
-
-
 def test_files_are_read_and_written_without_torch():
     """Reading, writing and scoring work in a Python that has none."""
     code = ("import sys; sys.modules['torch'] = None\n"
             "import afnet.reading, afnet.writing, afnet.evaluation")
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(nifti_header.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(afnet.__file__).parents[1])

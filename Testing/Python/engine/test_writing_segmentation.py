@@ -1,5 +1,7 @@
 """The .seg.nrrd as its readers see it: Slicer's own storage node, SimpleITK, and our reader."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -157,6 +159,15 @@ def test_layers():
     pelvis = read_manifest(BUNDLED_MODELS / "pelvis-ct").structures
     assert layers(pelvis) == [list(pelvis)]
     assert layers([]) == []
+
+
+def test_names_beyond_ascii(tmp_path, slicer_app, scene):
+    manifest = read_manifest(BUNDLED_MODELS / "pelvis-ct")
+    named = replace(manifest, structures=(replace(manifest.structures[0], name="Prostata (Drüse)"),))
+    write_segmentation(tmp_path / "result.seg.nrrd", label_map(manifest), named)
+    node = slicer_app.util.loadSegmentation(str(tmp_path / "result.seg.nrrd"))
+    assert node.GetSegmentation().GetSegment("prostate").GetName() == "Prostata (Drüse)"
+    assert read_segmentation(tmp_path / "result.seg.nrrd").segments[0].name == "Prostata (Drüse)"
 
 
 def test_the_same_result_gives_the_same_bytes(tmp_path, manifest):

@@ -1,0 +1,101 @@
+"""NIfTI says where the patient lies in two ways, and ITK believes it blindly: both ways, alone and at odds."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from image_files import SECRET, refused, saved, scan
+
+from afnet import nifti_header
+from afnet.errors import InputError
+from afnet.reading import index_to_lps, read_image
+
+CODES, PIXDIM, ROWS = (252, "<2h"), (80, "<3f"), (280, "<12f")
+"""Offset and format of qform and sform code, voxel size, and sform rows in a NIfTI-1 header."""
+
+
+def nifti(folder: Path, *fields) -> Path:
+    """A sound NIfTI file (1 × 1.5 × 2 mm, qform and sform alike) with fields of its header replaced."""
+    path = saved(folder, scan(spacing=(1.0, 1.5, 2.0)), "nii")
+    data = bytearray(path.read_bytes())
+    for (offset, form), values in fields:
+        struct.pack_into(form, data, offset, *values)
+    path.write_bytes(data)
+    return path
+
+
+def test_nifti_with_either_form_alone(tmp_path):
+    both = read_image(nifti(tmp_path))
+    for codes in [(1, 0), (0, 1), (0, 2)]:
+        assert index_to_lps(read_image(nifti(tmp_path, (CODES, codes)))) == pytest.approx(index_to_lps(both), abs=1e-5)
+
+
+def test_nifti_without_orientation(tmp_path, capfd):
+    refused(nifti(tmp_path, (CODES, (0, 0))), InputError, "does not say how the patient lies", capfd)
+
+
+SHEARED = (1, 0.3, 0, 0, 0, 1.5, 0, 0, 0, 0, 2, 0)
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 1), (1, 2)])
+def test_sheared_nifti(tmp_path, codes, capfd):
+    refused(nifti(tmp_path, (CODES, codes), (ROWS, SHEARED)), InputError, "not perpendicular", capfd)
+
+
+def test_affine_to_a_template_beside_the_scanners_form_is_no_shear(tmp_path):
+    read = read_image(nifti(tmp_path, (CODES, (1, 4)), (ROWS, SHEARED)))
+    assert index_to_lps(read) == pytest.approx(index_to_lps(scan(spacing=(1.0, 1.5, 2.0))), abs=1e-5)
+
+
+def test_nifti_with_contradictory_forms(tmp_path, capfd):
+    mirrored = (1, 0, 0, 0, 0, -1.5, 0, 0, 0, 0, 2, 0)
+    refused(nifti(tmp_path, (ROWS, mirrored)), InputError, "contradictory orientations", capfd)
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 1)])
+def test_nifti_voxel_size_against_matrix(tmp_path, codes, capfd):
+    """ITK would take the voxel size, and other programs the matrix: the scan would be stretched by two."""
+    rows = (-2, 0, 0, -30, 0, -3, 0, -12.5, 0, 0, 4, 7.25)
+    refused(nifti(tmp_path, (CODES, codes), (ROWS, rows)), InputError, "contradicts its orientation", capfd)
+
+
+@pytest.mark.parametrize("rows", [(float("nan"), *SHEARED[1:]), (0,) * 12])
+def test_nifti_without_numbers_for_axes(tmp_path, rows, capfd):
+    refused(nifti(tmp_path, (CODES, (0, 1)), (ROWS, rows)), InputError, "damaged", capfd)
+
+
+def test_nifti_without_voxel_size(tmp_path, capfd):
+    refused(nifti(tmp_path, (PIXDIM, (0, 0, 0))), InputError, "damaged", capfd)
+
+
+def test_nifti_in_metres(tmp_path):
+    path = nifti(tmp_path, (PIXDIM, (0.001, 0.0015, 0.002)), ((123, "<b"), (1,)), (CODES, (1, 0)),
+                 ((268, "<3f"), (0.03, -0.0125, 0.00725)))
+    assert index_to_lps(read_image(path)) == pytest.approx(index_to_lps(scan(spacing=(1.0, 1.5, 2.0))), abs=1e-4)
+
+
+def test_header_reader_agrees_with_itk_on_real_scans(shared_data):
+    for path in [*(shared_data / "brain_native").glob("*/t*.nii.gz"), shared_data / "pelvis" / "umea" / "ct.nii.gz"]:
+        header = nifti_header.read_nifti_header(path)
+        image = read_image(path)
+        corner = np.array([*image.GetSize(), 1.0])
+        form = header.qform if header.qform is not None else header.sform
+        assert form @ corner == pytest.approx(index_to_lps(image) @ corner, abs=0.01), path.parent.name
+
+
+def test_nifti_2(tmp_path, capfd):
+    """ITK does not know it."""
+    path = tmp_path / f"{SECRET}.nii"
+    path.write_bytes(struct.pack("<i8s", 540, b"n+2\0\r\n\x1a\n") + bytes(4000))
+    refused(path, InputError, "NIfTI-2", capfd)
+
+
+def test_gzip_in_parts_and_with_padding_is_whole(tmp_path):
+    path = saved(tmp_path, scan(), "nii")
+    data = path.read_bytes()
+    packed = tmp_path / "scan.nii.gz"
+    packed.write_bytes(gzip.compress(data[:700]) + gzip.compress(data[700:]) + b"\0" * 512)
+    assert np.array_equal(sitk.GetArrayFromImage(read_image(packed)), sitk.GetArrayFromImage(scan()))
