@@ -49,7 +49,12 @@ TUMOUR = {2: ((18.0, 12.0, 8.0), 24.0), 1: ((18.0, 12.0, 8.0), 16.0), 4: ((18.0,
 
 MODALITIES = ("t1", "t1c", "t2", "flair")
 
-TISSUE = {"t1": (600, 450, 400, 500), "t1c": (620, 450, 420, 1100), "t2": (500, 800, 900, 700), "flair": (450, 900, 700, 650)}
+TISSUE = {
+    "t1": (600, 450, 400, 500),
+    "t1c": (620, 450, 420, 1100),
+    "t2": (500, 800, 900, 700),
+    "flair": (450, 900, 700, 650),
+}
 """Intensity of brain, oedema (2), core (1) and enhancing tumour (4)."""
 
 
@@ -212,7 +217,12 @@ def bone_network(folder: Path, shift=(0, 0, 0), spacing=4.0) -> Manifest:
     logits[5], bias[5] = 200.0, -200.0 * 0.625
     bias[[1, 2, 3, 4, 6]] = -50.0
     return known_network(
-        folder, "pelvis-ct", logits, bias.tolist(), shift, channels=CT_CHANNEL,
+        folder,
+        "pelvis-ct",
+        logits,
+        bias.tolist(),
+        shift,
+        channels=CT_CHANNEL,
         grid={"spacing_mm": spacing, "margin_mm": 12.0},
         decoding={"kind": "argmax", "codes": [0, 1, 2, 3, 4, 5, 6]},
     )

@@ -26,15 +26,15 @@ def slow_dilated(x: np.ndarray, weight: np.ndarray, rate: int, halo) -> np.ndarr
 
 
 def norm(values: np.ndarray, layer: torch.nn.BatchNorm3d) -> np.ndarray:
-    mean, variance, gain, offset = (
-        to_numpy(part).reshape(-1, 1, 1, 1) for part in (layer.running_mean, layer.running_var, layer.weight, layer.bias)
-    )
+    parts = (layer.running_mean, layer.running_var, layer.weight, layer.bias)
+    mean, variance, gain, offset = (to_numpy(part).reshape(-1, 1, 1, 1) for part in parts)
     return (values - mean) / np.sqrt(variance + layer.eps) * gain + offset
 
 
 def slow_attention(x: np.ndarray, layer: AutofocusLayer, halo) -> np.ndarray:
-    hidden = slow_dilated(x, to_numpy(layer.attention_weight), 1, halo) + to_numpy(layer.attention_bias).reshape(-1, 1, 1, 1)
-    scores = np.einsum("kh,hzyx->kzyx", to_numpy(layer.attention_scores.weight)[:, :, 0, 0, 0], np.maximum(hidden, 0))
+    hidden = slow_dilated(x, to_numpy(layer.attention_weight), 1, halo)
+    hidden = np.maximum(hidden + to_numpy(layer.attention_bias).reshape(-1, 1, 1, 1), 0)
+    scores = np.einsum("kh,hzyx->kzyx", to_numpy(layer.attention_scores.weight)[:, :, 0, 0, 0], hidden)
     powers = np.exp(scores + to_numpy(layer.attention_scores.bias).reshape(-1, 1, 1, 1))
     return powers / powers.sum(0)
 
@@ -72,14 +72,17 @@ def volume(*shape) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("flavour", ["paper", "released"])
-@pytest.mark.parametrize("halo,shape", [(SAME, (5, 6, 7)), (VALID, (7, 6, 9)), (SLAB, (30, 3, 4))], ids=["same", "valid", "slab"])
+@pytest.mark.parametrize(
+    "halo,shape", [(SAME, (5, 6, 7)), (VALID, (7, 6, 9)), (SLAB, (30, 3, 4))], ids=["same", "valid", "slab"]
+)
 def test_layer_is_the_equation(flavour, halo, shape):
     layer, x = random_layer(flavour), volume(1, 4, *shape)
     expected = slow_autofocus(to_numpy(x)[0], layer, halo)
     result = to_numpy(layer(x, halo))[0]
     assert result.shape == expected.shape
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-    np.testing.assert_allclose(to_numpy(layer.attention(x, halo))[0], slow_attention(to_numpy(x)[0], layer, halo), atol=1e-13)
+    attention = slow_attention(to_numpy(x)[0], layer, halo)
+    np.testing.assert_allclose(to_numpy(layer.attention(x, halo))[0], attention, atol=1e-13)
 
 
 def test_far_branch_of_a_valid_layer_reads_zeros_beyond_the_border():

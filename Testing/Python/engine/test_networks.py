@@ -6,7 +6,12 @@ import torch
 from afnet.networks import NETWORKS, PAPER_WIDTHS, AutofocusNetwork, NetworkPlan, count_parameters
 
 RELEASED_PARAMETERS = {
-    "Basic": 315_725, "AFN-1": 349_904, "AFN-2": 371_908, "AFN-3": 393_852, "AFN-4": 415_796, "AFN-5": 437_740,
+    "Basic": 315_725,
+    "AFN-1": 349_904,
+    "AFN-2": 371_908,
+    "AFN-3": 393_852,
+    "AFN-4": 415_796,
+    "AFN-5": 437_740,
     "AFN-6": 450_209,
 }
 """Of the authors' released code with 4 input channels and 5 classes."""
@@ -19,7 +24,8 @@ def network(name: str, widths=(4,) * 8, **plan) -> AutofocusNetwork:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_parameters_are_those_of_the_released_code(name):
-    assert count_parameters(network(name, PAPER_WIDTHS, inputs=4, outputs=5, flavour="released")) == RELEASED_PARAMETERS[name]
+    released = network(name, PAPER_WIDTHS, inputs=4, outputs=5, flavour="released")
+    assert count_parameters(released) == RELEASED_PARAMETERS[name]
 
 
 def test_parameters_with_two_rates():
@@ -81,9 +87,16 @@ def test_input_passes_unchanged_where_the_layers_are_silent():
         torch.testing.assert_close(block(-x, ((0, 0, 0), (0, 0, 0))), torch.zeros_like(x))
 
 
-@pytest.mark.parametrize("wrong", [
-    {"name": "AFN-7"}, {"name": "basic"}, {"widths": (4,) * 7}, {"flavour": "own"}, {"padding": "reflect"},
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "AFN-7"},
+        {"name": "basic"},
+        {"widths": (4,) * 7},
+        {"flavour": "own"},
+        {"padding": "reflect"},
+    ],
+)
 def test_impossible_plans_are_refused(wrong):
     with pytest.raises(ValueError):
         NetworkPlan(**{"name": "AFN-2", "inputs": 1, "outputs": 2, "widths": (4,) * 8} | wrong)

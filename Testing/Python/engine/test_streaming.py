@@ -89,7 +89,7 @@ def test_progress_rises_to_one(name):
 
 def test_attention_reaches_the_sink_plane_by_plane():
     net, x, parts = network("AFN-3").float(), channels().float(), {}
-    Streaming(net, 10, attention=lambda name, layer, start, maps: parts.setdefault(name, []).append((start, maps))).run(x)
+    Streaming(net, 10, attention=lambda name, _, start, maps: parts.setdefault(name, []).append((start, maps))).run(x)
     assert list(parts) == ["layer6", "layer7", "layer8"]
     wanted, captured = dict(net.named_autofocus_layers()), {}
     hooks = [

@@ -1,0 +1,193 @@
+"""Reading a model's document, and finding models: each broken one with its sentence."""
+
+import json
+import shutil
+
+import pytest
+from tiny_model import tiny_bundle, tiny_document
+
+from afnet import manifest as manifest_module
+from afnet.errors import RequestError
+from afnet.manifest import BUNDLED_MODELS, find_model, find_models, read_manifest
+
+
+@pytest.fixture(autouse=True)
+def no_user_models(monkeypatch):
+    monkeypatch.delenv("AFNET_MODELS", raising=False)
+
+
+def written(folder, document):
+    folder.mkdir(parents=True, exist_ok=True)
+    text = document if isinstance(document, str | bytes) else json.dumps(document)
+    (folder / "model.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+def document(**changes) -> dict:
+    return tiny_document("pelvis-ct") | changes
+
+
+def refused(call, *words) -> str:
+    """Assert a RequestError of one sentence that holds `words`; return it."""
+    with pytest.raises(RequestError) as caught:
+        call()
+    sentence = str(caught.value)
+    for word in words:
+        assert word in sentence
+    assert sentence.endswith(".") and "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize("model", ["brain-tumour-mri", "pelvis-ct"])
+def test_bundled_manifests(model):
+    manifest = find_model(model)
+    assert manifest.id == model and manifest.folder == BUNDLED_MODELS / model
+    assert manifest.weights_file == BUNDLED_MODELS / model / "weights.npz"
+    assert manifest.reference in [item.name for item in manifest.inputs]
+    assert manifest.input(manifest.reference).modality == ("CT" if model == "pelvis-ct" else "MR")
+    assert manifest.spacing > 0 and manifest.margin > 0
+    with pytest.raises(KeyError):
+        manifest.input("pet")
+
+
+def test_bundled_tasks_are_those_of_the_contract():
+    brain, pelvis = find_model("brain-tumour-mri"), find_model("pelvis-ct")
+    assert [item.name for item in brain.inputs] == ["t1", "t1c", "t2", "flair"] and brain.reference == "t1c"
+    assert {s.id: set(s.labels) for s in brain.structures} == {
+        "whole_tumour": {1, 2, 4},
+        "tumour_core": {1, 4},
+        "enhancing_tumour": {4},
+    }
+    assert {s.id: s.labels for s in pelvis.structures} == {
+        "prostate": (1,),
+        "seminal_vesicles": (2,),
+        "bladder": (3,),
+        "rectum": (4,),
+        "femur_left": (5,),
+        "femur_right": (6,),
+    }
+
+
+def test_missing_document(tmp_path):
+    refused(lambda: read_manifest(tmp_path), "model.json is missing", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"", b"\xff\xfe\x00", b"[" * 100_000, b'{"grid": {"margin_mm": NaN}}'],
+    ids=["cut", "empty", "no text", "nested", "NaN"],
+)
+def test_broken_json(tmp_path, content):
+    refused(lambda: read_manifest(written(tmp_path, content)), "cannot be read as JSON", "copy the model again")
+
+
+def test_folder_in_place_of_the_document(tmp_path):
+    (tmp_path / "model.json").mkdir()
+    refused(lambda: read_manifest(tmp_path), "cannot be read as JSON")
+
+
+def test_newer_schema_asks_for_an_update(tmp_path):
+    refused(lambda: read_manifest(written(tmp_path, document(schema=2, unknown="thing"))), "newer version", "update")
+
+
+@pytest.mark.parametrize("content", [[], 3, "model", None])
+def test_document_of_another_type(tmp_path, content):
+    refused(lambda: read_manifest(written(tmp_path, json.dumps(content))), "must be of type object")
+
+
+def test_departure_from_the_schema(tmp_path):
+    refused(lambda: read_manifest(written(tmp_path, document(version="1"))), "version does not match", str(tmp_path))
+
+
+def with_change(change) -> dict:
+    changed = document()
+    change(changed)
+    return changed
+
+
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        (lambda d: d.update(reference="pet"), "reference is not the name of an input"),
+        (lambda d: d["inputs"].append(d["inputs"][0]), "two inputs have the same name"),
+        (lambda d: d["structures"][1].update(labels=[9]), "structure seminal_vesicles uses a code"),
+        (lambda d: d["structures"].append(d["structures"][0]), "two structures have the same id"),
+        (lambda d: d["labelmap"].append(d["labelmap"][0]), "two entries of the label map have the same code"),
+        (lambda d: d["channels"][0].update(input="mr"), "channel input mr is not"),
+        (lambda d: d["channels"][0].update(window_hu=[100, 100]), "window_hu must rise"),
+        (
+            lambda d: d["channels"].__setitem__(0, {"input": "ct", "normalisation": "z-score", "clip": 5}),
+            "normalisation z-score",
+        ),
+        (lambda d: d["inputs"].append(d["inputs"][0] | {"name": "pet"}), "a CT model has one input"),
+        (
+            lambda d: d["inputs"].append(d["inputs"][0] | {"name": "t2", "modality": "MR"}),
+            "inputs of different modalities",
+        ),
+        (lambda d: d["inputs"][0].update(name_patterns=["ct("]), "name pattern ct( is not a regular expression"),
+        (lambda d: d["decoding"].update(codes=[0, 1, 2, 3, 4, 5, 7]), "decoding uses the code 7"),
+        (lambda d: d["decoding"].update(codes=[1, 2, 3, 4, 5, 6]), "argmax needs the background"),
+        (lambda d: d["decoding"].update(kind="nested", codes=[0, 1]), "decoding uses the code 0"),
+        (lambda d: d["decoding"].update(expected=[200]), "decoding uses the code 200"),
+        (lambda d: d["decoding"].update(largest_component=[200]), "decoding uses the code 200"),
+    ],
+)
+def test_parts_that_do_not_fit_together(tmp_path, change, words):
+    refused(lambda: read_manifest(written(tmp_path, with_change(change))), words)
+
+
+def test_models_are_found_bundled_first_then_in_the_folders_given(tmp_path, monkeypatch):
+    written(tmp_path / "given" / "b", document(id="user-b"))
+    written(tmp_path / "given" / "a", document(id="user-a"))
+    (tmp_path / "given" / "no-model").mkdir()
+    (tmp_path / "given" / "file").write_text("")
+    written(tmp_path / "environment" / "c", document(id="user-c"))
+    monkeypatch.setenv("AFNET_MODELS", str(tmp_path / "environment"))
+    entries = find_models([tmp_path / "given", tmp_path / "absent"])
+    bundled = [entry for entry in entries if entry.bundled]
+    assert entries[: len(bundled)] == bundled and {"brain-tumour-mri", "pelvis-ct"} <= {entry.id for entry in bundled}
+    assert [entry.id for entry in entries if not entry.bundled] == ["user-a", "user-b", "user-c"]
+    assert find_model("user-c").folder == tmp_path / "environment" / "c"
+    assert find_model("user-a", [tmp_path / "given"]).id == "user-a"
+
+
+def test_broken_model_is_listed_with_its_reason(tmp_path):
+    written(tmp_path / "mine", "{")
+    (entry,) = [entry for entry in find_models([tmp_path]) if not entry.bundled]
+    assert entry.id == "mine" and entry.manifest is None and "cannot be read as JSON" in entry.problem
+    refused(lambda: find_model("mine", [tmp_path]), "cannot be read as JSON")
+
+
+def test_user_model_may_not_take_a_bundled_id(tmp_path):
+    """Nor may a broken bundled model hand its id to a user's."""
+    written(tmp_path / "copy", document(id="pelvis-ct"))
+    (entry,) = [entry for entry in find_models([tmp_path]) if not entry.bundled]
+    assert entry.manifest is None and "change the id" in entry.problem
+    assert find_model("pelvis-ct", [tmp_path]).folder == BUNDLED_MODELS / "pelvis-ct"
+
+
+def test_id_of_a_broken_bundled_model_stays_taken(tmp_path, monkeypatch):
+    shutil.copytree(BUNDLED_MODELS, tmp_path / "bundled")
+    (tmp_path / "bundled" / "pelvis-ct" / "model.json").write_text("{")
+    written(tmp_path / "user" / "copy", document(id="pelvis-ct"))
+    monkeypatch.setattr(manifest_module, "BUNDLED_MODELS", tmp_path / "bundled")
+    refused(lambda: find_model("pelvis-ct", [tmp_path / "user"]), "cannot be read as JSON")
+
+
+def test_two_user_models_with_one_id(tmp_path):
+    written(tmp_path / "a", document(id="mine"))
+    written(tmp_path / "b", document(id="mine"))
+    entries = [entry for entry in find_models([tmp_path]) if not entry.bundled]
+    assert [entry.manifest is not None for entry in entries] == [True, False]
+    assert find_model("mine", [tmp_path]).folder == tmp_path / "a"
+
+
+def test_model_by_folder(tmp_path):
+    folder = tiny_bundle(tmp_path / "anywhere").folder
+    assert find_model(folder).folder == folder
+    assert find_model(str(folder)).id == "tiny-pelvis-ct"
+
+
+def test_unknown_model_names_the_known_ones(tmp_path):
+    refused(lambda: find_model("liver"), "no model 'liver'", "brain-tumour-mri, pelvis-ct")
+    refused(lambda: find_model(tmp_path), "model.json is missing")
