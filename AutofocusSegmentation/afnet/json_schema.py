@@ -30,7 +30,7 @@ def violations(value, schema: dict, where: str = "") -> list[str]:
     found = []
     if "enum" in schema and value not in schema["enum"]:
         found.append(f"{place} must be one of {schema['enum']}")
-    if "const" in schema and value != schema["const"]:
+    if "const" in schema and (value != schema["const"] or isinstance(value, bool) != isinstance(schema["const"], bool)):
         found.append(f"{place} must be {schema['const']!r}")
     if isinstance(value, dict):
         found += _object_violations(value, schema, where)

@@ -5,6 +5,7 @@ A model is a folder with `model.json`, checked against `model.schema.json`, and 
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,12 +94,12 @@ def read_manifest(folder: str | Path) -> Manifest:
     folder = Path(folder)
     file = folder / "model.json"
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         raise RequestError(
             f"There is no model in {folder}: model.json is missing; give a model's folder or id."
         ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         raise RequestError(f"The file {file} cannot be read as JSON; copy the model again from its source.") from None
     schema = document.get("schema") if isinstance(document, dict) else None
     if isinstance(schema, int) and schema > SCHEMA_VERSION:
@@ -114,21 +115,62 @@ def read_manifest(folder: str | Path) -> Manifest:
     return _manifest(document, folder)
 
 
+def _no_number(name: str):
+    raise ValueError(f"{name} is not JSON")
+
+
 def _inconsistencies(document: dict) -> list[str]:
-    """What a schema cannot say: names that refer to each other."""
+    """What a schema cannot say: names, codes and kinds that refer to each other."""
+    found = _input_problems(document) + _code_problems(document)
+    ids = [structure["id"] for structure in document["structures"]]
+    if len(set(ids)) < len(ids):
+        found.append("two structures have the same id")
+    return found
+
+
+def _input_problems(document: dict) -> list[str]:
     inputs = [item["name"] for item in document["inputs"]]
+    modalities = {item["modality"] for item in document["inputs"]}
     found = []
     if document["reference"] not in inputs:
         found.append("reference is not the name of an input")
     if len(set(inputs)) < len(inputs):
         found.append("two inputs have the same name")
-    codes = {item["code"] for item in document["labelmap"]}
-    for structure in document["structures"]:
-        if not codes.issuperset(structure["labels"]):
-            found.append(f"structure {structure['id']} uses a code that the label map does not have")
+    if len(modalities) > 1:
+        found.append("inputs of different modalities are mixed, which this version cannot prepare")
+    elif modalities == {"CT"} and len(inputs) > 1:
+        found.append("a CT model has one input, and this one has more")
+    for item in document["inputs"]:
+        for pattern in item["name_patterns"]:
+            try:
+                re.compile(pattern)
+            except re.error:
+                found.append(f"the name pattern {pattern} is not a regular expression")
     for channel in document["channels"]:
         if channel["input"] not in inputs:
             found.append(f"channel input {channel['input']} is not the name of an input")
+        if channel["normalisation"] != ("window" if modalities == {"CT"} else "z-score"):
+            found.append(f"the normalisation {channel['normalisation']} does not suit the modality")
+        if "window_hu" in channel and channel["window_hu"][0] >= channel["window_hu"][1]:
+            found.append("a channel's window_hu must rise")
+    return found
+
+
+def _code_problems(document: dict) -> list[str]:
+    codes = [item["code"] for item in document["labelmap"]]
+    decoding = document["decoding"]
+    background = [0] if decoding["kind"] == "argmax" else []
+    found = []
+    if len(set(codes)) < len(codes):
+        found.append("two entries of the label map have the same code")
+    for structure in document["structures"]:
+        if not set(codes).issuperset(structure["labels"]):
+            found.append(f"structure {structure['id']} uses a code that the label map does not have")
+    if background and 0 not in decoding["codes"]:
+        found.append("argmax needs the background, code 0, among the codes of decoding")
+    for code in decoding["codes"] + decoding.get("expected", []) + decoding.get("largest_component", []):
+        if code not in codes + background:
+            found.append(f"decoding uses the code {code}, which the label map does not have")
     return found
 
 

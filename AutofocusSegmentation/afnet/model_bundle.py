@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,7 @@ def load_network(manifest: Manifest) -> AutofocusNetwork:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             state = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error):  # TypeError: a single .npy array
         raise RequestError(f"The weights of {manifest.id} are not a plain .npz file; {again}.") from None
     for name, tensor in expected.items():
         array = state.get(name)

@@ -12,8 +12,8 @@ def to_torch(array: np.ndarray) -> torch.Tensor:
     """Return a tensor with the values of `array`; shares its memory where it is writable and contiguous."""
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
-    if not array.flags.writeable or not array.flags.c_contiguous:
-        array = np.array(array, order="C")
+    if not array.flags.writeable or not array.flags.c_contiguous or not array.dtype.isnative:
+        array = np.array(array, array.dtype.newbyteorder("="), order="C")
     return torch.from_dlpack(array)
 
 
