@@ -177,7 +177,8 @@ def _new_segmentation(reference_node, added: list):
 def _place(segmentation, reference_node) -> None:
     """Put the node under the reference's transform, and give it the reference's geometry."""
     segmentation.CreateDefaultDisplayNodes()
-    if not _same_frame(segmentation, reference_node):
+    # An empty one goes under the same node even if that does nothing yet: a later registration moves both.
+    if not segmentation.GetSegmentation().GetNumberOfSegments() or not _same_frame(segmentation, reference_node):
         segmentation.SetAndObserveTransformNodeID(reference_node.GetTransformNodeID())
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
 

@@ -101,9 +101,21 @@ def segmentation_image(labelmap: sitk.Image, manifest: Manifest, report: dict | 
     image.SetSpacing(labelmap.GetSpacing())
     image.SetOrigin(labelmap.GetOrigin())
     image.SetDirection(labelmap.GetDirection())
-    for key, text in _header(labelmap.GetSize(), manifest, arranged, report).items():
+    header = _header(labelmap.GetSize(), manifest, arranged, report)
+    header["Segmentation_ConversionParameters"] = f"Reference image geometry|{_geometry(labelmap)}|Grid of the image&"
+    for key, text in header.items():
         image.SetMetaData(key, text)
     return image
+
+
+def _geometry(image: sitk.Image) -> str:
+    """Slicer's text for a grid: index to RAS (mm) row by row, then the extent; so that it knows the image's grid."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    matrix[:2] *= -1  # LPS to RAS
+    extent = [bound for count in image.GetSize() for bound in (0, count - 1)]
+    return "".join(f"{value!r};" for value in [*(float(value) for value in matrix.ravel()), *extent])
 
 
 def _header(
