@@ -64,6 +64,7 @@ class SegmentationJob:
     ) -> None:
         self.manifest = manifest
         self.outcome: JobOutcome | None = None
+        self.cancelled = False
         self._inputs = dict(inputs)
         self._output = output
         self._device = device
@@ -72,7 +73,6 @@ class SegmentationJob:
         self._on_log = on_log or (lambda line: None)
         self._on_finished = on_finished or (lambda outcome: None)
         self._folder: JobFolder | None = None
-        self._cancelled = False
         self._defect: JobOutcome | None = None
         self._notes: list[str] = []
         self._stage = ""
@@ -129,9 +129,9 @@ class SegmentationJob:
 
     def cancel(self) -> None:
         """Ask the engine to end; returns at once. Keep polling: it ends, or is killed, within about a second."""
-        if self.running and not self._cancelled:
-            self._cancelled = True
-            self._log(_("Cancelled by the user"))
+        if self.running and not self.cancelled:
+            self.cancelled = True
+            self._log(_("Cancelled"))
             self._engine.cancel()
 
     def abandon(self, within_s: float = 3.0) -> None:
@@ -157,7 +157,7 @@ class SegmentationJob:
         outcome = self._engine.outcome
         if self._defect:
             self._end(self._defect)
-        elif self._cancelled or outcome.kind == "cancelled":
+        elif self.cancelled or outcome.kind == "cancelled":
             self._end(JobOutcome("cancelled", _("The segmentation was cancelled.")))
         elif outcome.kind == "failed":
             self._end(JobOutcome("failed", outcome.message, details=self._engine.details))

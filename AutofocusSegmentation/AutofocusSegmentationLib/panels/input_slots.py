@@ -25,12 +25,11 @@ class _Slot:
         self.selector.removeEnabled = False
         self.selector.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)  # long names do not widen the panel
         self.selector.setMinimumWidth(100)
-        tip = _("Volume to use as {title} ({modality}).").format(title=item.title, modality=item.modality)
-        self.selector.setToolTip(tip)
+        self._tip = _("Volume to use as {title} ({modality}).").format(title=item.title, modality=item.modality)
         self.selector.setMRMLScene(slicer.mrmlScene)
         self.label = qt.QLabel(item.title + ":")
         self.label.setObjectName(item.name + "Label")
-        self.label.setToolTip(tip)
+        self.label.setToolTip(self._tip)
         self.problem = qt.QLabel()
         self.problem.setObjectName(item.name + "ProblemLabel")
         self.problem.setTextFormat(qt.Qt.PlainText)
@@ -39,7 +38,13 @@ class _Slot:
         self.problem.setVisible(False)
         form.addRow(self.label, self.selector)
         form.addRow(self.problem)
+        self.show(None)
         self.selector.connect("currentNodeChanged(vtkMRMLNode*)", self.nodeChanged)
+
+    def show(self, node) -> None:
+        """Show a volume node or None; the tool tip has the whole name, of which the panel may show a part."""
+        self.selector.setCurrentNode(node)
+        self.selector.setToolTip(self._tip if node is None else f"{self._tip}\n{node.GetName()}")
 
     def remove(self, form) -> None:
         """Take the slot out of `form` and delete its widgets."""
@@ -77,7 +82,7 @@ class InputSlots:
         """Show the volume node (or None) of each input name."""
         self._showing = True
         for slot in self._slots:
-            slot.selector.setCurrentNode(nodes.get(slot.name))
+            slot.show(nodes.get(slot.name))
         self._showing = False
 
     def show_problems(self, problems: Mapping[str, str]) -> None:

@@ -57,7 +57,7 @@ class ResultsView:
         for row in range(segments.GetNumberOfSegments()):
             segment = segments.GetNthSegment(row)
             swatch = qt.QTableWidgetItem("")
-            swatch.setBackground(qt.QBrush(qt.QColor.fromRgbF(*segment.GetColor())))
+            swatch.setBackground(qt.QBrush(qt.QColor(*(round(255 * part) for part in segment.GetColor()))))
             volume = volumes.get(segments.GetNthSegmentID(row))
             number = qt.QTableWidgetItem("" if volume is None else f"{volume:.1f}")
             number.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)

@@ -1,6 +1,5 @@
 """The panel that segments: model, inputs, output, Segment or Cancel, progress, results."""
 
-import math
 from collections.abc import Callable
 
 import qt
@@ -16,32 +15,10 @@ from ..parameters import AutofocusSegmentationParameters
 from ..result import check_output, edited_segments
 from ..window import SlicerWindow
 from .input_slots import InputSlots
+from .progress_text import stage_text, time_left_text
 from .results_view import ResultsView
 
 POLL_INTERVAL_MS = 100
-
-
-def stage_text(stage: str) -> str:
-    """Return what the user reads for a stage of the engine; an unknown one is shown as it is."""
-    return {
-        "export": _("Preparing the images"),
-        "start": _("Starting"),
-        "read": _("Reading the images"),
-        "prepare": _("Aligning the images"),
-        "network": _("Segmenting"),
-        "restore": _("Restoring the image grid"),
-        "write": _("Writing the result"),
-        "load": _("Loading the result"),
-    }.get(stage, stage)
-
-
-def time_left_text(seconds: float | None) -> str:
-    """Return 'about 40 s left' or 'about 3 min left'; empty if it is not known."""
-    if seconds is None or not math.isfinite(seconds) or seconds < 0:
-        return ""
-    if seconds <= 90:
-        return _("about {count} s left").format(count=max(5, 5 * math.ceil(seconds / 5)))
-    return _("about {count} min left").format(count=math.ceil(seconds / 60))
 
 
 class SegmentPanel(VTKObservationMixin):
@@ -224,7 +201,7 @@ class SegmentPanel(VTKObservationMixin):
             self._check_output()
         self._slots.show_problems({name: text for name, text in problems.items() if inputs.get(name)})
         missing = self._missing(problems)
-        self.ui.segmentButton.enabled = self.running or not missing
+        self.ui.segmentButton.enabled = not self._job.cancelled if self.running else not missing
         self.ui.segmentButton.setText(_("Cancel") if self.running else _("Segment"))
         self.ui.segmentButton.setToolTip(
             _("Stop the segmentation.") if self.running else missing or _("Segment the chosen images.")
@@ -263,8 +240,8 @@ class SegmentPanel(VTKObservationMixin):
     def _segment_clicked(self, checked=False) -> None:
         if self.running:
             self._job.cancel()
-            self.ui.segmentButton.setEnabled(False)
             self._show_message(_("Cancelling"))
+            self._update()
             return
         self.ui.logText.clear()
         self._job = SegmentationJob(
@@ -299,7 +276,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def _show_message(self, text: str, failed: bool = False) -> None:
         icon = self.widget.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
-        self.ui.messageIcon.setPixmap(icon.pixmap(16, 16))
+        self.ui.messageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
         self.ui.messageIcon.setVisible(failed)
         self.ui.messageLabel.setText(text)
         self.ui.messageLabel.setVisible(bool(text))

@@ -1,0 +1,28 @@
+"""What the user reads of a job's progress."""
+
+import math
+
+from slicer.i18n import tr as _
+
+
+def stage_text(stage: str) -> str:
+    """Return what the user reads for a stage of the engine; an unknown one is shown as it is."""
+    return {
+        "export": _("Preparing the images"),
+        "start": _("Starting"),
+        "read": _("Reading the images"),
+        "prepare": _("Aligning the images"),
+        "network": _("Segmenting"),
+        "restore": _("Restoring the image grid"),
+        "write": _("Writing the result"),
+        "load": _("Loading the result"),
+    }.get(stage, stage)
+
+
+def time_left_text(seconds: float | None) -> str:
+    """Return 'about 40 s left' or 'about 3 min left'; empty if it is not known."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return ""
+    if seconds <= 90:
+        return _("about {count} s left").format(count=max(5, 5 * math.ceil(seconds / 5)))
+    return _("about {count} min left").format(count=math.ceil(seconds / 60))
