@@ -138,23 +138,27 @@ def segment(manifest: Manifest, volumes: dict, device: str, attention: Path):
     try:
         return logic.segment(manifest, volumes, device=device, engine=WithAttention(), on_progress=ProgressLine().show)
     except logic.SegmentationFailed as error:
+        if sys.stdout.isatty():
+            print()  # ends the line of progress
         raise DemoFailed(str(error)) from None
 
 
 class ProgressLine:
-    """One line on the terminal for each stage, rewritten where a person looks on."""
+    """The panel's words on the terminal: a line for each stage, rewritten where a person looks on."""
 
     def __init__(self) -> None:
         self._stage = ""
 
     def show(self, stage: str, fraction: float, seconds_left: float | None) -> None:
-        left = f", {seconds_left:.0f} s left" if seconds_left else ""
-        if sys.stdout.isatty():
-            end = "\n" if stage == "load" else ""
-            print(f"\r  {stage:10}{100 * fraction:4.0f} %{left:15}", end=end, flush=True)
-        elif stage != self._stage:
-            print(f"  {stage}", flush=True)
+        from AutofocusSegmentationLib.panels.progress_text import stage_text, time_left_text
+
+        new = stage != self._stage
         self._stage = stage
+        if sys.stdout.isatty():
+            line = f"  {100 * fraction:3.0f} %  {stage_text(stage)}  {time_left_text(seconds_left)}"
+            print(f"\r{line:70}", end="\n" if stage == "load" else "", flush=True)
+        elif new:
+            print(f"  {stage_text(stage)}", flush=True)
 
 
 def load_attention(folder: Path) -> None:
