@@ -74,8 +74,11 @@ def run(study: Path | None, model: str, device: str, output: Path) -> None:
 
 def prepare(output: Path) -> None:
     """Empty the output folder of an earlier run; a folder that holds anything else is refused."""
+    if output.exists() and not output.is_dir():
+        raise DemoFailed(f"{output} is a file; choose a folder for the results.")
     ours = {"scene.mrb", SEGMENTATION, "report.json", ATTENTION, "views.png"}
-    foreign = [entry.name for entry in output.iterdir() if entry.name not in ours] if output.is_dir() else []
+    entries = [entry.name for entry in output.iterdir()] if output.is_dir() else []
+    foreign = [name for name in entries if name not in ours and not name.startswith(".")]
     if foreign:
         raise DemoFailed(f"The folder {output} holds other files ({foreign[0]}); choose an empty folder.")
     shutil.rmtree(output, ignore_errors=True)

@@ -146,6 +146,7 @@ def test_what_goes_wrong_is_one_sentence(tmp_path):
         (tmp_path / "absent", "pelvis-ct", tmp_path / "out", "There is no file or folder"),
         (scan, "pelvis", tmp_path / "out", "There is no model 'pelvis'"),
         (scan, "pelvis-ct", tmp_path / "mine", "holds other files (thesis.txt)"),
+        (scan, "pelvis-ct", scan, "is a file; choose a folder"),
     ):
         result = run_demo(study, model, output)
         assert result.returncode == 1
