@@ -5,22 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import slicer
 import vtk
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
 
-from .nrrd_check import is_whole_labelmap
-from .segment_voxels import (
-    Grid,
-    OffLattice,
-    Voxels,
-    grid_of_segmentation,
-    grid_of_volume,
-    same_region,
-    segment_voxels,
-)
+from .segment_voxels import Grid, Voxels, grid_of_volume, same_grid
+from .segmentation_reading import DamagedFile, read_segmentation_file
 
 SEGMENTATION_FILE = "segmentation.seg.nrrd"
 REPORT_FILE = "report.json"
@@ -85,41 +76,18 @@ def _read_report(manifest: Manifest, path: Path) -> dict:
 
 
 def _read_voxels(manifest: Manifest, path: Path, grid: Grid) -> dict[str, Voxels]:
-    """Read the segments into a scene of their own, which goes with its storage node and its file name."""
+    """Return structure id to voxels on `grid`."""
     if not path.is_file():
         raise _missing()
-    if not is_whole_labelmap(path):
-        raise _damaged()
-    private_scene = slicer.vtkMRMLScene()
-    node = private_scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    private_scene.AddNode(storage)
-    storage.SetFileName(str(path))
-    if not storage.ReadData(node):
-        raise _damaged()
-    segments = _segments_of_structures(node)
-    if set(segments) != {structure.id for structure in manifest.structures}:
-        raise _other_model()
-    file_grid = grid_of_segmentation(node)
-    if file_grid is None or not same_region(file_grid, grid):
-        raise _other_image()
     try:
-        voxels = {
-            structure.id: segment_voxels(node, segments[structure.id], grid) for structure in manifest.structures
-        }
-    except OffLattice:
-        raise _other_image() from None
-    private_scene.Clear(1)
-    return voxels
-
-
-def _segments_of_structures(node) -> dict[str, str]:
-    """Return structure id to segment id."""
-    segmentation = node.GetSegmentation()
-    return {
-        tag_of(segmentation.GetSegment(segment_id), STRUCTURE_TAG) or segment_id: segment_id
-        for segment_id in segmentation.GetSegmentIDs()
-    }
+        file = read_segmentation_file(path, STRUCTURE_TAG)
+    except DamagedFile:
+        raise _damaged() from None
+    if set(file.segments) != {structure.id for structure in manifest.structures}:
+        raise _other_model()
+    if not same_grid(file.grid, grid):
+        raise _other_image()
+    return {structure.id: file.voxels(structure.id) for structure in manifest.structures}
 
 
 def tag_of(segment, name: str) -> str:

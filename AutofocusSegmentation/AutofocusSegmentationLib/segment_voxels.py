@@ -59,19 +59,24 @@ def grid_of_segmentation(segmentation) -> Grid | None:
     return Grid(matrix, tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in range(3)))
 
 
-def same_region(grid: Grid, other: Grid) -> bool:
-    """Tell whether two grids have the same voxel centres, in whatever order along the axes."""
-    try:
-        axes, signs, offset = _lattice_map(grid.matrix, other.matrix)
-    except OffLattice:
+def same_grid(grid: Grid, other: Grid) -> bool:
+    """Tell whether two grids have the same voxel centres, in the same order."""
+    if tuple(grid.size) != tuple(other.size):
         return False
-    for axis in range(3):
-        source = axes[axis]
-        if grid.size[source] != other.size[axis]:
-            return False
-        if offset[axis] != (0 if signs[axis] > 0 else other.size[axis] - 1):
-            return False
-    return True
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.size], indexing="ij")).reshape(3, -1)
+    apart = (np.linalg.inv(other.matrix) @ grid.matrix - np.eye(4)) @ np.vstack([corners, np.ones(8)])
+    return bool(np.abs(apart).max() <= LATTICE_TOLERANCE)
+
+
+def cut_to_box(mask: np.ndarray) -> Voxels:
+    """Return the voxels of a mask [k, j, i] that covers its grid."""
+    in_plane = mask.any(axis=0)
+    used = [in_plane.any(axis=0).nonzero()[0], in_plane.any(axis=1).nonzero()[0], mask.any(axis=(1, 2)).nonzero()[0]]
+    if not used[0].size:
+        return _EMPTY
+    start = tuple(int(axis[0]) for axis in used)
+    box = tuple(slice(int(axis[0]), int(axis[-1]) + 1) for axis in reversed(used))
+    return Voxels(start, np.ascontiguousarray(mask[box]))
 
 
 def segment_voxels(segmentation, segment_id: str, grid: Grid) -> Voxels:
@@ -151,19 +156,16 @@ def _lattice_map(source: np.ndarray, target: np.ndarray) -> tuple[list[int], lis
 def _on_grid(mask: np.ndarray, matrix: np.ndarray, grid: Grid) -> Voxels:
     """Bring a mask [k, j, i], whose index-to-RAS matrix is given, to the axes of `grid`, cut to its voxels."""
     axes, signs, offset = _lattice_map(matrix, grid.matrix)
-    used = mask.nonzero()
-    if not used[0].size:
+    voxels = cut_to_box(mask)
+    if not voxels.count:
         return _EMPTY
-    first = [int(used[2 - axis].min()) for axis in range(3)]
-    last = [int(used[2 - axis].max()) for axis in range(3)]
-    box = mask[tuple(slice(first[axis], last[axis] + 1) for axis in (2, 1, 0))]
-    box = np.transpose(box, (2, 1, 0))  # [i, j, k] of its own axes
-    box = np.transpose(box, axes)
+    box = np.transpose(np.transpose(voxels.mask, (2, 1, 0)), axes)  # [i, j, k] of the grid's axes
     start = []
     for axis in range(3):
         if signs[axis] < 0:
             box = np.flip(box, axis)
-            start.append(offset[axis] - last[axes[axis]])
+            last = voxels.start[axes[axis]] + box.shape[axis] - 1
+            start.append(offset[axis] - last)
         else:
-            start.append(offset[axis] + first[axes[axis]])
+            start.append(offset[axis] + voxels.start[axes[axis]])
     return Voxels(tuple(start), np.ascontiguousarray(np.transpose(box, (2, 1, 0))))

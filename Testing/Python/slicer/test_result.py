@@ -48,6 +48,25 @@ def test_segments(tmp_path, model, matrix):
         assert tag(result.segmentation, structure.id, "AutofocusSegmentation.TouchesEdge") == touches
 
 
+@pytest.mark.parametrize("model", ["brain-tumour-mri", "pelvis-ct"])
+@pytest.mark.parametrize("matrix", [oblique(), LEFT_HANDED], ids=["right-handed", "left-handed"])
+def test_slicer_reads_the_engine_s_file_the_same_way(tmp_path, model, matrix):
+    """Our reader and Slicer's own agree on the file: places, names, colours, codes."""
+    import slicer
+
+    manifest, reference = find_model(model), reference_volume(matrix)
+    job(tmp_path / "job", manifest, reference, labels(manifest))
+    ours = load(manifest, tmp_path / "job", reference).segmentation
+    slicers = slicer.util.loadSegmentation(str(tmp_path / "job" / "segmentation.seg.nrrd"))
+    assert segment_ids(ours) == segment_ids(slicers)
+    terminology = slicer.vtkSegment.GetTerminologyEntryTagName()
+    for item in segment_ids(ours):
+        assert np.array_equal(mask_of(ours, item, reference), mask_of(slicers, item, reference))
+        a, b = (node.GetSegmentation().GetSegment(item) for node in (ours, slicers))
+        assert a.GetName() == b.GetName() and a.GetColor() == pytest.approx(b.GetColor())
+        assert tag(ours, item, terminology) == tag(slicers, item, terminology)
+
+
 def test_overlapping_structures_lie_in_layers(tmp_path, brain, pelvis):
     """Three nested structures take three layers, six that do not overlap one."""
     for manifest, layers in ((brain, 3), (pelvis, 1)):
@@ -170,16 +189,17 @@ def test_nothing_refers_to_the_job_folder(tmp_path, pelvis):
 # Save and reload
 
 
+@pytest.mark.parametrize("handed", [oblique(), LEFT_HANDED], ids=["right-handed", "left-handed"])
 @pytest.mark.parametrize("model", ["brain-tumour-mri", "pelvis-ct"])
 @pytest.mark.parametrize("kind", ["mrb", "seg.nrrd"])
-def test_codes_hashes_and_volumes_survive_a_save(tmp_path, model, kind, vtk_errors):
+def test_codes_hashes_and_volumes_survive_a_save(tmp_path, model, kind, handed, vtk_errors):
     """Each tag is still found by Slicer's terminology logic, and no segment looks edited."""
     import slicer
 
     from AutofocusSegmentationLib.result import edited_segments, structure_volumes
     from AutofocusSegmentationLib.terminology import TERMINOLOGY_CONTEXT
 
-    manifest, reference = find_model(model), reference_volume()
+    manifest, reference = find_model(model), reference_volume(handed)
     job(tmp_path / "job", manifest, reference, labels(manifest))
     result = load(manifest, tmp_path / "job", reference)
     volumes, name = structure_volumes(result.table), result.segmentation.GetName()
