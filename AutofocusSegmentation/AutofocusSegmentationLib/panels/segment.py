@@ -56,7 +56,8 @@ class SegmentPanel(VTKObservationMixin):
         self.ui.modelSelector.connect("currentIndexChanged(int)", self._model_chosen)
         self.ui.modelsFolderButton.connect("directoryChanged(QString)", self._models_folder_chosen)
         self.ui.segmentButton.connect("clicked(bool)", self._segment_clicked)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self._node_added)
+        for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
+            self.addObserver(slicer.mrmlScene, event, self._node_came_or_went)
 
     @property
     def running(self) -> bool:
@@ -175,12 +176,13 @@ class SegmentPanel(VTKObservationMixin):
                 self._parameters.set_input_node(name, node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _node_added(self, caller, event, node) -> None:
-        """A volume that was just loaded may be what an empty input waits for; its name comes after this event."""
-        if self._parameters is not None and node.IsA("vtkMRMLScalarVolumeNode"):
-            qt.QTimer.singleShot(0, self._volumes_changed)
+    def _node_came_or_went(self, caller, event, node) -> None:
+        """A volume just loaded may be what an empty input waits for (it gets its name after this event), and the
+        result may be deleted."""
+        if self._parameters is not None and node.IsA("vtkMRMLDisplayableNode"):
+            qt.QTimer.singleShot(0, self._nodes_changed)
 
-    def _volumes_changed(self) -> None:
+    def _nodes_changed(self) -> None:
         if self._parameters is not None and not slicer.mrmlScene.IsImporting():
             self._guess_inputs()
             self._update()

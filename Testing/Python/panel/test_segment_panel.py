@@ -360,6 +360,16 @@ def test_show_3d_and_edit(pelvis, scene):
     assert editor.GetSourceVolumeNode() is pelvis.volume
 
 
+def test_deleting_the_result_hides_it(pelvis, scene):
+    from afnet.manifest import find_model
+
+    write_result(start(pelvis), find_model("pelvis-ct"))
+    spin(lambda: not pelvis.panel.running)
+    assert pelvis.ui.resultsSection.isVisible()
+    scene.RemoveNode(pelvis.logic.getParameterNode().result)
+    spin(lambda: not pelvis.ui.resultsSection.isVisible())
+
+
 def test_writing_into_an_edited_segmentation_is_announced(pelvis, scene):
     import slicer.util
 
