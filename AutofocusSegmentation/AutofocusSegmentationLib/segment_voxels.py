@@ -1,7 +1,7 @@
 """The voxels of a segment on the grid of its reference volume: read, hashed, and made into a label map again.
 
-Slicer keeps a segment's label map on its own extent, may share it between segments, and turns left-handed grids of
-files round. Here a segment is always the same array on the same grid.
+Slicer keeps a segment's label map on an extent of its own and may share it between segments. Here a segment is always
+the same array, whatever the extent.
 """
 
 import hashlib
@@ -135,37 +135,16 @@ def _matrix_of_image(image) -> np.ndarray:
     return matrix_of(matrix)
 
 
-def _lattice_map(source: np.ndarray, target: np.ndarray) -> tuple[list[int], list[int], list[int]]:
-    """Return, for each index axis of `target`, the axis of `source` along it, its sign, and the offset in voxels.
-
-    Both are 4x4 index-to-RAS matrices. Raises OffLattice if one lattice is not the other.
-    """
-    between = np.linalg.inv(target) @ source
-    rounded = np.round(between)
-    steps = np.abs(rounded[:3, :3])
-    if (steps.sum(axis=0) != 1).any() or (steps.sum(axis=1) != 1).any():
-        raise OffLattice
-    # A difference in step adds up over a grid of a thousand voxels at most.
-    if np.abs(between - rounded)[:3, :3].max() * 1000 > 1 or np.abs(between - rounded)[:3, 3].max() > LATTICE_TOLERANCE:
-        raise OffLattice
-    axes = [int(steps[axis].argmax()) for axis in range(3)]
-    signs = [int(rounded[axis, axes[axis]]) for axis in range(3)]
-    return axes, signs, [int(offset) for offset in rounded[:3, 3]]
-
-
 def _on_grid(mask: np.ndarray, matrix: np.ndarray, grid: Grid) -> Voxels:
-    """Bring a mask [k, j, i], whose index-to-RAS matrix is given, to the axes of `grid`, cut to its voxels."""
-    axes, signs, offset = _lattice_map(matrix, grid.matrix)
+    """Bring a mask [k, j, i], whose index-to-RAS matrix is given, to the indices of `grid`, cut to its voxels."""
+    between = np.linalg.inv(grid.matrix) @ matrix
+    offset = np.round(between[:3, 3]).astype(int)
+    reach = max(mask.shape)
+    if np.abs(between[:3, :3] - np.eye(3)).max() * reach > LATTICE_TOLERANCE:
+        raise OffLattice
+    if np.abs(between[:3, 3] - offset).max() > LATTICE_TOLERANCE:
+        raise OffLattice
     voxels = cut_to_box(mask)
     if not voxels.count:
         return _EMPTY
-    box = np.transpose(np.transpose(voxels.mask, (2, 1, 0)), axes)  # [i, j, k] of the grid's axes
-    start = []
-    for axis in range(3):
-        if signs[axis] < 0:
-            box = np.flip(box, axis)
-            last = voxels.start[axes[axis]] + box.shape[axis] - 1
-            start.append(offset[axis] - last)
-        else:
-            start.append(offset[axis] + voxels.start[axes[axis]])
-    return Voxels(tuple(start), np.ascontiguousarray(np.transpose(box, (2, 1, 0))))
+    return Voxels(tuple(int(a + b) for a, b in zip(voxels.start, offset, strict=True)), voxels.mask)

@@ -177,6 +177,10 @@ def test_bent_modality_is_resampled_on_a_copy(brain, tmp_path):
     assert np.abs(sitk.GetArrayFromImage(images["t2"]) - back).max() < 0.05
     # The box of the reference, with slices divided because T2 is finer.
     assert images["t2"].GetSize() == (12, 14, 32)
+    first, second = (
+        images[name].TransformContinuousIndexToPhysicalPoint((-0.5, -0.5, -0.5)) for name in ("t1c", "t2")
+    )
+    assert np.allclose(first, second)
 
 
 def test_sheared_modality_is_resampled(brain, tmp_path):
