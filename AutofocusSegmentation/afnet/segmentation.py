@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 
 from . import __version__
 from .attention import AttentionMaps
 from .decoding import check_found, clean, restore
-from .devices import choose_device, peak_memory_mb
+from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import RequestError
 from .imaging import prepare
 from .inference import infer
@@ -46,8 +47,6 @@ def segment(request: Request, progress: Progress) -> dict:
     manifest = find_model(request.model, request.model_folders)
     _check(request, manifest)
     device, dtype, notes = choose_device(request.device, request.precision)
-    import torch
-
     progress.start(afnet=__version__, file=str(Path(__file__).with_name("__init__.py")), torch=torch.__version__,
                    device=device.type)
     for note in notes:
@@ -115,11 +114,24 @@ def _check(request: Request, manifest: Manifest) -> None:
     files = list(request.inputs.values())
     if len({str(Path(file).resolve()) for file in files}) < len(files):
         raise RequestError("The same file is given for two inputs; give each input its own image.")
+    memory_limit(request.memory, torch.device("cpu"))
+    _check_outputs(request)
+
+
+def _check_outputs(request: Request) -> None:
     check_writable(request.output, (SEGMENTATION_SUFFIX,), "The segmentation")
     if request.labelmap:
         check_writable(request.labelmap, VOLUME_SUFFIXES, "The label map")
+        if request.labelmap.resolve() in [Path(file).resolve() for file in request.inputs.values()]:
+            raise RequestError("The label map would replace an input image; choose another name.")
     if request.report:
         check_writable(request.report, (".json",), "The report")
+    if request.attention:
+        folder = request.attention.absolute()
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        if not existing.is_dir():
+            raise RequestError("The attention maps need a folder, and its name is that of a file; choose another name.")
+        check_writable(existing / "attention.nrrd", what="The folder of attention maps")
 
 
 def measure(labels: sitk.Image, manifest: Manifest) -> list[dict]:
