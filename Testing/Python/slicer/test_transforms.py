@@ -250,7 +250,7 @@ def test_a_single_displaced_slice_is_seen(pelvis):
         moved[np.abs(points[:, 2] - 40) < 1, 2] = 3
         return moved
 
-    node = make_volume(np.random.default_rng(0).random((60, 8, 8)).astype(np.float32), "ct", np.diag([5.0, 5, 2, 1]))
+    node = make_volume(np.random.default_rng(0).random((100, 8, 8)).astype(np.float32), "ct", np.diag([5.0, 5, 2, 1]))
     assert check_inputs(pelvis, {"ct": node}) == []
     node.SetAndObserveTransformNodeID(grid_transform(jump).GetID())
     assert "bends" in check_inputs(pelvis, {"ct": node})[0]
