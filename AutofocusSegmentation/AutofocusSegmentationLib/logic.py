@@ -171,12 +171,10 @@ class SegmentationJob:
             self._end(JobOutcome("failed", problem))
             return
         try:
-            result = load_result(self.manifest, self._folder.path, self.reference, self._output)
+            result = load_result(self.manifest, self._folder.path, self.reference, self._output, self._notes)
         except ResultError as error:
             self._end(JobOutcome("failed", str(error)))
             return
-        notes = [*self._notes, *result.report.get("geometry", ()), *result.report.get("notes", ())]
-        result.segmentation.SetDescription("\n".join(dict.fromkeys(notes)))  # kept with the scene
         self._end(JobOutcome("done", "", result))
 
     def _changed_meanwhile(self) -> str | None:

@@ -57,7 +57,8 @@ def load_result(
     """Load what the engine wrote for `reference_node` into a new segmentation node, or into `output_node`.
 
     The segmentation lies under the reference's parent transform and beside it in the subject hierarchy, has its
-    geometry, and carries model id, version and hash as attributes. notes: sentences kept as its description.
+    geometry, and carries model id, version and hash as attributes. notes: sentences that are kept as its
+    description, with those of the report.
 
     Raises ResultError with one sentence; the scene is then as before.
     """
@@ -82,8 +83,8 @@ def load_result(
         for node in (segmentation, table):
             for name, value in _provenance(manifest).items():
                 node.SetAttribute(name, value)
-        if notes:
-            segmentation.SetDescription("\n".join(notes))
+        told = [*notes, *found.report.get("geometry", ()), *found.report.get("notes", ())]
+        segmentation.SetDescription("\n".join(dict.fromkeys(told)))  # kept with the scene
         for node in added:
             _put_beside(node, reference_node)
     except Exception as error:
