@@ -20,13 +20,16 @@ from afnet.manifest import find_model  # noqa: E402
 from afnet.model_bundle import plan_of  # noqa: E402
 from afnet.networks import AutofocusNetwork  # noqa: E402
 from afnet.tensors import to_torch  # noqa: E402
-from afnet.training import Schedule, Training, reestimate_norms  # noqa: E402
+from afnet.training import Schedule, Training  # noqa: E402
 
 PATCH = (64, 72, 64)
 """Voxels (z, y, x) of a training sample until the last part of the training."""
 
 WHOLE = (80, 98, 80)
 """Voxels of a whole cropped brain at 2 mm: the last part trains on what inference sees."""
+
+FROZEN_FROM = 0.45
+"""Part of the time after which the batch norms keep the statistics of whole training brains."""
 
 WHOLE_FROM = 0.75
 """Part of the time after which samples are whole brains."""
@@ -82,11 +85,11 @@ def main() -> None:
     training = Training(network, region_loss, samples, schedule, options.run, options.device)
     print("resumed" if training.resume() else "started", "with", len(files), "patients", flush=True)
 
-    if training.seconds < 60 * options.minutes * WHOLE_FROM:
-        training.run(options.minutes * WHOLE_FROM)
+    training.run(options.minutes * FROZEN_FROM)
+    training.freeze_norms([to_torch(load_case(file).channels) for file in files])
+    training.run(options.minutes * WHOLE_FROM)
     samples.shape = WHOLE
     training.run()
-    reestimate_norms(training.average, [to_torch(load_case(file).channels) for file in files])
     torch.save(training.average.state_dict(), options.run / "averaged.pt")
 
 

@@ -25,15 +25,18 @@ from afnet.manifest import find_model  # noqa: E402
 from afnet.model_bundle import plan_of  # noqa: E402
 from afnet.networks import AutofocusNetwork  # noqa: E402
 from afnet.tensors import to_numpy, to_torch  # noqa: E402
-from afnet.training import Schedule, Training, reestimate_norms  # noqa: E402
+from afnet.training import Schedule, Training  # noqa: E402
 
 HELD_OUT = "umea"
+
+FROZEN_FROM = 0.3
+"""Part of the time after which the batch norms keep the statistics of whole windows."""
 
 HELD_OUT_UNTIL = 0.5
 """Part of the time during which the held-out patient is not seen."""
 
 NORM_WINDOWS = 24
-"""Whole windows from which the batch norms' statistics are taken at the end."""
+"""Whole windows from which the batch norms' statistics are taken."""
 
 
 class PelvisSamples:
@@ -77,22 +80,15 @@ def main() -> None:
     training = Training(network, class_loss, samples, schedule, options.run, options.device)
     print("resumed" if training.resume() else "started", flush=True)
 
+    training.run(options.minutes * FROZEN_FROM)
+    generator = torch.Generator().manual_seed(1)
+    training.freeze_norms([samples(generator)[0] for _ in range(NORM_WINDOWS)])
     if training.seconds < 60 * options.minutes * HELD_OUT_UNTIL:
         training.run(options.minutes * HELD_OUT_UNTIL)
-        finish(training, samples, options.run / f"without-{HELD_OUT}.pt")
+        torch.save(training.average.state_dict(), options.run / f"without-{HELD_OUT}.pt")
     samples.with_held_out = True
     training.run()
-    finish(training, samples, options.run / "averaged.pt")
-
-
-def finish(training: Training, samples: PelvisSamples, file: Path) -> None:
-    """Write the averaged weights, their batch norms re-estimated on whole windows."""
-    generator = torch.Generator().manual_seed(1)
-    volumes = [samples(generator)[0] for _ in range(NORM_WINDOWS)]
-    state = {name: tensor.clone() for name, tensor in training.average.state_dict().items()}
-    reestimate_norms(training.average, volumes)
-    torch.save(training.average.state_dict(), file)
-    training.average.load_state_dict(state)
+    torch.save(training.average.state_dict(), options.run / "averaged.pt")
 
 
 if __name__ == "__main__":

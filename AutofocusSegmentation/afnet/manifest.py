@@ -91,7 +91,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
     Raises RequestError if it is missing, unreadable, of a newer schema, or departs from the schema.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()  # the engine's child works in another folder
     file = folder / "model.json"
     try:
         document = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)

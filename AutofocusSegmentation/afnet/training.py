@@ -48,6 +48,7 @@ class Training:
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
         self.seconds = 0.0
+        self.norms_frozen = False
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "schedule.json").write_text(json.dumps(asdict(schedule)))
 
@@ -65,6 +66,7 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"].cpu())
         self.step, self.seconds = state["step"], state["seconds"]
+        self.norms_frozen = state["norms_frozen"]
         return True
 
     def save(self) -> None:
@@ -74,11 +76,22 @@ class Training:
             {
                 "network": self.network.state_dict(), "average": self.average.state_dict(),
                 "optimiser": self.optimiser.state_dict(), "generator": self.generator.get_state(),
-                "step": self.step, "seconds": self.seconds,
+                "step": self.step, "seconds": self.seconds, "norms_frozen": self.norms_frozen,
             },
             partial,
         )
         partial.replace(self.checkpoint_file)
+
+    def freeze_norms(self, volumes: list[torch.Tensor]) -> None:
+        """Take the batch norms' statistics from whole training volumes and train on with them as they are.
+
+        A batch of one volume is normalised by itself in training and by the population afterwards: two different
+        functions. From here on training sees the one that inference will use.
+        """
+        if not self.norms_frozen:
+            for network in (self.network, self.average):
+                reestimate_norms(network, [volume.to(self.device) for volume in volumes])
+            self.norms_frozen = True
 
     def run(self, until_minutes: float | None = None, on_checkpoint: Callable | None = None) -> None:
         """Train until the schedule's minutes are used, or `until_minutes` of them; checkpoints on the way."""
@@ -104,6 +117,9 @@ class Training:
         channels, truth, weight = (torch.stack(parts).to(self.device) for parts in zip(*samples))
         channels = channels.contiguous(memory_format=torch.channels_last_3d)
         self.network.train()
+        if self.norms_frozen:
+            for norm in norms_of(self.network):
+                norm.eval()
         loss = self.loss(self.network(channels), truth, weight)
         self.optimiser.zero_grad()
         loss.backward()
@@ -129,10 +145,15 @@ class Training:
         print(json.dumps(line), flush=True)
 
 
+def norms_of(network: nn.Module) -> list[nn.BatchNorm3d]:
+    """Return the batch norms of a network."""
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+
+
 @torch.no_grad()
 def reestimate_norms(network: nn.Module, volumes: list[torch.Tensor]) -> None:
     """Set every batch norm's statistics from one pass over whole training volumes, averaged over them."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    norms = norms_of(network)
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the volumes
