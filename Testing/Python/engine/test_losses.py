@@ -1,0 +1,110 @@
+"""The losses against their formulas, and what unknown truth does."""
+
+import math
+
+import pytest
+import torch
+
+from afnet.losses import DICE_SMOOTHING, class_loss, region_loss, soft_dice_loss
+
+
+def random(*shape, seed=0) -> torch.Tensor:
+    return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def everywhere(x: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(x[:, :1])
+
+
+def one_hot(batch=2, classes=3, size=4, seed=1) -> torch.Tensor:
+    codes = torch.randint(classes, (batch, size, size, size), generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.one_hot(codes, classes).movedim(-1, 1).double()
+
+
+def test_soft_dice_is_the_formula():
+    p, t, w = random(2, 3, 4, 5, 6), random(2, 3, 4, 5, 6, seed=1), random(2, 1, 4, 5, 6, seed=2).round()
+    expected = []
+    for channel in range(3):
+        overlap = total = 0.0
+        for b in range(2):
+            overlap += (w[b, 0] * p[b, channel] * t[b, channel]).sum().item()
+            total += (w[b, 0] * (p[b, channel] + t[b, channel])).sum().item()
+        expected.append(1 - (2 * overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING))
+    assert soft_dice_loss(p, t, w).item() == pytest.approx(sum(expected) / 3, abs=1e-12)
+
+
+def test_class_loss_is_cross_entropy_plus_dice_of_the_foreground():
+    logits, truth = random(2, 3, 4, 4, 4) * 4, one_hot()
+    p = logits.softmax(1)
+    entropy = -(truth * p.log()).sum(1).mean()
+    expected = entropy + soft_dice_loss(p[:, 1:], truth[:, 1:], everywhere(truth))
+    assert class_loss(logits, truth, everywhere(truth)).item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_region_loss_is_binary_cross_entropy_plus_dice_of_all():
+    logits, truth = random(2, 3, 4, 4, 4) * 4 - 2, random(2, 3, 4, 4, 4, seed=3)
+    p = torch.sigmoid(logits)
+    entropy = -(truth * p.log() + (1 - truth) * (1 - p).log()).mean()
+    expected = entropy + soft_dice_loss(p, truth, everywhere(truth))
+    assert region_loss(logits, truth, everywhere(truth)).item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", [class_loss, region_loss])
+def test_right_beats_undecided_beats_wrong(loss):
+    truth = one_hot()
+    right = (truth * 2 - 1) * 12
+    values = [loss(logits, truth, everywhere(truth)).item() for logits in (right, right * 0, -right)]
+    assert values == sorted(values) and values[0] < 0.01 and values[2] > 2
+
+
+@pytest.mark.parametrize("loss", [class_loss, region_loss])
+def test_unknown_voxels_neither_count_nor_teach(loss):
+    truth = one_hot()
+    weight = everywhere(truth)
+    weight[:, :, :2] = 0
+    logits = (random(*truth.shape) * 6 - 3).requires_grad_()
+    value = loss(logits, truth, weight)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert (gradient[:, :, :2] == 0).all() and (gradient[:, :, 2:] != 0).all()
+    other = truth.clone()
+    other[:, :, :2] = one_hot(seed=9)[:, :, :2]
+    assert loss(logits, other, weight).item() == pytest.approx(value.item(), abs=1e-12)
+    known = loss(logits[:, :, 2:], truth[:, :, 2:], weight[:, :, 2:])
+    assert value.item() == pytest.approx(known.item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", [class_loss, region_loss])
+def test_nothing_known_costs_nothing_and_breaks_nothing(loss):
+    truth = one_hot()
+    logits = random(*truth.shape).requires_grad_()
+    value = loss(logits, truth, 0 * everywhere(truth))
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert value.item() == 0 and (gradient == 0).all()
+
+
+def test_absent_structure_found_nowhere_costs_nothing():
+    empty = torch.zeros(1, 1, 4, 4, 4)
+    assert soft_dice_loss(empty, empty, everywhere(empty)).item() == 0
+
+
+@pytest.mark.parametrize("loss", [class_loss, region_loss])
+def test_extreme_logits_stay_finite(loss):
+    truth = one_hot()
+    logits = ((truth * 2 - 1) * -1e4).float().requires_grad_()
+    value = loss(logits, truth.float(), everywhere(truth).float())
+    value.backward()
+    assert math.isfinite(value.item()) and torch.isfinite(logits.grad).all()
+
+
+def test_classes_that_may_be_there_share_their_likelihood():
+    """Where 'prostate or background' is all that is known, only the sum of their probabilities is taught."""
+    logits = (random(1, 3, 2, 2, 2) * 4).requires_grad_()
+    possible = torch.zeros(1, 3, 2, 2, 2, dtype=torch.float64)
+    possible[:, :2] = 1
+    value = class_loss(logits, possible, everywhere(possible))
+    p = logits.softmax(1)
+    assert value.item() == pytest.approx(-(p[:, 0] + p[:, 1]).log().mean().item(), abs=1e-12), "and no Dice"
+    (gradient,) = torch.autograd.grad(value, logits)
+    ratio = gradient[:, 0] / gradient[:, 1]
+    torch.testing.assert_close(ratio, p[:, 0] / p[:, 1])
+    assert (gradient[:, 2] > 0).all()
