@@ -4,20 +4,9 @@ import numpy as np
 import pytest
 from study_nodes import put_in_study, vector_volume
 
-from afnet.manifest import find_model
 from harness.scene_makers import make_volume
 
 pytestmark = pytest.mark.usefixtures("scene")
-
-
-@pytest.fixture(scope="module")
-def brain():
-    return find_model("brain-tumour-mri")
-
-
-@pytest.fixture(scope="module")
-def pelvis():
-    return find_model("pelvis-ct")
 
 
 def guess(manifest, names, **options):

@@ -20,16 +20,6 @@ from harness.scene_makers import oblique
 pytestmark = pytest.mark.usefixtures("scene")
 
 
-@pytest.fixture(scope="module")
-def brain():
-    return find_model("brain-tumour-mri")
-
-
-@pytest.fixture(scope="module")
-def pelvis():
-    return find_model("pelvis-ct")
-
-
 @pytest.mark.parametrize("model", ["brain-tumour-mri", "pelvis-ct"])
 @pytest.mark.parametrize("matrix", [oblique(), LEFT_HANDED], ids=["right-handed", "left-handed"])
 def test_segments(tmp_path, model, matrix):

@@ -13,20 +13,9 @@ from engine_results import (
     segment_ids,
 )
 
-from afnet.manifest import find_model
 from harness.scene_makers import oblique
 
 pytestmark = pytest.mark.usefixtures("scene")
-
-
-@pytest.fixture(scope="module")
-def brain():
-    return find_model("brain-tumour-mri")
-
-
-@pytest.fixture(scope="module")
-def pelvis():
-    return find_model("pelvis-ct")
 
 
 def test_edits_are_seen(tmp_path, pelvis):

@@ -21,16 +21,6 @@ from harness.scene_makers import oblique
 pytestmark = pytest.mark.usefixtures("scene")
 
 
-@pytest.fixture(scope="module")
-def brain():
-    return find_model("brain-tumour-mri")
-
-
-@pytest.fixture(scope="module")
-def pelvis():
-    return find_model("pelvis-ct")
-
-
 def no_file(folder):
     (folder / "segmentation.seg.nrrd").unlink()
 

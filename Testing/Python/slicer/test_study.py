@@ -7,20 +7,9 @@ import pytest
 import SimpleITK as sitk
 from study_nodes import brain_nodes, put_in_study, vector_volume
 
-from afnet.manifest import find_model
 from harness.scene_makers import make_volume, oblique
 
 pytestmark = pytest.mark.usefixtures("scene")
-
-
-@pytest.fixture(scope="module")
-def brain():
-    return find_model("brain-tumour-mri")
-
-
-@pytest.fixture(scope="module")
-def pelvis():
-    return find_model("pelvis-ct")
 
 
 # The checks

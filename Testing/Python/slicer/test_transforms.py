@@ -4,22 +4,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from afnet.manifest import find_model
 from harness.scene_makers import make_volume, oblique
 
 pytestmark = pytest.mark.usefixtures("scene")
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-
-
-@pytest.fixture(scope="module")
-def brain():
-    return find_model("brain-tumour-mri")
-
-
-@pytest.fixture(scope="module")
-def pelvis():
-    return find_model("pelvis-ct")
 
 
 def ramp(ijk_to_ras, axis, size=(12, 10, 8), to_world=None, name="ramp"):
