@@ -26,12 +26,16 @@ def restore(
     outside = [0.0] * len(codes)
     if manifest.raw["decoding"]["kind"] == "argmax":
         outside[codes.index(0)] = 1.0
-    images = [grid.image(np.ascontiguousarray(channel)) for channel in probabilities]
+    # Lattice points beyond the scan know nothing of the patient: interpolate between those inside it alone, so that
+    # an organ which runs out of the scan is found up to its last slice. The last image is the weight of those.
+    known = _inside(grid, reference)
+    images = [grid.image(channel * known) for channel in probabilities] + [grid.image(known)]
+    outside.append(1.0)
     (x0, x1), (y0, y1), (z0, z1) = _covered(grid, reference)
     for start in range(z0, z1, RESTORED_SLICES):
         stop = min(start + RESTORED_SLICES, z1)
         corner = reference.TransformContinuousIndexToPhysicalPoint([float(x0), float(y0), float(start)])
-        parts = [
+        *parts, weight = [
             sitk.GetArrayFromImage(
                 sitk.Resample(
                     image, [x1 - x0, y1 - y0, stop - start], sitk.Transform(), sitk.sitkLinear, corner,
@@ -40,12 +44,21 @@ def restore(
             )
             for image, absent in zip(images, outside)
         ]
-        labels[start:stop, y0:y1, x0:x1] = decode(parts, codes)
+        for part in parts:
+            np.divide(part, weight, out=part, where=weight > 0)
+        labels[start:stop, y0:y1, x0:x1] = np.where(weight > 0, decode(parts, codes), 0)
         if on_progress:
             on_progress((stop - z0) / (z1 - z0))
     result = sitk.GetImageFromArray(labels)
     result.CopyInformation(reference)
     return result
+
+
+def _inside(grid: Grid, reference: sitk.Image) -> np.ndarray:
+    """Return 1 at the grid's voxels (z, y, x) that lie in the voxels of `reference`, else 0; float32."""
+    ones = sitk.Image(reference.GetSize(), sitk.sitkUInt8) + 1
+    ones.CopyInformation(reference)
+    return grid.resample(ones, 0.0, sitk.sitkNearestNeighbor)
 
 
 def _covered(grid: Grid, reference: sitk.Image) -> list[tuple[int, int]]:

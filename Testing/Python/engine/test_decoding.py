@@ -139,6 +139,28 @@ def test_touching_structures_share_their_border():
     np.testing.assert_array_equal(found[inner], np.where(points[..., 0] > 3.0, 5, 0)[inner])
 
 
+@pytest.mark.parametrize("kind,codes", [("argmax", [0, 5]), ("nested", [5])])
+@pytest.mark.parametrize("direction", [np.eye(3), ORIENTATIONS[20], OBLIQUE], ids=["axial", "turned", "oblique"])
+@pytest.mark.parametrize("spacing,offset", [(1.0, 1.3), (1.0, 2.6), (2.0, 2.6), (3.0, 2.6)])
+def test_an_organ_that_runs_out_of_the_scan_is_found_up_to_the_last_slice(kind, codes, direction, spacing, offset):
+    """A cylinder along the slices. Beyond the scan the network sees air and finds nothing; that must not eat the outer
+    slices, or the report would say that a cut organ is whole."""
+    box = (np.array([-28.0, -28, -20]), np.array([28.0, 28, 20]))
+    scan = empty_grid(box, spacing, np.eye(3))
+    scan.SetOrigin((np.array(scan.GetOrigin()) + offset).tolist())
+    place = world(scan)[..., :2] - offset
+    scan = like(((place**2).sum(-1) < 18**2).astype(np.uint8), scan)
+    scan.SetOrigin((direction @ scan.GetOrigin()).tolist())
+    scan.SetDirection(direction.ravel().tolist())
+    grid = lattice_around(scan, 4.0, 8.0)
+    part = structure_on_grid(scan, grid)
+    probabilities = np.stack([1 - part, part] if kind == "argmax" else [part])
+    found = sitk.GetArrayFromImage(restore(probabilities, grid, scan, rules(PELVIS, kind=kind, codes=codes)))
+    area, expected = ((array > 0).sum((1, 2)) for array in (found, sitk.GetArrayFromImage(scan)))
+    assert (np.abs(area[[0, -1]] / expected[[0, -1]] - 1) < 0.12).all()
+    assert not found[:, 0].any() and not found[:, :, 0].any()
+
+
 def pieces(*boxes, codes=None, shape=(20, 20, 20)) -> sitk.Image:
     array = np.zeros(shape, np.uint8)
     for number, (start, stop) in enumerate(boxes):
