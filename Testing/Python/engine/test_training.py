@@ -9,7 +9,7 @@ import torch
 from afnet.augmentation import coarser, random_affine, resample, smooth_field, uniform, vary_mr
 from afnet.losses import region_loss
 from afnet.networks import AutofocusNetwork, NetworkPlan
-from afnet.training import Schedule, Training, reestimate_norms
+from afnet.training import Schedule, Training, norms_of, reestimate_norms
 
 
 def network(seed=0) -> AutofocusNetwork:
@@ -126,6 +126,40 @@ def test_norms_are_estimated_over_whole_volumes():
     variance = torch.stack([out.transpose(0, 1).flatten(1).var(1) for out in outputs]).mean(0)
     torch.testing.assert_close(first.norm.running_var, variance)
     assert not net.training and first.norm.momentum == 0.1
+
+
+def statistics(net) -> list[torch.Tensor]:
+    return [part.clone() for norm in norms_of(net) for part in (norm.running_mean, norm.running_var)]
+
+
+def test_frozen_norms_make_training_see_what_inference_sees(tmp_path):
+    """From then on the loss of a step is that of the network in evaluation mode, and the statistics stay."""
+    run = training(tmp_path)
+    volumes = [sample(run.generator)[0] for _ in range(2)]
+    run.freeze_norms(volumes)
+    before = statistics(run.network)
+    for a, b in zip(before, statistics(run.average)):
+        torch.testing.assert_close(a, b)
+    state = run.generator.get_state()
+    channels, truth, weight = sample(run.generator)
+    with torch.inference_mode():
+        expected = region_loss(run.network.eval()(channels[None]), truth[None], weight[None]).item()
+    run.generator.set_state(state)
+    assert run._step() == pytest.approx(expected, rel=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(before, statistics(run.network)))
+    run.freeze_norms([volume + 5 for volume in volumes])
+    assert all(torch.equal(a, b) for a, b in zip(before, statistics(run.network))), "they are taken once"
+
+
+def test_frozen_norms_stay_frozen_after_a_resume(tmp_path):
+    run = training(tmp_path)
+    run.freeze_norms([sample(run.generator)[0]])
+    run.save()
+    resumed = training(tmp_path)
+    resumed.resume()
+    before = statistics(resumed.network)
+    resumed._step()
+    assert resumed.norms_frozen and all(torch.equal(a, b) for a, b in zip(before, statistics(resumed.network)))
 
 
 # Augmentation
