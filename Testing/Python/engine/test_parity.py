@@ -105,7 +105,7 @@ def test_phantom_pack_is_what_the_network_sees(tmp_path, caught, monkeypatch):
 def test_real_pack_is_what_the_network_sees(tmp_path, caught, shared_data, monkeypatch):
     patient = shared_data / "brain" / "BraTS2021_01476"
     brain = find_model("brain-tumour-mri")
-    network = brain.raw["network"] | {"name": "AFN-1", "widths": [4] * 8}
+    network = brain.raw["network"] | {"name": "AFN-1", "widths": [2] * 8}
     bundle = tiny_bundle(tmp_path / "model", "brain-tumour-mri", network=network)
     assert bundle.raw["grid"] == brain.raw["grid"] and bundle.raw["channels"] == brain.raw["channels"]
     inputs = {name: str(patient / f"{name}.nii.gz") for name in MODALITIES}
