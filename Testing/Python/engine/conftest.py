@@ -4,6 +4,8 @@ import pytest
 from phantoms import ct_image, mr_images, write_images
 from tiny_model import tiny_bundle
 
+from afnet.cli import run
+
 COARSE = {"spacing_mm": 4.0, "margin_mm": 8.0}
 """A working grid on which a phantom takes a fraction of a second."""
 
@@ -26,3 +28,29 @@ def tiny_pelvis(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_brain(tmp_path_factory):
     return tiny_bundle(tmp_path_factory.mktemp("tiny-brain"), "brain-tumour-mri", grid=COARSE)
+
+
+@pytest.fixture
+def out(tmp_path):
+    """An empty folder for outputs; nothing else may appear in it."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def refused(capfd):
+    """`refused(code, arguments, *words)`: that exit code, and one sentence on stderr with the words; returns it."""
+
+    def check(code: int, arguments, *words: str) -> str:
+        capfd.readouterr()
+        assert run([str(argument) for argument in arguments]) == code
+        text = capfd.readouterr().err
+        assert text.endswith("\n") and text.count("\n") == 1, text
+        assert "Traceback" not in text and "unexpected" not in text
+        for word in words:
+            assert word in text
+        assert text.strip().endswith((".", "--help'."))
+        return text.strip()
+
+    return check
