@@ -8,6 +8,9 @@ are the ones whose score on `umea` is honest. The second half trains with every 
 
 import argparse
 import sys
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -39,43 +42,65 @@ NORM_WINDOWS = 24
 """Whole windows from which the batch norms' statistics are taken."""
 
 
+AHEAD = 3
+"""Samples that the other process makes ahead of the training."""
+
+
 class PelvisSamples:
-    """Whole windows of generated CT on the model's working grid, with the codes possible in every voxel."""
+    """Whole windows of generated CT on the model's working grid, with the codes possible in every voxel.
+
+    Another process makes them while this one trains. Which sample is the n-th depends on the generator alone.
+    """
 
     def __init__(self):
-        self.manifest = find_model("pelvis-ct")
-        self.classes = len(self.manifest.raw["decoding"]["codes"])
         self.with_held_out = False
+        self.process = ProcessPoolExecutor(1, get_context("spawn"))
+        self.ahead: deque = deque()
 
     def __call__(self, generator: torch.Generator):
-        rng = np.random.default_rng(torch.randint(2**31, (1,), generator=generator).item())
-        sources = dict(pelvis_generator.SOURCES)
-        if not self.with_held_out:
-            sources.pop(HELD_OUT)
-        shares = np.array(list(sources.values()))
-        source = str(rng.choice(list(sources), p=shares / shares.sum()))
-        hounsfield, _, possible = pelvis_generator.sample(rng, source=source)
-        bits = (possible[None] >> np.arange(self.classes, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
-        shape = [int(n * GENERATED_SPACING / self.manifest.spacing) for n in hounsfield.shape]
-        hounsfield = F.interpolate(to_torch(hounsfield)[None, None], size=shape, mode="area")[0, 0]
-        share = F.interpolate(to_torch(bits.astype(np.float32))[None], size=shape, mode="area")[0]
-        # What fills most of a voxel is possible there; where nothing does, the largest share alone.
-        largest = F.one_hot(share.argmax(0), self.classes).permute(3, 0, 1, 2)
-        possible = ((share > 0.5) | (largest > 0)).float()
-        channels = to_torch(normalise_channels({"ct": to_numpy(hounsfield)}, self.manifest))
+        while len(self.ahead) <= AHEAD:
+            seed = torch.randint(2**31, (1,), generator=generator).item()
+            self.ahead.append(self.process.submit(make_sample, seed, self.with_held_out))
+        channels, possible = (to_torch(array) for array in self.ahead.popleft().result())
         return channels, possible, torch.ones_like(possible[:1])
+
+
+def make_sample(seed: int, with_held_out: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return channels (C, z, y, x) and possible codes (classes, z, y, x; 0 or 1), float32, on the working grid."""
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(seed)
+    manifest = find_model("pelvis-ct")
+    classes = len(manifest.raw["decoding"]["codes"])
+    sources = dict(pelvis_generator.SOURCES)
+    if not with_held_out:
+        sources.pop(HELD_OUT)
+    shares = np.array(list(sources.values()))
+    source = str(rng.choice(list(sources), p=shares / shares.sum()))
+    hounsfield, _, possible = pelvis_generator.sample(rng, source=source)
+    bits = (possible[None] >> np.arange(classes, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
+    shape = [int(n * GENERATED_SPACING / manifest.spacing) for n in hounsfield.shape]
+    hounsfield = F.interpolate(to_torch(hounsfield)[None, None], size=shape, mode="area")[0, 0]
+    share = F.interpolate(to_torch(bits.astype(np.float32))[None], size=shape, mode="area")[0]
+    # What fills most of a voxel is possible there; where nothing does, the largest share alone.
+    largest = F.one_hot(share.argmax(0), classes).permute(3, 0, 1, 2)
+    return normalise_channels({"ct": to_numpy(hounsfield)}, manifest), to_numpy((share > 0.5) | (largest > 0)).astype(
+        np.float32
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--start-from", type=Path, help="weights (.pt) of an earlier run, on any grid")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
 
     samples = PelvisSamples()
     torch.manual_seed(0)
-    network = AutofocusNetwork(plan_of(samples.manifest)).to(memory_format=torch.channels_last_3d)
+    network = AutofocusNetwork(plan_of(find_model("pelvis-ct"))).to(memory_format=torch.channels_last_3d)
+    if options.start_from:
+        network.load_state_dict(torch.load(options.start_from, weights_only=True))
     schedule = Schedule(options.minutes, learning_rate=3e-3)
     training = Training(network, class_loss, samples, schedule, options.run, options.device)
     print("resumed" if training.resume() else "started", flush=True)
