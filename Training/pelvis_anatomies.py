@@ -1,6 +1,6 @@
 """Packs of male pelvic anatomy on the working grid (3 mm isotropic, LPS), the generator's raw material.
 
-    python Training/pelvis_anatomies.py     # ../shared/data/pelvis -> .work/pelvis_packs/*.npz
+    python Training/pelvis_anatomies.py     # ../shared/data/pelvis -> Training/packs/pelvis/*.npz
 
 Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patient's left. A pack holds
 
@@ -33,7 +33,7 @@ from pelvis_tissues import CODE  # noqa: E402
 from afnet.imaging import Grid, lattice_around, smooth_for  # noqa: E402
 
 DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
-PACKS = REPOSITORY / ".work" / "pelvis_packs"
+PACKS = REPOSITORY / "Training" / "packs" / "pelvis"
 SPACING = 3.0  # mm
 PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 

@@ -1,6 +1,6 @@
 """Generated samples beside real slices, to look at: `python Training/pelvis_contact_sheet.py [--seed N]`.
 
-Writes .work/pelvis_contact_sheet.png: three axial levels, a coronal and a sagittal cut of each sample, plain and with
+Writes Training/runs/pelvis_contact_sheet.png: three axial levels, a coronal and a sagittal cut of each sample, plain and with
 labels, then the real scans and the loose slices at the same 3 mm and in the same window (-160 to 240 HU).
 """
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw generated pelvic samples beside real slices.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--each", type=int, default=2, help="samples of each source")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / ".work" / "pelvis_contact_sheet.png")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "Training" / "runs" / "pelvis_contact_sheet.png")
     options = parser.parse_args()
     rows = []
     for index, name in enumerate(SOURCES):
