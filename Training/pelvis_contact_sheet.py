@@ -1,7 +1,7 @@
 """Generated samples beside real slices, to look at: `python Training/pelvis_contact_sheet.py [--seed N]`.
 
-Writes Training/runs/pelvis_contact_sheet.png: three axial levels, a coronal and a sagittal cut of each sample, plain and with
-labels, then the real scans and the loose slices at the same 3 mm and in the same window (-160 to 240 HU).
+Writes Training/runs/pelvis_contact_sheet.png: three axial levels, a coronal and a sagittal cut of each sample, plain
+and with labels, then the real scans and the loose slices at the same 3 mm and in the same window (-160 to 240 HU).
 """
 
 from __future__ import annotations
