@@ -46,7 +46,7 @@ def summarise(results: list[dict]) -> list[dict]:
     """Per structure over the patients: n, mean and standard deviation of Dice, mean HD95 where it is defined."""
     structures = {}
     for result in results:
-        for row in result["rows"]:
+        for row in (row for row in result["rows"] if row["dice"] is not None):  # others are not drawn
             structures.setdefault(row["id"], []).append(row)
     summary = []
     for name, rows in structures.items():

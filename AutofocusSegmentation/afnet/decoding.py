@@ -130,21 +130,22 @@ def _box(inside: np.ndarray) -> tuple[slice, slice, slice] | None:
 
 
 def check_found(labels: sitk.Image, manifest: Manifest) -> list[str]:
-    """Return notes on what is missing or cut; raises InputError where the model found nothing it must find."""
+    """Return notes on what is missing; raises InputError where the model found none of what it must find."""
     array = sitk.GetArrayViewFromImage(labels)
     present = set(np.unique(array)) - {0}
     names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
     expected = manifest.raw["decoding"].get("expected", [])
-    missing = [code for code in expected if code not in present]
-    if expected and len(missing) == len(expected):
+    if not present & set(expected or present):
+        if not expected:
+            return ["Nothing was found: the segmentation is empty."]
         raise InputError(
             f"None of {', '.join(names[code].lower() for code in expected)} was found; "
             f"check that the image shows what the model is made for ({manifest.population})."
         )
-    notes = [
-        f"{names[code]} was not found; the scan may not show it, or is not what the model is made for."
-        for code in missing
+    if not expected:  # a tumour may lack any of its parts
+        return []
+    return [
+        f"Not found: {names[code]}; the scan may not show it, or is not what the model is made for."
+        for code in manifest.raw["decoding"]["codes"]
+        if code and code not in present
     ]
-    if not present and not expected:
-        notes.append("Nothing was found: the segmentation is empty.")
-    return notes

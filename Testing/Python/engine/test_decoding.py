@@ -218,7 +218,7 @@ def test_missing_organs_are_noted_and_none_at_all_is_refused():
     manifest = rules(PELVIS, kind="argmax", codes=[0, 3, 5], expected=[3, 5])
     assert check_found(pieces(((0, 0, 0), (2, 2, 2)), ((5, 5, 5), (6, 6, 6)), codes=[3, 5]), manifest) == []
     (note,) = check_found(pieces(((0, 0, 0), (2, 2, 2)), codes=[3]), manifest)
-    assert note.startswith("Left femur was not found")
+    assert note.startswith("Not found: Left femur")
     with pytest.raises(InputError, match="None of bladder, left femur was found"):
         check_found(pieces(((0, 0, 0), (2, 2, 2)), codes=[4]), manifest)
 
