@@ -193,7 +193,8 @@ def draw(manifest: Manifest, volumes: dict, result, file: Path, example: bool) -
             result.segmentation.GetDisplayNode().SetSegmentOpacity3D(outer.id, 0.4)
     sign = "about " if example else ""
     captions = {
-        structure["id"]: f"{structure['name']}  {sign}{structure['volume_ml']:.1f} ml"
+        structure["id"]: f"{structure['name']}  "
+        + (f"{sign}{structure['volume_ml']:.1f} ml" if structure["voxels"] else "not found")
         for structure in result.report["structures"]
     }
     reference = manifest.input(manifest.reference)
@@ -209,6 +210,7 @@ def report(manifest: Manifest, result, output: Path, example: bool, seconds: flo
         print(f"  {structure['name']:20}{found}")
     if example:
         print("The example gives no voxel size: 1.95 x 1.95 x 2.75 mm is an estimate, so volumes may be 30 % off.")
+        print("The bundled weights were trained on this patient among others: expect less on your own images.")
     for note in [*result.report.get("geometry", ()), *result.report.get("notes", ())]:
         print(note)
     print("Not for clinical use.\n\nLook at")

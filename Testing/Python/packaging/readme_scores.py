@@ -5,6 +5,7 @@
 
 import json
 import sys
+from decimal import ROUND_HALF_UP, Decimal
 
 from cmake_lists import MODULE, REPOSITORY
 
@@ -39,9 +40,15 @@ def table() -> str:
 def row(name: str, score: dict | None) -> str:
     if score is None or score["dice"] is None:
         return f"| {name} | not measured | | | {(score or {}).get('note', '')} |"
-    spread = "" if score.get("dice_sd") is None else f" ± {score['dice_sd']:.2f}"
-    distance = "" if score.get("hd95_mm") is None else f"{score['hd95_mm']:.1f}"
-    return f"| {name} | {score['dice']:.2f}{spread} | {distance} | {score['n']} | {score.get('note', '')} |"
+    spread = "" if score.get("dice_sd") is None or score["n"] < 2 else f" ± {rounded(score['dice_sd'], '0.01')}"
+    distance = "" if score.get("hd95_mm") is None else rounded(score["hd95_mm"], "0.1")
+    dice = rounded(score["dice"], "0.01")
+    return f"| {name} | {dice}{spread} | {distance} | {score['n']} | {score.get('note', '')} |"
+
+
+def rounded(number: float, step: str) -> str:
+    """Half up, as a reader rounds: 0.605 is 0.61."""
+    return str(Decimal(str(number)).quantize(Decimal(step), ROUND_HALF_UP))
 
 
 def up_to_date(text: str) -> str:
