@@ -53,19 +53,21 @@ class Progress:
             event="progress", stage=self._stage, fraction=round(fraction, 4),
             seconds_left=None if left is None else round(left, 1),
         )
-        if self.kind == "text":
+        if self.kind == "text" and self.stream.isatty():
             self.stream.write(f"\r{self._stage:<8} {100 * fraction:3.0f} %")
             self.stream.flush()
+        elif self.kind == "text" and part == 0:  # a log file gets one line a stage
+            self.stream.write(f"{self._stage}\n")
 
     def note(self, text: str) -> None:
         """Tell the user one sentence that the report will repeat."""
         self.notes.append(text)
         self._json(event="note", text=text)
         if self.kind == "text":
-            self.stream.write(f"\r{text}\n")
+            self.stream.write(f"{self._return()}{text}\n")
 
     def error(self, text: str, code: int) -> None:
-        if self.kind == "text" and self._stage:
+        if self.kind == "text" and self._stage and self.stream.isatty():
             self.stream.write("\n")
         self._json(event="error", code=code, text=text)
 
@@ -73,8 +75,11 @@ class Progress:
         self.finish_stage()
         self._json(event="done")
         if self.kind == "text":
-            self.stream.write("\rdone            \n")
+            self.stream.write(f"{self._return()}{'done':<16}\n")
             self.stream.flush()
+
+    def _return(self) -> str:
+        return "\r" if self.stream.isatty() else ""
 
     def _json(self, **event) -> None:
         if self.kind == "json":

@@ -1,5 +1,6 @@
 """The command line: JSON lines on stdout, silence on stderr, the report and the files of a good run."""
 
+import io
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from tiny_model import tiny_bundle
 from afnet import __version__
 from afnet.cli import run
 from afnet.manifest import find_model
+from afnet.progress import Progress
 
 PACKAGE = Path(__file__).resolve().parents[3] / "AutofocusSegmentation"
 
@@ -159,8 +161,22 @@ def test_text_for_people(capfd, ct_file, tiny_pelvis, out):
     assert run([str(argument) for argument in ct_arguments(ct_file, tiny_pelvis, out)]) == 0
     captured = capfd.readouterr()
     assert captured.err == ""
-    for words in ("Bladder", " ml", "s.seg.nrrd", "read       0 %"):
+    for words in ("Bladder", " ml", "s.seg.nrrd"):
         assert words in captured.out
+    # Not a terminal: one line a stage, no carriage returns.
+    assert captured.out.splitlines()[:5] == ["read", "prepare", "network", "restore", "write"]
+    assert "\r" not in captured.out and "%" not in captured.out
+
+
+def test_percentages_on_a_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    progress = Progress("text", Terminal())
+    progress.stage("read")
+    progress.within(1.0)
+    assert progress.stream.getvalue().endswith("\rread       8 %")
 
 
 def test_silence_on_request(capfd, ct_file, tiny_pelvis, out):
