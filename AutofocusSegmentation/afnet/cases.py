@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .imaging import Grid, Prepared, smooth_for
+from .imaging import Grid, Prepared, like, smooth_for
 from .manifest import Manifest
 
 CHANNEL_STEPS = 25
@@ -38,8 +38,7 @@ def nested_truth(labels: sitk.Image, manifest: Manifest, grid: Grid) -> np.ndarr
     array = sitk.GetArrayViewFromImage(labels)
     parts = []
     for structure in manifest.structures:
-        inside = sitk.GetImageFromArray(np.isin(array, structure.labels).astype(np.uint8))
-        inside.CopyInformation(labels)
+        inside = like(np.isin(array, structure.labels).astype(np.uint8), labels)
         parts.append(structure_on_grid(inside, grid))
     return np.stack(parts)
 

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from . import __version__
-from .errors import AfnetError, RequestError
+from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
 from .manifest import find_models
 from .parent import leave
 from .progress import Progress
@@ -41,9 +41,10 @@ def run(arguments: list[str]) -> int:
     except AfnetError as error:
         return _fail(progress, str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail(progress, "Cancelled.", 130)
+        return _fail(progress, "Cancelled.", Cancelled.exit_code)
     except MemoryError:
-        return _fail(progress, "The computer ran out of memory; close other programs and try again.", 4)
+        text = "The computer ran out of memory; close other programs and try again."
+        return _fail(progress, text, OutOfMemory.exit_code)
     except BrokenPipeError:
         leave()  # nobody reads on: the parent is dead, and flushing stdout at exit would fail again
     except Exception as error:

@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .imaging import Grid
+from .imaging import Grid, bounding_box, like
 from .manifest import Manifest
 
 RESTORED_SLICES = 32
@@ -49,9 +49,7 @@ def restore(
         labels[start:stop, y0:y1, x0:x1] = np.where(weight > 0, decode(parts, codes), 0)
         if on_progress:
             on_progress((stop - z0) / (z1 - z0))
-    result = sitk.GetImageFromArray(labels)
-    result.CopyInformation(reference)
-    return result
+    return like(labels, reference)
 
 
 def _inside(grid: Grid, reference: sitk.Image) -> np.ndarray:
@@ -104,7 +102,7 @@ def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
     nested = rules["kind"] == "nested"
     for code in [None] if nested else [item["code"] for item in manifest.raw["labelmap"]]:
-        box = _box(array > 0 if nested else array == code)
+        box = bounding_box(array > 0 if nested else array == code)
         if box is None:
             continue
         part = array[box] > 0 if nested else array[box] == code
@@ -114,19 +112,7 @@ def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
         if code in rules.get("largest_component", []):
             kept = min(kept, 1)
         array[box][part & (sitk.GetArrayViewFromImage(pieces) > kept)] = 0
-    result = sitk.GetImageFromArray(array)
-    result.CopyInformation(labels)
-    return result
-
-
-def _box(inside: np.ndarray) -> tuple[slice, slice, slice] | None:
-    bounds = []
-    for axis in range(3):
-        filled = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not filled.size:
-            return None
-        bounds.append(slice(filled[0], filled[-1] + 1))
-    return tuple(bounds)
+    return like(array, labels)
 
 
 def check_found(labels: sitk.Image, manifest: Manifest) -> list[str]:

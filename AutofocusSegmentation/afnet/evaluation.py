@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import RequestError
+from .imaging import bounding_box
 from .manifest import Manifest, Structure
 from .reading import read_labelmap
 from .segmentation_file import SEGMENTATION_SUFFIX, Segmentation, read_segmentation
@@ -40,7 +41,7 @@ def surface_distances(
     between voxel centres.
     """
     a, b = np.asarray(a, bool), np.asarray(b, bool)
-    box = _bounding_box(a | b)
+    box = bounding_box(a | b)
     a, b = np.pad(a[box], 1), np.pad(b[box], 1)  # what lies outside the box is nearest to nothing
     surface_a, surface_b = _surface(a), _surface(b)
     return _distance_to(surface_b, spacing)[surface_a], _distance_to(surface_a, spacing)[surface_b]
@@ -184,14 +185,6 @@ def _onto(target: sitk.Image, grid: sitk.Image, mask: np.ndarray) -> np.ndarray:
     image.CopyInformation(grid)
     moved = sitk.Resample(image, target, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
     return sitk.GetArrayFromImage(moved) > 0
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    box = []
-    for axis in range(mask.ndim):
-        hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return tuple(box)
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:

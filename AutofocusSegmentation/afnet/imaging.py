@@ -60,10 +60,10 @@ class Grid:
     def crop(self, mask: np.ndarray, margin: float) -> tuple["Grid", tuple[slice, slice, slice]]:
         """Return the grid around `mask` (z, y, x) with `margin` mm, and the slices that cut it from this grid."""
         border = int(np.ceil(margin / self.spacing))
-        slices = []
-        for axis in range(3):
-            filled = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-            slices.append(slice(max(filled[0] - border, 0), min(filled[-1] + 1 + border, mask.shape[axis])))
+        slices = [
+            slice(max(side.start - border, 0), min(side.stop + border, size))
+            for side, size in zip(bounding_box(mask), mask.shape)
+        ]
         first = tuple(int(self.first[i] + slices[2 - i].start) for i in range(3))
         size = tuple(int(slices[2 - i].stop - slices[2 - i].start) for i in range(3))
         return Grid(first, size, self.spacing), tuple(slices)
@@ -134,8 +134,8 @@ def _prepare_mr(images: dict[str, sitk.Image], manifest: Manifest):
     for item in manifest.inputs:
         image = sitk.Cast(images[item.name], sitk.sitkFloat32)
         inside = brain_mask(image, item.title)
-        masks[item.name] = grid.resample(_like(inside.astype(np.float32), image), 0.0) >= 0.5
-        normalised = _like(z_score(sitk.GetArrayViewFromImage(image), inside), image)
+        masks[item.name] = grid.resample(like(inside.astype(np.float32), image), 0.0) >= 0.5
+        normalised = like(z_score(sitk.GetArrayViewFromImage(image), inside), image)
         resampled[item.name] = grid.resample(smooth_for(normalised, manifest.spacing), 0.0)
     reference = masks[manifest.reference]
     for item in manifest.inputs:
@@ -147,7 +147,19 @@ def _prepare_mr(images: dict[str, sitk.Image], manifest: Manifest):
     return resampled, np.logical_or.reduce(list(masks.values())), grid
 
 
-def _like(array: np.ndarray, image: sitk.Image) -> sitk.Image:
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
+    """Return the slices of the smallest box that holds `mask`, one an axis; None if the mask is empty."""
+    box = []
+    for axis in range(mask.ndim):
+        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if not filled.size:
+            return None
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
+    return tuple(box)
+
+
+def like(array: np.ndarray, image: sitk.Image) -> sitk.Image:
+    """Wrap an array (z, y, x) as an image in the geometry of `image`."""
     result = sitk.GetImageFromArray(array)
     result.CopyInformation(image)
     return result
