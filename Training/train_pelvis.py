@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--from", dest="start", type=float, default=0.0, help="part of the time that is left out")
     parser.add_argument("--network", default="AFN-4")
     parser.add_argument("--width", type=int, default=24)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
@@ -113,6 +114,7 @@ def main() -> None:
         network.load_state_dict(torch.load(options.start_from, weights_only=True))
     schedule = Schedule(options.minutes, learning_rate=options.learning_rate, checkpoint_minutes=5)
     training = Training(network, class_loss, samples, schedule, options.run, options.device)
+    training.seconds = 60 * options.minutes * options.start
     (options.run / "plan.json").write_text(json.dumps(asdict(plan)))
     for each in (training.network, training.average):
         renormalise(each)
