@@ -75,9 +75,19 @@ def mirrored(hu: np.ndarray, possible: np.ndarray, weight: np.ndarray):
     return tuple(np.ascontiguousarray(array[:, :, ::-1]) for array in (hu, possible, weight))
 
 
+def as_tensors(hu: np.ndarray, possible: np.ndarray, weight: np.ndarray, manifest):
+    """Channels (C, z, y, x), possible codes (7, z, y, x; 0 or 1) and weight (1, z, y, x; 0 to 1) as float32 tensors."""
+    from afnet.imaging import normalise_channels
+    from afnet.tensors import to_torch
+
+    bits = (possible[None] >> np.arange(CODES, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
+    return (to_torch(normalise_channels({manifest.reference: hu.astype(np.float32)}, manifest)),
+            to_torch(bits.astype(np.float32)), to_torch(weight[None].astype(np.float32) / 100))
+
+
 class PelvisBank:
-    """`bank(generator)` draws a sample for `afnet.training`: channels (C, z, y, x), possible codes (7, z, y, x; 0 or
-    1) and weight (1, z, y, x; 0 to 1), float32 tensors. Half are mirrored; calibration and energy vary a little.
+    """`bank(generator)` draws a sample for `afnet.training` (see `as_tensors`); half are mirrored, calibration and
+    energy vary a little.
 
     Files are listed anew at each round, so that a bank which still grows is used as it is. Raises FileNotFoundError
     where there are none.
@@ -90,9 +100,6 @@ class PelvisBank:
     def __call__(self, generator):
         import torch
 
-        from afnet.imaging import normalise_channels
-        from afnet.tensors import to_torch
-
         if not self.order:
             files = bank_files(self.folder, self.leave_out)
             if not files:
@@ -103,9 +110,7 @@ class PelvisBank:
         hu, possible, weight = mirrored(*sample) if flip < 0.5 else sample
         hu = hu.astype(np.float32)
         hu += (hu > -400) * ((gain - 0.5) * 0.04 * hu + (shift - 0.5) * 10)
-        bits = (possible[None] >> np.arange(CODES, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
-        return (to_torch(normalise_channels({self.manifest.reference: hu}, self.manifest)),
-                to_torch(bits.astype(np.float32)), to_torch(weight[None].astype(np.float32) / 100))
+        return as_tensors(hu, possible, weight, self.manifest)
 
 
 def main() -> None:
