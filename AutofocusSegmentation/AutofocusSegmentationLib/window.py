@@ -6,12 +6,22 @@ from typing import Protocol
 import qt
 import slicer
 
+_LAYOUTS_WITH_SLICES_AND_3D = tuple(
+    getattr(slicer.vtkMRMLLayoutNode, "SlicerLayout" + name)
+    for name in ("ConventionalView", "ConventionalWidescreenView", "ConventionalPlotView", "FourUpView",
+                 "FourUpTableView", "FourUpPlotView", "DualMonitorFourUpView", "TripleSidewaysView")
+    if hasattr(slicer.vtkMRMLLayoutNode, "SlicerLayout" + name)
+)
+
 
 class SlicerWindow(Protocol):
     """Slicer's main window, as far as the panels use it."""
 
     def choose_module(self, name: str) -> None:
         """Open the module `name`."""
+
+    def show_slices_and_3d(self) -> None:
+        """Choose a layout with three slices and a 3D view, unless the present one has them; centre the 3D views."""
 
     def confirm(self, question: str) -> bool:
         """Ask the user a yes-or-no question and wait for the answer."""
@@ -48,6 +58,15 @@ class ApplicationWindow:
 
     def choose_module(self, name: str) -> None:
         slicer.util.selectModule(name)
+
+    def show_slices_and_3d(self) -> None:
+        layout = slicer.app.layoutManager()
+        if layout is None:
+            return
+        if layout.layout not in _LAYOUTS_WITH_SLICES_AND_3D:
+            layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        for index in range(layout.threeDViewCount):
+            layout.threeDWidget(index).threeDView().resetFocalPoint()
 
     def confirm(self, question: str) -> bool:
         return slicer.util.confirmYesNoDisplay(question)

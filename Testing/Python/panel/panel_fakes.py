@@ -66,9 +66,13 @@ class RecordedWindow:
         self.questions: list[str] = []
         self.answer = True
         self.may_close = None
+        self.arranged = 0
 
     def choose_module(self, name: str) -> None:
         self.modules.append(name)
+
+    def show_slices_and_3d(self) -> None:
+        self.arranged += 1
 
     def confirm(self, question: str) -> bool:
         self.questions.append(question)

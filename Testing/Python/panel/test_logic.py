@@ -142,7 +142,7 @@ def test_the_real_engine_by_a_click(panel, results, tiny, body):
     segmentation = panel.logic.getParameterNode().result
     assert segmentation.GetSegmentation().GetNumberOfSegments() == len(tiny.structures)
     table = results.ui.resultsTable
-    volumes = [float(table.item(row, 2).text()) for row in range(table.rowCount)]
+    volumes = [float(table.item(row, 3).text()) for row in range(table.rowCount)]
     voxels = [int(np.sum(_array(segmentation, item.id, body))) for item in tiny.structures]
     assert sum(voxels) > 0
     assert volumes == pytest.approx([count * 8**3 / 1000 for count in voxels], abs=0.06)

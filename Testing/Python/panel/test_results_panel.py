@@ -38,18 +38,19 @@ def show_scene(panel):
 
 def test_the_table(pelvis):
     structures = find_model("pelvis-ct").structures
-    assert rows(pelvis, 1, 2) == [(structure.name, "0.1") for structure in structures]  # 0.064 ml
-    color = pelvis.ui.resultsTable.item(0, 0).background().color()
+    assert rows(pelvis, 2, 3) == [(structure.name, "0.1") for structure in structures]  # 0.064 ml
+    color = pelvis.ui.resultsTable.item(0, 1).background().color()
     assert (color.red(), color.green(), color.blue()) == structures[0].color
 
 
 def test_show_3d_and_edit(pelvis, scene):
     segmentation = pelvis.segmentation
+    assert pelvis.ui.show3DButton.checked, "a new result is shown at once"
+    click(pelvis.ui.show3DButton)
+    assert not segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
     click(pelvis.ui.show3DButton)
     assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
     assert segmentation.GetDisplayNode().GetVisibility3D()
-    click(pelvis.ui.show3DButton)
-    assert not segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
     click(pelvis.ui.editButton)
     assert pelvis.window.modules == ["SegmentEditor"]
     editor = scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
@@ -66,7 +67,7 @@ def test_deleting_the_result_hides_it(pelvis, scene):
 def test_the_scene_keeps_the_results(pelvis, scene, tmp_path):
     import slicer.util
 
-    before = rows(pelvis, 1, 2)
+    before = rows(pelvis, 0, 2, 3, 4)
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     pelvis.segment.scene_about_to_close()
     pelvis.panel.set_parameters(None)
@@ -75,4 +76,4 @@ def test_the_scene_keeps_the_results(pelvis, scene, tmp_path):
     assert not pelvis.ui.resultsSection.isVisible()
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     show_scene(pelvis)
-    assert rows(pelvis, 1, 2) == before and before
+    assert rows(pelvis, 0, 2, 3, 4) == before and before
