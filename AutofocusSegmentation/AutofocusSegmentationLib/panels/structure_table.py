@@ -80,11 +80,19 @@ def _items(row: StructureRow) -> list:
     shown.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
     shown.setCheckState(qt.Qt.Checked if row.shown else qt.Qt.Unchecked)
     swatch = qt.QTableWidgetItem("")
-    swatch.setBackground(qt.QBrush(qt.QColor(*(round(255 * part) for part in row.color))))
-    volume = qt.QTableWidgetItem("" if row.volume_ml is None else f"{row.volume_ml:.1f}")
+    # A decoration, not the background, which the selection would cover.
+    swatch.setData(qt.Qt.DecorationRole, qt.QColor(*(round(255 * part) for part in row.color)))
+    volume = qt.QTableWidgetItem(_volume_text(row.volume_ml))
     volume.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
     items = [shown, swatch, qt.QTableWidgetItem(row.name), volume, qt.QTableWidgetItem(row.status)]
     tip = "\n".join(text for text in (row.name, row.definition, row.remarks) if text)
     for item in items:
         item.setToolTip(tip)
     return items
+
+
+def _volume_text(volume_ml: float | None) -> str:
+    """Return ml with one decimal, or two below 1 ml, where one would hide a small tumour."""
+    if volume_ml is None:
+        return ""
+    return f"{volume_ml:.2f}" if 0 < volume_ml < 1 else f"{volume_ml:.1f}"
