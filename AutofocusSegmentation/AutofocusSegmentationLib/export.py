@@ -4,11 +4,11 @@ The files lie in the patient's space as the views show it: a transform above the
 copy, never to the user's node. Empty segments are left out of all but .seg.nrrd, and named.
 """
 
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -55,7 +55,7 @@ def export_nrrd(segmentation, folder: Path, name: str) -> Exported:
     with appearing_in(folder, [file], _bytes(grid)) as working:
         storage = slicer.vtkMRMLSegmentationStorageNode()
         storage.SetFileName(str(working / file))
-        if not storage.WriteData(copy) or not _readable(working / file):
+        if not storage.WriteData(copy) or not _is_whole(working / file):
             raise incomplete(folder)
     return Exported(folder, (file,))
 
@@ -87,7 +87,7 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
     with appearing_in(folder, files, _bytes(grid)) as working:
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
         storage.SetFileName(str(working / files[0]))
-        if not storage.WriteData(node) or not _readable(working / files[0]):
+        if not storage.WriteData(node) or not _is_whole(working / files[0]):
             raise incomplete(folder)
         (working / files[1]).write_text(code_list(codes), encoding="utf-8", newline="\n")
     note = ""
@@ -130,8 +130,13 @@ def filled_segments(segmentation) -> tuple[list[str], tuple[str, ...]]:
 def world_grid(segmentation) -> Grid:
     """Return the grid of a segmentation's image as the views show it (IJK to world RAS).
 
-    Raises ExportFailed if there is none, or if a transform above the node bends or shears it.
+    Raises ExportFailed if there is none, if the node holds surfaces, or if a transform above it bends or shears it.
     """
+    labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    if segmentation.GetSegmentation().GetSourceRepresentationName() != labelmap:
+        raise ExportFailed(
+            _("The segmentation holds surfaces instead of voxels: make the binary label map its source in the "
+              "Segmentations module, then export again."))
     grid = grid_of_segmentation(segmentation)
     if grid is None:
         raise ExportFailed(_("The segmentation has lost its image geometry: segment again, then export."))
@@ -150,10 +155,8 @@ def world_copy(segmentation):
     copy = slicer.vtkMRMLSegmentationNode()
     copy.SetName(segmentation.GetName())
     copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())
-    labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-    for name in copy.GetSegmentation().GetContainedRepresentationNames():
-        if name != labelmap:
-            copy.GetSegmentation().RemoveRepresentation(name)  # made anew where wanted: it may be of other settings
+    # Made anew where it is wanted: that of the scene may be older than the voxels, or simplified.
+    copy.GetSegmentation().RemoveRepresentation(slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName())
     if segmentation.GetParentTransformNode() is not None:
         copy.ApplyTransformMatrix(vtk_matrix_of(linear_to_world(segmentation.GetParentTransformNode())))
     return copy
@@ -179,13 +182,23 @@ def _on_image(segmentation, segment_id: str) -> tuple[tuple[int, ...], np.ndarra
     return tuple(int(value) for value in first), voxels.mask[box]
 
 
-def _readable(file: Path) -> bool:
-    """Tell whether a voxel file is whole: on a full disk Slicer's writers do not always notice what is missing."""
+def _is_whole(file: Path) -> bool:
+    """Tell whether the packed voxels of a .nii.gz or .nrrd file are all there.
+
+    On a full disk neither Slicer's writers nor ITK's readers always notice what is missing; gzip's checksum does.
+    """
+    length = 0
     try:
-        sitk.ReadImage(str(file))
-    except RuntimeError:
+        with file.open("rb") as content:
+            if file.suffix == ".nrrd":
+                while content.readline() not in (b"\n", b"\r\n", b""):  # the header ends with an empty line
+                    pass
+            with gzip.GzipFile(fileobj=content) as voxels:
+                while chunk := voxels.read(2**22):
+                    length += len(chunk)
+    except (OSError, EOFError):
         return False
-    return True
+    return length > 0
 
 
 def _stl_names(segmentation, segments: list[str], name: str) -> list[str]:
