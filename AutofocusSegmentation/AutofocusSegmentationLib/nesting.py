@@ -3,6 +3,7 @@
 Which structures nest is read from the model's manifest: those whose labels are a proper part of another's.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,12 +59,14 @@ def nested_pairs(manifest: Manifest) -> list[tuple[Structure, Structure]]:
     return pairs
 
 
-def check_nesting(segmentation, manifest: Manifest) -> NestingProblem | None:
+def check_nesting(
+    segmentation, manifest: Manifest, edited: Collection[str] | None = None
+) -> NestingProblem | None:
     """Return how the segments of a segmentation node fail to nest, None if they do or cannot be compared.
 
     The model's own segments nest. So where only an outer segment was edited, a part of it was erased, and what lies
     inside should follow; where an inner one was edited it was painted, and the outer one should follow. If both were,
-    the outer ones grow, for what a user drew must not go.
+    the outer ones grow, for what a user drew must not go. edited: the ids of edited segments, if they are known.
     """
     masks = _masks(segmentation, manifest)
     if masks is None:
@@ -79,7 +82,7 @@ def check_nesting(segmentation, manifest: Manifest) -> NestingProblem | None:
             failing.append(inner)
     if not overhangs:
         return None
-    edited = set(edited_segments(segmentation))
+    edited = edited_segments(segmentation) if edited is None else edited
     return NestingProblem(tuple(overhangs), grow=any(segments[item] in edited for item in failing))
 
 

@@ -118,7 +118,7 @@ class ResultsPanel(VTKObservationMixin):
         self._edited = mark_edits(self._segmentation)
         problem = None
         if self._edited and self._manifest is not None:
-            problem = nesting.check_nesting(self._segmentation, self._manifest)
+            problem = nesting.check_nesting(self._segmentation, self._manifest, self._edited)
         self.ui.nestingLabel.setText(problem.sentence() if problem else "")
         self.ui.nestingLabel.setVisible(problem is not None)
         self.ui.nestingButton.setVisible(problem is not None)

@@ -6,11 +6,11 @@ import numpy as np
 import SimpleITK as sitk
 
 
-def write_result(engine, manifest, codes=None) -> dict:
+def write_result(engine, manifest, codes=None, edges=()) -> dict:
     """Write segmentation and report into the folder of a FakeEngine's run and end it well; returns the report.
 
     codes: label-map code -> index box ((k, k), (j, j), (i, i)) to fill on the reference's grid; by default a box of
-    2 x 2 x 2 voxels a code, side by side.
+    2 x 2 x 2 voxels a code, side by side. edges: ids of structures that the report says are cut off.
     """
     from afnet.writing import write_segmentation
 
@@ -29,7 +29,7 @@ def write_result(engine, manifest, codes=None) -> dict:
         voxels = int(np.isin(labels, structure.labels).sum())
         structures.append({
             "id": structure.id, "name": structure.name, "voxels": voxels, "volume_ml": voxels * voxel_ml,
-            "touches_edge": False,
+            "touches_edge": structure.id in edges,
         })
     report = {
         "protocol": 1,
