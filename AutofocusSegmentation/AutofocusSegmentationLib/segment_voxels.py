@@ -131,8 +131,8 @@ def replace_voxels(segmentation, segment_id: str, voxels: Voxels, grid: Grid) ->
 
     Raises RuntimeError if Slicer refuses.
     """
-    if not voxels.count:  # one voxel of air: VTK's surfaces choke on an image without any
-        voxels = Voxels((0, 0, 0), np.zeros((1, 1, 1), bool))
+    if not voxels.count:  # eight voxels of air: VTK makes no surface, and an error, of fewer
+        voxels = Voxels((0, 0, 0), np.zeros((2, 2, 2), bool))
     segmentation.GetSegmentation().SeparateSegmentLabelmap(segment_id)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     if not logic.SetBinaryLabelmapToSegment(label_map(voxels, grid), segmentation, segment_id, logic.MODE_REPLACE):
