@@ -1,4 +1,7 @@
-"""What the subject hierarchy knows of a volume: its patient, study and modality. Names are never read from it."""
+"""What the subject hierarchy knows of a volume: its patient, study and modality.
+
+Names are read for the chooser of studies alone; they may be a patient's and go nowhere else.
+"""
 
 import slicer
 
@@ -34,6 +37,19 @@ def modality(node) -> str:
         return ""
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
     return (hierarchy.GetItemAttribute(item, name) or "").strip().upper()
+
+
+def studies(nodes) -> list[tuple[int, str]]:
+    """Return (item, 'patient / study') of the studies that the nodes belong to, in the order of the nodes."""
+    items = dict.fromkeys(item for node in nodes if (item := study_item(node)))
+    hierarchy = _tree()
+
+    def label(item: int) -> str:
+        patient = hierarchy.GetItemAncestorAtLevel(item, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient())
+        names = [hierarchy.GetItemName(each) for each in (patient, item) if each]
+        return " / ".join(name for name in names if name)
+
+    return [(item, label(item)) for item in items]
 
 
 def _tree():

@@ -7,6 +7,10 @@ import qt
 import slicer
 
 
+_MESSAGE_MS = 10000
+"""How long a sentence stays in the status bar."""
+
+
 class SlicerWindow(Protocol):
     """Slicer's main window, as far as the panels use it."""
 
@@ -15,6 +19,9 @@ class SlicerWindow(Protocol):
 
     def confirm(self, question: str) -> bool:
         """Ask the user a yes-or-no question and wait for the answer."""
+
+    def tell(self, text: str) -> None:
+        """Show a sentence in the status bar, for the moment when no panel is there to show it."""
 
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         """Call `may_close` when the user closes Slicer; False keeps it open. Replaces an earlier watch."""
@@ -51,6 +58,9 @@ class ApplicationWindow:
 
     def confirm(self, question: str) -> bool:
         return slicer.util.confirmYesNoDisplay(question)
+
+    def tell(self, text: str) -> None:
+        slicer.util.showStatusMessage(text, _MESSAGE_MS)
 
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         self.stop_watching_close()
