@@ -1,4 +1,4 @@
-"""The panel that segments: model, inputs, output, Segment or Cancel, progress, results."""
+"""The panel that segments: model, inputs, output, Segment or Cancel, progress."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,10 @@ from .. import doctor, models, study
 from ..engine import EngineProcess
 from ..logic import JobOutcome, SegmentationJob
 from ..parameters import AutofocusSegmentationParameters
-from ..result import check_output, edited_segments
+from ..result import Result, check_output, edited_segments
 from ..window import SlicerWindow
 from .input_slots import InputSlots
 from .progress_text import stage_text, time_left_text
-from .results_view import ResultsView
 
 POLL_INTERVAL_MS = 100
 
@@ -25,6 +24,7 @@ class SegmentPanel(VTKObservationMixin):
     """Connects the widgets of Segment.ui, the parameter node and one `SegmentationJob` at a time.
 
     window: Slicer's main window. make_engine: makes the process of each job; None for the real one.
+    on_result: called with the Result of a run that ended well, once the parameter node has it.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class SegmentPanel(VTKObservationMixin):
         super().__init__()
         self._window = window
         self._make_engine = make_engine
+        self.on_result: Callable[[Result], None] = lambda result: None
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._entries: list = []
@@ -45,7 +46,6 @@ class SegmentPanel(VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
         self._slots = InputSlots(self.ui.inputsSection.layout(), self._input_chosen)
-        self._results = ResultsView(self.ui, window)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_INTERVAL_MS)
         self._timer.connect("timeout()", self._poll)
@@ -177,8 +177,7 @@ class SegmentPanel(VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_came_or_went(self, caller, event, node) -> None:
-        """A volume just loaded may be what an empty input waits for (it gets its name after this event), and the
-        result may be deleted."""
+        """A volume just loaded may be what an empty input waits for (it gets its name after this event)."""
         if self._parameters is not None and node.IsA("vtkMRMLDisplayableNode"):
             qt.QTimer.singleShot(0, self._nodes_changed)
 
@@ -210,7 +209,6 @@ class SegmentPanel(VTKObservationMixin):
         )
         for section in (self.ui.inputsSection, self.ui.outputsSection, self.ui.advancedSection):
             section.setEnabled(not self.running)
-        self._results.show(self._parameters.result)
 
     def _missing(self, problems: dict[str, str]) -> str:
         """Return why Segment cannot be pressed, empty if it can."""
@@ -274,6 +272,7 @@ class SegmentPanel(VTKObservationMixin):
         if outcome.kind == "done" and self._parameters is not None:
             self._parameters.result = outcome.result.segmentation
             self._check_output()
+            self.on_result(outcome.result)
         self._update()
 
     def _show_message(self, text: str, failed: bool = False) -> None:

@@ -129,7 +129,7 @@ def body(make_volume):
     return make_volume(array, name="CT phantom", ijk_to_ras=np.diag([8.0, 8.0, 8.0, 1.0]))
 
 
-def test_the_real_engine_by_a_click(panel, tiny, body):
+def test_the_real_engine_by_a_click(panel, results, tiny, body):
     """From the panel to segments with the child process itself."""
     panel.panel._make_engine = None
     panel.panel.enter()
@@ -141,7 +141,7 @@ def test_the_real_engine_by_a_click(panel, tiny, body):
     assert panel.ui.messageLabel.text == "", panel.ui.logText.toPlainText()
     segmentation = panel.logic.getParameterNode().result
     assert segmentation.GetSegmentation().GetNumberOfSegments() == len(tiny.structures)
-    table = panel.ui.resultsTable
+    table = results.ui.resultsTable
     volumes = [float(table.item(row, 2).text()) for row in range(table.rowCount)]
     voxels = [int(np.sum(_array(segmentation, item.id, body))) for item in tiny.structures]
     assert sum(voxels) > 0

@@ -122,9 +122,10 @@ def test_the_editor_opens_in_slicers_window(opened, main_window):
 
     write_result(start(opened), find_model("pelvis-ct"))
     spin(lambda: not opened.segment_panel.running)
-    click(opened.segment_panel.ui.editButton)
+    click(opened.results_panel.ui.editButton)
     assert main_window.moduleSelector().chosen[-1] == "SegmentEditor"
 
 
 def test_the_window_fits_350_px(opened):
-    assert opened.segment_panel.widget.minimumSizeHint.width() <= 350
+    for panel in (opened.segment_panel, opened.results_panel):
+        assert panel.widget.minimumSizeHint.width() <= 350
