@@ -50,8 +50,10 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def setup(self):
         super().setup()
         # Here, not at file scope: a Slicer without a window imports this file too.
+        from AutofocusSegmentationLib.panels.first_use import FirstUsePanel
         from AutofocusSegmentationLib.panels.results import ResultsPanel
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
+        from AutofocusSegmentationLib.torch_installer import SlicerTorchInstaller
         from AutofocusSegmentationLib.window import ApplicationWindow
 
         ui_widget = slicer.util.loadUI(self.resourcePath("UI/AutofocusSegmentation.ui"))
@@ -62,7 +64,11 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.segment_panel = SegmentPanel(self.resourcePath("UI/Segment.ui"), ApplicationWindow())
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
         self.segment_panel.on_result = self.results_panel.show_new
-        for panel in (self.segment_panel, self.results_panel):
+        self.first_use_panel = FirstUsePanel(
+            self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(),
+            on_change=self.segment_panel.enter,
+        )
+        for panel in (self.first_use_panel, self.segment_panel, self.results_panel):
             self.ui.panelArea.layout().addWidget(panel.widget)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -76,6 +82,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.results_panel.cleanup()
 
     def enter(self):
+        self.first_use_panel.enter()
         self.segment_panel.enter()
         self.results_panel.enter()
 

@@ -198,7 +198,7 @@ def _defect(torch: TorchFiles, system: str) -> tuple[State, str] | None:
         return State.TOO_OLD, _("PyTorch {found} is too old, {needed} or newer is needed").format(
             found=torch.version, needed=".".join(map(str, OLDEST_TORCH)))
     if system == "win32" and torch.numbers >= WINDOWS_BELOW:
-        return State.TOO_NEW, _("PyTorch {found} does not fit Slicer on Windows, a version below {limit} is needed").format(
+        return State.TOO_NEW, _("PyTorch {found} does not fit Slicer on Windows, one below {limit} is needed").format(
             found=torch.version, limit=".".join(map(str, WINDOWS_BELOW)))
     return None
 

@@ -64,16 +64,16 @@ def matches(manifest: Manifest, node) -> dict[str, Match]:
     return {}
 
 
-def explain(manifest: Manifest, name: str, node) -> tuple[str, bool]:
-    """Say why a volume node is taken as the input `name`; True beside it if the user should check the choice."""
+def explain(manifest: Manifest, name: str, node) -> str:
+    """Return one sentence on why a volume node is taken as the input `name`, or what speaks against it."""
     found = matches(manifest, node)
     if name in found:
-        return _("By {reason}").format(reason=found[name].reason), False
+        return _("By {reason}").format(reason=found[name].reason)
     if found:
         other = min(found, key=lambda each: found[each].rank)
         return _("Looks like {title} by {reason}: check it.").format(
-            title=manifest.input(other).title, reason=found[other].reason), True
-    return _("Neither its DICOM tags nor its name say what it is: check it."), True
+            title=manifest.input(other).title, reason=found[other].reason)
+    return _("Neither its DICOM tags nor its name say what it is: check it.")
 
 
 def weighting(tags: SeriesTags) -> str:
@@ -100,9 +100,8 @@ def _sources(node, tags: SeriesTags) -> list[tuple[str, str]]:
         contrast = bool(tags.contrast_agent) and not _WITHOUT_CONTRAST.search(tags.description)
         reason = _("series description '{text}'").format(text=tags.description)
         if contrast:
-            sources.append((f"{tags.description} post contrast", _("{reason} with contrast agent").format(reason=reason)))
-        else:
-            sources.append((tags.description, reason))
+            reason = _("{reason} with contrast agent").format(reason=reason)
+        sources.append((f"{tags.description} post contrast" if contrast else tags.description, reason))
     weighted = weighting(tags)
     if weighted:
         reason = _("echo time {echo:g} ms").format(echo=tags.echo_time)

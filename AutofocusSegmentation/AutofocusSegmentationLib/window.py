@@ -6,7 +6,6 @@ from typing import Protocol
 import qt
 import slicer
 
-
 _MESSAGE_MS = 10000
 """How long a sentence stays in the status bar."""
 

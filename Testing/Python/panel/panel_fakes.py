@@ -64,6 +64,7 @@ class RecordedWindow:
     def __init__(self) -> None:
         self.modules: list[str] = []
         self.questions: list[str] = []
+        self.told: list[str] = []
         self.answer = True
         self.may_close = None
 
@@ -73,6 +74,9 @@ class RecordedWindow:
     def confirm(self, question: str) -> bool:
         self.questions.append(question)
         return self.answer
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
 
     def watch_close(self, may_close) -> None:
         self.may_close = may_close

@@ -1,6 +1,5 @@
 """The module as Slicer loads, opens, reloads and closes it."""
 
-import importlib.metadata
 import socket
 import xml.etree.ElementTree as ElementTree
 
@@ -48,16 +47,12 @@ def test_the_self_test_passes_without_pytorch_and_network(module, models_folder,
     """The stand-in for Slicer's `slicer.testing.runUnitTest`."""
     import slicer
 
-    def no_torch(name):
-        if name == "torch":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return real(name)
+    from AutofocusSegmentationLib import doctor
 
     def no_network(*_arguments, **_options):
         raise AssertionError("the self-test opened a connection")
 
-    real = importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", no_torch)
+    monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     monkeypatch.setattr(socket.socket, "connect", no_network)
     slicer.modules.AutofocusSegmentationInstance.runTest()
     assert "PyTorch is not installed" in messages.texts("delayDisplay")[-2]
@@ -106,7 +101,7 @@ def test_closing_the_scene_ends_the_job_and_keeps_the_model(opened, scene):
 def test_reloading_the_module_ends_the_job(opened, slicer_app):
     """Slicer unloads a module before it loads it again."""
     engine = start(opened)
-    timer = opened.segment_panel._timer
+    timer = opened.segment_panel.run._timer
     slicer_app.app.moduleManager().unload("AutofocusSegmentation")
     assert engine.cancelled and not engine.folder.exists()
     assert not timer.active

@@ -82,8 +82,8 @@ def test_the_torch_of_this_environment_is_whole():
 @pytest.mark.parametrize(
     ("version", "system", "words"),
     [("2.1.2", "linux", "too old"), ("1.13.1", "linux", "too old"), ("2.2.2", "darwin", None), ("2.2", "linux", None),
-     ("2.13.0", "linux", None), ("2.13.0", "win32", "below 2.13"), ("2.12.1", "win32", None), ("3.0.0", "win32", "below"),
-     ("unknown", "linux", "half installed")],
+     ("2.13.0", "linux", None), ("2.13.0", "win32", "below 2.13"), ("2.12.1", "win32", None),
+     ("3.0.0", "win32", "below"), ("unknown", "linux", "half installed")],
 )
 def test_versions(tmp_path, monkeypatch, version, system, words):
     from AutofocusSegmentationLib import doctor
