@@ -6,6 +6,7 @@ with the name patterns of the model's manifest, so that a new model needs no cod
 
 import re
 from dataclasses import dataclass
+from textwrap import shorten
 
 from slicer.i18n import tr as _
 
@@ -39,7 +40,7 @@ _A_SOURCE = 1000
 
 @dataclass(frozen=True)
 class Match:
-    """A volume fits an input. rank: lower is better. reason: what says so, to follow 'by' ('name ...')."""
+    """A volume fits an input. rank: lower is better. reason: what says so, to follow 'by'."""
 
     rank: int
     reason: str
@@ -98,7 +99,7 @@ def _sources(node, tags: SeriesTags) -> list[tuple[str, str]]:
     sources = []
     if tags.description:
         contrast = bool(tags.contrast_agent) and not _WITHOUT_CONTRAST.search(tags.description)
-        reason = _("series description '{text}'").format(text=tags.description)
+        reason = _("series description '{text}'").format(text=shorten(tags.description, 40, placeholder=" ..."))
         if contrast:
             reason = _("{reason} with contrast agent").format(reason=reason)
         sources.append((f"{tags.description} post contrast" if contrast else tags.description, reason))
@@ -114,7 +115,7 @@ def _sources(node, tags: SeriesTags) -> list[tuple[str, str]]:
             reason += _(", contrast agent")
         sources.append((weighted, reason))
     name = SERIES_NUMBER.sub("", node.GetName() or "")
-    sources.append((name, _("name '{text}'").format(text=name)))
+    sources.append((name, _("its name")))
     return sources
 
 

@@ -9,10 +9,10 @@ from afnet.manifest import Manifest
 
 def population_text(manifest: Manifest) -> str:
     """Return the lines under a model's name: whom it was made for, and what it was not validated on."""
-    lines = [_("For: {population}").format(population=_ended(manifest.population))]
+    warning = _("Not for clinical use.")
     if manifest.not_validated_on:
-        lines.append(_("Not validated on: {what}").format(what=_ended(manifest.not_validated_on)))
-    return "\n".join([*lines, _("Not for clinical use.")])
+        warning = _("Not validated on: {what}").format(what=_ended(manifest.not_validated_on)) + " " + warning
+    return _ended(manifest.population) + "\n" + warning
 
 
 def model_card(manifest: Manifest) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from clicks import choose_model, click, spin
 from engine_result import write_result
+from pictures import Pictures
 
 CONTROLS = ("QComboBox", "QPushButton", "QTableWidget", "QPlainTextEdit", "QProgressBar", "qMRMLNodeComboBox",
             "ctkDirectoryButton", "ctkCollapsibleButton")
@@ -55,18 +56,13 @@ def test_labels_show_names_as_they_are(study):
 @pytest.mark.parametrize("width", [350, 500])
 def test_pictures(study, width, tmp_path):
     """Ready, running, failed, done: written to the test's folder, and each differs from the one before."""
-    from PySide6.QtGui import QImage
-
     from afnet.manifest import find_model
 
-    study.host.resize(width, 820)
-    pictures = []
+    study.host.resize(width, 1000)
+    folder, pictures = Pictures(tmp_path), []
 
     def picture(name):
-        study.process()
-        path = tmp_path / f"panel-{width}-{name}.png"
-        assert study.host.grab().save(str(path))
-        pictures.append(QImage(str(path)))
+        pictures.append(folder.grab(study.host, f"segment-{width}-{name}"))
         assert pictures[-1].width() == width
 
     picture("1-ready")
