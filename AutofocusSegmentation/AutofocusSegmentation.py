@@ -1,5 +1,6 @@
 """The classes Slicer looks for; what they do is in AutofocusSegmentationLib. The network runs in another process."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -80,6 +81,12 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.removeObservers()
         self.segment_panel.cleanup()
         self.results_panel.cleanup()
+
+    def onReload(self):
+        """Developers' button: load the library anew as well. A running job is cancelled, and the status bar says so."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("AutofocusSegmentationLib", "afnet")]:
+            del sys.modules[name]
+        super().onReload()
 
     def enter(self):
         self.first_use_panel.enter()

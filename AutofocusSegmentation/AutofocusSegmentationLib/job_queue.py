@@ -125,6 +125,7 @@ class JobQueue:
         """Start the next study if none runs; one that cannot start ends at once, and the next has its turn."""
         while not self.running and self.waiting:
             self._start(self.waiting[0])
+            self._on_change()
 
     def _start(self, study: QueuedStudy) -> None:
         nodes = [*study.inputs.values(), *([study.output] if study.output else [])]

@@ -17,9 +17,8 @@ class Pictures:
 
     def grab(self, widget, name: str):
         """Write `name`.png and return the picture as a QImage."""
-        from PySide6.QtGui import QImage
-
         import slicer
+        from PySide6.QtGui import QImage
 
         for _ in range(6):  # until all is laid out: one change of a height asks for the next
             slicer.app.processEvents()

@@ -1,6 +1,7 @@
 """The module as Slicer loads, opens, reloads and closes it."""
 
 import socket
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -108,6 +109,38 @@ def test_reloading_the_module_ends_the_job(opened, slicer_app):
     polls = engine.polls
     slicer_app.app.processEvents()
     assert engine.polls == polls
+
+
+@pytest.fixture
+def loaded_modules():
+    """Puts sys.modules back as it was: the other tests' classes are those of before the reload."""
+    before = dict(sys.modules)
+    yield before
+    sys.modules.clear()
+    sys.modules.update(before)
+
+
+def test_the_reload_button_loads_the_library_anew(opened, slicer_app, messages, scene, make_ct, loaded_modules):
+    """The job is cancelled and the status bar says so; the old panel's timer and observers are gone."""
+    engine, old = start(opened), opened.segment_panel
+    opened.onReload()
+    assert engine.cancelled and not engine.folder.exists()
+    assert messages.texts("showStatusMessage") == [
+        "The module was closed or loaded again, so the running segmentation was cancelled."]
+    own = [name for name in loaded_modules if name.partition(".")[0] == "AutofocusSegmentationLib"]
+    again = [name for name in own if name in sys.modules]
+    assert "AutofocusSegmentationLib.panels.segment" in again
+    assert all(sys.modules[name] is not loaded_modules[name] for name in again)
+    assert not old.run._timer.active and old._parameters is None
+    for each in (opened, old, opened.results_panel):
+        assert not each.Observations
+    new = slicer_app.modules.AutofocusSegmentationWidget
+    assert new is not opened and type(new.segment_panel) is not type(old)
+    polls = engine.polls
+    make_ct("CT of later")  # the new panel looks at it, the old one no more
+    spin(lambda: new.segment_panel.ui.segmentButton.enabled)
+    assert engine.polls == polls
+    assert new.segment_panel.ui.modelSelector.currentData == "pelvis-ct", "the parameter node keeps the choice"
 
 
 def test_the_editor_opens_in_slicers_window(opened, main_window):
