@@ -7,7 +7,7 @@ from engine_result import write_result
 from pictures import Pictures
 
 CONTROLS = ("QComboBox", "QPushButton", "QTableWidget", "QPlainTextEdit", "QProgressBar", "qMRMLNodeComboBox",
-            "ctkDirectoryButton", "ctkCollapsibleButton")
+            "ctkDirectoryButton", "ctkCollapsibleButton", "QListWidget", "QTextBrowser")
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_every_control_has_a_name_and_a_tool_tip(study):
 
 
 def test_nothing_is_wider_than_350_px(study):
-    study.ui.advancedSection.collapsed = False
-    study.ui.logSection.collapsed = False
+    for section in ("advancedSection", "logSection", "modelCardSection"):
+        getattr(study.ui, section).collapsed = False
     study.process()
     assert study.host.minimumSizeHint.width() <= 350
     for each in controls(study):
@@ -51,6 +51,51 @@ def test_labels_show_names_as_they_are(study):
 
     wrapping = [label for label in study.widget.findChildren(QLabel) if label.wordWrap]
     assert wrapping and all(label.textFormat == Qt.PlainText for label in wrapping)
+
+
+def test_the_tab_key_follows_the_eye(study):
+    """From the model to the log, top to bottom, the model's slots among them although they came last."""
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+    from PySide6.QtWidgets import QApplication
+
+    study.ui.advancedSection.collapsed = False
+    study.ui.logSection.collapsed = False
+    study.ui.modelCardSection.collapsed = False
+    study.host.resize(350, 1400)
+    study.process()
+    study.host.activateWindow()
+    study.process()
+    study.ui.inputsSection.setFocus()
+    order = []
+    while QApplication.focusWidget() not in order and len(order) < 40:
+        order.append(QApplication.focusWidget())
+        QTest.keyClick(order[-1], Qt.Key_Tab)
+    heights = [each.mapTo(study.host, each.rect.topLeft()).y() for each in order]
+    names = [each.objectName or each.parent().objectName for each in order]
+    assert heights == sorted(heights), names
+    for name in ("t1Selector", "flairSelector", "outputSelector", "memorySelector", "segmentButton", "logText"):
+        assert name in names
+
+
+def test_a_tab_goes_through_the_slots_of_a_newly_chosen_model(study):
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+    from PySide6.QtWidgets import QApplication
+
+    choose_model(study.ui, "pelvis-ct")
+    choose_model(study.ui, "brain-tumour-mri")
+    study.process()
+    names = []
+    study.host.activateWindow()
+    study.process()
+    study.ui.modelSelector.setFocus()
+    while "outputSelector" not in names and len(names) < 20:
+        focus = QApplication.focusWidget()
+        names.append(focus.objectName or focus.parent().objectName)
+        QTest.keyClick(focus, Qt.Key_Tab)
+    slots = [name for name in names if name in ("t1Selector", "t1cSelector", "t2Selector", "flairSelector")]
+    assert slots == ["t1Selector", "t1cSelector", "t2Selector", "flairSelector"]
 
 
 @pytest.mark.parametrize("width", [350, 500])
