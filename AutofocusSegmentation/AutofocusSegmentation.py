@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from AutofocusSegmentationLib import doctor, logic, models, study, terminology
+from AutofocusSegmentationLib import doctor, logic, models, sample_data, study, terminology
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
 
@@ -39,6 +39,7 @@ class AutofocusSegmentation(ScriptedLoadableModule):
             "The method: Qin Y. et al., Autofocus Layer for Semantic Segmentation, MICCAI 2018."
         )
         slicer.app.connect("startupCompleted()", terminology.register_terminology)
+        slicer.app.connect("startupCompleted()", sample_data.register_sample_data)
 
 
 class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
