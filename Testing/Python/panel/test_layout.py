@@ -1,5 +1,8 @@
 """What the panel looks like: every control explained, usable at 350 px, and pictures of it to look at."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 from clicks import choose_model, click, spin
@@ -7,7 +10,7 @@ from engine_result import write_result
 from pictures import Pictures
 
 CONTROLS = ("QComboBox", "QPushButton", "QTableWidget", "QPlainTextEdit", "QProgressBar", "qMRMLNodeComboBox",
-            "ctkDirectoryButton", "ctkCollapsibleButton", "QListWidget", "QTextBrowser")
+            "ctkDirectoryButton", "ctkCollapsibleButton", "QListWidget", "QTextBrowser", "QLabel")
 
 
 @pytest.fixture
@@ -26,7 +29,8 @@ def study(panel, make_volume):
 def controls(panel):
     import qt
 
-    return [each for each in panel.widget.findChildren(qt.QWidget) if each.className() in CONTROLS and each.objectName]
+    return [each for each in panel.widget.findChildren(qt.QWidget)
+            if each.className() in CONTROLS and each.objectName and not each.objectName.startswith("qt_")]
 
 
 def test_every_control_has_a_name_and_a_tool_tip(study):
@@ -40,8 +44,33 @@ def test_nothing_is_wider_than_350_px(study):
         getattr(study.ui, section).collapsed = False
     study.process()
     assert study.host.minimumSizeHint.width() <= 350
-    for each in controls(study):
+    for each in filter(lambda each: each.isVisible(), controls(study)):
         assert each.width <= 350, each.objectName
+
+
+PANELS = sorted(Path(__file__).resolve().parents[3].glob("AutofocusSegmentation/AutofocusSegmentationLib/panels/*.py"))
+SHOWN = ("setText", "setToolTip", "addItem", "addItems", "setTitle", "setPlainText", "say", "confirm", "tell")
+
+
+@pytest.mark.parametrize("file", PANELS, ids=lambda file: file.stem)
+def test_what_a_panel_shows_can_be_translated(file):
+    """No sentence is given to a widget, or asked, as it is: it goes through `_()`."""
+    bare = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SHOWN:
+            for argument in node.args:
+                text = argument.value if isinstance(argument, ast.Constant) else ""
+                if isinstance(text, str) and any(letter.isalpha() for letter in text):
+                    bare.append(f"line {node.lineno}: {text}")
+    assert not bare
+
+
+@pytest.mark.parametrize("file", PANELS, ids=lambda file: file.stem)
+def test_a_panel_waits_for_nothing_and_shows_no_busy_cursor(file):
+    source = file.read_text(encoding="utf-8")
+    for word in ("setOverrideCursor", "waitCursor", "WaitCursor", "time.sleep", ".wait(", "setStyleSheet"):
+        assert word not in source
+    assert len(source.splitlines()) < 300
 
 
 def test_labels_show_names_as_they_are(study):

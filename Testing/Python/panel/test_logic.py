@@ -158,6 +158,39 @@ def test_a_killed_engine_is_told(panel, tiny, body, scene):
     assert scene_state(scene) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_a_killed_engine_does_not_stop_the_next_study(panel, tiny, body):
+    """Two runs of the same images with the real engine, into a new segmentation and into a given one."""
+    from AutofocusSegmentationLib.engine import ChildProcess
+
+    children = []
+
+    def make_engine():
+        children.append(ChildProcess())
+        return children[-1]
+
+    panel.panel._make_engine = make_engine
+    panel.panel.enter()
+    choose_model(panel.ui, tiny.id)
+    panel.ui.deviceSelector.setCurrentIndex(2)
+    panel.process()
+    click(panel.ui.segmentButton)
+    output = slicer_node("vtkMRMLSegmentationNode", "Mine")
+    panel.ui.outputSelector.setCurrentNode(output)
+    click(panel.ui.segmentButton)
+    os.kill(children[0]._process.pid, signal.SIGKILL)
+    spin(lambda: not panel.panel.running, 90)
+    states = [panel.ui.queueList.item(row).text().split(":")[0] for row in range(2)]
+    assert states == ["Failed", "Done"], panel.ui.logText.toPlainText()
+    assert output.GetSegmentation().GetNumberOfSegments() == len(tiny.structures)
+
+
+def slicer_node(class_name, name):
+    import slicer
+
+    return slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+
+
 def test_cancelling_the_real_engine_takes_about_a_second(panel, tiny, body, scene):
     panel.panel._make_engine = None
     panel.panel.enter()
