@@ -1,4 +1,7 @@
-"""What the subject hierarchy knows of a volume: patient, study, modality; the patient's name only for DICOM files."""
+"""What the subject hierarchy knows of a volume: its patient, study and modality.
+
+Names may be a patient's: they are read for the chooser of studies and for DICOM files, and go nowhere else.
+"""
 
 import slicer
 
@@ -61,6 +64,19 @@ def patient_and_study_tags(node) -> dict[str, str]:
             if value:
                 values[getattr(names, f"GetDICOM{kind}{part}TagName")()] = value
     return values
+
+
+def studies(nodes) -> list[tuple[int, str]]:
+    """Return (item, 'patient / study') of the studies that the nodes belong to, in the order of the nodes."""
+    items = dict.fromkeys(item for node in nodes if (item := study_item(node)))
+    hierarchy = _tree()
+
+    def label(item: int) -> str:
+        patient = hierarchy.GetItemAncestorAtLevel(item, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient())
+        names = [hierarchy.GetItemName(each) for each in (patient, item) if each]
+        return " / ".join(name for name in names if name)
+
+    return [(item, label(item)) for item in items]
 
 
 def _tree():

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from afnet.manifest import Input, Manifest
 
 from . import hierarchy, volumes
+from .dicom_tags import modality_of
 from .guessing import guess_inputs
 from .sequences import current_frame
 from .transforms import (
@@ -129,14 +130,14 @@ def _problem_of(item: Input, node) -> str:
         text = _("{title} has a single slice: choose or load the whole series.")
     elif not volumes.has_known_type(node):
         text = _("{title} has the voxel type {type}: convert it with the module Cast Scalar Volume.")
-    elif hierarchy.modality(node) not in ("", item.modality, "OT"):
+    elif modality_of(node) not in ("", item.modality, "OT"):
         text = _("{title} is of the modality {found}, not {modality}: choose a {modality} volume.")
     else:
         return ""
     known = node is not None and volumes.is_scalar(node) and volumes.has_voxels(node)
     return text.format(
         title=item.title, modality=item.modality,
-        type=volumes.scalar_type_name(node) if known else "", found=hierarchy.modality(node) if known else "",
+        type=volumes.scalar_type_name(node) if known else "", found=modality_of(node) if known else "",
     )
 
 

@@ -6,11 +6,13 @@ from typing import Protocol
 import qt
 import slicer
 
+_MESSAGE_MS = 10000
+"""How long a sentence stays in the status bar."""
+
 _LAYOUTS_WITH_SLICES_AND_3D = tuple(
-    getattr(slicer.vtkMRMLLayoutNode, "SlicerLayout" + name)
-    for name in ("ConventionalView", "ConventionalWidescreenView", "ConventionalPlotView", "FourUpView",
-                 "FourUpTableView", "FourUpPlotView", "DualMonitorFourUpView", "TripleSidewaysView")
-    if hasattr(slicer.vtkMRMLLayoutNode, "SlicerLayout" + name)
+    getattr(slicer.vtkMRMLLayoutNode, f"SlicerLayout{name}View")
+    for name in ("Conventional", "ConventionalWidescreen", "ConventionalPlot", "FourUp", "FourUpTable", "FourUpPlot",
+                 "DualMonitorFourUp")
 )
 
 
@@ -25,6 +27,9 @@ class SlicerWindow(Protocol):
 
     def confirm(self, question: str) -> bool:
         """Ask the user a yes-or-no question and wait for the answer."""
+
+    def tell(self, text: str) -> None:
+        """Show a sentence in the status bar, for the moment when no panel is there to show it."""
 
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         """Call `may_close` when the user closes Slicer; False keeps it open. Replaces an earlier watch."""
@@ -70,6 +75,9 @@ class ApplicationWindow:
 
     def confirm(self, question: str) -> bool:
         return slicer.util.confirmYesNoDisplay(question)
+
+    def tell(self, text: str) -> None:
+        slicer.util.showStatusMessage(text, _MESSAGE_MS)
 
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         self.stop_watching_close()
