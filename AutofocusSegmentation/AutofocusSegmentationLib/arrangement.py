@@ -6,7 +6,10 @@ import numpy as np
 import slicer
 
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
-from .transforms import is_linear, linear_to_world
+from .transforms import is_linear, linear_to_world, matrix_of
+
+CENTRAL_PART = 0.7
+"""Part of a view's width and height, around its middle, in which a structure is seen well enough not to be centred."""
 
 
 def reference_image(segmentation):
@@ -29,16 +32,21 @@ def show_behind(volume) -> None:
             logic.FitSliceToBackground()
 
 
-def centre_slices(segmentation, segment_ids: Iterable[str] | None = None) -> bool:
-    """Move all slice views to the slices that show most of some segments (None: of all), and centre them there.
+def show_in_slices(segmentation, segment_ids: Iterable[str] | None = None) -> bool:
+    """Move all slice views to the slices that show most of some segments (None: of all).
 
-    Returns False, and moves nothing, if those segments are empty.
+    A view in which they would lie at the margin or outside is centred on them; others keep their field of view, so
+    that the anatomy around stays where the user has it. Returns False, and moves nothing, if the segments are empty.
     """
     point = telling_point(segmentation, segment_ids)
     if point is None:
         return False
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-        node.JumpSliceByCentering(*point)
+        node.JumpSliceByOffsetting(*point)
+        to_slice = np.linalg.inv(matrix_of(node.GetSliceToRAS()))
+        across = np.abs((to_slice @ [*point, 1])[:2])  # mm from the middle of the view
+        if np.any(across > CENTRAL_PART / 2 * np.array(node.GetFieldOfView()[:2])):
+            node.JumpSliceByCentering(*point)
     return True
 
 

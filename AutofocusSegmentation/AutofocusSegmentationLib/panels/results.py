@@ -145,8 +145,8 @@ class ResultsPanel(VTKObservationMixin):
         self._window.show_slices_and_3d()
         if image is not None:
             arrangement.show_behind(image)
-        if row is None or not arrangement.centre_slices(self._segmentation, [row.segment_id]):
-            arrangement.centre_slices(self._segmentation)
+        if row is None or not arrangement.show_in_slices(self._segmentation, [row.segment_id]):
+            arrangement.show_in_slices(self._segmentation)
 
     # The scene changes
 
@@ -173,7 +173,7 @@ class ResultsPanel(VTKObservationMixin):
         self.ui.definitionLabel.setVisible(bool(text))
 
     def _row_activated(self, row: StructureRow) -> None:
-        arrangement.centre_slices(self._segmentation, [row.segment_id])
+        arrangement.show_in_slices(self._segmentation, [row.segment_id])
 
     def _row_toggled(self, row: StructureRow, shown: bool) -> None:
         display.set_visible(self._segmentation, [row.segment_id], shown)

@@ -49,7 +49,7 @@ def test_the_telling_point_lies_in_the_segment(moved):
 
 
 def test_the_image_lies_behind_and_the_slices_go_through(views):
-    from AutofocusSegmentationLib.arrangement import centre_slices, show_behind, telling_point
+    from AutofocusSegmentationLib.arrangement import show_behind, show_in_slices, telling_point
 
     other, volume = make_volume(name="other"), make_volume(name="CT")
     segmentation = boxes(volume)
@@ -57,18 +57,39 @@ def test_the_image_lies_behind_and_the_slices_go_through(views):
         view.show(other, foreground=volume)
         view.node.SetSliceOffset(999)
     show_behind(volume)
-    assert centre_slices(segmentation, ["small"])
-    point = telling_point(segmentation, ["small"])
-    for view in views:
+    origins = [view.node.GetXYZOrigin() for view in views]
+    assert show_in_slices(segmentation, ["large"])
+    point = telling_point(segmentation, ["large"])
+    for view, origin in zip(views, origins):
         composite = view.logic.GetSliceCompositeNode()
         assert composite.GetBackgroundVolumeID() == volume.GetID()
         assert composite.GetForegroundVolumeID() is None, "the same volume twice shows nothing more"
-        to_slice = view.node.GetSliceToRAS()
-        distance = [to_slice.GetElement(row, 3) - point[row] for row in range(3)]
-        assert np.linalg.norm(distance) < 0.01, "the point is in the middle of the view"
+        assert np.abs(in_view(view, point)[2]) < 0.01, "the slice goes through the point"
+        assert view.node.GetXYZOrigin() == origin, "it is seen anyway, so the view is not shifted"
     before = [view.node.GetSliceOffset() for view in views]
-    assert not centre_slices(segmentation, ["empty"])
+    assert not show_in_slices(segmentation, ["empty"])
     assert [view.node.GetSliceOffset() for view in views] == before
+
+
+def test_a_view_that_looks_elsewhere_is_centred(views):
+    from AutofocusSegmentationLib.arrangement import show_in_slices, telling_point
+
+    volume = make_volume(name="CT")
+    segmentation = boxes(volume)
+    for view in views:
+        view.show(volume)
+        view.node.SetFieldOfView(8, 8, 1)  # zoomed in, and away
+        view.node.JumpSliceByCentering(300, 300, 300)
+    assert show_in_slices(segmentation, ["small"])
+    for view in views:
+        assert np.abs(in_view(view, telling_point(segmentation, ["small"]))).max() < 0.01
+
+
+def in_view(view, point):
+    """A world position in mm from the middle of the view: to the right, up, out of the slice."""
+    from AutofocusSegmentationLib.transforms import matrix_of
+
+    return (np.linalg.inv(matrix_of(view.node.GetSliceToRAS())) @ [*point, 1])[:3]
 
 
 def test_a_foreground_of_the_user_stays(views):
