@@ -232,7 +232,11 @@ def _hindrance(computer: Computer, what: str) -> Diagnosis | None:
 
 
 def _graphics_card_unused(computer: Computer) -> Diagnosis | None:
-    if not (computer.torch.cpu_only and computer.nvidia_driver) or not computer.pytorch_extension:
+    """Return the hint for a graphics card that torch does not use, where that can be changed."""
+    unused = computer.torch.cpu_only and computer.nvidia_driver
+    # What works is not removed unless its successor can be downloaded.
+    replaceable = computer.pytorch_extension and computer.online and computer.free_bytes >= ROOM_FOR_GPU
+    if not (unused and replaceable):
         return None
     action = Action.OPEN_PYTORCH_UTILS if computer.torch_in_use else Action.REINSTALL_TORCH
     return Diagnosis(State.CPU_BUILD, _(

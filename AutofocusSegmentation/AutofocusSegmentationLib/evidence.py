@@ -69,7 +69,7 @@ def explain(manifest: Manifest, name: str, node) -> str:
     """Return one sentence on why a volume node is taken as the input `name`, or what speaks against it."""
     found = matches(manifest, node)
     if name in found:
-        return _("By {reason}").format(reason=found[name].reason)
+        return _("By {reason}.").format(reason=found[name].reason)
     if found:
         other = min(found, key=lambda each: found[each].rank)
         return _("Looks like {title} by {reason}: check it.").format(

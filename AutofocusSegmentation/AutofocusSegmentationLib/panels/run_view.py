@@ -97,7 +97,10 @@ class RunView:
         self._ui.messageLabel.setVisible(bool(text))
 
     def _started(self, study: QueuedStudy) -> None:
-        self._ui.logText.clear()
+        if study is self.queue.entries[0]:
+            self._ui.logText.clear()
+        else:
+            self._ui.logText.appendPlainText("")  # why an earlier one failed stays to be read
         self._ui.progressBar.setValue(0)
         self._ui.progressBar.setVisible(True)
         self._window.watch_close(self._may_close)

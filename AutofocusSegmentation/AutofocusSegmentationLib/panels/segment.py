@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import doctor, evidence, hierarchy, study
+from .. import doctor, hierarchy, study
 from ..engine import EngineProcess
 from ..job_queue import QueuedStudy
 from ..parameters import AutofocusSegmentationParameters
@@ -93,8 +93,8 @@ class SegmentPanel(VTKObservationMixin):
         """The images go: what runs or waits has nothing to return to."""
         waiting = len(self.run.queue.waiting)
         self.run.stop_all(
-            _("The scene was closed: the running segmentation was cancelled and {count} waiting were "
-              "removed.").format(count=waiting) if waiting else
+            _("The scene was closed: the running segmentation was cancelled, and the queue emptied ({count} "
+              "waited).").format(count=waiting) if waiting else
             _("The scene was closed: the running segmentation was cancelled.")
         )
         self.set_parameters(None)
@@ -184,8 +184,8 @@ class SegmentPanel(VTKObservationMixin):
             self._check_output()
         shown = {name: text for name, text in problems.items() if inputs.get(name)}
         self._slots.show_problems(shown)
-        self._slots.show_reasons({name: evidence.explain(manifest, name, node) for name, node in inputs.items()
-                                  if node is not None and name not in shown})
+        reasons = study.input_reasons(manifest, inputs) if manifest else {}
+        self._slots.show_reasons({name: text for name, text in reasons.items() if name not in shown})
         missing = self._missing(problems)
         self.run.show(missing, None if missing else self._study())
 

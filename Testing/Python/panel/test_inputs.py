@@ -67,10 +67,10 @@ def chosen(panel) -> dict:
 
 def test_slots_are_filled_by_tags_and_say_why(brain):
     assert chosen(brain) == brain.studies["2019"]
-    assert label(brain, "t1ReasonLabel") == "By series description 't1 mprage'"
-    assert label(brain, "t1cReasonLabel") == "By series description 't1 mprage' with contrast agent"
-    assert label(brain, "t2ReasonLabel") == "By echo time 95 ms, repetition time 4800 ms"
-    assert label(brain, "flairReasonLabel") == "By series description 'dark-fluid'"
+    assert label(brain, "t1ReasonLabel") == "By series description 't1 mprage'."
+    assert label(brain, "t1cReasonLabel") == "By series description 't1 mprage' with contrast agent."
+    assert label(brain, "t2ReasonLabel") == "By echo time 95 ms, repetition time 4800 ms."
+    assert label(brain, "flairReasonLabel") == "By series description 'dark-fluid'."
     assert brain.ui.segmentButton.enabled
 
 
@@ -103,7 +103,9 @@ def test_two_studies_are_queued(brain):
 def test_a_doubtful_choice_is_told_and_allowed(brain):
     selector(brain, "t2").setCurrentNode(None)
     selector(brain, "t2").setCurrentNode(brain.studies["2024"]["flair"])
-    assert label(brain, "t2ReasonLabel") == "Looks like FLAIR by series description 'dark-fluid': check it."
+    assert label(brain, "t2ReasonLabel") == (
+        "Looks like FLAIR by series description 'dark-fluid': check it. "
+        "Of another study than T1 with contrast: check it.")
     assert brain.ui.segmentButton.enabled
 
 
@@ -112,7 +114,7 @@ def test_without_studies_there_is_no_chooser_of_them(panel, make_ct):
     choose_model(panel.ui, "pelvis-ct")
     panel.process()
     assert not panel.ui.studySelector.isVisible() and not panel.ui.studyLabel.isVisible()
-    assert label(panel, "ctReasonLabel") == "By its name"
+    assert label(panel, "ctReasonLabel") == "By its name."
 
 
 # Refusals beside the field, before the click

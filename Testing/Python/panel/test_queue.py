@@ -104,6 +104,7 @@ def test_a_failure_does_not_stop_the_next(two):
     spin(lambda: not two.panel.running)
     assert len(two.results) == 1 and rows(two)[1].startswith("Done")
     assert rows(two)[0].startswith("Failed"), "the reason stays to be read"
+    assert two.ui.logText.toPlainText().count("Stage export") == 2 and "one value" in two.ui.logText.toPlainText()
 
 
 def test_cancel_ends_the_running_one_only(two):
@@ -160,7 +161,7 @@ def test_closing_the_scene_empties_the_queue_and_says_so(two, scene):
     two.panel.set_parameters(two.logic.getParameterNode())
     spin(lambda: not two.panel.running)
     assert two.ui.messageLabel.text == (
-        "The scene was closed: the running segmentation was cancelled and 1 waiting were removed.")
+        "The scene was closed: the running segmentation was cancelled, and the queue emptied (1 waited).")
     assert len(two.engines) == 1 and not two.engines[0].folder.exists()
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
     assert not two.ui.queueArea.isVisible()

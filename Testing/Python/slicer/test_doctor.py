@@ -166,7 +166,8 @@ def test_a_graphics_card_that_is_not_used_is_a_hint(computer):
     assert hint.action is Action.REINSTALL_TORCH
     in_use = judge(computer, torch=torch_of(cpu_only=True), nvidia_driver=True, torch_in_use=True)
     assert in_use.action is Action.OPEN_PYTORCH_UTILS
-    assert judge(computer, torch=torch_of(cpu_only=True), nvidia_driver=True, pytorch_extension=False) is None
+    for hindrance in ({"pytorch_extension": False}, {"online": False}, {"free_bytes": 5 * 10**9}):
+        assert judge(computer, torch=torch_of(cpu_only=True), nvidia_driver=True, **hindrance) is None
 
 
 def test_versions_agree_with_requirements_txt(repository):
