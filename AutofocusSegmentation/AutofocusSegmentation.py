@@ -1,5 +1,6 @@
 """The classes Slicer looks for; what they do is in AutofocusSegmentationLib. The network runs in another process."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from AutofocusSegmentationLib import doctor, logic, models, study, terminology
+from AutofocusSegmentationLib import doctor, logic, models, sample_data, study, terminology
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
 
@@ -38,6 +39,7 @@ class AutofocusSegmentation(ScriptedLoadableModule):
             "The method: Qin Y. et al., Autofocus Layer for Semantic Segmentation, MICCAI 2018."
         )
         slicer.app.connect("startupCompleted()", terminology.register_terminology)
+        slicer.app.connect("startupCompleted()", sample_data.register_sample_data)
 
 
 class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -50,7 +52,10 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def setup(self):
         super().setup()
         # Here, not at file scope: a Slicer without a window imports this file too.
+        from AutofocusSegmentationLib.panels.first_use import FirstUsePanel
+        from AutofocusSegmentationLib.panels.results import ResultsPanel
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
+        from AutofocusSegmentationLib.torch_installer import SlicerTorchInstaller
         from AutofocusSegmentationLib.window import ApplicationWindow
 
         ui_widget = slicer.util.loadUI(self.resourcePath("UI/AutofocusSegmentation.ui"))
@@ -59,28 +64,49 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.ui = slicer.util.childWidgetVariables(ui_widget)
         self.logic = AutofocusSegmentationLogic()
         self.segment_panel = SegmentPanel(self.resourcePath("UI/Segment.ui"), ApplicationWindow())
-        self.ui.panelArea.layout().addWidget(self.segment_panel.widget)
+        self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
+        self.segment_panel.on_result = self.results_panel.show_new
+        self.first_use_panel = FirstUsePanel(
+            self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(),
+            on_change=self.segment_panel.enter,
+        )
+        for panel in (self.first_use_panel, self.segment_panel, self.results_panel):
+            self.ui.panelArea.layout().addWidget(panel.widget)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
-        self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self._set_parameters()
 
     def cleanup(self):
         self.removeObservers()
         self.segment_panel.cleanup()
+        self.results_panel.cleanup()
+
+    def onReload(self):
+        """Developers' button: load the library anew as well. A running job is cancelled, and the status bar says so."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("AutofocusSegmentationLib", "afnet")]:
+            del sys.modules[name]
+        super().onReload()
 
     def enter(self):
+        self.first_use_panel.enter()
         self.segment_panel.enter()
+        self.results_panel.enter()
 
     def onSceneStartClose(self, caller, event):
         self.segment_panel.scene_about_to_close()
+        self.results_panel.set_parameters(None)
 
     def onSceneEndClose(self, caller, event):
-        self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self._set_parameters()
 
     def onSceneEndImport(self, caller, event):
-        self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self._set_parameters()
+
+    def _set_parameters(self):
+        for panel in (self.segment_panel, self.results_panel):
+            panel.set_parameters(self.logic.getParameterNode())
 
 
 class AutofocusSegmentationLogic(ScriptedLoadableModuleLogic):

@@ -48,6 +48,7 @@ class SegmentationJob:
     only in the `poll` that ends a run well; a run that is cancelled or fails leaves it as it was.
 
     inputs: input name of the manifest to volume node. output: segmentation node to write into, None for a new one.
+    memory ('2GB') and precision ('float32'): as for `afnet segment`, None for automatic.
     on_progress(stage, fraction 0..1, seconds left or None), on_log(line), on_finished(JobOutcome) are optional.
     """
 
@@ -61,13 +62,15 @@ class SegmentationJob:
         on_progress: Callable[[str, float, float | None], None] | None = None,
         on_log: Callable[[str], None] | None = None,
         on_finished: Callable[[JobOutcome], None] | None = None,
+        memory: str | None = None,
+        precision: str | None = None,
     ) -> None:
         self.manifest = manifest
         self.outcome: JobOutcome | None = None
         self.cancelled = False
         self._inputs = dict(inputs)
         self._output = output
-        self._device = device
+        self._device, self._memory, self._precision = device, memory, precision
         self._engine = engine or ChildProcess(environment=slicer.util.startupEnvironment())
         self._on_progress = on_progress or (lambda stage, fraction, seconds_left: None)
         self._on_log = on_log or (lambda line: None)
@@ -107,7 +110,9 @@ class SegmentationJob:
             for note in study.notes:
                 self._note(note)
             self._engine.start(
-                Request(model=self.manifest.folder, inputs=study.files, device=self._device), folder.path
+                Request(model=self.manifest.folder, inputs=study.files, device=self._device, memory=self._memory,
+                        precision=self._precision),
+                folder.path,
             )
             self._progress("start", 0.0, None)
         except (StudyError, JobError) as error:

@@ -67,6 +67,11 @@ class Manifest:
         return self.raw["scores"]
 
     @property
+    def not_validated_on(self) -> str:
+        """Patients and images that the model was never measured on; '' if the manifest does not say."""
+        return self.raw.get("not_validated_on", "")
+
+    @property
     def weights_file(self) -> Path:
         return self.folder / "weights.npz"
 

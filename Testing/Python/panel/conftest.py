@@ -69,11 +69,13 @@ def panel(module, repository, models_folder, messages):
     host.layout().addStretch(1)
     host.resize(350, 700)
     host.show()
+    results = []
+    panel.on_result = results.append
     panel.set_parameters(AutofocusSegmentationLogic().getParameterNode())
     panel.enter()
     yield SimpleNamespace(
         panel=panel, ui=panel.ui, widget=panel.widget, host=host, window=window, engines=engines, messages=messages,
-        logic=AutofocusSegmentationLogic(), process=slicer.app.processEvents,
+        results=results, logic=AutofocusSegmentationLogic(), process=slicer.app.processEvents,
     )
     panel.cleanup()
     delete_now(host)
@@ -89,3 +91,18 @@ def make_ct(make_volume):
         return make_volume(array, name=name, ijk_to_ras=np.diag([2.0, 2.0, 2.0, 1.0]))
 
     return make
+
+
+@pytest.fixture
+def results(panel, repository):
+    """The results section below the segment panel, as in the module's window."""
+    from AutofocusSegmentationLib.panels.results import ResultsPanel
+
+    section = ResultsPanel(
+        str(repository / "AutofocusSegmentation" / "Resources" / "UI" / "Results.ui"), panel.window)
+    panel.host.layout().insertWidget(1, section.widget)
+    panel.panel.on_result = section.show_new
+    section.set_parameters(panel.logic.getParameterNode())
+    parts = {"segment": panel.panel, "panel": section, "ui": section.ui, "widget": section.widget}
+    yield SimpleNamespace(**vars(panel) | parts)
+    section.cleanup()

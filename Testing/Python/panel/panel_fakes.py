@@ -64,18 +64,60 @@ class RecordedWindow:
     def __init__(self) -> None:
         self.modules: list[str] = []
         self.questions: list[str] = []
+        self.told: list[str] = []
         self.answer = True
         self.may_close = None
+        self.arranged = 0
 
     def choose_module(self, name: str) -> None:
         self.modules.append(name)
 
+    def show_slices_and_3d(self) -> None:
+        self.arranged += 1
+
     def confirm(self, question: str) -> bool:
         self.questions.append(question)
         return self.answer
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
 
     def watch_close(self, may_close) -> None:
         self.may_close = may_close
 
     def stop_watching_close(self) -> None:
         self.may_close = None
+
+
+class RecordedInstaller:
+    """A TorchInstaller. `done`: what was installed, in order. `failure`: the reason why the next one fails."""
+
+    def __init__(self) -> None:
+        self.done: list = []
+        self.present = True
+        self.failure = ""
+        self.on_install = lambda: None
+
+    def extension_present(self) -> bool:
+        return self.present
+
+    def extension_waits(self) -> bool:
+        return not self.present and "extension" in self.done
+
+    def install_extension(self) -> None:
+        self._fail()
+        self.done.append("extension")
+
+    def install_torch(self, requirement: str, replace: bool = False) -> None:
+        self._fail()
+        self.done.append(("torch", requirement, replace))
+        self.on_install()
+
+    def restart(self) -> None:
+        self.done.append("restart")
+
+    def _fail(self) -> None:
+        from AutofocusSegmentationLib.torch_installer import InstallFailed
+
+        if self.failure:
+            raise InstallFailed(self.failure)
