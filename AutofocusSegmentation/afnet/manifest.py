@@ -20,6 +20,10 @@ SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
 
 
+WIDTHS = {"ASPP-c": 9, "ASPP-s": 9, "Dm": 10}
+"""Largest number of widths of the networks that have more than the eight hidden layers' (networks.py)."""
+
+
 @dataclass(frozen=True)
 class Input:
     """One image the model needs. `name_patterns` are case-insensitive regular expressions on a volume's name."""
@@ -122,6 +126,9 @@ def _no_number(name: str):
 def _inconsistencies(document: dict) -> list[str]:
     """What a schema cannot say: names, codes and kinds that refer to each other."""
     found = _input_problems(document) + _code_problems(document)
+    network = document["network"]
+    if len(network["widths"]) not in (8, WIDTHS.get(network["name"], 8)):
+        found.append(f"network.widths has a wrong number of entries for {network['name']}")
     ids = [structure["id"] for structure in document["structures"]]
     if len(set(ids)) < len(ids):
         found.append("two structures have the same id")
