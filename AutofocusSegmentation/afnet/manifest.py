@@ -19,6 +19,8 @@ SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
 SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
 
+WHOLE_VOLUME, TILES = "whole-volume", "tiles-75"
+"""How a model is executed: over its whole crop, or in the authors' tiles (tiling.py). Two different functions."""
 
 WIDTHS = {"ASPP-c": 9, "ASPP-s": 9, "Dm": 10}
 """Largest number of widths of the networks that have more than the eight hidden layers' (networks.py)."""
@@ -65,6 +67,10 @@ class Manifest:
     spacing: float
     margin: float
     raw: dict = field(repr=False, compare=False)
+
+    @property
+    def execution(self) -> str:
+        return self.raw.get("execution", WHOLE_VOLUME)
 
     @property
     def scores(self) -> dict:
