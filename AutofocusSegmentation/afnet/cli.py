@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import __version__
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
-from .manifest import find_models
+from .manifest import TILES, WHOLE_VOLUME, find_models
 from .parent import leave
 from .progress import Progress
 
@@ -103,6 +103,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--models", **_MODEL_FOLDERS)
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(command=_evaluate)
+
+    importing = commands.add_parser("import-checkpoint", help="make a model of a checkpoint of the paper's authors")
+    importing.add_argument("file", type=Path, metavar="FILE", help="for example 390_checkpoint.pth.tar")
+    importing.add_argument("--output", type=Path, required=True, metavar="FOLDER",
+                           help="the model folder to make; its name becomes the model's id")
+    importing.add_argument("--inputs", required=True, metavar="ORDER",
+                           help="order of the network's channels, for example flair,t1,t1c,t2; no file tells it")
+    importing.add_argument("--execution", choices=(TILES, WHOLE_VOLUME), default=TILES,
+                           help="as the authors did (tiles-75), or faster over the whole brain: another result")
+    importing.set_defaults(command=_import_checkpoint)
     return parser
 
 
@@ -140,12 +150,7 @@ def _segment(options, progress: Progress) -> None:
     try:
         from .segmentation import Request, segment
     except ImportError as error:
-        if (error.name or "").startswith("afnet"):
-            raise
-        raise RequestError(
-            f"The Python package {error.name or 'torch'} cannot be loaded; "
-            "install it (in Slicer: with the PyTorch extension)."
-        ) from None
+        raise _package_missing(error) from None
     report = segment(
         Request(
             options.model, inputs, options.output, options.labelmap, options.attention, options.report, options.device,
@@ -159,6 +164,27 @@ def _segment(options, progress: Progress) -> None:
             edge = "  (touches the image's edge)" if row["touches_edge"] else ""
             print(f"{row['name']:<20} {row['volume_ml']:9.2f} ml{edge}")
         print(f"{report['seconds']['total']:.1f} s on {report['device']}: {options.output}")
+
+
+def _package_missing(error: ImportError) -> Exception:
+    """Return the sentence for a package that cannot be loaded, or the error itself if it is ours."""
+    if (error.name or "").startswith("afnet"):
+        return error
+    return RequestError(
+        f"The Python package {error.name or 'torch'} cannot be loaded; "
+        "install it (in Slicer: with the PyTorch extension)."
+    )
+
+
+def _import_checkpoint(options, progress: Progress) -> None:
+    try:
+        from .checkpoint_import import import_checkpoint
+    except ImportError as error:
+        raise _package_missing(error) from None
+    manifest = import_checkpoint(options.file, options.output, options.inputs, options.execution)
+    print(f"{manifest.title}\n  model: {manifest.id} in {manifest.folder}")
+    print(f"  channels: {', '.join(channel['input'] for channel in manifest.raw['channels'])}")
+    print(f"  execution: {manifest.execution}")
 
 
 def _evaluate(options, progress: Progress) -> None:

@@ -19,6 +19,12 @@ SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
 SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
 
+WHOLE_VOLUME, TILES = "whole-volume", "tiles-75"
+"""How a model is executed: over its whole crop, or in the authors' tiles (tiling.py). Two different functions."""
+
+WIDTHS = {"ASPP-c": 9, "ASPP-s": 9, "Dm": 10}
+"""Largest number of widths of the networks that have more than the eight hidden layers' (networks.py)."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -61,6 +67,10 @@ class Manifest:
     spacing: float
     margin: float
     raw: dict = field(repr=False, compare=False)
+
+    @property
+    def execution(self) -> str:
+        return self.raw.get("execution", WHOLE_VOLUME)
 
     @property
     def scores(self) -> dict:
@@ -127,6 +137,9 @@ def _no_number(name: str):
 def _inconsistencies(document: dict) -> list[str]:
     """What a schema cannot say: names, codes and kinds that refer to each other."""
     found = _input_problems(document) + _code_problems(document)
+    network = document["network"]
+    if len(network["widths"]) not in (8, WIDTHS.get(network["name"], 8)):
+        found.append(f"network.widths has a wrong number of entries for {network['name']}")
     ids = [structure["id"] for structure in document["structures"]]
     if len(set(ids)) < len(ids):
         found.append("two structures have the same id")

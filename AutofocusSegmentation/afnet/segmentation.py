@@ -65,7 +65,9 @@ def segment(request: Request, progress: Progress) -> dict:
     progress.stage("network")
     maps = AttentionMaps(prepared.channels.shape[1:]) if request.attention else None
     kind = manifest.raw["decoding"]["kind"]
-    computed = infer(network, prepared.channels, kind, device, dtype, request.memory, progress, maps)
+    computed = infer(
+        network, prepared.channels, kind, device, dtype, request.memory, progress, maps, manifest.execution
+    )
 
     progress.stage("restore")
     reference = images[manifest.reference]

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,30 @@ def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 partial.unlink()
             forget_partial(partial)
+    except OSError as error:
+        raise _refusal(error, what) from None
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
+    """Give a new folder beside `path` to fill; it takes the name `path` if the block ends well, else it is deleted.
+
+    Raises RequestError if `path` exists and is not an empty folder, or cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    partial = path.with_name(f".partial-{secrets.token_hex(4)}")
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RequestError(f"{what} would replace {path}, which is not empty; choose a new folder.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.mkdir()
+            yield partial
+            if path.exists():
+                path.rmdir()
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise _refusal(error, what) from None
 
