@@ -100,7 +100,7 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
                             for a, b, m in zip(low, high, middle, strict=True)], indexing="ij")
     bend = smooth_noise(rng, t.shape, 22.0, 3) * rng.uniform(0.5, 2.0)
     z, y, x = z + bend[0], y + bend[1], x + bend[2]
-    bone = (t == CODE["cortex"]) | (t == CODE["marrow"]) | (t == CODE["shaft_marrow"])
+    bone = np.isin(t, [CODE[name] for name in ("cortex", "marrow", "head_marrow", "shaft_marrow")])
     free = (t != CODE["air"]) & ~bone & (t != CODE["muscle"])
     volume = float(np.clip(np.exp(rng.normal(np.log(42), 0.55)), 13, 125))
     prostate, base, back, half_width = draw_prostate(rng, z, y, x, volume)

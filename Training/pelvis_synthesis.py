@@ -13,9 +13,9 @@ from pelvis_deformation import SPACING, eroded, smooth_noise
 from pelvis_organs import fill_pelvis
 from pelvis_tissues import CODE, TISSUES
 from scipy import ndimage
+from scipy.spatial import ConvexHull, Delaunay
 
 ROOM = 6  # voxels around a pack for subcutaneous fat, genitals
-BONES = (CODE["cortex"], CODE["marrow"], CODE["shaft_marrow"])
 
 
 @lru_cache(maxsize=4)
@@ -25,12 +25,36 @@ def _prepared(name: str) -> dict:
     room = ((0, 0), (ROOM, ROOM), (ROOM, ROOM))
     tissue, labels, hull, body = (np.pad(pack[k], room) for k in ("tissue", "labels", "hull", "body"))
     hull, body = hull > 0, body > 0
+    body = _rounded(body, float(pack["femoral_heads"][:, 0].mean()))
+    _dense_heads(tissue, labels, pack["femoral_heads"] + np.array([0, ROOM, ROOM]), float(pack["head_radius_mm"]))
     outside = ndimage.distance_transform_edt(~body) * SPACING
     cavity = hull & (tissue == 0)
     depth = ndimage.distance_transform_edt(cavity) * SPACING
     return dict(tissue=tissue, labels=labels, hull=hull, outline=body, outside=outside.astype(np.float32),
                 depth=depth.astype(np.float32), cavity=cavity,
                 heads=pack["femoral_heads"] + np.array([0, ROOM, ROOM], np.float32))
+
+
+def _dense_heads(tissue: np.ndarray, labels: np.ndarray, heads: np.ndarray, radius_mm: float) -> None:
+    """Mark the denser marrow of the femoral heads (in place)."""
+    z, y, x = (np.arange(n, dtype=np.float32) for n in tissue.shape)
+    for code, head in zip((5, 6), heads, strict=True):
+        distance = np.sqrt(((z - head[0]) ** 2)[:, None, None] + ((y - head[1]) ** 2)[None, :, None]
+                           + ((x - head[2]) ** 2)[None, None])
+        inner = (distance * SPACING < 0.85 * radius_mm) & (labels == code) & (tissue == CODE["marrow"])
+        tissue[inner] = CODE["head_marrow"]
+
+
+def _rounded(body: np.ndarray, level: float) -> np.ndarray:
+    """The outline made convex in each axial slice from the groin upwards, as skin and fat make it, and smooth."""
+    body = body.copy()
+    for z in range(max(0, int(level) - 14), len(body)):
+        points = np.argwhere(body[z])
+        if len(points) > 3:
+            corners = points[ConvexHull(points).vertices]
+            inside = np.asarray(Delaunay(corners).find_simplex(np.argwhere(~body[z])) >= 0)
+            body[z][tuple(np.argwhere(~body[z])[inside].T)] = True
+    return ndimage.gaussian_filter(body.astype(np.float32), (3, 1.5, 1.5)) > 0.5
 
 
 def head_centres(name: str) -> np.ndarray:
@@ -152,8 +176,7 @@ def paint(rng: np.random.Generator, tissue: np.ndarray) -> np.ndarray:
     hu += fat * strands * np.clip(0.7 * middle + 0.5 * fine - 0.6, 0, 1.5)
     bubbles = (tissue == CODE["stool"]) & (fine + middle > rng.uniform(1.5, 3.0))
     hu[bubbles] = rng.uniform(-700, -100)
-    blur = rng.uniform(0.5, 0.8)
-    return ndimage.gaussian_filter(hu, blur)
+    return ndimage.gaussian_filter(hu, rng.uniform(0.45, 0.75))  # the scanner blurs the rest
 
 
 def _relate(rng: np.random.Generator, mean: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 Ranges are means of the tissue in HU at 120 kV. Marrow, cortex, vessels, stool and gas are textbook values
 (Hofer, CT Teaching Manual; Schneider et al., Phys Med Biol 45:459, 2000). Cortex is lower than there (1000 and
-more), because on a 3 mm grid it shares its voxel with marrow and muscle.
+more), because on a 3 mm grid it shares its voxel with marrow and muscle, and skin with fat and air.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ class Tissue(NamedTuple):
 
 TISSUES = {
     "air": Tissue(0, -1000, -1000, 0),
-    "skin": Tissue(1, -30, 40, 10),
+    "skin": Tissue(1, -90, -20, 10),
     "fat": Tissue(2, -116, -90, 7),
     "muscle": Tissue(3, 32, 59, 6),
     "cortex": Tissue(4, 380, 750, 90),
-    "marrow": Tissue(5, 60, 230, 50),
+    "marrow": Tissue(5, 80, 250, 50),
+    "head_marrow": Tissue(20, 200, 400, 60),  # dense trabeculae of the femoral head; 310 and 335 in umea
     "shaft_marrow": Tissue(6, -60, 60, 20),
     "prostate": Tissue(7, 28, 60, 6),
     "vesicles": Tissue(8, 15, 50, 6),
