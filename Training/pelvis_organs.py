@@ -35,7 +35,7 @@ def draw_prostate(rng: np.random.Generator, z, y, x, volume_ml: float, apex: flo
 def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float) -> np.ndarray:
     """Two lobulated horns from the prostate's base, sideways and upwards behind the bladder; 3 to 20 ml together."""
     result = np.zeros(z.shape, bool)
-    rise, spread, radius = rng.uniform(4, 20), rng.uniform(18, 34), rng.uniform(4.0, 7.5)
+    rise, spread, radius = rng.uniform(4, 20), rng.uniform(18, 34), rng.uniform(4.5, 8.5)
     backwards = rng.uniform(-2, 10)
     for side in (-1, 1):
         reach, thick = rng.normal(1, 0.12), radius * rng.normal(1, 0.12)
@@ -145,8 +145,8 @@ def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> Non
 
 def _draw_floor(rng: np.random.Generator, tissue, z, y, x, free, from_rectum, half_width) -> None:
     """Levator sling beside prostate and canal, urogenital diaphragm and bulb below the apex: soft, hardly outlined."""
-    sling = np.maximum(half_width + 3 + np.clip(z + 10, 0, 60) * 0.6, 10)
-    wall = np.abs(np.abs(x) - sling) < rng.uniform(2.0, 3.5)
+    sling = np.maximum(half_width + rng.uniform(1, 5) + np.clip(z + 10, 0, 60) * 0.6, 10)
+    wall = np.abs(np.abs(x) - sling) < rng.uniform(2.0, 4.5)
     tissue[free & wall & (z < 5) & (z > -50) & (y > -15) & (y < 62)] = CODE["levator"]
     canal = (from_rectum < rng.uniform(13, 18)) & (z < -35)
     tissue[free & canal] = CODE["levator"]

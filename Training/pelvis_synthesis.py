@@ -183,7 +183,9 @@ def _relate(rng: np.random.Generator, mean: np.ndarray) -> None:
     """Tissues that look alike in one scan: contrast agents, prostate against muscle, wall against content."""
     if rng.random() < 0.6:  # the prostate is often as bright as muscle, or a little darker
         mean[CODE["prostate"]] = mean[CODE["muscle"]] + rng.normal(-8, 7)
-    mean[CODE["rectal_wall"]] = np.clip(mean[CODE["prostate"]] + rng.normal(-3, 8), 15, 70)
+    mean[CODE["rectal_wall"]] = np.clip(mean[CODE["prostate"]] + rng.normal(-5, 8), 5, 65)
+    if rng.random() < 0.6:
+        mean[CODE["vesicles"]] = mean[CODE["prostate"]] + rng.normal(-8, 7)
     mean[CODE["levator"]] = mean[CODE["muscle"]] + rng.normal(-8, 8)
     if rng.random() < 0.2:  # contrast in the vessels, with it brighter organs
         mean[CODE["vessel"]] += rng.uniform(30, 120)
