@@ -26,7 +26,7 @@ PROSTATE, BLADDER, RECTUM = 1, 3, 4
 SOURCES = {"umea": 0.33, "totalseg": 0.18, "female": 0.09, "msk_001": 0.22, "msk_004": 0.18}
 """Share of the samples that come from each patient."""
 
-NEW_ORGANS = 0.4
+NEW_ORGANS = {"umea": 0.4, "totalseg": 0.6}
 """Part of the samples from real men whose organs are drawn anew."""
 
 REAL = ("umea", "totalseg", "female")
@@ -173,7 +173,7 @@ def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
     ct, labels, possible = pack["ct"].astype(np.float32), pack["labels"], pack["possible"]
     weight = pack["weight"] if "weight" in pack else np.full(ct.shape, 100, np.uint8)
     change = rng.random()
-    if name != "female" and change < NEW_ORGANS:
+    if change < NEW_ORGANS.get(name, 0.0):
         ct, labels, possible, weight = new_organs(rng, ct, labels, possible, weight, pack["femoral_heads"])
     elif name == "umea" and change < 0.8:
         ct, labels, possible = insert_prostate(rng, ct, labels, possible, pack["ptv"])

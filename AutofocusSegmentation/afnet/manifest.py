@@ -171,6 +171,11 @@ def _code_problems(document: dict) -> list[str]:
     for code in decoding["codes"] + decoding.get("expected", []) + decoding.get("largest_component", []):
         if code not in codes + background:
             found.append(f"decoding uses the code {code}, which the label map does not have")
+    rules = document.get("plausibility", {"structures": [], "positions": []})
+    used = [item["code"] for item in rules["structures"] + rules["positions"]]
+    for code in used + [code for item in rules["positions"] for code in item["of"]]:
+        if code not in codes:
+            found.append(f"plausibility uses the code {code}, which the label map does not have")
     return found
 
 

@@ -16,6 +16,7 @@ from .imaging import prepare
 from .inference import infer
 from .manifest import Manifest, find_model
 from .model_bundle import load_network
+from .plausibility import implausible
 from .progress import PROTOCOL, Progress
 from .reading import describe_grid, read_image
 from .segmentation_file import SEGMENTATION_SUFFIX
@@ -70,7 +71,7 @@ def segment(request: Request, progress: Progress) -> dict:
     progress.stage("restore")
     reference = images[manifest.reference]
     labels = clean(restore(computed.probabilities, prepared.grid, reference, manifest, progress.within), manifest)
-    for note in check_found(labels, manifest):
+    for note in check_found(labels, manifest) + implausible(labels, reference, manifest):
         progress.note(note)
 
     progress.stage("write")
