@@ -16,6 +16,7 @@ PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 CENTRE_LINE = np.array([
     (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),
     (100, 20)], float)  # z, y of the rectum and the first sigmoid
+BONE = ("cortex", "marrow", "head_marrow", "neck_marrow", "shaft_marrow", "shaft_cortex")
 BOX_LOW, BOX_HIGH = np.array([-96, -117, -75]), np.array([105, 105, 75])  # mm
 
 
@@ -100,7 +101,7 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
                             for a, b, m in zip(low, high, middle, strict=True)], indexing="ij")
     bend = smooth_noise(rng, t.shape, 22.0, 3) * rng.uniform(0.5, 2.0)
     z, y, x = z + bend[0], y + bend[1], x + bend[2]
-    bone = np.isin(t, [CODE[name] for name in ("cortex", "marrow", "head_marrow", "shaft_marrow")])
+    bone = np.isin(t, [CODE[name] for name in BONE])
     free = (t != CODE["air"]) & ~bone & (t != CODE["muscle"])
     volume = float(np.clip(np.exp(rng.normal(np.log(42), 0.55)), 13, 125))
     prostate, base, back, half_width = draw_prostate(rng, z, y, x, volume)

@@ -26,7 +26,9 @@ TISSUES = {
     "cortex": Tissue(4, 380, 750, 90),
     "marrow": Tissue(5, 80, 250, 50),
     "head_marrow": Tissue(20, 200, 400, 60),  # dense trabeculae of the femoral head; 310 and 335 in umea
+    "neck_marrow": Tissue(21, -20, 170, 45),  # of neck and trochanters, fatty in old men
     "shaft_marrow": Tissue(6, -60, 60, 20),
+    "shaft_cortex": Tissue(22, 600, 1150, 100),
     "prostate": Tissue(7, 18, 58, 6),
     "vesicles": Tissue(8, 8, 48, 6),
     "urine": Tissue(9, -5, 20, 2),
