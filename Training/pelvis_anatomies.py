@@ -28,7 +28,7 @@ from scipy import ndimage
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
-from pelvis_femora import LEFT, RIGHT, cut_femora, femora_from_bone  # noqa: E402
+from pelvis_femora import LEFT, cut_femora, femora_from_bone, head_balls  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
 from afnet.imaging import Grid, lattice_around, smooth_for  # noqa: E402
@@ -39,8 +39,12 @@ SPACING = 3.0  # mm
 PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
 
-FEMALE_HEADS_MM = ((63, 292, 346), (63, 292, 204))
+FEMALE_HEADS_MM = ((62, 293, 362), (56, 272, 189))
 """Left and right femoral head of the female scan, (z, y, x) from its first voxel, read off the picture."""
+
+FEMALE_HEAD_RADIUS_MM = 21.0
+FEMALE_FEMORA_MM = 132.0
+"""Height of the slab, from the scan's lower end, that holds her femora and a margin."""
 
 
 def _resample(image: sitk.Image, grid: Grid, outside: float = 0.0) -> np.ndarray:
@@ -107,10 +111,7 @@ def pack_umea() -> dict:
     codes = sitk.GetArrayFromImage(drawn)
     drawn_ml = (codes >= LEFT).sum() / 2 * np.prod(drawn.GetSpacing()) / 1000
     femora = femora_from_bone(hu, np.where(codes >= LEFT, codes, 0))
-    for code in (LEFT, RIGHT):
-        parts, _ = ndimage.label(ndimage.binary_opening(femora == code, iterations=1))
-        largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-        codes[(femora == code) & ndimage.binary_dilation(largest, iterations=2) & (codes == 0)] = code
+    codes = np.where(codes == 0, femora, codes)
     drawn_and_femora = sitk.GetImageFromArray(codes)
     drawn_and_femora.CopyInformation(drawn)
     grid = lattice_around(ct, SPACING, 0.0)
@@ -167,8 +168,8 @@ def pack_totalseg() -> dict:
 def pack_female() -> dict:
     """Real CT of a woman from chest to thighs, a large mass in her pelvis, nothing drawn.
 
-    Nowhere is a prostate or a vesicle. In the lowest 130 mm soft tissue and gas may be bladder or rectum, and bone
-    may be the femur of its side; all above is background for certain.
+    Nowhere is a prostate or a vesicle. Her femora are found on the bone, like umea's; in the lowest 130 mm soft tissue
+    and gas between them may be bladder or rectum; all else is background for certain.
     """
     ct = sitk.DICOMOrient(_read("tcga_ov_female_unlabelled/ct.nii.gz"), "LPS")
     ct.SetOrigin((0.0, 0.0, 0.0))
@@ -184,14 +185,20 @@ def pack_female() -> dict:
     between = np.zeros(hu.shape, bool)
     between[:, :, int(heads[1, 2]):int(heads[0, 2])] = True
     possible[low & between & body & ((smooth > -30) | (smooth < -250))] |= (1 << BLADDER) | (1 << RECTUM)
-    bone = ndimage.binary_closing(smooth > 110, iterations=3)
-    bone = np.stack([ndimage.binary_fill_holes(s) for s in bone])
-    low[round(90 / SPACING):] = False
-    left = (np.arange(hu.shape[2]) > heads[:, 2].mean())[None, None]
-    possible[low & body & bone & left] |= 1 << LEFT
-    possible[low & body & bone & ~left] |= 1 << RIGHT
-    return dict(ct=np.rint(hu).astype(np.int16), labels=np.zeros(hu.shape, np.uint8), possible=possible,
-                body=body.astype(np.uint8), femoral_heads=heads)
+    labels, heads, radius = cut_femora(_resample_labels(_female_femora(ct), grid), FEMALE_HEAD_RADIUS_MM)
+    possible[labels > 0] = np.left_shift(1, labels[labels > 0])
+    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, body=body.astype(np.uint8),
+                femoral_heads=heads, head_radius_mm=radius)
+
+
+def _female_femora(ct: sitk.Image) -> sitk.Image:
+    """Her whole femora (codes 5, 6) in the lowest slices of `ct`, grown from two balls inside the heads."""
+    slab = ct[:, :, :round(FEMALE_FEMORA_MM / ct.GetSpacing()[2])]
+    hu = sitk.GetArrayFromImage(slab).astype(np.float32)
+    heads = head_balls(hu.shape, slab.GetSpacing()[::-1], FEMALE_HEADS_MM, FEMALE_HEAD_RADIUS_MM)
+    femora = sitk.GetImageFromArray(femora_from_bone(hu, heads))
+    femora.CopyInformation(slab)
+    return femora
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:

@@ -116,18 +116,19 @@ class PelvisBank:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Generate a bank of pelvic training samples. Resumes by itself.")
     parser.add_argument("--count", type=int, default=250)
+    parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--spacing", type=float, default=4.0, help="mm, of the working grid")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path, help="default: Training/packs/pelvis-bank/<spacing>mm")
     options = parser.parse_args()
-    if options.count < 1 or options.processes < 1 or not 1.0 <= options.spacing <= 8.0:
-        parser.error("--count and --processes start at 1, --spacing goes from 1 to 8 mm")
+    if options.first < 0 or options.count < 1 or options.processes < 1 or not 1.0 <= options.spacing <= 8.0:
+        parser.error("--first starts at 0, --count and --processes at 1, --spacing goes from 1 to 8 mm")
     folder = options.output or bank_folder(options.spacing)
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
         jobs = [pool.submit(make_sample, options.seed, number, options.spacing, folder)
-                for number in range(options.count)]
+                for number in range(options.first, options.first + options.count)]
         for job in jobs:
             name, seconds = job.result()
             if seconds > 0.01:

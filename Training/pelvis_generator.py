@@ -16,13 +16,18 @@ from typing import NamedTuple
 import numpy as np
 from pelvis_anatomies import load_pack
 from pelvis_deformation import SPACING, inflate, swap_sides, warp, window_coordinates
+from pelvis_devices import place_catheter, place_prosthesis, place_seeds
 from pelvis_insertion import change_contents, insert_prostate
 from pelvis_scanner import AIR, along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
 from pelvis_synthesis import head_centres, paint, synthetic_man
+from pelvis_transplant import new_organs
 
-BLADDER, RECTUM = 3, 4
+PROSTATE, BLADDER, RECTUM = 1, 3, 4
 SOURCES = {"umea": 0.33, "totalseg": 0.18, "female": 0.09, "msk_001": 0.22, "msk_004": 0.18}
 """Share of the samples that come from each patient."""
+
+NEW_ORGANS = {"umea": 0.4, "totalseg": 0.6}
+"""Part of the samples from real men whose organs are drawn anew."""
 
 REAL = ("umea", "totalseg", "female")
 
@@ -75,6 +80,7 @@ def weighted_sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL
     hu, labels, possible, weight, body = (_real if real else _synthetic)(rng, name, shape, mirror)
     if mirror:
         labels, possible = swap_sides(labels, possible)
+    _place_devices(rng, hu, labels, body)
     hu = surround(rng, hu, body, real)
     hu = scan_body(rng, draw_scan(rng, real), hu, POINT_SPREAD[real], spacing, body)
     labels, possible, weight = _on_working_grid(labels, possible, weight, spacing)
@@ -84,6 +90,16 @@ def weighted_sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL
     labels[~inside], possible[~inside], weight[~inside] = 0, 1, 100
     np.clip(hu, AIR, 3000.0, out=hu)
     return Sample(hu.astype(np.float32), labels, possible, weight)
+
+
+def _place_devices(rng: np.random.Generator, hu, labels, body) -> None:
+    """Gold seeds in a third of the prostates, a catheter or a hip prosthesis now and then (in place)."""
+    if rng.random() < 0.33:
+        place_seeds(rng, hu, labels == PROSTATE)
+    if rng.random() < 0.05:
+        place_catheter(rng, hu, labels)
+    if rng.random() < 0.06:
+        place_prosthesis(rng, hu, labels, body)
 
 
 def draw_source(rng: np.random.Generator) -> str:
@@ -155,7 +171,11 @@ def _organ_moves(rng: np.random.Generator, labels: np.ndarray, coordinates: np.n
 def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
     pack = _pack(name)
     ct, labels, possible = pack["ct"].astype(np.float32), pack["labels"], pack["possible"]
-    if name == "umea" and rng.random() < 0.65:
+    weight = pack["weight"] if "weight" in pack else np.full(ct.shape, 100, np.uint8)
+    change = rng.random()
+    if change < NEW_ORGANS.get(name, 0.0):
+        ct, labels, possible, weight = new_organs(rng, ct, labels, possible, weight, pack["femoral_heads"])
+    elif name == "umea" and change < 0.8:
         ct, labels, possible = insert_prostate(rng, ct, labels, possible, pack["ptv"])
     tilt = 2.0 if name == "totalseg" else 5.0  # its scan ends inside the prostate: a tilt would cut all of it
     centre = _centre(rng, pack["femoral_heads"], shape)
@@ -163,13 +183,13 @@ def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
         centre[0] = rng.uniform(centre[0], ct.shape[0])
     coordinates = window_coordinates(rng, shape, centre, mirror, SIZES[name], tilt_degrees=tilt)
     beyond = _beyond(coordinates, ct.shape[0])
-    coordinates = _organ_moves(rng, pack["labels"], coordinates)
+    coordinates = _organ_moves(rng, labels, coordinates)
     coordinates[0] = np.clip(coordinates[0], 0, ct.shape[0] - 1)
     coordinates[0][beyond] = -10
     hu = warp(ct, coordinates, AIR)
     labels, possible = warp(labels, coordinates, 0, True), warp(possible, coordinates, 1, True)
     body = warp(pack["body"], coordinates, 0, True) > 0
-    weight = warp(pack["weight"], coordinates, 100, True) if "weight" in pack else np.full(shape, 100, np.uint8)
+    weight = warp(weight, coordinates, 100, True)
     return change_contents(rng, hu, labels), labels, possible, weight, body
 
 

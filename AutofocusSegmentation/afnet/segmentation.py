@@ -16,6 +16,7 @@ from .imaging import prepare
 from .inference import infer
 from .manifest import Manifest, find_model
 from .model_bundle import load_network
+from .plausibility import judge
 from .progress import PROTOCOL, Progress
 from .reading import describe_grid, read_image
 from .segmentation_file import SEGMENTATION_SUFFIX
@@ -72,7 +73,9 @@ def segment(request: Request, progress: Progress) -> dict:
     progress.stage("restore")
     reference = images[manifest.reference]
     labels = clean(restore(computed.probabilities, prepared.grid, reference, manifest, progress.within), manifest)
-    for note in check_found(labels, manifest):
+    missing = check_found(labels, manifest)
+    labels, doubts = judge(labels, reference, manifest)
+    for note in missing + doubts:
         progress.note(note)
 
     progress.stage("write")
