@@ -20,16 +20,16 @@ class PreparedCase:
 
     `channels`: the network's inputs. `truth` (S): the part of each voxel in each structure. `known` (S): whether the
     structure is drawn or absent here, not unknown. `base` (outputs): the base model's probabilities, for the new
-    outputs. `signature`: the files it was made from.
+    outputs. `signature`: the files it was made from; `report`: the check's result, as JSON.
     """
 
     channels: np.ndarray
     truth: np.ndarray
     known: np.ndarray
-    drawn: np.ndarray
     mask: np.ndarray
     base: np.ndarray
     signature: str
+    report: str = "{}"
 
 
 def signature(files: CaseFiles) -> str:
@@ -53,8 +53,8 @@ def save_prepared(file: Path, case: PreparedCase) -> None:
     with atomic(file, "The cache of the training") as partial:
         np.savez_compressed(
             partial, channels=case.channels.astype(np.float16), truth=np.round(case.truth * 255).astype(np.uint8),
-            known=case.known, drawn=case.drawn, mask=np.packbits(case.mask), shape=np.array(case.mask.shape),
-            base=case.base.astype(np.float16), signature=np.array(case.signature),
+            known=case.known, mask=np.packbits(case.mask), shape=np.array(case.mask.shape),
+            base=case.base.astype(np.float16), signature=np.array(case.signature), report=np.array(case.report),
         )
 
 
@@ -66,7 +66,7 @@ def load_prepared(file: Path) -> PreparedCase:
             mask = np.unpackbits(pack["mask"], count=int(np.prod(shape))).reshape(shape).astype(bool)
             return PreparedCase(
                 pack["channels"].astype(np.float32), pack["truth"].astype(np.float32) / 255, pack["known"],
-                pack["drawn"], mask, pack["base"].astype(np.float32), str(pack["signature"]),
+                mask, pack["base"].astype(np.float32), str(pack["signature"]), str(pack["report"]),
             )
     except (OSError, ValueError, KeyError):
         raise RequestError(

@@ -61,8 +61,10 @@ def score_case(
             continue
         rows = evaluate(manifest, str(reference), str(file), own, resample=True)
         scores[which] = {
-            row["id"]: {"dice": row["dice"], "hd95_mm": row["hd95_mm"], "volume_ml": row["prediction_ml"],
-                        "reference_ml": row["truth_ml"]}
+            row["id"]: {
+                "dice": _plain(row["dice"]), "hd95_mm": _plain(row["hd95_mm"]),
+                "volume_ml": _plain(row["prediction_ml"]), "reference_ml": _plain(row["truth_ml"]),
+            }
             for row in rows if row["drawn"]
         }
     rows = [_row(structure, scores) for structure in labels.structures if structure.id in known]
@@ -82,7 +84,7 @@ def _row(structure, scores: dict) -> dict:
     paired = base.get("dice") is not None and new.get("dice") is not None
     return {
         "id": structure.id, "name": structure.name, "base": base or None, "new": new or None,
-        "reference_ml": reference, "difference": new["dice"] - base["dice"] if paired else None,
+        "reference_ml": reference, "difference": float(new["dice"] - base["dice"]) if paired else None,
     }
 
 
@@ -170,6 +172,10 @@ def _advice(verdict: str, overall: dict, structures: list[dict], original: dict 
     if forgotten:
         text += f" On a case of the base model's own kind it now answers differently for {', '.join(forgotten)}."
     return text
+
+
+def _plain(value) -> float | None:
+    return None if value is None else float(value)
 
 
 def _mean(values: list) -> float | None:

@@ -74,9 +74,11 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class Request:
-    """A fine-tuning. `epochs` 0: chosen by cross-validation, at most `max_epochs`. `hold_out` names cases."""
+    """A fine-tuning of the model in the folder `base`. `epochs` 0: chosen by cross-validation, at most `max_epochs`."""
 
     base: str
+    base_id: str
+    base_sha256: str
     cases: tuple[CaseFiles, ...]
     drop: tuple[str, ...] = ()
     add: tuple[dict, ...] = ()
@@ -92,7 +94,7 @@ class Request:
     learning_rate: float = 3e-3
     batch: int = 1
     samples_per_case: int = 4
-    patience: int = 0
+    patience: int = 5
     seed: int = 0
     model_folders: tuple[str, ...] = ()
 
