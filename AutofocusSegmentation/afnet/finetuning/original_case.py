@@ -20,7 +20,7 @@ GENERATED = ("A generated phantom of the base model's kind, not a patient: agree
              "shows what was forgotten. Dice is against the phantom's own outlines, where it has them.")
 GIVEN = "The case given with --original-case: what both models make of it, and how far they agree."
 
-SPACING = 3.0
+SPACING = 4.0
 """Voxel size in mm of the phantoms."""
 
 CT_ORGANS = {  # centre, radii in mm, HU; later ones cover earlier ones
