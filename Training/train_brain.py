@@ -22,7 +22,7 @@ from brain_pack import FOLDS  # noqa: E402
 from fused_layers import accelerate  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
-from afnet.augmentation import random_affine, resample, uniform, vary_mr  # noqa: E402
+from afnet.augmentation import random_patch, uniform, vary_mr  # noqa: E402
 from afnet.cases import load_case  # noqa: E402
 from afnet.losses import region_loss  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
@@ -77,10 +77,8 @@ class BrainSamples:
 
     def __call__(self, generator: torch.Generator):
         volume, channels, regions, inside = self.cases[int(uniform(generator, 0, len(self.cases)))]
-        matrix = random_affine(generator, 15, 0.12) * self.phase.zoom
-        if uniform(generator, 0, 1) < 0.5:
-            matrix = matrix @ torch.diag(torch.tensor([1.0, 1.0, -1.0]))
-        patch = resample(volume, matrix, self._centre(volume, regions, inside, generator), self.phase.shape)
+        centre = self._centre(volume, regions, inside, generator)
+        patch = random_patch(volume, centre, self.phase.shape, generator, zoom=self.phase.zoom)
         image, truth = patch[:channels], patch[channels:]
         return vary_mr(image, generator), truth, torch.ones_like(truth[:1])
 

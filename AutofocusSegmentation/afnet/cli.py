@@ -1,4 +1,4 @@
-"""The command line: `models`, `segment`, `evaluate`. Heavy imports wait until a command needs them."""
+"""The command line: `models`, `segment`, `evaluate`, `finetune`. Heavy imports wait until a command needs them."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import __version__
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
+from .finetuning.command import add_finetune
 from .manifest import TILES, WHOLE_VOLUME, find_models
 from .parent import leave
 from .progress import Progress
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--execution", choices=(TILES, WHOLE_VOLUME), default=TILES,
                            help="as the authors did (tiles-75), or faster over the whole brain: another result")
     importing.set_defaults(command=_import_checkpoint)
+    add_finetune(commands, _MODEL_FOLDERS)
     return parser
 
 
