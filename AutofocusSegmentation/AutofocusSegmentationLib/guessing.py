@@ -1,9 +1,9 @@
 """Which volume is which input of a model, by the volumes' names and what the subject hierarchy knows of them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from afnet.manifest import Manifest
+from afnet.manifest import Input, Manifest
 
 from . import hierarchy
 from .volumes import is_usable
@@ -42,8 +42,8 @@ def guess_inputs(manifest: Manifest, volume_nodes: Iterable, chosen: Mapping[str
     possible = _groups_of_chosen(manifest, chosen) or list(dict.fromkeys(groups.values()))
     best: dict[str, object] = {}
     for group in possible:
-        found = _assign(manifest, {name: [(rank, node) for rank, node in pairs if groups[node.GetID()] == group]
-                                   for name, pairs in ranks.items()})
+        found = assign(manifest, {name: [(rank, node) for rank, node in pairs if groups[node.GetID()] == group]
+                                  for name, pairs in ranks.items()})
         if len(found) > len(best):
             best = found
     return {item.name: chosen.get(item.name) or best.get(item.name) for item in manifest.inputs}
@@ -59,13 +59,18 @@ def _match(manifest: Manifest, item, node) -> tuple[int | None, str]:
     if modality and modality != item.modality:
         return None, ""
     name = _SERIES_NUMBER.sub("", node.GetName() or "")
-    for rank, pattern in enumerate(item.name_patterns):
-        match = re.search(pattern, name, re.IGNORECASE)
-        if match:
-            return rank, name
+    rank = rank_of_name(item, name)
+    if rank is not None:
+        return rank, name
     if modality and len(manifest.inputs) == 1:
         return len(item.name_patterns), name
     return None, ""
+
+
+def rank_of_name(item: Input, name: str) -> int | None:
+    """Return the number of the first of an input's name patterns that fits a name; None: none does."""
+    found = (rank for rank, pattern in enumerate(item.name_patterns) if re.search(pattern, name, re.IGNORECASE))
+    return next(found, None)
 
 
 def _group(node, name: str) -> tuple:
@@ -85,8 +90,17 @@ def _groups_of_chosen(manifest: Manifest, chosen: Mapping[str, object]) -> list[
     return [_group(node, _SERIES_NUMBER.sub("", node.GetName() or ""))] if node is not None else []
 
 
-def _assign(manifest: Manifest, ranks: Mapping[str, list[tuple[int, object]]]) -> dict:
-    """Give each input the node of its best pattern; where a node fits two inputs, its better pattern decides."""
+def _node_id(node) -> str:
+    return node.GetID()
+
+
+def assign(
+    manifest: Manifest, ranks: Mapping[str, list[tuple[int, object]]], key: Callable[[object], str] = _node_id
+) -> dict:
+    """Give each input the node of its best pattern; where a node fits two inputs, its better pattern decides.
+
+    key: tells nodes, or what else is given out, apart.
+    """
     order = [item.name for item in manifest.inputs]
     pairs = sorted(
         ((rank, order.index(name), place, node) for name, found in ranks.items()
@@ -96,7 +110,7 @@ def _assign(manifest: Manifest, ranks: Mapping[str, list[tuple[int, object]]]) -
     result: dict[str, object] = {}
     used: set[str] = set()
     for _, number, _, node in pairs:
-        if order[number] not in result and node.GetID() not in used:
+        if order[number] not in result and key(node) not in used:
             result[order[number]] = node
-            used.add(node.GetID())
+            used.add(key(node))
     return result
