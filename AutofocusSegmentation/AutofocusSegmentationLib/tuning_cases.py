@@ -21,7 +21,7 @@ COMPARISON_ATTRIBUTE = "AutofocusSegmentation.Comparison"
 _IMAGE = re.compile(r"(?i)\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$")
 _SEGMENTATION = re.compile(r"(?i)\.seg\.nrrd$")
 _DRAWN = re.compile(r"(?i)(?<![a-z])(seg|segmentation|labels?|labelmap|mask|truth)(?![a-z])")
-_UNTOLD_DATA_FOLDERS = re.compile(r"^[._]")
+_HIDDEN = re.compile(r"^[._]")
 
 
 @dataclass
@@ -98,7 +98,7 @@ def cases_from_folder(manifest: Manifest, folder: Path, known: Sequence[TuningCa
     with DICOM slices.
     """
     try:
-        folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _UNTOLD_DATA_FOLDERS.match(path.name))
+        folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _HIDDEN.match(path.name))
     except OSError:
         return []
     taken = {case.segmentation for case in known if not case.in_scene}
@@ -150,8 +150,8 @@ def _segmentation_in(folder: Path) -> Path | None:
 
 
 def _files_of_inputs(manifest: Manifest, folder: Path, segmentation: Path) -> dict[str, Path | None]:
-    candidates = [file for file in _files(folder) if _IMAGE.search(file.name) and file != segmentation]
-    candidates = [file for file in candidates if not _SEGMENTATION.search(file.name) and not NO_SCAN.search(_stem(file))]
+    images = [file for file in _files(folder) if _IMAGE.search(file.name) and file != segmentation]
+    candidates = [file for file in images if not _SEGMENTATION.search(file.name) and not NO_SCAN.search(_stem(file))]
     candidates += sorted(path for path in folder.iterdir() if path.is_dir())
     ranks: dict[str, list] = {item.name: [] for item in manifest.inputs}
     for file in candidates:
