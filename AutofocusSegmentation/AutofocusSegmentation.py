@@ -18,6 +18,7 @@ from slicer.util import VTKObservationMixin
 from AutofocusSegmentationLib import doctor, logic, models, study, terminology
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
+from AutofocusSegmentationLib.tuning_parameters import FineTuningParameters
 
 
 class AutofocusSegmentation(ScriptedLoadableModule):
@@ -50,6 +51,9 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def setup(self):
         super().setup()
         # Here, not at file scope: a Slicer without a window imports this file too.
+        from AutofocusSegmentationLib.one_engine import OneEngine
+        from AutofocusSegmentationLib.panels.finetune import FineTunePanel
+        from AutofocusSegmentationLib.panels.models import ModelsPanel
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
         from AutofocusSegmentationLib.window import ApplicationWindow
 
@@ -58,29 +62,43 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.layout.addWidget(ui_widget)
         self.ui = slicer.util.childWidgetVariables(ui_widget)
         self.logic = AutofocusSegmentationLogic()
-        self.segment_panel = SegmentPanel(self.resourcePath("UI/Segment.ui"), ApplicationWindow())
-        self.ui.panelArea.layout().addWidget(self.segment_panel.widget)
+        window, one_engine = ApplicationWindow(), OneEngine()
+        self.segment_panel = SegmentPanel(self.resourcePath("UI/Segment.ui"), window, one_engine=one_engine)
+        self.finetune_panel = FineTunePanel(
+            self.resourcePath("UI/FineTune.ui"), window, one_engine, self.onModelsChanged)
+        self.models_panel = ModelsPanel(self.resourcePath("UI/Models.ui"), window, one_engine, self.onModelsChanged)
+        for panel in (self.segment_panel, self.finetune_panel, self.models_panel):
+            self.ui.panelArea.layout().addWidget(panel.widget)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
-        self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self.onSceneEndImport(scene, scene.EndImportEvent)
 
     def cleanup(self):
         self.removeObservers()
         self.segment_panel.cleanup()
+        self.finetune_panel.cleanup()
 
     def enter(self):
         self.segment_panel.enter()
+        self.finetune_panel.enter()
+        self.models_panel.refresh()
+
+    def onModelsChanged(self):
+        """A model was saved, renamed, imported or deleted in one panel: the others list it."""
+        self.enter()
 
     def onSceneStartClose(self, caller, event):
         self.segment_panel.scene_about_to_close()
+        self.finetune_panel.scene_about_to_close()
 
     def onSceneEndClose(self, caller, event):
-        self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self.onSceneEndImport(caller, event)
 
     def onSceneEndImport(self, caller, event):
         self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self.finetune_panel.set_parameters(FineTuningParameters(self.logic.getParameterNode().parameterNode))
 
 
 class AutofocusSegmentationLogic(ScriptedLoadableModuleLogic):

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from afnet.manifest import Input, Manifest
 
-from .finetuning_events import CaseChecked
+from .finetuning_events import CaseChecked, MappedSegment
 from .guessing import NO_SCAN, assign, guess_inputs, rank_of_name
 from .result import MODEL_ID, edited_segments
 from .study import input_problems
@@ -44,6 +44,25 @@ class TuningCase:
     mapping: dict[str, str | None] = field(default_factory=dict)
     remark: str = ""
     checked: CaseChecked | None = None
+
+    def structure_of(self, segment: MappedSegment) -> str:
+        """Return the id of the structure that a segment is taken for, '' if none: by the user, else by the engine."""
+        return self.mapping.get(segment.id, segment.structure) or ""
+
+    def segment_of(self, structure: str) -> MappedSegment | None:
+        """Return the drawn segment that is taken for a structure; None if there is none, or nothing is checked yet."""
+        segments = self.checked.mapping if self.checked else ()
+        return next((each for each in segments if self.structure_of(each) == structure and each.volume_ml > 0), None)
+
+    def set_segment(self, structure: str, segment_id: str) -> None:
+        """Take a segment for a structure, and no other one; '' for none."""
+        for segment in self.checked.mapping if self.checked else ():
+            if segment.id == segment_id:
+                self.mapping[segment.id] = structure
+            elif self.structure_of(segment) == structure:
+                self.mapping[segment.id] = None
+        if segment_id:
+            self.absent.discard(structure)
 
     @property
     def in_scene(self) -> bool:

@@ -16,6 +16,9 @@ class SlicerWindow(Protocol):
     def confirm(self, question: str) -> bool:
         """Ask the user a yes-or-no question and wait for the answer."""
 
+    def choose_folder(self, caption: str) -> str:
+        """Ask the user for a folder and wait for the answer; empty if none was chosen."""
+
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         """Call `may_close` when the user closes Slicer; False keeps it open. Replaces an earlier watch."""
 
@@ -51,6 +54,9 @@ class ApplicationWindow:
 
     def confirm(self, question: str) -> bool:
         return slicer.util.confirmYesNoDisplay(question)
+
+    def choose_folder(self, caption: str) -> str:
+        return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), caption) or "")
 
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         self.stop_watching_close()

@@ -11,6 +11,7 @@ from slicer.util import VTKObservationMixin
 from .. import doctor, models, study
 from ..engine import EngineProcess
 from ..logic import JobOutcome, SegmentationJob
+from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..result import check_output, edited_segments
 from ..window import SlicerWindow
@@ -24,15 +25,21 @@ POLL_INTERVAL_MS = 100
 class SegmentPanel(VTKObservationMixin):
     """Connects the widgets of Segment.ui, the parameter node and one `SegmentationJob` at a time.
 
-    window: Slicer's main window. make_engine: makes the process of each job; None for the real one.
+    window: Slicer's main window. make_engine: makes the process of each job; None for the real one. one_engine:
+    shared with the other panels.
     """
 
     def __init__(
-        self, ui_file: str, window: SlicerWindow, make_engine: Callable[[], EngineProcess] | None = None
+        self,
+        ui_file: str,
+        window: SlicerWindow,
+        make_engine: Callable[[], EngineProcess] | None = None,
+        one_engine: OneEngine | None = None,
     ) -> None:
         super().__init__()
         self._window = window
         self._make_engine = make_engine
+        self._one_engine = one_engine or OneEngine()
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._entries: list = []
@@ -58,6 +65,7 @@ class SegmentPanel(VTKObservationMixin):
         self.ui.segmentButton.connect("clicked(bool)", self._segment_clicked)
         for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
             self.addObserver(slicer.mrmlScene, event, self._node_came_or_went)
+        self._one_engine.watch(self._update)
 
     @property
     def running(self) -> bool:
@@ -216,7 +224,8 @@ class SegmentPanel(VTKObservationMixin):
         """Return why Segment cannot be pressed, empty if it can."""
         if self._manifest is None:
             return _("Choose a model that can be used.")
-        return next(iter(problems.values()), "") or self._output_problem or self._engine_problem or ""
+        missing = next(iter(problems.values()), "") or self._output_problem or self._engine_problem
+        return missing or self._one_engine.refusal(self)
 
     def _check_output(self) -> None:
         """Say below the output what will happen to it. Looks at its voxels: only for another output, or on entering."""
@@ -251,6 +260,7 @@ class SegmentPanel(VTKObservationMixin):
             engine=self._make_engine() if self._make_engine else None,
             on_progress=self._show_progress, on_log=self.ui.logText.appendPlainText, on_finished=self._finished,
         )
+        self._one_engine.take(self, _("A segmentation is running: wait until it has ended, or cancel it."))
         self._window.watch_close(self._may_close)
         self.ui.progressBar.setVisible(True)
         self._job.start()
@@ -274,6 +284,7 @@ class SegmentPanel(VTKObservationMixin):
         if outcome.kind == "done" and self._parameters is not None:
             self._parameters.result = outcome.result.segmentation
             self._check_output()
+        self._one_engine.release(self)
         self._update()
 
     def _show_message(self, text: str, failed: bool = False) -> None:
