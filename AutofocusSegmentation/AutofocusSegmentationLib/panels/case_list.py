@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest
 
 from ..tuning_cases import TuningCase, case_problem
+from .table_height import fit_height
 
 _CASE, _TEST, _RESULT = range(3)
 _STRUCTURE, _SEGMENT, _ABSENT = range(3)
@@ -26,13 +27,15 @@ class CaseList:
         self._showing = False
         self._choosers: list[_SegmentChooser] = []
         self.cases: list[TuningCase] = []
-        for table, stretched, narrow in ((ui.casesTable, _RESULT, _TEST), (ui.structuresTable, _SEGMENT, _ABSENT)):
+        self._rows: list = []
+        self._structures: tuple = ()
+        for table, stretched in ((ui.casesTable, _CASE), (ui.structuresTable, _SEGMENT)):
+            table.setWordWrap(False)
             header = table.horizontalHeader()
             header.setMinimumSectionSize(20)
-            header.setSectionResizeMode(0, qt.QHeaderView.Interactive)
+            for column in range(3):
+                header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
             header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
-            header.setSectionResizeMode(narrow, qt.QHeaderView.ResizeToContents)
-            table.setColumnWidth(0, 120)
         ui.casesTable.connect("itemChanged(QTableWidgetItem*)", self._case_ticked)
         ui.casesTable.connect("itemSelectionChanged()", self._case_selected)
         ui.structuresTable.connect("itemChanged(QTableWidgetItem*)", self._absent_ticked)
@@ -51,27 +54,33 @@ class CaseList:
     def show(self, manifest: Manifest | None, choose_test: bool) -> None:
         """Bring the tables in line with the cases; choose_test: whether the test cases are ticked in the table."""
         self._manifest = manifest
+        rows = [(f"{case.name}: {case.source}", case.use, case.hold_out, *self._told(case)) for case in self.cases]
+        if (rows, choose_test) != self._rows:
+            self._rows = rows, choose_test
+            self._fill(rows, choose_test)
+        self._show_structures()
+
+    def _fill(self, rows: list, choose_test: bool) -> None:
         self._showing = True
         table = self._ui.casesTable
-        row = max(0, min(table.currentRow(), len(self.cases) - 1))
-        table.setRowCount(len(self.cases))
-        for number, case in enumerate(self.cases):
-            result, details = self._told(case)
-            texts = (f"{case.name}: {case.source}", "", result)
-            for column, text in enumerate(texts):
+        selected = max(0, min(table.currentRow(), len(rows) - 1))
+        table.setRowCount(len(rows))
+        for row, (name, used, held_out, result, details) in enumerate(rows):
+            told = _("Keep this case apart as a test.")
+            for column, text, tip, ticked in (
+                (_CASE, name, name, used), (_TEST, "", told, held_out), (_RESULT, result, details or result, None)
+            ):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(details if column == _RESULT else text or _("Keep this case apart as a test."))
-                if column != _RESULT:
+                item.setToolTip(tip)
+                if ticked is not None:
                     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
-                    ticked = case.use if column == _CASE else case.hold_out
                     item.setCheckState(qt.Qt.Checked if ticked else qt.Qt.Unchecked)
-                table.setItem(number, column, item)
+                table.setItem(row, column, item)
         table.setColumnHidden(_TEST, not choose_test)
-        table.resizeRowsToContents()
-        if self.cases:
-            table.setCurrentCell(row, _CASE)
+        if rows:
+            table.setCurrentCell(selected, _CASE)
+        fit_height(table)
         self._showing = False
-        self._show_structures()
 
     def remove_selected(self) -> None:
         """Take the selected case out of the list."""
@@ -105,7 +114,7 @@ class CaseList:
         if unknown:
             lines.append(_("The other {count} are unknown, and kept as the base model has them.").format(count=unknown))
         result = _("{drawn} of {count} drawn").format(drawn=len(drawn), count=len(self._manifest.structures))
-        return (_("{result}, see below").format(result=result) if case.checked.warnings else result), "\n".join(lines)
+        return (_("{result}, note").format(result=result) if case.checked.warnings else result), "\n".join(lines)
 
     def _show_structures(self) -> None:
         """One row a structure of the selected case, after a check."""
@@ -115,7 +124,10 @@ class CaseList:
         self._ui.caseLabel.setVisible(bool(text))
         shown = case is not None and case.checked is not None and self._manifest is not None
         table.setVisible(shown)
-        self._showing, self._choosers = True, []
+        state = (case.name, case.checked, dict(case.mapping), set(case.absent)) if shown else ()
+        if state == self._structures:
+            return
+        self._structures, self._showing, self._choosers = state, True, []
         structures = self._manifest.structures if shown else ()
         table.setRowCount(len(structures))
         for row, structure in enumerate(structures):
@@ -131,7 +143,7 @@ class CaseList:
             absent.setFlags(qt.Qt.ItemIsUserCheckable if drawn else qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
             absent.setCheckState(qt.Qt.Checked if structure.id in case.absent else qt.Qt.Unchecked)
             table.setItem(row, _ABSENT, absent)
-        table.resizeRowsToContents()
+        fit_height(table)
         self._showing = False
 
     def _case_ticked(self, item) -> None:

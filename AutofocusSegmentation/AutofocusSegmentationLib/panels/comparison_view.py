@@ -13,6 +13,7 @@ from afnet.manifest import read_manifest
 from ..finetuning_request import CANDIDATE
 from ..held_out_view import HeldOutError, hide_held_out, show_held_out
 from ..tuning_comparison import Comparison, Row, read_comparison
+from .table_height import fit_height
 
 
 class ComparisonView:
@@ -84,7 +85,7 @@ class ComparisonView:
                     item.setFont(font)
                     item.setToolTip(_("Mean over the cases that were kept apart."))
                 table.setItem(number, column, item)
-        table.resizeRowsToContents()
+        fit_height(table)
 
     def _show_clicked(self, checked=False) -> None:
         if not checked:

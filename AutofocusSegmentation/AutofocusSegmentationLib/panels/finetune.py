@@ -13,7 +13,7 @@ from afnet.errors import AfnetError
 
 from .. import doctor, models
 from ..engine import EngineProcess
-from ..finetuning import TuningOutcome, TuningSettings
+from ..finetuning import FineTuningJob, TuningOutcome, TuningSettings
 from ..finetuning_events import CaseChecked
 from ..one_engine import OneEngine
 from ..tuning_cases import cases_from_folder, cases_from_scene
@@ -209,7 +209,7 @@ class FineTunePanel(VTKObservationMixin):
         for case in self._list.cases:
             case.checked = None
         base, used = self.base, self._list.used
-        self._run.begin(lambda job: job.check(base, used, models.user_models_folder()), checking=True)
+        self._begin(lambda job: job.check(base, used, models.user_models_folder()), checking=True)
 
     def _start_clicked(self, checked=False) -> None:
         base, used, parameters = self.base, self._list.used, self._parameters
@@ -220,12 +220,16 @@ class FineTunePanel(VTKObservationMixin):
             parameters.device.argument(),
         )
         self._show_result(None)
-        self._run.begin(lambda job: job.train(base, used, settings, models.user_models_folder()))
+        self._begin(lambda job: job.train(base, used, settings, models.user_models_folder()))
 
     def _resume(self, folder: Path) -> None:
         self._images = {}
         self._show_result(None)
-        self._run.begin(lambda job: job.resume(folder, self._parameters.device.argument()))
+        self._begin(lambda job: job.resume(folder, self._parameters.device.argument()))
+
+    def _begin(self, start: Callable[[FineTuningJob], None], checking: bool = False) -> None:
+        self._run.begin(start, checking)
+        self._update()
 
     def _ended(self, outcome: TuningOutcome) -> None:
         if outcome.kind == "done":

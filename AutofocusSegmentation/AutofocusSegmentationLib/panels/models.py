@@ -15,6 +15,7 @@ from afnet.manifest import Manifest
 from .. import models
 from ..one_engine import OneEngine
 from ..window import SlicerWindow
+from .table_height import fit_height
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class ModelsPanel:
             for column, item in enumerate((name, size)):
                 item.setToolTip(str(line.folder))
                 table.setItem(row, column, item)
-        table.resizeRowsToContents()
+        fit_height(table)
         folders = [line.folder for line in self._lines]
         if self._lines:
             table.setCurrentCell(folders.index(selected) if selected in folders else 0, 0)
