@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 
 from brain_pack import FOLDS  # noqa: E402
 
-from afnet.augmentation import random_affine, resample, uniform, vary_mr  # noqa: E402
+from afnet.augmentation import random_patch, uniform, vary_mr  # noqa: E402
 from afnet.cases import load_case  # noqa: E402
 from afnet.losses import region_loss  # noqa: E402
 from afnet.manifest import find_model  # noqa: E402
@@ -58,10 +58,7 @@ class BrainSamples:
         centre = places[int(uniform(generator, 0, len(places)))].float()
         if whole:
             centre = (torch.tensor(volume.shape[1:]) - 1) / 2
-        matrix = random_affine(generator, 15, 0.12)
-        if uniform(generator, 0, 1) < 0.5:
-            matrix = matrix @ torch.diag(torch.tensor([1.0, 1.0, -1.0]))
-        patch = resample(volume, matrix, centre, self.shape)
+        patch = random_patch(volume, centre, self.shape, generator)
         image, truth = patch[:channels], patch[channels:]
         return vary_mr(image, generator), truth, torch.ones_like(truth[:1])
 

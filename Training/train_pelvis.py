@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 import pelvis_generator  # noqa: E402
 from pelvis_deformation import SPACING as GENERATED_SPACING  # noqa: E402
 
+from afnet.cases import likely_classes  # noqa: E402
 from afnet.imaging import normalise_channels  # noqa: E402
 from afnet.losses import class_loss  # noqa: E402
 from afnet.manifest import find_model  # noqa: E402
@@ -81,11 +82,7 @@ def make_sample(seed: int, with_held_out: bool) -> tuple[np.ndarray, np.ndarray]
     shape = [int(n * GENERATED_SPACING / manifest.spacing) for n in hounsfield.shape]
     hounsfield = F.interpolate(to_torch(hounsfield)[None, None], size=shape, mode="area")[0, 0]
     share = F.interpolate(to_torch(bits.astype(np.float32))[None], size=shape, mode="area")[0]
-    # What fills most of a voxel is possible there; where nothing does, the largest share alone.
-    largest = F.one_hot(share.argmax(0), classes).permute(3, 0, 1, 2)
-    return normalise_channels({"ct": to_numpy(hounsfield)}, manifest), to_numpy((share > 0.5) | (largest > 0)).astype(
-        np.float32
-    )
+    return normalise_channels({"ct": to_numpy(hounsfield)}, manifest), to_numpy(likely_classes(share))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command line: `models`, `segment`, `evaluate`. Heavy imports wait until a command needs them."""
+"""The command line: `models`, `segment`, `evaluate`, `finetune`. Heavy imports wait until a command needs them."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import __version__
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
+from .finetuning.command import add_finetune
 from .manifest import find_models
 from .parent import leave
 from .progress import Progress
@@ -103,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--models", **_MODEL_FOLDERS)
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(command=_evaluate)
+
+    add_finetune(commands, _MODEL_FOLDERS)
     return parser
 
 

@@ -51,6 +51,8 @@ class Progress:
         if self.interrupt:
             self.interrupt()
         now = time.monotonic()
+        if self._stage is None:  # a part of another job, which reports for itself
+            return
         if now - self._last < QUIET_SECONDS and 0 < part < 1:
             return
         self._last = now

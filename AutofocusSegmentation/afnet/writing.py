@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ import SimpleITK as sitk
 
 from .atomic_file import atomic, refusal
 from .errors import RequestError
-from .manifest import Manifest
+from .manifest import Manifest, Structure
 from .native_stderr import native_stderr_closed
 from .nifti_header import Truncated, read_nifti_header
-from .segmentation_file import SEGMENTATION_SUFFIX, segmentation_image
+from .segmentation_file import SEGMENTATION_SUFFIX, masks_image, segmentation_image
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 """Endings, in lower case, that label maps and other volumes may be written with: the formats of one file."""
@@ -52,6 +53,14 @@ def write_segmentation(
     AutofocusSegmentation.TouchesEdge. Raises RequestError if the file cannot be written.
     """
     _write_image(path, segmentation_image(labelmap, manifest, report), True, "The segmentation")
+
+
+def write_masks(
+    path: str | os.PathLike, masks: dict[str, np.ndarray], structures: Sequence[Structure], grid: sitk.Image,
+    manifest: Manifest,
+) -> None:
+    """Write masks by structure id, on `grid`, as a Slicer segmentation. Raises RequestError."""
+    _write_image(path, masks_image(masks, structures, grid, manifest), True, "The segmentation")
 
 
 def write_labelmap(path: str | os.PathLike, image: sitk.Image) -> None:
