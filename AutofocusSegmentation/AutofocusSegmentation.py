@@ -19,6 +19,7 @@ from slicer.util import VTKObservationMixin
 from AutofocusSegmentationLib import doctor, logic, models, sample_data, study, terminology
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
+from AutofocusSegmentationLib.tuning_parameters import FineTuningParameters
 
 
 class AutofocusSegmentation(ScriptedLoadableModule):
@@ -52,7 +53,10 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def setup(self):
         super().setup()
         # Here, not at file scope: a Slicer without a window imports this file too.
+        from AutofocusSegmentationLib.one_engine import OneEngine
+        from AutofocusSegmentationLib.panels.finetune import FineTunePanel
         from AutofocusSegmentationLib.panels.first_use import FirstUsePanel
+        from AutofocusSegmentationLib.panels.models import ModelsPanel
         from AutofocusSegmentationLib.panels.results import ResultsPanel
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
         from AutofocusSegmentationLib.torch_installer import SlicerTorchInstaller
@@ -63,14 +67,19 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.layout.addWidget(ui_widget)
         self.ui = slicer.util.childWidgetVariables(ui_widget)
         self.logic = AutofocusSegmentationLogic()
-        self.segment_panel = SegmentPanel(self.resourcePath("UI/Segment.ui"), ApplicationWindow())
+        one_engine = OneEngine()
+        self.segment_panel = SegmentPanel(
+            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), one_engine=one_engine)
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
         self.segment_panel.on_result = self.results_panel.show_new
+        self.finetune_panel = FineTunePanel(
+            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self.enter)
+        self.models_panel = ModelsPanel(self.resourcePath("UI/Models.ui"), ApplicationWindow(), one_engine, self.enter)
         self.first_use_panel = FirstUsePanel(
-            self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(),
-            on_change=self.segment_panel.enter,
-        )
-        for panel in (self.first_use_panel, self.segment_panel, self.results_panel):
+            self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(), on_change=self.enter)
+        for panel in (
+            self.first_use_panel, self.segment_panel, self.results_panel, self.finetune_panel, self.models_panel,
+        ):
             self.ui.panelArea.layout().addWidget(panel.widget)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -82,6 +91,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.removeObservers()
         self.segment_panel.cleanup()
         self.results_panel.cleanup()
+        self.finetune_panel.cleanup()
 
     def onReload(self):
         """Developers' button: load the library anew as well. A running job is cancelled, and the status bar says so."""
@@ -93,10 +103,13 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.first_use_panel.enter()
         self.segment_panel.enter()
         self.results_panel.enter()
+        self.finetune_panel.enter()
+        self.models_panel.refresh()
 
     def onSceneStartClose(self, caller, event):
         self.segment_panel.scene_about_to_close()
         self.results_panel.set_parameters(None)
+        self.finetune_panel.scene_about_to_close()
 
     def onSceneEndClose(self, caller, event):
         self._set_parameters()
@@ -105,8 +118,10 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self._set_parameters()
 
     def _set_parameters(self):
-        for panel in (self.segment_panel, self.results_panel):
-            panel.set_parameters(self.logic.getParameterNode())
+        parameters = self.logic.getParameterNode()
+        self.segment_panel.set_parameters(parameters)
+        self.results_panel.set_parameters(parameters)
+        self.finetune_panel.set_parameters(FineTuningParameters(parameters.parameterNode))
 
 
 class AutofocusSegmentationLogic(ScriptedLoadableModuleLogic):

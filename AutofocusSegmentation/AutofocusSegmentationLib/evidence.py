@@ -55,7 +55,7 @@ def matches(manifest: Manifest, node) -> dict[str, Match]:
     for number, (text, reason) in enumerate(_sources(node, tags)):
         found = {}
         for item in items:
-            rank = _first_match(item.name_patterns, text)
+            rank = first_match(item.name_patterns, text)
             if rank is not None:
                 found[item.name] = Match(number * _A_SOURCE + rank, reason)
         if found:
@@ -119,5 +119,6 @@ def _sources(node, tags: SeriesTags) -> list[tuple[str, str]]:
     return sources
 
 
-def _first_match(patterns: tuple[str, ...], text: str) -> int | None:
+def first_match(patterns: tuple[str, ...], text: str) -> int | None:
+    """Return the number of the first pattern that fits a text; None: none does."""
     return next((rank for rank, pattern in enumerate(patterns) if re.search(pattern, text, re.IGNORECASE)), None)

@@ -1,7 +1,7 @@
 """Which volume is which input of a model: volumes that belong together, each in the place that fits it best."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from afnet.manifest import Manifest
 
@@ -41,8 +41,8 @@ def guess_inputs(
     possible = _groups_of_chosen(manifest, chosen) or list(dict.fromkeys(groups.values()))
     best: dict[str, object] = {}
     for group in possible:
-        found = _assign(manifest, {name: [(rank, node) for rank, node in pairs if groups[node.GetID()] == group]
-                                   for name, pairs in ranks.items()})
+        found = assign(manifest, {name: [(rank, node) for rank, node in pairs if groups[node.GetID()] == group]
+                                  for name, pairs in ranks.items()})
         if len(found) > len(best):
             best = found
     return {item.name: chosen.get(item.name) or best.get(item.name) for item in manifest.inputs}
@@ -71,8 +71,17 @@ def _groups_of_chosen(manifest: Manifest, chosen: Mapping[str, object]) -> list[
     return [_group(node)] if node is not None else []
 
 
-def _assign(manifest: Manifest, ranks: Mapping[str, list[tuple[int, object]]]) -> dict:
-    """Give each input the node of its best match; where a node fits two inputs, its better match decides."""
+def _node_id(node) -> str:
+    return node.GetID()
+
+
+def assign(
+    manifest: Manifest, ranks: Mapping[str, list[tuple[int, object]]], key: Callable[[object], str] = _node_id
+) -> dict:
+    """Give each input the node of its best match; where a node fits two inputs, its better match decides.
+
+    key: tells nodes, or what else is given out, apart.
+    """
     order = [item.name for item in manifest.inputs]
     pairs = sorted(
         ((rank, order.index(name), place, node) for name, found in ranks.items()
@@ -82,7 +91,7 @@ def _assign(manifest: Manifest, ranks: Mapping[str, list[tuple[int, object]]]) -
     result: dict[str, object] = {}
     used: set[str] = set()
     for _, number, _, node in pairs:
-        if order[number] not in result and node.GetID() not in used:
+        if order[number] not in result and key(node) not in used:
             result[order[number]] = node
-            used.add(node.GetID())
+            used.add(key(node))
     return result

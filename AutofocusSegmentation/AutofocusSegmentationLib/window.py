@@ -31,6 +31,9 @@ class SlicerWindow(Protocol):
     def tell(self, text: str) -> None:
         """Show a sentence in the status bar, for the moment when no panel is there to show it."""
 
+    def choose_folder(self, caption: str) -> str:
+        """Ask the user for a folder and wait for the answer; empty if none was chosen."""
+
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         """Call `may_close` when the user closes Slicer; False keeps it open. Replaces an earlier watch."""
 
@@ -78,6 +81,9 @@ class ApplicationWindow:
 
     def tell(self, text: str) -> None:
         slicer.util.showStatusMessage(text, _MESSAGE_MS)
+
+    def choose_folder(self, caption: str) -> str:
+        return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), caption) or "")
 
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         self.stop_watching_close()

@@ -11,6 +11,7 @@ from slicer.util import VTKObservationMixin
 from .. import doctor, hierarchy, study
 from ..engine import EngineProcess
 from ..job_queue import QueuedStudy
+from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..result import Result, check_output, edited_segments
 from ..window import SlicerWindow
@@ -24,15 +25,21 @@ class SegmentPanel(VTKObservationMixin):
     """Connects the widgets of Segment.ui and the parameter node. What the user asks for runs one after the other.
 
     window: Slicer's main window. make_engine: makes the process of each job; None for the real one.
-    on_result: called with the Result of a run that ended well, once the parameter node has it.
+    on_result: called with the Result of a run that ended well, once the parameter node has it. one_engine: shared
+    with the other panels.
     """
 
     def __init__(
-        self, ui_file: str, window: SlicerWindow, make_engine: Callable[[], EngineProcess] | None = None
+        self,
+        ui_file: str,
+        window: SlicerWindow,
+        make_engine: Callable[[], EngineProcess] | None = None,
+        one_engine: OneEngine | None = None,
     ) -> None:
         super().__init__()
         self._make_engine = make_engine
         self.on_result: Callable[[Result], None] = lambda result: None
+        self._one_engine = one_engine or OneEngine()
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._engine_problem: str | None = None
@@ -47,12 +54,13 @@ class SegmentPanel(VTKObservationMixin):
         self._slots = InputSlots(self.ui.inputsSection.layout(), self.ui.studySelector, self._input_chosen)
         self.run = RunView(
             self.ui, window, make_engine=lambda: self._make_engine() if self._make_engine else None,
-            on_finished=self._finished, on_change=self._update,
+            on_finished=self._finished, on_change=self._run_changed,
         )
         self.ui.outputProblemLabel.setVisible(False)
         self.ui.segmentButton.connect("clicked(bool)", self._segment_clicked)
         for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
             self.addObserver(slicer.mrmlScene, event, self._node_came_or_went)
+        self._one_engine.watch(self._update)
 
     @property
     def running(self) -> bool:
@@ -200,7 +208,8 @@ class SegmentPanel(VTKObservationMixin):
         """Return why Segment cannot be pressed, empty if it can."""
         if self._model.manifest is None:
             return _("Choose a model that can be used.")
-        return next(iter(problems.values()), "") or self._output_problem or self._engine_problem or ""
+        missing = next(iter(problems.values()), "") or self._output_problem or self._engine_problem
+        return missing or self._one_engine.refusal(self)
 
     def _check_output(self) -> None:
         """Say below the output what will happen to it. Looks at its voxels: only for another output, or on entering."""
@@ -240,6 +249,14 @@ class SegmentPanel(VTKObservationMixin):
             self._parameters.result = entry.outcome.result.segmentation
             self._check_output()
             self.on_result(entry.outcome.result)
+
+    def _run_changed(self) -> None:
+        """Something runs, waits or has ended: the other panels may not start meanwhile."""
+        if self.running:
+            self._one_engine.take(self, _("A segmentation is running: wait until it has ended, or cancel it."))
+        else:
+            self._one_engine.release(self)
+            self._update()
 
 
 def _volumes() -> list:

@@ -18,6 +18,7 @@ class FakeEngine:
         self._events: list = []
         self._outcome: Outcome | None = None
         self._pending: Outcome | None = None
+        self.sent: list[str] = []
 
     @property
     def running(self) -> bool:
@@ -41,6 +42,9 @@ class FakeEngine:
         self.cancelled = True
         self._pending = Outcome("cancelled", 130, "The segmentation was cancelled.")
 
+    def send(self, line: str) -> None:
+        self.sent.append(line)
+
     # For the test
 
     def say(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
@@ -48,6 +52,9 @@ class FakeEngine:
 
     def note(self, text: str) -> None:
         self._events.append(Note(text))
+
+    def tell(self, event) -> None:
+        self._events.append(event)
 
     def fail(self, code: int, sentence: str, details: str = "") -> None:
         self.details = details
@@ -68,6 +75,13 @@ class RecordedWindow:
         self.answer = True
         self.may_close = None
         self.arranged = 0
+        self.folder = ""
+        self.captions: list[str] = []
+
+    def choose_folder(self, caption: str) -> str:
+        """The user's answer is `folder`."""
+        self.captions.append(caption)
+        return self.folder
 
     def choose_module(self, name: str) -> None:
         self.modules.append(name)
