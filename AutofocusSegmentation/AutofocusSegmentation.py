@@ -50,6 +50,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def setup(self):
         super().setup()
         # Here, not at file scope: a Slicer without a window imports this file too.
+        from AutofocusSegmentationLib.panels.attention import AttentionPanel
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
         from AutofocusSegmentationLib.window import ApplicationWindow
 
@@ -59,28 +60,41 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.ui = slicer.util.childWidgetVariables(ui_widget)
         self.logic = AutofocusSegmentationLogic()
         self.segment_panel = SegmentPanel(self.resourcePath("UI/Segment.ui"), ApplicationWindow())
-        self.ui.panelArea.layout().addWidget(self.segment_panel.widget)
+        self.attention_panel = AttentionPanel(
+            self.resourcePath("UI/Attention.ui"), ApplicationWindow(), busy=lambda: self.segment_panel.running,
+            log=self.segment_panel.ui.logText.appendPlainText,
+        )
+        self._panels = (self.segment_panel, self.attention_panel)
+        for panel in self._panels:
+            self.ui.panelArea.layout().addWidget(panel.widget)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
-        self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self._set_parameters()
 
     def cleanup(self):
         self.removeObservers()
-        self.segment_panel.cleanup()
+        for panel in self._panels:
+            panel.cleanup()
 
     def enter(self):
-        self.segment_panel.enter()
+        for panel in self._panels:
+            panel.enter()
 
     def onSceneStartClose(self, caller, event):
-        self.segment_panel.scene_about_to_close()
+        for panel in self._panels:
+            panel.scene_about_to_close()
 
     def onSceneEndClose(self, caller, event):
-        self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self._set_parameters()
 
     def onSceneEndImport(self, caller, event):
-        self.segment_panel.set_parameters(self.logic.getParameterNode())
+        self._set_parameters()
+
+    def _set_parameters(self):
+        for panel in self._panels:
+            panel.set_parameters(self.logic.getParameterNode())
 
 
 class AutofocusSegmentationLogic(ScriptedLoadableModuleLogic):
