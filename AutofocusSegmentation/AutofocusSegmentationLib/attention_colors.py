@@ -24,6 +24,9 @@ _XYZ_TO_LINEAR_RGB = np.array([
 _LEGEND_POSITION, _LEGEND_SIZE = (0.97, 0.5), (0.14, 0.45)
 """Of the view: at its right edge, half way up."""
 
+_TITLE_FONT, _LABEL_FONT = 16, 14
+"""Font sizes of the legend, in points."""
+
 
 def ordered_colors(count: int = COLORS) -> np.ndarray:
     """Return `count` × 3 sRGB values 0…1 whose CIELAB lightness rises in equal steps."""
@@ -48,12 +51,14 @@ def color_table():
     return slicer.mrmlScene.AddNode(table)
 
 
-def show_legend(volume, title: str) -> None:
-    """Show the legend of a map in the slice views that show the map."""
+def show_legend(volume, title: str, labels: int) -> None:
+    """Show the legend of a map, with so many labels from end to end, in the slice views that show the map."""
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(volume)
     legend.SetTitleText(title)
     legend.SetLabelFormat("%.0f")
-    legend.SetNumberOfLabels(5)
+    legend.SetNumberOfLabels(labels)
+    legend.GetTitleTextProperty().SetFontSize(_TITLE_FONT)
+    legend.GetLabelTextProperty().SetFontSize(_LABEL_FONT)
     legend.SetPosition(*_LEGEND_POSITION)
     legend.SetSize(*_LEGEND_SIZE)
     legend.SetVisibility(True)

@@ -5,6 +5,7 @@ Both act only on a change, for the user may change the views and the nodes too.
 
 from . import attention_maps, attention_overlay, attention_statistics
 from .attention_colors import hide_legend, show_legend
+from .attention_maps import FOCUS
 from .attention_statistics import SegmentFocus
 from .attention_subject import Subject
 
@@ -39,14 +40,19 @@ class MapDisplay:
             attention_overlay.hide()
             return
         attention_overlay.show(node, opacity, subject.reference)
-        show_legend(node, attention_maps.legend_title(subject.manifest, key))
+        # Rates rise in equal steps, so that as many labels as rates are their reaches.
+        show_legend(node, attention_maps.legend_title(subject.manifest, key), len(subject.map_keys))
 
 
 class FocusMeasurements:
-    """The focus inside the segments, measured again when there are other maps or after `forget`."""
+    """The focus inside the segments, measured again when there are other maps or after `forget`.
+
+    `uniform`: layer to its focus in mm, for layers that look equally far everywhere.
+    """
 
     def __init__(self) -> None:
         self.rows: list[SegmentFocus] = []
+        self.uniform: dict[str, float] = {}
         self._measured_of: tuple = ()
 
     def forget(self) -> None:
@@ -60,6 +66,11 @@ class FocusMeasurements:
         if measured_of == self._measured_of:
             return
         self._measured_of = measured_of
+        self.uniform = {}
+        for layer, node in focus.items():
+            value = attention_statistics.uniform_focus(node, *attention_maps.value_range(subject.manifest, FOCUS))
+            if value is not None:
+                self.uniform[layer] = value
         rows = attention_statistics.measure(segmentation, focus) if focus else []
         if rows and rows != self.rows:
             attention_statistics.fill_nodes(segmentation, subject.reference, rows)

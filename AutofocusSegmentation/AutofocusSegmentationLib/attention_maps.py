@@ -170,7 +170,7 @@ def _new_map(manifest: Manifest, file: _File, segmentation, reference):
     display.SetWindowLevelMinMax(low, high)
     display.SetInterpolate(False)  # the network's own voxels, not values between them
     display.AutoThresholdOff()
-    display.SetThreshold(0.5, 10 * high)  # 0, outside the patient, is transparent
+    display.SetThreshold(1.0, 10 * high)  # 0, outside the patient, is transparent
     display.ApplyThresholdOn()
     put_in_folder(node, segmentation, reference)
     return node

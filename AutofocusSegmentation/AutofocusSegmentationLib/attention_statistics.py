@@ -20,6 +20,9 @@ from .volumes import ATTENTION_ATTRIBUTE
 
 PERCENTILES = (5, 50, 95)
 
+UNIFORM_PART = 0.02
+"""A map whose middle 98 % vary by less than this part of what they could is called uniform."""
+
 LAYER_COLUMN = "Layer"
 TABLE, SERIES, CHART = "table", "series", "chart"
 """Kinds of nodes made here, see `attention_maps.mark`."""
@@ -84,6 +87,16 @@ def fill_nodes(segmentation, reference, measured: list[SegmentFocus]) -> None:
     table.SetUseColumnNameAsColumnHeader(True)
     table.SetLocked(True)
     _fill_chart(segmentation, reference, chart, table, measured)
+
+
+def uniform_focus(volume, low: float, high: float) -> float | None:
+    """Return the focus of a map that hardly varies, in mm; None for one that does. low, high: what it could be."""
+    values = slicer.util.arrayFromVolume(volume)
+    values = values[values > 0]
+    if not values.size:
+        return None
+    least, median, most = np.percentile(values, (1, 50, 99))
+    return float(median) if most - least < UNIFORM_PART * (high - low) else None
 
 
 def chart_of(segmentation):

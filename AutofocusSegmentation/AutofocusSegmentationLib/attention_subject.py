@@ -58,9 +58,8 @@ class Subject:
     def size_text(self, request: AttentionRequest) -> str:
         """Return '1.7 MB', or 'at most 1.7 MB' before the patient's extent on the network's grid is known."""
         size = bytes_of(request, self.manifest, self._voxels())
-        if self.maps:
-            return _("{size:.1f} MB").format(size=size / 1e6)
-        return _("at most {size:.1f} MB").format(size=min(size, LIMIT_BYTES) / 1e6)
+        text = _("under 0.1 MB") if size < 1e5 else _("{size:.1f} MB").format(size=min(size, LIMIT_BYTES) / 1e6)
+        return text if self.maps or size < 1e5 else _("at most {size}").format(size=text)
 
     def too_large(self, request: AttentionRequest) -> str:
         """Say why a request is larger than one may be; empty if it is not, or that is not known yet."""

@@ -169,8 +169,7 @@ class AttentionPanel(VTKObservationMixin):
     def _enable(self) -> None:
         """Say what can be done, what a click would cost, and why something cannot be done."""
         ui, subject, layer = self.ui, self._subject, self._layer
-        name = subject.segmentation.GetName() if subject.segmentation else ""
-        ui.subjectLabel.setText(subject.problem or _("Maps of: {name}").format(name=name))
+        ui.subjectLabel.setText(subject.problem or self._about_subject())
         ui.mapsButton.setText(_("Load the {count} maps").format(count=len(subject.map_keys) or 4))
         blocked = subject.problem or doctor.torch_problem() or ""
         costs = []
@@ -198,6 +197,13 @@ class AttentionPanel(VTKObservationMixin):
         ui.cancelButton.setVisible(self.running)
         ui.cancelButton.setEnabled(self.running and not self._job.cancelled)
         ui.attentionProgressBar.setVisible(self.running)
+
+    def _about_subject(self) -> str:
+        text = _("Maps of: {name}").format(name=self._subject.segmentation.GetName())
+        uniform = self._measurements.uniform.get(self._layer)
+        if uniform is not None:
+            text += "\n" + _("This layer looks equally far everywhere: {mm:.0f} mm.").format(mm=uniform)
+        return text
 
     # Clicks
 

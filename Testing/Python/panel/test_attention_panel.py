@@ -1,73 +1,15 @@
 """The attention section by clicks, with a fake engine: request, overlay, layers, table, plot, removal, scenes."""
 
-from types import SimpleNamespace
+import math
 
+import attention_study
 import numpy as np
 import pytest
 from attention_study import GRID_SIZE, segmented, write_maps
-from clicks import click, scene_state, spin, tick
-from panel_fakes import FakeEngine, RecordedWindow
+from clicks import choose_model, click, scene_state, spin, tick
+from panel_fakes import FakeEngine
 
 ATTRIBUTE = "AutofocusSegmentation.Attention"
-
-
-@pytest.fixture
-def views(scene):
-    """The composite nodes of Slicer's three slice views, each with a foreground of its own."""
-    import slicer
-
-    nodes = []
-    for name in ("Red", "Green", "Yellow"):
-        node = scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
-        node.UnRegister(None)
-        node.SetLayoutName(name)
-        node.SetSingletonTag(name)
-        nodes.append(scene.AddNode(node))
-    yield nodes
-    for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-        scene.RemoveNode(node)
-
-
-@pytest.fixture
-def attention(module, repository, models_folder, messages, make_ct, views):
-    """The attention panel, opened, 350 px wide, on a segmented CT; `panel.engines` are the engines it started."""
-    import qt
-    import slicer
-
-    from afnet.manifest import find_model
-    from AutofocusSegmentation import AutofocusSegmentationLogic
-    from AutofocusSegmentationLib.panels.attention import AttentionPanel
-    from harness.qtshim.deletion import delete_now
-
-    engines, busy, log = [], [], []
-
-    def make_engine():
-        engines.append(FakeEngine())
-        return engines[-1]
-
-    window = RecordedWindow()
-    ui_file = repository / "AutofocusSegmentation" / "Resources" / "UI" / "Attention.ui"
-    panel = AttentionPanel(str(ui_file), window, lambda: bool(busy), log.append, make_engine)
-    host = qt.QWidget()
-    qt.QVBoxLayout(host).addWidget(panel.widget)
-    host.layout().addStretch(1)
-    host.resize(350, 800)
-    host.show()
-    volume, manifest = make_ct(size=(20, 24, 28)), find_model("pelvis-ct")
-    segmentation = segmented(manifest, {"ct": volume})
-    parameters = AutofocusSegmentationLogic().getParameterNode()
-    parameters.result = segmentation
-    panel.set_parameters(parameters)
-    panel.enter()
-    panel.ui.attentionSection.collapsed = False
-    slicer.app.processEvents()
-    yield SimpleNamespace(
-        panel=panel, ui=panel.ui, widget=panel.widget, host=host, window=window, engines=engines, messages=messages,
-        busy=busy, log=log, volume=volume, manifest=manifest, segmentation=segmentation, parameters=parameters,
-        views=views, process=slicer.app.processEvents,
-    )
-    panel.cleanup()
-    delete_now(host)
 
 
 def compute(attention, button, **options):
@@ -102,7 +44,8 @@ def made_nodes(scene) -> list:
 
 def test_nothing_is_computed_before_a_click_and_the_size_is_said(attention):
     assert attention.engines == [] and maps(attention) == {}
-    assert "at most" in attention.ui.sizeLabel.text and "MB" in attention.ui.sizeLabel.text
+    assert attention.ui.sizeLabel.text == (
+        "A click loads: focus map under 0.1 MB, maps under 0.1 MB, all layers under 0.1 MB.")
     assert attention.ui.focusButton.enabled and attention.ui.mapsButton.enabled
     assert attention.ui.mapsButton.text == "Load the 4 maps"
     assert (attention.ui.layerSlider.minimum, attention.ui.layerSlider.maximum) == (6, 8)
@@ -110,6 +53,30 @@ def test_nothing_is_computed_before_a_click_and_the_size_is_said(attention):
     assert not attention.ui.removeButton.enabled and not attention.ui.plotButton.enabled
     assert not attention.ui.focusTable.isVisible() and not attention.ui.cancelButton.isVisible()
     assert "does not explain" in attention.ui.aboutLabel.text
+
+
+def test_the_size_is_told_from_above_and_then_exactly(attention, make_volume):
+    from afnet.imaging import Grid
+
+    array = np.full((40, 60, 60), 40, np.int16)
+    volume = make_volume(array, name="CT", ijk_to_ras=np.diag([10.0, 10.0, 10.0, 1.0]))  # 59 cm of patient
+    attention.segmentation = attention.parameters.result = segmented(attention.manifest, {"ct": volume})
+    voxels = (math.ceil(614 / 6) + 2) ** 2 * (math.ceil(414 / 6) + 2)
+    assert f"focus map at most {4 * voxels / 1e6:.1f} MB" in attention.ui.sizeLabel.text
+    compute(attention, attention.ui.focusButton, grid=Grid((-90, -90, 0), (95, 96, 60), 6.0))
+    assert f"maps {4 * 95 * 96 * 60 / 1e6:.1f} MB" in attention.ui.sizeLabel.text
+    assert f"all layers {2 * 4 * 95 * 96 * 60 / 1e6:.1f} MB" in attention.ui.sizeLabel.text
+
+
+def test_a_layer_that_looks_equally_far_everywhere_says_so(attention, monkeypatch):
+    monkeypatch.setattr(attention_study, "attention_of", lambda layer, rates, shape: np.concatenate(
+        [np.ones((1, *shape), np.float32), np.zeros((rates - 1, *shape), np.float32)]))
+    compute(attention, attention.ui.focusButton)
+    assert attention.ui.subjectLabel.text.endswith("This layer looks equally far everywhere: 12 mm.")
+    monkeypatch.undo()
+    attention.ui.layerSlider.value = 7
+    compute(attention, attention.ui.focusButton)
+    assert "equally far" not in attention.ui.subjectLabel.text
 
 
 def test_the_focus_map_of_the_chosen_layer(attention, scene):
@@ -185,7 +152,7 @@ def test_the_maps_by_rate_come_on_a_second_request(attention):
     import slicer
 
     compute(attention, attention.ui.focusButton)
-    assert "maps 0.0 MB" in attention.ui.sizeLabel.text and "at most" not in attention.ui.sizeLabel.text
+    assert attention.ui.sizeLabel.text == "A click loads: maps under 0.1 MB, all layers under 0.1 MB."
     assert attention.ui.mapSelector.count == 1
     compute(attention, attention.ui.mapsButton)
     assert attention.engines[-1].request.attention_kind == "maps"
@@ -200,6 +167,7 @@ def test_the_maps_by_rate_come_on_a_second_request(attention):
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode
     assert "255" in legend(loaded["rate2"]).GetTitleText() and not legend(loaded["focus"]).GetVisibility()
     attention.ui.mapSelector.setCurrentIndex(4)
+    assert loaded["rate14"].GetDisplayNode().GetLowerThreshold() == 1  # 0 is transparent: outside the patient
     assert foregrounds(attention)[0][0] == loaded["rate14"].GetID()
     assert "14" in attention.ui.mapSelector.currentText and "84 mm" in attention.ui.mapSelector.currentText
     assert not attention.ui.mapsButton.enabled
@@ -479,7 +447,7 @@ def test_closing_slicer_asks(attention):
 
 def test_more_than_200_mb_is_refused_before_the_click(attention, monkeypatch):
     compute(attention, attention.ui.focusButton)
-    monkeypatch.setattr("AutofocusSegmentationLib.attention_subject.LIMIT_BYTES", 400)
+    monkeypatch.setattr("AutofocusSegmentationLib.attention_subject.LIMIT_BYTES", 400)  # a map's 120 voxels take 480
     attention.panel.enter()
     assert not attention.ui.mapsButton.enabled and "one request may take" in attention.ui.mapsButton.toolTip
 
@@ -548,3 +516,79 @@ def test_closing_the_scene_ends_the_run(attention, scene):
     scene.Clear(0)
     spin(lambda: not attention.panel.running)
     assert attention.engines[-1].cancelled
+
+
+# Form
+
+
+CONTROLS = ("QComboBox", "QPushButton", "QTableWidget", "QProgressBar", "QCheckBox", "ctkSliderWidget",
+            "ctkCollapsibleButton")
+
+
+def controls(attention) -> list:
+    import qt
+
+    return [each for each in attention.widget.findChildren(qt.QWidget) if each.className() in CONTROLS
+            and each.objectName]
+
+
+def test_every_control_has_a_tool_tip_and_fits_350_px(attention):
+    from PySide6.QtCore import Qt
+    from PySide6.QtWidgets import QLabel
+
+    compute(attention, attention.ui.allLayersButton)
+    click(attention.ui.mapsButton)
+    attention.engines[-1].fail(4, "The computer ran out of memory; close other programs and try again.")
+    attention.process()
+    assert len(controls(attention)) == 13
+    assert [each.objectName for each in controls(attention) if not each.toolTip] == []
+    assert attention.host.minimumSizeHint.width() <= 350
+    assert all(each.width <= 350 for each in controls(attention))
+    wrapping = [label for label in attention.widget.findChildren(QLabel) if label.wordWrap]
+    assert wrapping and all(label.textFormat == Qt.PlainText for label in wrapping)
+    spin(lambda: not attention.panel.running)
+
+
+def test_the_section_is_closed_at_first_and_the_tab_key_goes_from_top_to_bottom(open_module, models_folder):
+    panel = open_module().attention_panel
+    assert panel.ui.attentionSection.collapsed
+    panel.ui.attentionSection.collapsed = False
+    names = ["attentionSection", "layerSlider", "mapSelector", "opacitySlider", "shownCheckBox", "focusButton",
+             "mapsButton", "cancelButton", "focusTable", "allLayersButton", "plotButton", "removeButton"]
+    seen, widget = [], panel.ui.attentionSection
+    for _ in range(200):
+        if widget.objectName in names and widget.objectName not in seen:
+            seen.append(widget.objectName)
+        widget = widget.nextInFocusChain()
+    assert seen == names
+
+
+def test_the_module_has_the_section(open_module, models_folder, make_ct):
+    """What the module wires: the parameter node, the other panel's runs, its log, scene and clean-up."""
+    from afnet.manifest import find_model
+
+    widget = open_module()
+    panel = widget.attention_panel
+    panel.ui.attentionSection.collapsed = False
+    engines = []
+    panel._make_engine = widget.segment_panel._make_engine = lambda: engines.append(FakeEngine()) or engines[-1]
+    volume, manifest = make_ct(size=(20, 24, 28)), find_model("pelvis-ct")
+    widget.logic.getParameterNode().result = segmented(manifest, {"ct": volume})
+    choose_model(widget.segment_panel.ui, "pelvis-ct")
+    spin(lambda: widget.segment_panel.ui.segmentButton.enabled)
+    click(widget.segment_panel.ui.segmentButton)
+    click(panel.ui.focusButton)
+    assert len(engines) == 1 and "A segmentation is running" in panel.ui.attentionMessageLabel.text
+    click(widget.segment_panel.ui.segmentButton)
+    spin(lambda: not widget.segment_panel.running)
+    click(panel.ui.focusButton)
+    write_maps(engines[-1], manifest)
+    spin(lambda: not panel.running)
+    assert panel.ui.focusTable.isVisible()
+    assert "Done" in widget.segment_panel.ui.logText.toPlainText()
+    spin(lambda: widget.segment_panel.ui.segmentButton.enabled)
+    click(panel.ui.mapsButton)
+    import slicer
+
+    slicer.app.moduleManager().unload("AutofocusSegmentation")
+    assert engines[-1].cancelled and not engines[-1].folder.exists() and not panel._timer.active
