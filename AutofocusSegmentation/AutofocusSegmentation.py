@@ -54,6 +54,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         super().setup()
         # Here, not at file scope: a Slicer without a window imports this file too.
         from AutofocusSegmentationLib.one_engine import OneEngine
+        from AutofocusSegmentationLib.panels.attention import AttentionPanel
         from AutofocusSegmentationLib.panels.finetune import FineTunePanel
         from AutofocusSegmentationLib.panels.first_use import FirstUsePanel
         from AutofocusSegmentationLib.panels.models import ModelsPanel
@@ -72,13 +73,18 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
             self.resourcePath("UI/Segment.ui"), ApplicationWindow(), one_engine=one_engine)
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
         self.segment_panel.on_result = self.results_panel.show_new
+        self.attention_panel = AttentionPanel(
+            self.resourcePath("UI/Attention.ui"), ApplicationWindow(), one_engine,
+            log=self.segment_panel.ui.logText.appendPlainText,
+        )
         self.finetune_panel = FineTunePanel(
             self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self.enter)
         self.models_panel = ModelsPanel(self.resourcePath("UI/Models.ui"), ApplicationWindow(), one_engine, self.enter)
         self.first_use_panel = FirstUsePanel(
             self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(), on_change=self.enter)
         for panel in (
-            self.first_use_panel, self.segment_panel, self.results_panel, self.finetune_panel, self.models_panel,
+            self.first_use_panel, self.segment_panel, self.results_panel, self.attention_panel, self.finetune_panel,
+            self.models_panel,
         ):
             self.ui.panelArea.layout().addWidget(panel.widget)
         scene = slicer.mrmlScene
@@ -91,6 +97,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.removeObservers()
         self.segment_panel.cleanup()
         self.results_panel.cleanup()
+        self.attention_panel.cleanup()
         self.finetune_panel.cleanup()
 
     def onReload(self):
@@ -103,12 +110,14 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.first_use_panel.enter()
         self.segment_panel.enter()
         self.results_panel.enter()
+        self.attention_panel.enter()
         self.finetune_panel.enter()
         self.models_panel.refresh()
 
     def onSceneStartClose(self, caller, event):
         self.segment_panel.scene_about_to_close()
         self.results_panel.set_parameters(None)
+        self.attention_panel.scene_about_to_close()
         self.finetune_panel.scene_about_to_close()
 
     def onSceneEndClose(self, caller, event):
@@ -121,6 +130,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         parameters = self.logic.getParameterNode()
         self.segment_panel.set_parameters(parameters)
         self.results_panel.set_parameters(parameters)
+        self.attention_panel.set_parameters(parameters)
         self.finetune_panel.set_parameters(FineTuningParameters(parameters.parameterNode))
 
 

@@ -53,19 +53,24 @@ class EngineRequest(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """What `afnet segment` is asked; names of files are ASCII and relative to the job folder."""
+    """What the engine is asked; names of files are ASCII and relative to the job folder."""
 
     model: str | os.PathLike
     """Id of a model, or the folder of one."""
     inputs: Mapping[str, str]
     """Input name ('ct'; 't1', 't1c', 't2', 'flair') to file."""
-    output: str = "segmentation.seg.nrrd"
+    output: str | None = "segmentation.seg.nrrd"
+    """None asks for attention maps alone (`afnet attend`)."""
     report: str = "report.json"
     device: str = "auto"
     """auto, cuda, mps or cpu."""
     labelmap: str | None = None
     attention: str | None = None
     """Folder for attention maps."""
+    attention_layers: Sequence[str] = ()
+    """Layers whose maps are wanted; none for all."""
+    attention_kind: str | None = None
+    """focus, maps or both."""
     models_folder: str | os.PathLike | None = None
     """The user's own models."""
     memory: str | None = None
@@ -75,7 +80,7 @@ class Request:
 
     def arguments(self) -> list[str]:
         """Return the command line after `afnet`."""
-        arguments = ["segment", "--model", os.fspath(self.model)]
+        arguments = ["segment" if self.output else "attend", "--model", os.fspath(self.model)]
         for name, file in self.inputs.items():
             arguments += ["--input", f"{name}={file}"]
         options = {
@@ -84,6 +89,8 @@ class Request:
             "--device": self.device,
             "--labelmap": self.labelmap,
             "--attention": self.attention,
+            "--attention-layers": ",".join(self.attention_layers) or None,
+            "--attention-kind": self.attention_kind,
             "--models": self.models_folder,
             "--memory": self.memory,
             "--precision": self.precision,

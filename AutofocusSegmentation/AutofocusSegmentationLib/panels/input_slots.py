@@ -8,6 +8,8 @@ from slicer.i18n import tr as _
 
 from afnet.manifest import Input
 
+from ..volumes import attention_map_ids
+
 
 class _Slot:
     """The selector of one input. `nodeChanged` is a method because PythonQt counts a slot's arguments."""
@@ -82,9 +84,11 @@ class InputSlots:
         self._showing = False
 
     def show_nodes(self, nodes: Mapping[str, object]) -> None:
-        """Show the volume node (or None) of each input name."""
+        """Show the volume node (or None) of each input name; our own attention maps are not offered."""
         self._showing = True
+        hidden = attention_map_ids()
         for slot in self._slots:
+            slot.selector.sortFilterProxyModel().hiddenNodeIDs = hidden
             slot.show(nodes.get(slot.name))
         self._showing = False
 

@@ -33,6 +33,14 @@ def rows(table, *columns: int) -> list[tuple[str, ...]]:
     return [tuple(text(table.item(row, column)) for column in columns) for row in range(table.rowCount)]
 
 
+def tick(check_box) -> None:
+    """Click on a check box, whose label may be shorter than the widget."""
+    from PySide6.QtCore import QPoint, Qt
+    from PySide6.QtTest import QTest
+
+    QTest.mouseClick(check_box, Qt.LeftButton, pos=QPoint(8, check_box.height // 2))
+
+
 def choose_model(ui, model_id: str) -> None:
     ui.modelSelector.setCurrentIndex(ui.modelSelector.findData(model_id))
 

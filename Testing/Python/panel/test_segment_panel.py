@@ -105,6 +105,16 @@ def test_label_maps_are_not_offered(panel, make_volume):
     assert selector(panel, "ct").currentNode() is None
 
 
+def test_attention_maps_are_not_offered(panel, make_ct):
+    volume, attention = make_ct("CT"), make_ct("CT of something")
+    choose_model(panel.ui, "pelvis-ct")
+    attention.SetAttribute("AutofocusSegmentation.Attention", "map")
+    panel.panel.enter()
+    assert selector(panel, "ct").currentNode() is volume
+    selector(panel, "ct").setCurrentNode(attention)
+    assert selector(panel, "ct").currentNode() is None and selector(panel, "ct").nodeCount() == 1
+
+
 def test_removing_an_image_empties_its_slot(pelvis, scene):
     scene.RemoveNode(pelvis.volume)
     pelvis.process()
