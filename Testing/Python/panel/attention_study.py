@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 
+ATTRIBUTE = "AutofocusSegmentation.Attention"
+
 GRID_SIZE = (6, 5, 4)
 """Voxels along x, y, z of the maps that `write_maps` makes, on the working grid of the model."""
 
@@ -62,3 +64,32 @@ def write_maps(engine, manifest, grid=None, patient=None, **changes) -> dict:
     (engine.folder / request.report).write_text(json.dumps(report), encoding="ascii")
     engine.succeed()
     return report
+
+
+def compute(attention, button, **options):
+    """Press a button that starts a run, and let the engine do what it was asked."""
+    from clicks import click, spin
+
+    click(button)
+    assert attention.panel.running, attention.ui.attentionMessageLabel.text
+    engine = attention.engines[-1]
+    report = write_maps(engine, attention.manifest, **options)
+    spin(lambda: not attention.panel.running)
+    assert not engine.folder.exists()
+    return report
+
+
+def maps(attention) -> dict:
+    from AutofocusSegmentationLib.attention_maps import maps_of
+
+    return maps_of(attention.segmentation)
+
+
+def foregrounds(attention) -> list:
+    return [(view.GetForegroundVolumeID(), round(view.GetForegroundOpacity(), 3), bool(view.GetLinkedControl()))
+            for view in attention.views]
+
+
+def made_nodes(scene) -> list:
+    return [node for node in (scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())) if
+            node.GetAttribute(ATTRIBUTE)]
