@@ -38,18 +38,18 @@ def thick(image: sitk.Image, slice_mm: float, interpolator: int) -> sitk.Image:
 
 
 def degrade(patient: Path, to: Path, slice_mm: float, gamma: float) -> dict:
-    """Write the patient as the other scanner shows him; returns his entry of cases.json."""
+    """Write the patient as the other scanner shows him, unless he is there; returns his entry of cases.json."""
     to.mkdir(parents=True, exist_ok=True)
-    for name in CONTRASTS:
+    for name in CONTRASTS if not (to / "labels.nii.gz").exists() else ():
         image = sitk.ReadImage(str(patient / f"{name}.nii.gz"), sitk.sitkFloat32)
-        width = max(round(slice_mm / image.GetSpacing()[2]), 1)
+        radius = max(round((slice_mm / image.GetSpacing()[2] - 1) / 2), 0)
         inside = sitk.Cast(image > 0, sitk.sitkFloat32)
-        kernel = sitk.Image([1, 1, width], sitk.sitkFloat32) + 1.0 / width
-        mean = thick(sitk.Convolution(image, kernel), slice_mm, sitk.sitkLinear)
+        mean = thick(sitk.BoxMean(image, [0, 0, radius]), slice_mm, sitk.sitkLinear)
         brain = thick(inside, slice_mm, sitk.sitkNearestNeighbor)
         sitk.WriteImage(sitk.Pow(sitk.Clamp(mean, sitk.sitkFloat32, 0.0), gamma) * brain, str(to / f"{name}.nii.gz"))
     labels = sitk.ReadImage(str(patient / "labels.nii.gz"), sitk.sitkUInt8)
-    sitk.WriteImage(thick(labels, slice_mm, sitk.sitkNearestNeighbor), str(to / "labels.nii.gz"))
+    if not (to / "labels.nii.gz").exists():
+        sitk.WriteImage(thick(labels, slice_mm, sitk.sitkNearestNeighbor), str(to / "labels.nii.gz"))
     return {"name": to.name, "inputs": {name: str((to / f"{name}.nii.gz").absolute()) for name in CONTRASTS},
             "segmentation": str((to / "labels.nii.gz").absolute())}
 
