@@ -30,7 +30,9 @@ class AttentionMaps:
             self.maps[name] = np.zeros((len(layer.rates), *self.shape), np.uint8)
             self.rates[name] = layer.rates
         values = to_numpy((maps * ATTENTION_STEPS).round().to(torch.uint8))
-        self.maps[name][:, start : start + values.shape[1]] = values
+        axis = next((axis for axis in range(3) if values.shape[1 + axis] != self.shape[axis]), 0)
+        place = (slice(None),) * (1 + axis) + (slice(start, start + values.shape[1 + axis]),)
+        self.maps[name][place] = values
 
     def focus_mm(self, name: str, spacing: float) -> np.ndarray:
         """Return the expected reach (z, y, x) in mm, float32."""

@@ -6,8 +6,7 @@ attention sums to 1, s·Σ_k Λ^k (W ∗_k x) + s·b + c = Σ_k Λ^k ((s·W) ∗
 
     relu(Σ_k Λ^k conv_k(x) + skip(shortcut))
 
-Folded in float64, then rounded to the number type of the run. Widths are padded with channels of zeros where that is
-faster (see devices.width_multiple): zero weights and zero bias give zeros, so the result is the same.
+Folded in float64, then rounded to the number type of the run; widths are padded where that is faster (widths.py).
 """
 
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from torch import nn
 from .autofocus import AutofocusLayer, DilatedLayer
 from .convolution import convolve
 from .networks import AutofocusNetwork
+from .widths import Widths
 
 Tick = Callable[[float], None]
 """Called after every convolution with the multiplications it took."""
@@ -29,17 +29,16 @@ Axes = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how folded weights are kept: device, number type, order of the axes, width multiple."""
+    """Where and how folded weights are kept: device, number type, order of the axes, padding of the widths."""
 
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
     axes: Axes = (0, 1, 2)
-    multiple: int = 1
+    widths: Widths = Widths()
 
-    def convolution(self, weight, bias, rate: int, pad_out: bool = True, pad_in: bool = True) -> "Convolution":
-        """Take a weight (O, I, z, y, x) and a bias (O), float64 on the CPU."""
-        more_out = -weight.shape[0] % self.multiple if pad_out else 0
-        more_in = -weight.shape[1] % self.multiple if pad_in else 0
+    def convolution(self, weight, bias, rate: int, channels_in: int, channels_out: int) -> "Convolution":
+        """Take a weight (O, I, z, y, x) and a bias (O), float64 on the CPU, and the channels to pad them to."""
+        more_out, more_in = channels_out - weight.shape[0], channels_in - weight.shape[1]
         weight = nn.functional.pad(weight.permute(0, 1, *(2 + axis for axis in self.axes)),
                                    (0, 0, 0, 0, 0, 0, 0, more_in, 0, more_out))
         bias = nn.functional.pad(bias, (0, more_out))
@@ -160,52 +159,72 @@ def fold(network: AutofocusNetwork, placement: Placement) -> list[FoldedLayer | 
 
     The second layer of each residual block has a skip; its shortcut is the input of the block's first.
     """
-    layers = [_layer(f"layer{n}", layer, placement, n > 1) for n, layer in enumerate(network.stem, start=1)]
+    layers = [_layer("layer1", network.stem[0], placement, network.plan.inputs)]
+    layers.append(_layer("layer2", network.stem[1], placement))
     for block in network.blocks:
         for layer in (block.first, block.second):
-            layers.append(_layer(f"layer{len(layers) + 1}", layer, placement, True))
+            layers.append(_layer(f"layer{len(layers) + 1}", layer, placement))
         layers[-1].skip = True
         if block.skip is not None:
             scale, offset = _affine(block.skip[1])
             weight, bias = _exact(block.skip[0].weight), _exact(block.skip[0].bias)
-            layers[-1].skip = placement.convolution(_scaled(weight, scale), bias * scale + offset, 1)
+            layers[-1].skip = _between_maps(placement, _scaled(weight, scale), bias * scale + offset, 1)
     return [*layers, _head(network, placement)]
 
 
-def _layer(name: str, layer: DilatedLayer | AutofocusLayer, placement: Placement, pad_in: bool) -> FoldedLayer:
+def _between_maps(placement: Placement, weight, bias, rate: int, channels_in: int | None = None) -> Convolution:
+    widths = placement.widths
+    channels_in = widths.map(weight.shape[1]) if channels_in is None else channels_in
+    return placement.convolution(weight, bias, rate, channels_in, widths.map(weight.shape[0]))
+
+
+def _layer(name: str, layer: DilatedLayer | AutofocusLayer, placement: Placement,
+           channels_in: int | None = None) -> FoldedLayer:
+    """Fold one layer; its input has the channels of a map, or `channels_in`."""
     weight, bias = _exact(layer.weight), _exact(layer.bias)
     if isinstance(layer, DilatedLayer):
         scale, offset = _affine(layer.norm)
         return FoldedLayer(name, [
-            placement.convolution(_scaled(weight, scale), bias * scale + offset, layer.rate, pad_in=pad_in)
+            _between_maps(placement, _scaled(weight, scale), bias * scale + offset, layer.rate, channels_in)
         ])  # fmt: skip
     branches = []
     for k, rate in enumerate(layer.rates):
         released = layer.flavour == "released"
         scale, offset = _affine(layer.norms[k if released else 0])
         added = bias if k == 0 or not released else torch.zeros_like(bias)
-        branches.append(placement.convolution(_scaled(weight, scale), added * scale + offset, rate))
-    hidden = placement.convolution(_exact(layer.attention_weight), _exact(layer.attention_bias), 1)
-    scores = placement.convolution(
-        _exact(layer.attention_scores.weight), _exact(layer.attention_scores.bias), 1, pad_out=False
+        branches.append(_between_maps(placement, _scaled(weight, scale), added * scale + offset, rate, channels_in))
+    return FoldedLayer(name, branches, _attention(layer, placement, branches[0].weight.shape[1]))
+
+
+def _attention(layer: AutofocusLayer, placement: Placement, channels_in: int) -> tuple[Convolution, Convolution]:
+    weight, scores = _exact(layer.attention_weight), layer.attention_scores
+    hidden = placement.widths.hidden(weight.shape[0])
+    return (
+        placement.convolution(weight, _exact(layer.attention_bias), 1, channels_in, hidden),
+        placement.convolution(_exact(scores.weight), _exact(scores.bias), 1, hidden, len(layer.rates)),
     )
-    return FoldedLayer(name, branches, (hidden, scores))
 
 
 def _head(network: AutofocusNetwork, placement: Placement) -> FoldedHead:
     if network.pyramid is None:
-        classifier = network.classifier
-        return FoldedHead([], [
-            placement.convolution(_exact(classifier.weight), _exact(classifier.bias), 1, pad_out=False)
-        ])  # fmt: skip
-    branches = [_layer("", branch, placement, True).branches[0] for branch in network.pyramid.branches]
-    if isinstance(network.classifier, nn.ModuleList):
-        parts = [(_exact(part.weight), _exact(part.bias)) for part in network.classifier]
-    else:  # one classifier on the concatenated branches is the sum of one on each
-        weights = _exact(network.classifier.weight).chunk(len(branches), dim=1)
-        bias = _exact(network.classifier.bias)
-        parts = [(weight, bias if k == 0 else torch.zeros_like(bias)) for k, weight in enumerate(weights)]
-    return FoldedHead(branches, [placement.convolution(*part, 1, pad_out=False) for part in parts])
+        parts = [(_exact(network.classifier.weight), _exact(network.classifier.bias))]
+        branches = []
+    else:
+        branches = [_layer("", branch, placement).branches[0] for branch in network.pyramid.branches]
+        parts = _parts(network.classifier, len(branches))
+    return FoldedHead(branches, [
+        placement.convolution(weight, bias, 1, placement.widths.map(weight.shape[1]), weight.shape[0])
+        for weight, bias in parts
+    ])  # fmt: skip
+
+
+def _parts(classifier: nn.Module, branches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return weight and bias of the classifier of every branch of a pyramid."""
+    if isinstance(classifier, nn.ModuleList):
+        return [(_exact(part.weight), _exact(part.bias)) for part in classifier]
+    # One classifier on the concatenated branches is the sum of one on each.
+    weights, bias = _exact(classifier.weight).chunk(branches, dim=1), _exact(classifier.bias)
+    return [(weight, bias if k == 0 else torch.zeros_like(bias)) for k, weight in enumerate(weights)]
 
 
 def _affine(norm: nn.BatchNorm3d) -> tuple[torch.Tensor, torch.Tensor]:

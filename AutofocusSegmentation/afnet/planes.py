@@ -63,9 +63,12 @@ def capacities(stages: list[Stage], depth: int, thickness: int) -> list[int]:
     """
     done, most = [0] * len(stages), [0] * len(stages)
     for slab in schedule(stages, depth, thickness):
+        if slab.stage > 0:
+            read = slab.stage - 1
+            end = max(done[read], slab.stop + stages[slab.stage].reach)
+            most[read] = max(most[read], end - oldest_needed(stages, done, read))
         if slab.stage + 1 < len(stages):
-            end = slab.stop + (stages[slab.stage + 1].reach if slab.stop == depth else 0)
-            most[slab.stage] = max(most[slab.stage], end - oldest_needed(stages, done, slab.stage))
+            most[slab.stage] = max(most[slab.stage], slab.stop - oldest_needed(stages, done, slab.stage))
         done[slab.stage] = slab.stop
     return most
 
@@ -73,12 +76,11 @@ def capacities(stages: list[Stage], depth: int, thickness: int) -> list[int]:
 class Planes:
     """The planes of one feature map that are still needed, (1, C, planes, …) in channels-last memory.
 
-    Plane numbers are those of the crop; `border` planes of zeros stand before the first and after the last.
+    Plane numbers are those of the crop; `border` planes of zeros stand before the first.
     """
 
-    def __init__(self, channels: int, capacity: int, plane: tuple[int, int], depth: int, border: int,
-                 dtype: torch.dtype, device: torch.device):
-        self.depth, self.border = depth, border
+    def __init__(self, channels: int, capacity: int, plane: tuple[int, int], border: int, dtype: torch.dtype,
+                 device: torch.device):
         self.buffer = torch.empty(
             (1, channels, capacity, *plane), dtype=dtype, device=device, memory_format=torch.channels_last_3d
         )
@@ -88,19 +90,24 @@ class Planes:
 
     def append(self, slab: torch.Tensor, oldest: int) -> None:
         """Add the next planes; those before `oldest` may be dropped."""
-        count = slab.shape[2]
-        ends = self.stop + count == self.depth
-        if self.stop + count + (self.border if ends else 0) - self.first > self.buffer.shape[2]:
-            self._drop(oldest)
-        place = self.stop - self.first
-        self.buffer[:, :, place : place + count] = slab
-        self.stop += count
-        if ends:
-            self.buffer[:, :, place + count : place + count + self.border] = 0
+        self._room(slab.shape[2], oldest).copy_(slab)
+
+    def reach_to(self, stop: int, oldest: int) -> None:
+        """Add zeros, those beyond the crop's end, until the planes go to `stop` − 1; drop as `append` does."""
+        if stop > self.stop:
+            self._room(stop - self.stop, oldest).zero_()
 
     def read(self, start: int, stop: int) -> torch.Tensor:
         """Return the planes start … stop − 1, a view."""
         return self.buffer.narrow(2, start - self.first, stop - start)
+
+    def _room(self, count: int, oldest: int) -> torch.Tensor:
+        """Return the place of the next `count` planes, which are counted as there from now on."""
+        if self.stop + count - self.first > self.buffer.shape[2]:
+            self._drop(oldest)
+        place = self.stop - self.first
+        self.stop += count
+        return self.buffer[:, :, place : place + count]
 
     def _drop(self, oldest: int) -> None:
         shift, kept = oldest - self.first, self.stop - oldest

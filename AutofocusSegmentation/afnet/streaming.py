@@ -11,9 +11,10 @@ from collections.abc import Callable
 import torch
 
 from .folding import FoldedHead, FoldedLayer, Placement, fold
-from .layout import SLAB_PLANES, Layout
+from .layout import Layout
 from .networks import AutofocusNetwork
 from .planes import Planes, Slab, oldest_needed
+from .widths import AS_THEY_ARE, Widths
 
 AttentionSink = Callable[[str, FoldedLayer, int, torch.Tensor], None]
 """Called with a layer's name, the layer (`rates`, `weight`), a slab's first plane and its maps (K, z, y, x), which
@@ -23,15 +24,15 @@ have the crop's size but along its longest axis (the first of equals): there the
 class Streaming:
     """One pass of `network`, in evaluation mode, in `dtype` on `device` (default: its own).
 
-    `planes` is the slab's thickness; `memory` in bytes decides how much room the buffers have to spare; widths are
-    padded to multiples of `multiple`. `on_progress` is called with the part of all multiplications that is done,
-    after every convolution.
+    `planes` is the slab's thickness (None: the CPU's); `memory` in bytes decides how much room the buffers have to
+    spare; channels are padded as `widths` say. `on_progress` is called with the part of all multiplications that is
+    done, after every convolution.
     """
 
-    def __init__(self, network: AutofocusNetwork, planes: int = SLAB_PLANES,
+    def __init__(self, network: AutofocusNetwork, planes: int | None = None,
                  on_progress: Callable[[float], None] | None = None, attention: AttentionSink | None = None, *,
                  device: torch.device | None = None, dtype: torch.dtype | None = None, memory: int | None = None,
-                 multiple: int = 1):
+                 widths: Widths = AS_THEY_ARE):
         if not isinstance(network, AutofocusNetwork) or network.plan.padding != "same":
             raise ValueError("streaming needs a network of one pathway with 'same' padding")
         weight = network.stem[0].weight
@@ -42,7 +43,7 @@ class Streaming:
         self.device = device or weight.device
         self.dtype = dtype or weight.dtype
         self.memory = memory
-        self.multiple = multiple
+        self.widths = widths
         self.done = self.total = 0.0
 
     @torch.inference_mode()
@@ -51,8 +52,8 @@ class Streaming:
 
         Both lie where the channels are, which need not be the device that computes: slabs travel.
         """
-        layout = Layout(self.network, channels.shape[1:], self.planes, self.multiple)
-        layers = fold(self.network, Placement(self.device, self.dtype, layout.axes, self.multiple))
+        layout = Layout(self.network, channels.shape[1:], self.planes, self.widths)
+        layers = fold(self.network, Placement(self.device, self.dtype, layout.axes, self.widths))
         value = torch.finfo(self.dtype).bits // 8
         maps = layout.buffers(layout.spare(value, self.memory), self.dtype, self.device)
         self.done, self.total = 0.0, sum(layer.work for layer in layers) * float(channels[0].numel())
@@ -66,6 +67,9 @@ class Streaming:
             if slab.stage == 0:
                 result = source[None, :, planes].to(self.device, self.dtype)
             else:
+                maps[slab.stage - 1].reach_to(
+                    slab.stop + layout.stages[slab.stage].reach, oldest_needed(layout.stages, done, slab.stage - 1)
+                )
                 result = self._slab(layers[slab.stage - 1], slab, layout, maps)
             if slab.stage == len(layers):
                 target[:, planes] = result[0]
@@ -93,6 +97,7 @@ class Streaming:
         self.on_progress(min(self.done / self.total, 1.0))
 
 
-def bytes_needed(network: AutofocusNetwork, shape: tuple[int, int, int], bytes_per_value: int, multiple: int = 1) -> int:
+def bytes_needed(network: AutofocusNetwork, shape: tuple[int, int, int], bytes_per_value: int,
+                 planes: int | None = None, widths: Widths = AS_THEY_ARE) -> int:
     """Memory that one pass over a crop of `shape` (z, y, x) takes at least."""
-    return Layout(network, shape, multiple=multiple).bytes_needed(bytes_per_value)
+    return Layout(network, shape, planes, widths).bytes_needed(bytes_per_value)
