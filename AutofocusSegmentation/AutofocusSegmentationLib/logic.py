@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from afnet.errors import AfnetError
 from afnet.manifest import Manifest
 
+from . import study_record
 from .engine import ChildProcess, EngineProcess, Note, Progress, Request, Started
 from .job import JobError, JobFolder
 from .models import model_called
@@ -33,11 +34,12 @@ class JobOutcome:
     """How a job ended.
 
     message: one sentence for the user, empty when done. details: what the engine printed, when it failed.
+    result: of a segmentation a Result.
     """
 
     kind: Literal["done", "cancelled", "failed"]
     message: str = ""
-    result: Result | None = None
+    result: object = None
     details: str = ""
 
 
@@ -48,6 +50,7 @@ class SegmentationJob:
     only in the `poll` that ends a run well; a run that is cancelled or fails leaves it as it was.
 
     inputs: input name of the manifest to volume node. output: segmentation node to write into, None for a new one.
+    memory ('2GB') and precision ('float32'): as for `afnet segment`, None for automatic.
     on_progress(stage, fraction 0..1, seconds left or None), on_log(line), on_finished(JobOutcome) are optional.
     """
 
@@ -61,13 +64,15 @@ class SegmentationJob:
         on_progress: Callable[[str, float, float | None], None] | None = None,
         on_log: Callable[[str], None] | None = None,
         on_finished: Callable[[JobOutcome], None] | None = None,
+        memory: str | None = None,
+        precision: str | None = None,
     ) -> None:
         self.manifest = manifest
         self.outcome: JobOutcome | None = None
         self.cancelled = False
         self._inputs = dict(inputs)
         self._output = output
-        self._device = device
+        self._device, self._memory, self._precision = device, memory, precision
         self._engine = engine or ChildProcess(environment=slicer.util.startupEnvironment())
         self._on_progress = on_progress or (lambda stage, fraction, seconds_left: None)
         self._on_log = on_log or (lambda line: None)
@@ -78,6 +83,7 @@ class SegmentationJob:
         self._stage = ""
         self._begun = time.monotonic()
         self._grid: tuple = ()
+        self._record = ""
 
     @property
     def running(self) -> bool:
@@ -90,8 +96,7 @@ class SegmentationJob:
 
     def start(self) -> None:
         """Export the study and start the engine. What goes wrong is told by `outcome`, never raised."""
-        problems = check_inputs(self.manifest, self._inputs)
-        problems = problems or check_output(self.manifest, self.reference, self._output)
+        problems = self._problems()
         if problems:
             self._end(JobOutcome("failed", problems[0]))
             return
@@ -106,9 +111,7 @@ class SegmentationJob:
             study = export_study(self.manifest, self._inputs, folder.path)
             for note in study.notes:
                 self._note(note)
-            self._engine.start(
-                Request(model=self.manifest.folder, inputs=study.files, device=self._device), folder.path
-            )
+            self._engine.start(self._request(study.files), folder.path)
             self._progress("start", 0.0, None)
         except (StudyError, JobError) as error:
             self._end(JobOutcome("failed", str(error)))
@@ -142,7 +145,7 @@ class SegmentationJob:
             self.poll()
             time.sleep(0.02)
         if self.running:
-            self._end(JobOutcome("cancelled", _("The segmentation was cancelled.")))
+            self._end(JobOutcome("cancelled", self._cancelled_text()))
 
     def _handle(self, event) -> None:
         if isinstance(event, Progress):
@@ -158,7 +161,7 @@ class SegmentationJob:
         if self._defect:
             self._end(self._defect)
         elif self.cancelled or outcome.kind == "cancelled":
-            self._end(JobOutcome("cancelled", _("The segmentation was cancelled.")))
+            self._end(JobOutcome("cancelled", self._cancelled_text()))
         elif outcome.kind == "failed":
             self._end(JobOutcome("failed", outcome.message, details=self._engine.details))
         else:
@@ -171,11 +174,33 @@ class SegmentationJob:
             self._end(JobOutcome("failed", problem))
             return
         try:
-            result = load_result(self.manifest, self._folder.path, self.reference, self._output, self._notes)
+            result = self._load_result(self._folder.path)
         except ResultError as error:
             self._end(JobOutcome("failed", str(error)))
             return
         self._end(JobOutcome("done", "", result))
+
+    # What another kind of job does otherwise (attention_job.py)
+
+    def _problems(self) -> list[str]:
+        """Return why the job cannot start, one sentence each."""
+        problems = check_inputs(self.manifest, self._inputs)
+        return problems or check_output(self.manifest, self.reference, self._output)
+
+    def _request(self, files: dict[str, str]) -> Request:
+        """Return what the engine is asked; `files`: input name to file in the job folder."""
+        self._record = study_record.record(self.manifest, self._inputs)  # now, for a user may change them meanwhile
+        return Request(model=self.manifest.folder, inputs=files, device=self._device, memory=self._memory,
+                       precision=self._precision)
+
+    def _load_result(self, folder: Path) -> object:
+        """Bring what the engine wrote into the scene. Raises ResultError; the scene is then as before."""
+        result = load_result(self.manifest, folder, self.reference, self._output, self._notes)
+        study_record.remember(result.segmentation, self._inputs, self._record)
+        return result
+
+    def _cancelled_text(self) -> str:
+        return _("The segmentation was cancelled.")
 
     def _changed_meanwhile(self) -> str | None:
         """Say why the result would not fit the scene any more; the user may work while the engine runs."""

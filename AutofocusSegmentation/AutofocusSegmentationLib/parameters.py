@@ -2,10 +2,11 @@
 
 import enum
 import sys
+from typing import Annotated
 
 import slicer
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 INPUT_ROLE = "Input."
 """Node reference role of an input is this followed by the input's name in the model's manifest: `Input.t1c`."""
@@ -29,6 +30,34 @@ class Device(enum.Enum):
         return self.value
 
 
+class Memory(enum.Enum):
+    """How much memory the network may take. The parameter node stores the member's name."""
+
+    AUTO = None
+    GB1 = "1GB"
+    GB2 = "2GB"
+    GB4 = "4GB"
+    GB8 = "8GB"
+    GB16 = "16GB"
+
+    def label(self) -> str:
+        """Text in the panel's chooser."""
+        return _("Automatic") if self is Memory.AUTO else self.value.replace("GB", " GB")
+
+
+class Precision(enum.Enum):
+    """Number type of the computation. The parameter node stores the member's name."""
+
+    AUTO = None
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+    def label(self) -> str:
+        """Text in the panel's chooser."""
+        return {Precision.AUTO: _("Automatic"), Precision.FLOAT32: _("Exact (32 bit)"),
+                Precision.BFLOAT16: _("Fast (16 bit)")}[self]
+
+
 @parameterNodeWrapper
 class AutofocusSegmentationParameters:
     """Typed view of the module's parameter node.
@@ -36,13 +65,21 @@ class AutofocusSegmentationParameters:
     model: id of the chosen model, empty before the first choice.
     output: segmentation to write into; None makes a new one.
     result: what the last finished segmentation made.
+    attention_layer: number of the layer whose attention is looked at, 0 for the last one. attention_map: 'focus' or
+    'rate6' … attention_opacity: of the map over the images, 0…1. attention_shown: whether the slice views show it.
     The inputs are node references of their own (`input_node`), for their number depends on the model.
     """
 
     model: str = ""
     device: Device = Device.AUTO
+    memory: Memory = Memory.AUTO
+    precision: Precision = Precision.AUTO
     output: slicer.vtkMRMLSegmentationNode
     result: slicer.vtkMRMLSegmentationNode
+    attention_layer: int = 0
+    attention_map: str = "focus"
+    attention_opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
+    attention_shown: bool = False
 
     def input_node(self, name: str):
         """Return the volume node chosen for the input `name`, or None."""

@@ -1,5 +1,6 @@
 """Which volume nodes can be segmented at all."""
 
+import slicer
 import vtk
 
 from .volume_export import SCALAR_TYPES, SIGNED_BYTES
@@ -16,6 +17,11 @@ def is_label_map(node) -> bool:
 
 def is_attention_map(node) -> bool:
     return node.GetAttribute(ATTENTION_ATTRIBUTE) is not None
+
+
+def attention_map_ids() -> list[str]:
+    """Return the ids of the scene's attention maps."""
+    return [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if is_attention_map(node)]
 
 
 def has_voxels(node) -> bool:

@@ -1,53 +1,109 @@
-"""The attention of every autofocus layer as volumes on the working grid.
+"""The attention of autofocus layers as volumes on the working grid, cropped to the patient.
 
-Per layer: the focus map, the expected reach Σ_k Λ^k r_k in mm, and one map per rate.
+Per layer: the focus map, the expected reach Σ_k Λ^k r_k in mm, and one map per rate (see attention_request.py).
+Outside the patient they are 0, which no focus is.
 """
 
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 
+from .attention_request import MAP_STEPS, AttentionRequest
 from .autofocus import AutofocusLayer
 from .imaging import Grid
 from .tensors import to_numpy
 from .writing import write_volume
 
-ATTENTION_STEPS = 255
-"""A stored map's value for an attention of 1."""
+HEADER = "AutofocusSegmentation."
+"""Keys in a map's NRRD header begin with this: Layer, Map ('focus' or 'rate'), Rate, Unit, Scale."""
 
 
 class AttentionMaps:
-    """Collects the maps of a pass as uint8, K × voxels per layer."""
+    """An AttentionSink: collects the wanted maps of a pass over the crop on `grid`, in which `patient` is (z, y, x).
 
-    def __init__(self, shape: tuple[int, int, int]):
-        self.shape = shape
+    `request` names its layers (see attention_request.checked). `focus` (float32, mm) and `maps` (uint8, K × voxels)
+    are keyed by layer. `device` and `precision` are those of the last layer seen.
+    """
+
+    def __init__(self, request: AttentionRequest, grid: Grid, patient: np.ndarray):
+        self.request = request
+        self.grid = grid
+        self.patient = patient
+        self.focus: dict[str, np.ndarray] = {}
         self.maps: dict[str, np.ndarray] = {}
         self.rates: dict[str, tuple[int, ...]] = {}
+        self.device = self.precision = ""
+        self._ended: set[str] = set()
 
     def __call__(self, name: str, layer: AutofocusLayer, start: int, maps: torch.Tensor) -> None:
-        if name not in self.maps:
-            self.maps[name] = np.zeros((len(layer.rates), *self.shape), np.uint8)
-            self.rates[name] = layer.rates
-        values = to_numpy((maps * ATTENTION_STEPS).round().to(torch.uint8))
-        axis = next((axis for axis in range(3) if values.shape[1 + axis] != self.shape[axis]), 0)
-        place = (slice(None),) * (1 + axis) + (slice(start, start + values.shape[1 + axis]),)
-        self.maps[name][place] = values
+        self.device, self.precision = maps.device.type, str(layer.weight.dtype).removeprefix("torch.")
+        if name not in self.request.layers:
+            return
+        self.rates[name] = layer.rates
+        shape = self.patient.shape
+        axis = _slab_axis(maps.shape[1:], shape)
+        stop = start + maps.shape[1 + axis]
+        place = (slice(None),) * axis + (slice(start, stop),)
+        if self.request.focus:
+            reach = torch.tensor(layer.rates, dtype=torch.float32, device=maps.device) * self.grid.spacing
+            values = to_numpy((maps.float() * reach.view(-1, 1, 1, 1)).sum(0))
+            self.focus.setdefault(name, np.zeros(shape, np.float32))[place] = values
+        if self.request.maps:
+            values = to_numpy((maps * MAP_STEPS).round().to(torch.uint8))
+            stored = self.maps.setdefault(name, np.zeros((len(layer.rates), *shape), np.uint8))
+            stored[(slice(None), *place)] = values
+        if stop == shape[axis]:
+            self._ended.add(name)
 
-    def focus_mm(self, name: str, spacing: float) -> np.ndarray:
-        """Return the expected reach (z, y, x) in mm, float32."""
-        maps = self.maps[name].astype(np.float32)
-        rates = np.array(self.rates[name], np.float32).reshape(-1, 1, 1, 1)
-        return spacing * (maps * rates).sum(0) / np.maximum(maps.sum(0), 1)
+    @property
+    def complete(self) -> bool:
+        """Whether the last slab of every wanted layer is there."""
+        return self._ended.issuperset(self.request.layers)
 
-    def write(self, folder: Path, grid: Grid) -> list[Path]:
-        """Write <layer>-focus-mm.nrrd (float32, mm) and <layer>-rate<r>.nrrd (uint8, 255 = 1); return the files."""
+    def write(self, folder: Path) -> dict:
+        """Write <layer>-focus-mm.nrrd and <layer>-rate<r>.nrrd, cropped to the patient.
+
+        Returns what the report says of them: the grid, the scale, and for every layer its rates, files and bytes.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        files = []
-        for name, maps in self.maps.items():
-            volumes = {f"{name}-focus-mm": self.focus_mm(name, grid.spacing)}
-            volumes |= {f"{name}-rate{rate}": maps[k] for k, rate in enumerate(self.rates[name])}
-            for stem, array in volumes.items():
-                files.append(folder / f"{stem}.nrrd")
-                write_volume(files[-1], grid.image(array), compress=True)
-        return files
+        cropped, box = self.grid.crop(self.patient, 0.0)
+        inside = self.patient[box]
+        layers = []
+        for name in self.request.layers:
+            entry = {"layer": name, "rates": list(self.rates[name]), "files": {}, "bytes": 0}
+            for key, array, header in self._volumes(name):
+                array = array[box] * inside.astype(array.dtype)
+                file = f"{name}-{'focus-mm' if key == 'focus' else key}.nrrd"
+                image = cropped.image(np.ascontiguousarray(array))
+                for word, value in ({"Layer": name} | header).items():
+                    image.SetMetaData(HEADER + word, value)
+                write_volume(folder / file, image, compress=True)
+                entry["files"][key] = file
+                entry["bytes"] += array.nbytes
+            layers.append(entry)
+        return {
+            "kind": self.request.kind, "unit": "mm", "map_scale": f"1/{MAP_STEPS}", "layers": layers,
+            "bytes": sum(entry["bytes"] for entry in layers),
+            "grid": {"size": list(cropped.size), "spacing_mm": cropped.spacing, "origin_mm_lps": list(cropped.origin)},
+        }
+
+    def _volumes(self, name: str):
+        """Yield key ('focus', 'rate2' …), array (z, y, x) and header of every wanted volume of a layer."""
+        if self.request.focus:
+            yield "focus", self.focus[name], {"Map": "focus", "Unit": "mm"}
+        if self.request.maps:
+            for k, rate in enumerate(self.rates[name]):
+                yield f"rate{rate}", self.maps[name][k], {"Map": "rate", "Rate": str(rate), "Scale": f"1/{MAP_STEPS}"}
+
+
+def patient_mask(mask: np.ndarray) -> np.ndarray:
+    """Return the mask (z, y, x) with the holes of every axial slice filled: gas in the bowel is in the patient."""
+    planes = [sitk.BinaryFillhole(sitk.GetImageFromArray(plane.astype(np.uint8))) for plane in mask]
+    return np.stack([sitk.GetArrayFromImage(plane) for plane in planes]).astype(bool)
+
+
+def _slab_axis(slab: tuple[int, ...], whole: tuple[int, ...]) -> int:
+    """Return the axis along which a slab is shorter than the crop; 0 if it is the whole crop."""
+    return next((axis for axis in range(3) if slab[axis] != whole[axis]), 0)

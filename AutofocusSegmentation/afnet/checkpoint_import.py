@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
+from .atomic_file import whole_folder
 from .checkpoint_layout import read_network
 from .errors import RequestError
 from .manifest import BUNDLED_MODELS, TILES, WHOLE_VOLUME, Manifest, find_model, read_manifest
 from .model_bundle import save_bundle
 from .networks import AutofocusNetwork
-from .writing import whole_folder
 
 INPUTS = ("t1", "t1c", "t2", "flair")
 """The images of BRATS 2015; --inputs gives them in the order of the network's channels."""

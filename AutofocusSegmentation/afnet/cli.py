@@ -1,4 +1,4 @@
-"""The command line: `models`, `segment`, `evaluate`. Heavy imports wait until a command needs them."""
+"""The command line: `models`, `segment`, `attend`, `evaluate` and others. Heavy imports wait until they are needed."""
 
 import argparse
 import json
@@ -8,7 +8,9 @@ import traceback
 from pathlib import Path
 
 from . import __version__
+from .attention_request import KINDS, AttentionRequest
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
+from .finetuning.command import add_finetune
 from .manifest import TILES, WHOLE_VOLUME, find_models
 from .parent import leave
 from .progress import Progress
@@ -78,21 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(command=_models)
 
     segment = commands.add_parser("segment", help="segment one study")
-    segment.add_argument("--model", required=True, help="a model's id or folder")
-    segment.add_argument("--input", action="append", default=[], metavar="NAME=FILE", required=True,
-                         help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model")
     segment.add_argument("--output", type=Path, required=True, metavar="FILE.seg.nrrd", help="Slicer segmentation")
     segment.add_argument("--labelmap", type=Path, metavar="FILE", help="label map (.nii.gz, .nrrd, .mha)")
-    segment.add_argument("--attention", type=Path, metavar="FOLDER", help="also write the attention maps")
-    segment.add_argument("--report", type=Path, metavar="FILE.json", help="volumes, geometry, seconds, memory, model")
-    segment.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
-    segment.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
-    segment.add_argument("--memory", metavar="2GB", help="memory it may use (default: 70 %% of what is free)")
-    segment.add_argument("--models", **_MODEL_FOLDERS)
-    segment.add_argument("--progress", choices=("text", "json", "none"), default="text")
-    segment.add_argument("--parent-pipe", action="store_true", help="the end of standard input cancels the run")
-    segment.add_argument("--job-folder", type=Path, metavar="FOLDER", help="this run's own folder, removed on cancel")
+    _add_study_arguments(segment, attention_required=False)
     segment.set_defaults(command=_segment)
+
+    attend = commands.add_parser("attend", help="attention maps of one study, without segmenting it")
+    _add_study_arguments(attend, attention_required=True)
+    attend.set_defaults(command=_attend, output=None, labelmap=None)
 
     evaluate = commands.add_parser("evaluate", help="compare a segmentation with the truth")
     evaluate.add_argument("--model", required=True, help="a model's id or folder")
@@ -113,7 +108,29 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--execution", choices=(TILES, WHOLE_VOLUME), default=TILES,
                            help="as the authors did (tiles-75), or faster over the whole brain: another result")
     importing.set_defaults(command=_import_checkpoint)
+    add_finetune(commands, _MODEL_FOLDERS)
     return parser
+
+
+def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bool) -> None:
+    """What `segment` and `attend` have in common."""
+    parser.add_argument("--model", required=True, help="a model's id or folder")
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", required=True,
+                        help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model")
+    parser.add_argument("--attention", type=Path, required=attention_required, metavar="FOLDER",
+                        help="write attention maps: <layer>-focus-mm.nrrd, <layer>-rate<r>.nrrd")
+    parser.add_argument("--attention-layers", default="", metavar="LAYERS",
+                        help="comma-separated, for example layer6,layer8 (default: all autofocus layers)")
+    parser.add_argument("--attention-kind", choices=KINDS, default="both",
+                        help="focus: expected reach in mm; maps: one map per rate, 255 is 1 (default: both)")
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="volumes, geometry, seconds, memory, model")
+    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--memory", metavar="2GB", help="memory it may use (default: 70 %% of what is free)")
+    parser.add_argument("--models", **_MODEL_FOLDERS)
+    parser.add_argument("--progress", choices=("text", "json", "none"), default="text")
+    parser.add_argument("--parent-pipe", action="store_true", help="the end of standard input cancels the run")
+    parser.add_argument("--job-folder", type=Path, metavar="FOLDER", help="this run's own folder, removed on cancel")
 
 
 def _models(options, progress: Progress) -> None:
@@ -139,6 +156,32 @@ def _models(options, progress: Progress) -> None:
 
 
 def _segment(options, progress: Progress) -> None:
+    request = _study_request(options)
+    from .segmentation import segment
+
+    report = segment(request, progress)
+    progress.done()
+    if options.progress == "text":
+        for row in report["structures"]:
+            edge = "  (touches the image's edge)" if row["touches_edge"] else ""
+            print(f"{row['name']:<20} {row['volume_ml']:9.2f} ml{edge}")
+        print(f"{report['seconds']['total']:.1f} s on {report['device']}: {options.output}")
+
+
+def _attend(options, progress: Progress) -> None:
+    request = _study_request(options)
+    from .attending import attend
+
+    report = attend(request, progress)
+    progress.done()
+    if options.progress == "text":
+        for layer in report["attention"]["layers"]:
+            print(f"{layer['layer']}: {', '.join(layer['files'].values())} ({layer['bytes'] / 1e6:.1f} MB)")
+        print(f"{report['seconds']['total']:.1f} s on {report['device']}: {options.attention}")
+
+
+def _study_request(options):
+    """Return the Request of `segment` or `attend`; raises RequestError if torch cannot be loaded."""
     inputs = {}
     for text in options.input:
         name, equals, file = text.partition("=")
@@ -147,23 +190,17 @@ def _segment(options, progress: Progress) -> None:
         if name in inputs:
             raise RequestError(f"The input '{name}' is given twice; give it once.")
         inputs[name] = file
+    layers = tuple(name.strip() for name in options.attention_layers.split(",") if name.strip())
+    if not options.attention and (layers or options.attention_kind != "both"):
+        raise RequestError("--attention-layers and --attention-kind need a folder: add --attention FOLDER.")
     try:
-        from .segmentation import Request, segment
+        from .segmentation import Request
     except ImportError as error:
         raise _package_missing(error) from None
-    report = segment(
-        Request(
-            options.model, inputs, options.output, options.labelmap, options.attention, options.report, options.device,
-            options.precision, options.memory, options.models,
-        ),
-        progress,
+    return Request(
+        options.model, inputs, options.output, options.labelmap, options.attention, options.report, options.device,
+        options.precision, options.memory, options.models, AttentionRequest(layers, options.attention_kind),
     )
-    progress.done()
-    if options.progress == "text":
-        for row in report["structures"]:
-            edge = "  (touches the image's edge)" if row["touches_edge"] else ""
-            print(f"{row['name']:<20} {row['volume_ml']:9.2f} ml{edge}")
-        print(f"{report['seconds']['total']:.1f} s on {report['device']}: {options.output}")
 
 
 def _package_missing(error: ImportError) -> Exception:

@@ -1,6 +1,7 @@
 """The main job: from the images of one study to a segmentation on the reference image's own grid."""
 
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,17 @@ import SimpleITK as sitk
 import torch
 
 from . import __version__
-from .attention import AttentionMaps
+from .attention import AttentionMaps, patient_mask
+from .attention_request import AttentionRequest, check_size, checked
 from .decoding import check_found, clean, restore
 from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import RequestError
-from .imaging import prepare
+from .imaging import Prepared, bounding_box, prepare
 from .inference import infer
 from .manifest import Manifest, find_model
 from .model_bundle import load_network
+from .networks import AutofocusNetwork
+from .plausibility import judge
 from .progress import PROTOCOL, Progress
 from .reading import describe_grid, read_image
 from .segmentation_file import SEGMENTATION_SUFFIX
@@ -24,11 +28,14 @@ from .writing import VOLUME_SUFFIXES, check_writable, write_json, write_labelmap
 
 @dataclass(frozen=True)
 class Request:
-    """One study to segment; `inputs` maps the model's input names to files or DICOM folders."""
+    """One study to segment, or without `output` only to ask for attention maps (see attending.py).
+
+    `inputs` maps the model's input names to files or DICOM folders.
+    """
 
     model: str
     inputs: dict[str, str]
-    output: Path
+    output: Path | None
     labelmap: Path | None = None
     attention: Path | None = None
     report: Path | None = None
@@ -36,6 +43,20 @@ class Request:
     precision: str = "auto"
     memory: str | None = None
     model_folders: list[Path] = field(default_factory=list)
+    maps: AttentionRequest = AttentionRequest()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study ready for the network: the images as read, by input name, and as the network sees them."""
+
+    manifest: Manifest
+    network: AutofocusNetwork
+    device: torch.device
+    dtype: torch.dtype
+    images: dict[str, sitk.Image]
+    prepared: Prepared
+    maps: AttentionMaps | None
 
 
 def segment(request: Request, progress: Progress) -> dict:
@@ -44,6 +65,38 @@ def segment(request: Request, progress: Progress) -> dict:
     Raises RequestError (nothing was computed), InputError (the images cannot be segmented), OutOfMemory.
     Nothing is written unless all of it succeeded up to the writing.
     """
+    study = open_study(request, progress)
+    manifest, prepared = study.manifest, study.prepared
+
+    progress.stage("network")
+    kind = manifest.raw["decoding"]["kind"]
+    computed = infer(
+        study.network, prepared.channels, kind, study.device, study.dtype, request.memory, progress, study.maps,
+        manifest.execution,
+    )
+
+    progress.stage("restore")
+    reference = study.images[manifest.reference]
+    labels = clean(restore(computed.probabilities, prepared.grid, reference, manifest, progress.within), manifest)
+    missing = check_found(labels, manifest)
+    labels, doubts = judge(labels, reference, manifest)
+    for note in missing + doubts:
+        progress.note(note)
+
+    progress.stage("write")
+    report = describe(study, computed.device, computed.precision, progress)
+    report["structures"] = measure(labels, manifest)
+    if study.maps:
+        report["attention"] = study.maps.write(request.attention)
+    if request.labelmap:
+        write_labelmap(request.labelmap, labels)
+    write_segmentation(request.output, labels, manifest, report)
+    finish(report, request, progress)
+    return report
+
+
+def open_study(request: Request, progress: Progress) -> Study:
+    """Check the request, read the images and bring them to the working grid. Raises as `segment`."""
     manifest = find_model(request.model, request.model_folders)
     _check(request, manifest)
     device, dtype, notes = choose_device(request.device, request.precision)
@@ -61,45 +114,37 @@ def segment(request: Request, progress: Progress) -> dict:
 
     progress.stage("prepare")
     prepared = prepare(images, manifest)
+    maps = None
+    if request.attention:
+        wanted, patient = checked(request.maps, manifest), patient_mask(prepared.mask)
+        check_size(wanted, manifest, prod(side.stop - side.start for side in bounding_box(patient)))
+        maps = AttentionMaps(wanted, prepared.grid, patient)
+    return Study(manifest, network, device, dtype, images, prepared, maps)
 
-    progress.stage("network")
-    maps = AttentionMaps(prepared.channels.shape[1:]) if request.attention else None
-    kind = manifest.raw["decoding"]["kind"]
-    computed = infer(
-        network, prepared.channels, kind, device, dtype, request.memory, progress, maps, manifest.execution
-    )
 
-    progress.stage("restore")
-    reference = images[manifest.reference]
-    labels = clean(restore(computed.probabilities, prepared.grid, reference, manifest, progress.within), manifest)
-    for note in check_found(labels, manifest):
-        progress.note(note)
-
-    progress.stage("write")
-    report = {
+def describe(study: Study, device: str, precision: str, progress: Progress) -> dict:
+    """Return what every report says: model, device, how the images were brought to the working grid."""
+    manifest, grid = study.manifest, study.prepared.grid
+    return {
         "protocol": PROTOCOL,
         "model": {"id": manifest.id, "version": manifest.version, "title": manifest.title,
                   "weights_sha256": manifest.weights_sha256},
-        "device": computed.device,
-        "precision": computed.precision,
-        "geometry": list(prepared.notes),
+        "device": device,
+        "precision": precision,
+        "geometry": list(study.prepared.notes),
         "notes": progress.notes,
-        "structures": measure(labels, manifest),
-        "inputs": {name: describe_grid(image) for name, image in images.items()},
-        "working_grid": {"size": list(prepared.grid.size), "spacing_mm": prepared.grid.spacing,
-                         "origin_mm_lps": list(prepared.grid.origin)},
+        "inputs": {name: describe_grid(image) for name, image in study.images.items()},
+        "working_grid": {"size": list(grid.size), "spacing_mm": grid.spacing, "origin_mm_lps": list(grid.origin)},
     }
-    if maps:
-        maps.write(request.attention, prepared.grid)
-    if request.labelmap:
-        write_labelmap(request.labelmap, labels)
-    write_segmentation(request.output, labels, manifest, report)
+
+
+def finish(report: dict, request: Request, progress: Progress) -> None:
+    """Add the seconds and the memory to a report, and write it if that was asked for."""
     progress.finish_stage()
     report["seconds"] = progress.seconds | {"total": round(sum(progress.seconds.values()), 3)}
     report["peak_memory_mb"] = peak_memory_mb()
     if request.report:
         write_json(request.report, report)
-    return report
 
 
 def _check(request: Request, manifest: Manifest) -> None:
@@ -117,11 +162,14 @@ def _check(request: Request, manifest: Manifest) -> None:
     if len({str(Path(file).resolve()) for file in files}) < len(files):
         raise RequestError("The same file is given for two inputs; give each input its own image.")
     memory_limit(request.memory, torch.device("cpu"))
+    if request.attention:
+        checked(request.maps, manifest)
     _check_outputs(request)
 
 
 def _check_outputs(request: Request) -> None:
-    check_writable(request.output, (SEGMENTATION_SUFFIX,), "The segmentation")
+    if request.output:
+        check_writable(request.output, (SEGMENTATION_SUFFIX,), "The segmentation")
     if request.labelmap:
         check_writable(request.labelmap, VOLUME_SUFFIXES, "The label map")
         if request.labelmap.resolve() in [Path(file).resolve() for file in request.inputs.values()]:

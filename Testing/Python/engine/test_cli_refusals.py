@@ -51,6 +51,8 @@ def test_missing_modality(refused, mr_files, tiny_brain, out):
         (["--report", "nowhere/report.json"], "a folder that does not exist"),
         (["--attention", "a-file"], "its name is that of a file"),
         (["--attention", "a-file/maps"], "its name is that of a file"),
+        (["--attention", "maps", "--attention-layers", "layer1"], "has no autofocus layer 'layer1'; it has layer7"),
+        (["--attention-kind", "focus"], "need a folder: add --attention FOLDER"),
     ],
 )
 def test_wrong_requests(refused, ct_file, tiny_pelvis, out, more, words, monkeypatch):

@@ -17,6 +17,24 @@ def _option(kind, name: str):
     return Property(kind, read, write)
 
 
+class SortFilterProxyModel:
+    """The part of a qMRMLSortFilterProxyModel that hides nodes one by one; another name raises AttributeError."""
+
+    __slots__ = ("_ids", "_changed")
+
+    def __init__(self, changed) -> None:
+        self._ids, self._changed = [], changed
+
+    @property
+    def hiddenNodeIDs(self) -> tuple[str, ...]:
+        return tuple(self._ids)
+
+    @hiddenNodeIDs.setter
+    def hiddenNodeIDs(self, ids) -> None:
+        self._ids = list(ids)
+        self._changed()
+
+
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Lists the scene's nodes of `nodeTypes`. As the real one it is disabled without a scene, and selects nothing
     by itself: after a node is added the choice stays as it was."""
@@ -60,6 +78,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         )
         self._scene, self._scene_tags, self._node_tags = None, [], {}
         self._attributes: list[tuple] = []
+        self._proxy_model = SortFilterProxyModel(self._refresh)
         self._last = ""
         self._filling = False
         self._box = QtWidgets.QComboBox()
@@ -103,6 +122,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _accepts(self, node) -> bool:
         options = self._options
         if node.GetHideFromEditors() and not options["showHidden"]:
+            return False
+        if node.GetID() in self._proxy_model.hiddenNodeIDs:
             return False
         types = options["nodeTypes"]
         if not any(node.IsA(each) if options["showChildNodeTypes"] else node.GetClassName() == each for each in types):
@@ -178,6 +199,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             node = self.addNode(data.removeprefix("add:"))
             self.nodeAddedByUserAction.emit(node)
         self.nodeActivated.emit(self.currentNode())
+
+    def sortFilterProxyModel(self) -> SortFilterProxyModel:
+        return self._proxy_model
 
     # -- nodes
 

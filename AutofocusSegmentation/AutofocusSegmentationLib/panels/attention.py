@@ -1,0 +1,315 @@
+"""The section that shows how far the network looked: maps on request, overlay, table and plot."""
+
+from collections.abc import Callable
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from afnet.attention_request import AttentionRequest
+
+from .. import attention_maps, attention_statistics, chart_layout, doctor
+from ..attention_display import FocusMeasurements, MapDisplay
+from ..attention_job import AttentionJob
+from ..attention_maps import FOCUS, map_title
+from ..attention_subject import Subject, subject_of
+from ..engine import EngineProcess
+from ..logic import JobOutcome
+from ..one_engine import OneEngine
+from ..parameters import AutofocusSegmentationParameters
+from ..window import SlicerWindow
+from . import focus_table
+from .progress_text import stage_text, time_left_text
+
+POLL_INTERVAL_MS = 100
+
+
+class AttentionPanel(VTKObservationMixin):
+    """Connects the widgets of Attention.ui, the parameter node and one `AttentionJob` at a time.
+
+    It is about the segmentation that the parameter node has as `result`. window: Slicer's main window. one_engine:
+    shared with the other panels. log: takes the lines of the log. make_engine: makes the process of each job.
+    """
+
+    def __init__(
+        self,
+        ui_file: str,
+        window: SlicerWindow,
+        one_engine: OneEngine,
+        log: Callable[[str], None] = lambda line: None,
+        make_engine: Callable[[], EngineProcess] | None = None,
+    ) -> None:
+        super().__init__()
+        self._window, self._one_engine, self._log, self._make_engine = window, one_engine, log, make_engine
+        self._parameters: AutofocusSegmentationParameters | None = None
+        self._binding = None
+        self._job: AttentionJob | None = None
+        self._wanted: AttentionRequest | None = None
+        self._manifests: dict = {}
+        self._subject = Subject()
+        self._keys: list[str] = []
+        self._display, self._measurements = MapDisplay(), FocusMeasurements()
+        self._updating = self._failed = False
+        self.widget = slicer.util.loadUI(ui_file)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        focus_table.prepare(self.ui.focusTable)
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_INTERVAL_MS)
+        self._timer.connect("timeout()", self._poll)
+        self._show_message("")
+        self.ui.attentionSection.connect("contentsCollapsed(bool)", self._section_opened_or_closed)
+        self.ui.layerSlider.connect("valueChanged(double)", self._layer_chosen)
+        self.ui.mapSelector.connect("currentIndexChanged(int)", self._map_chosen)
+        self.ui.focusButton.connect("clicked(bool)", self._focus_clicked)
+        self.ui.mapsButton.connect("clicked(bool)", self._maps_clicked)
+        self.ui.allLayersButton.connect("clicked(bool)", self._all_layers_clicked)
+        self.ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
+        self.ui.plotButton.connect("clicked(bool)", self._plot_clicked)
+        self.ui.removeButton.connect("clicked(bool)", self._remove_clicked)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
+
+    @property
+    def running(self) -> bool:
+        """Whether maps are being computed."""
+        return self._job is not None and self._job.running
+
+    def set_parameters(self, parameters: AutofocusSegmentationParameters | None) -> None:
+        """Show and change this parameter node from now on; None lets go of the present one."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._binding)
+            self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+        self._parameters = parameters
+        self._display.forget()
+        self._measurements.forget()
+        if parameters is None:
+            return
+        self._binding = parameters.connectGui(self.ui)
+        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+        self._update()
+
+    def enter(self) -> None:
+        """The user opens the module: segments may have been edited, views changed, models added meanwhile."""
+        self._manifests.clear()
+        self._measurements.forget()
+        if self._parameters is None:
+            return
+        if self._display.replaced_by_user:
+            self._parameters.attention_shown = False
+        self._update()
+
+    def cleanup(self) -> None:
+        """The module goes: end a running job and leave no timer, observer or filter behind."""
+        if self.running:
+            self._job.abandon()
+        self._timer.stop()
+        self._window.stop_watching_close()
+        self.set_parameters(None)
+        self.removeObservers()
+
+    def scene_about_to_close(self) -> None:
+        """The images go: a running job has nothing to return to."""
+        if self.running:
+            self._job.cancel()
+        self.set_parameters(None)
+
+    # State
+
+    def _update(self, caller=None, event=None) -> None:
+        """Bring the widgets and the views in line with the parameter node, the maps in the scene and the job."""
+        if self._parameters is None or self._updating or slicer.mrmlScene.IsImporting():
+            return
+        self._updating = True
+        try:
+            self._subject = subject_of(self._parameters.result, self._manifests)
+            self._show_choices()
+            shown = self._parameters.attention_map if self._parameters.attention_shown else ""
+            self._display.show(self._subject, self._layer, shown, self._parameters.attention_opacity)
+            self._show_focus()
+            self._enable()
+        finally:
+            self._updating = False
+
+    def _section_opened_or_closed(self, collapsed: bool) -> None:
+        """Opening shows all widgets, also those that were hidden while it was closed."""
+        if not collapsed:
+            self._show_message(self.ui.attentionMessageLabel.text, self._failed)
+            self._update()
+
+    @property
+    def _layer(self) -> str:
+        """Name of the chosen layer; empty without a model that has autofocus layers."""
+        chosen = f"layer{self._parameters.attention_layer}"
+        return chosen if chosen in self._subject.layers else next(reversed(self._subject.layers), "")
+
+    def _show_choices(self) -> None:
+        slider, selector = self.ui.layerSlider, self.ui.mapSelector
+        layer, maps = self._layer, self._subject.maps
+        if layer:
+            numbers = [int(name.removeprefix("layer")) for name in self._subject.layers]
+            slider.setRange(numbers[0], numbers[-1])
+            slider.setValue(int(layer.removeprefix("layer")))
+        self._keys = [FOCUS, *(key for key in self._subject.map_keys if (layer, key) in maps)] if layer else []
+        titles = [map_title(self._subject.manifest, key) for key in self._keys]
+        if titles != [selector.itemText(index) for index in range(selector.count)]:
+            selector.clear()
+            selector.addItems(titles)
+        if self._keys and self._parameters.attention_map not in self._keys:
+            self._parameters.attention_map = FOCUS
+        selector.setCurrentIndex(self._keys.index(self._parameters.attention_map) if self._keys else -1)
+
+    def _show_focus(self) -> None:
+        self._measurements.update(self._subject)
+        shown = bool(self._measurements.rows) and self._layer in self._subject.focus_maps
+        self.ui.focusTable.setVisible(shown)
+        if shown:
+            focus_table.fill(self.ui.focusTable, self._measurements.rows, self._layer)
+
+    def _enable(self) -> None:
+        """Say what can be done, what a click would cost, and why something cannot be done."""
+        ui, subject, layer = self.ui, self._subject, self._layer
+        ui.subjectLabel.setText(subject.problem or self._about_subject())
+        ui.mapsButton.setText(_("Load the {count} maps").format(count=len(subject.map_keys) or 4))
+        blocked = subject.problem or doctor.torch_problem() or ""
+        costs = []
+        for button, request, what in (
+            (ui.focusButton, subject.missing_focus(layer), _("focus map {size}")),
+            (ui.mapsButton, subject.missing_maps(layer), _("maps {size}")),
+            (ui.allLayersButton, subject.missing_focus(*subject.layers), _("all layers {size}")),
+        ):
+            known = request is not None and layer and not subject.problem
+            reason = blocked or (subject.too_large(request) if known else "") if request else ""
+            loaded = request is None and button is not ui.focusButton
+            button.setEnabled(bool(layer) and not self.running and not reason and not loaded)
+            size = what.format(size=subject.size_text(request)) if known else ""
+            costs += [size] if size and not reason else []
+            button.setToolTip(reason or (_("Computes and loads: {size}.").format(size=size) if size else
+                                         _("These maps are loaded.")))
+        ui.sizeLabel.setText(_("A click loads: {costs}.").format(costs=", ".join(costs)) if costs else "")
+        ui.sizeLabel.setVisible(bool(costs))
+        for widget in (ui.layerSlider, ui.mapSelector, ui.opacitySlider, ui.shownCheckBox):
+            widget.setEnabled(bool(layer))
+        made = attention_maps.nodes_of(subject.segmentation) if subject.segmentation else []
+        ui.plotButton.setEnabled(bool(made) and attention_statistics.chart_of(subject.segmentation) is not None)
+        ui.plotButton.setChecked(chart_layout.is_chart_shown())
+        ui.removeButton.setEnabled(bool(made) and not self.running)
+        ui.cancelButton.setVisible(self.running)
+        ui.cancelButton.setEnabled(self.running and not self._job.cancelled)
+        ui.attentionProgressBar.setVisible(self.running)
+
+    def _about_subject(self) -> str:
+        text = _("Maps of: {name}").format(name=self._subject.segmentation.GetName())
+        uniform = self._measurements.uniform.get(self._layer)
+        if uniform is not None:
+            text += "\n" + _("This layer looks equally far everywhere: {mm:.0f} mm.").format(mm=uniform)
+        return text
+
+    # Clicks
+
+    def _layer_chosen(self, number: float) -> None:
+        if self._parameters is not None and not self._updating:
+            self._parameters.attention_layer = round(number)
+
+    def _map_chosen(self, index: int) -> None:
+        if self._parameters is not None and not self._updating and 0 <= index < len(self._keys):
+            self._parameters.attention_map = self._keys[index]
+
+    def _focus_clicked(self, checked=False) -> None:
+        request = self._subject.missing_focus(self._layer)
+        if request is None:
+            self._show_map(FOCUS)
+        else:
+            self._compute(request)
+
+    def _maps_clicked(self, checked=False) -> None:
+        self._compute(self._subject.missing_maps(self._layer))
+
+    def _all_layers_clicked(self, checked=False) -> None:
+        self._compute(self._subject.missing_focus(*self._subject.layers))
+
+    def _cancel_clicked(self, checked=False) -> None:
+        self._job.cancel()
+        self._show_message(_("Cancelling"))
+        self._update()
+
+    def _plot_clicked(self, checked=False) -> None:
+        if checked:
+            chart_layout.show_chart(attention_statistics.chart_of(self._subject.segmentation))
+        else:
+            chart_layout.hide_chart()
+
+    def _remove_clicked(self, checked=False) -> None:
+        chart_layout.hide_chart()
+        attention_maps.remove_maps(self._subject.segmentation)
+        self._parameters.attention_shown = False
+        self._show_message("")
+        self._update()
+
+    def _show_map(self, key: str) -> None:
+        self._parameters.attention_map = key
+        self._parameters.attention_shown = True
+        self._update()
+
+    # Running
+
+    def _compute(self, request: AttentionRequest) -> None:
+        busy = self._one_engine.refusal(self)
+        if busy:
+            self._show_message(busy, failed=True)
+            return
+        self._wanted = request
+        self._job = AttentionJob(
+            self._subject.manifest, self._subject.segmentation, request, device=self._parameters.device.argument(),
+            engine=self._make_engine() if self._make_engine else None,
+            on_progress=self._show_progress, on_log=self._log, on_finished=self._finished,
+        )
+        self._window.watch_close(self._may_close)
+        self._job.start()
+        if self.running:
+            self._one_engine.take(
+                self, _("Attention maps are being computed: wait until that has ended, or cancel it."))
+            self._timer.start()
+        self._update()
+
+    def _poll(self) -> None:
+        self._job.poll()
+
+    def _show_progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
+        self.ui.attentionProgressBar.setValue(round(100 * fraction))
+        text = _("Computing the attention") if stage == "network" else stage_text(stage)
+        left = time_left_text(seconds_left)
+        self._show_message(f"{text}, {left}" if left else text)
+
+    def _finished(self, outcome: JobOutcome) -> None:
+        self._timer.stop()
+        self._window.stop_watching_close()
+        self._one_engine.release(self)
+        self._show_message(outcome.message, failed=outcome.kind == "failed")
+        if outcome.kind == "done" and self._parameters is not None:
+            self._show_map(FOCUS if self._wanted.focus else self._subject.map_keys[0])
+        self._update()
+
+    def _show_message(self, text: str, failed: bool = False) -> None:
+        self._failed = failed
+        icon = self.widget.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
+        self.ui.attentionMessageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
+        self.ui.attentionMessageIcon.setVisible(failed)
+        self.ui.attentionMessageLabel.setText(text)
+        self.ui.attentionMessageLabel.setVisible(bool(text))
+
+    def _may_close(self) -> bool:
+        """Ask before Slicer closes over a running job; it may end while the question stands."""
+        if not self.running:
+            return True
+        if not self._window.confirm(_("Attention maps are being computed. Stop and close Slicer?")):
+            return False
+        self._job.abandon()
+        return True
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_removed(self, caller, event, node) -> None:
+        """A map, the segmentation or an image may be deleted in the Data module."""
+        if self._parameters is not None and node.IsA("vtkMRMLDisplayableNode"):
+            qt.QTimer.singleShot(0, self._update)

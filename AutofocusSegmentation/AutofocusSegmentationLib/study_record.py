@@ -1,0 +1,105 @@
+"""What a segmentation remembers of its study, so that it can be computed again: the images, and how they were.
+
+Kept with the segmentation node and so with the scene: a node reference for every input, and an attribute with a
+checksum of its voxels and the place of its corners in the local frame of the reference.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from afnet.manifest import Manifest
+
+from .result import MODEL_ID, WEIGHTS_SHA256
+from .transforms import ijk_to_local, moved_points, transform_between
+
+STUDY_ATTRIBUTE = "AutofocusSegmentation.Study"
+"""Attribute of the segmentation node: the text of `record`."""
+
+INPUT_ROLE = "AutofocusSegmentation.Input."
+"""Node reference role from the segmentation to an input is this followed by the input's name: `…Input.t1c`."""
+
+PLACE_TOLERANCE_MM = 0.05
+"""How far a corner may have moved (the rounding of a saved scene) and count as where it was."""
+
+
+def record(manifest: Manifest, inputs: Mapping[str, object]) -> str:
+    """Return the state of the volume nodes `inputs` (input name to node) as text; reads all voxels."""
+    reference = inputs[manifest.reference]
+    return json.dumps({name: _state(node, reference) for name, node in inputs.items()})
+
+
+def remember(segmentation, inputs: Mapping[str, object], text: str) -> None:
+    """Keep with a segmentation of which volume nodes it was made, and what `record` said when the run began."""
+    segmentation.SetAttribute(STUDY_ATTRIBUTE, text)
+    for name, node in inputs.items():
+        segmentation.SetNodeReferenceID(INPUT_ROLE + name, node.GetID())
+
+
+def inputs_of(segmentation, manifest: Manifest) -> dict:
+    """Return input name to the volume node that a segmentation was made of; None where it is gone."""
+    return {item.name: segmentation.GetNodeReference(INPUT_ROLE + item.name) for item in manifest.inputs}
+
+
+def study_key(segmentation) -> str:
+    """Return a short text that is the same for all that was computed of this study by these weights."""
+    text = f"{segmentation.GetAttribute(WEIGHTS_SHA256)} {segmentation.GetAttribute(STUDY_ATTRIBUTE)}"
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def missing(segmentation, manifest: Manifest) -> str:
+    """Say what the segmentation lacks to be computed again; empty if nothing. Quick: looks at no voxel."""
+    if not segmentation.GetAttribute(STUDY_ATTRIBUTE):
+        return _("This segmentation does not say which images it was made of: segment the study again.")
+    if segmentation.GetAttribute(MODEL_ID) != manifest.id or (
+            segmentation.GetAttribute(WEIGHTS_SHA256) != manifest.weights_sha256):
+        return _("This segmentation was made by another version of its model: segment the study again.")
+    for item in manifest.inputs:
+        if segmentation.GetNodeReference(INPUT_ROLE + item.name) is None:
+            return _("{title} is no longer in the scene: load it and segment the study again.").format(title=item.title)
+    return ""
+
+
+def changed(segmentation, manifest: Manifest) -> str:
+    """Say which image is no longer as it was segmented; empty if all are. Reads all voxels."""
+    problem = missing(segmentation, manifest)
+    if problem:
+        return problem
+    inputs = inputs_of(segmentation, manifest)
+    try:
+        before = json.loads(segmentation.GetAttribute(STUDY_ATTRIBUTE))
+    except ValueError:
+        before = {}
+    for item in manifest.inputs:
+        if not _same(before.get(item.name), _state(inputs[item.name], inputs[manifest.reference])):
+            return _("{title} has changed since it was segmented: segment the study again.").format(title=item.title)
+    return ""
+
+
+def _state(node, reference) -> dict:
+    image = node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None:
+        return {}
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+    size = image.GetDimensions()
+    corners = np.stack(np.meshgrid(*[(0.0, (n - 1) / 2, n - 1.0) for n in size], indexing="ij"), axis=-1).reshape(-1, 3)
+    matrix = ijk_to_local(node)
+    between = transform_between(node.GetParentTransformNode(), reference.GetParentTransformNode())
+    places = moved_points(between, corners @ matrix[:3, :3].T + matrix[:3, 3])
+    return {
+        "voxels": hashlib.blake2b(np.ascontiguousarray(voxels), digest_size=16).hexdigest(),
+        "type": image.GetScalarTypeAsString(),
+        "size": list(size),
+        "places": np.round(places, 3).tolist(),
+    }
+
+
+def _same(before: dict | None, now: dict) -> bool:
+    if not before or not now or any(before.get(key) != now[key] for key in ("voxels", "type", "size")):
+        return False
+    apart = np.abs(np.array(before["places"]) - np.array(now["places"]))
+    return bool(apart.max() <= PLACE_TOLERANCE_MM)

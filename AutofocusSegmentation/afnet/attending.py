@@ -1,0 +1,44 @@
+"""Attention maps of a study that need not be segmented (again): the network runs as far as the maps are made."""
+
+from .attention import AttentionMaps
+from .inference import infer
+from .progress import Progress
+from .segmentation import Request, describe, finish, open_study
+
+
+class _Collected(Exception):
+    """Ends a pass over the network: every wanted map is there."""
+
+
+def attend(request: Request, progress: Progress) -> dict:
+    """Write the attention maps of one study into `request.attention` and return the report; no segmentation.
+
+    The network computes what it computes when it segments, so the maps belong to the segmentation that the same
+    model made of the same images. Raises RequestError, InputError and OutOfMemory as `segment`.
+    """
+    study = open_study(request, progress)
+    progress.stage("network")
+    _compute(study, request, progress)
+    progress.stage("write")
+    report = describe(study, study.maps.device, study.maps.precision, progress)
+    report["attention"] = study.maps.write(request.attention)
+    finish(report, request, progress)
+    return report
+
+
+def _compute(study, request: Request, progress: Progress) -> None:
+    """Fill `study.maps`. The layers behind the last one that is wanted are not computed: they can be most of it."""
+    maps: AttentionMaps = study.maps
+
+    def sink(*slab) -> None:
+        maps(*slab)
+        if maps.complete:
+            raise _Collected
+
+    try:
+        infer(
+            study.network, study.prepared.channels, study.manifest.raw["decoding"]["kind"], study.device, study.dtype,
+            request.memory, progress, sink,
+        )
+    except _Collected:
+        progress.within(1.0)

@@ -1,0 +1,64 @@
+"""A segmented study and the attention maps of it, as the engine writes them, for runs that a fake engine ends."""
+
+import json
+
+import numpy as np
+
+GRID_SIZE = (6, 5, 4)
+"""Voxels along x, y, z of the maps that `write_maps` makes, on the working grid of the model."""
+
+
+def segmented(manifest, inputs: dict, codes=None):
+    """Segment volume nodes with a fake engine; returns the segmentation node, as the segment panel leaves it."""
+    from engine_result import write_result
+    from panel_fakes import FakeEngine
+
+    from AutofocusSegmentationLib.logic import SegmentationJob
+
+    engine = FakeEngine()
+    job = SegmentationJob(manifest, inputs, engine=engine)
+    job.start()
+    write_result(engine, manifest, codes)
+    while job.running:
+        job.poll()
+    assert job.outcome.kind == "done", job.outcome.message
+    return job.outcome.result.segmentation
+
+
+def attention_of(layer: str, rates: int, shape) -> np.ndarray:
+    """Maps (K, z, y, x) that sum to 1: later layers look farther, and the patient's left farther than the right."""
+    place = np.linspace(0, 1, shape[2])[None, None, None, :] + 0 * np.zeros((1, *shape))
+    wide = np.clip(0.25 * (int(layer.removeprefix("layer")) - 5) * place, 0, 1)
+    maps = np.zeros((rates, *shape), np.float32)
+    maps[0], maps[-1] = (1 - wide)[0], wide[0]
+    return maps
+
+
+def write_maps(engine, manifest, grid=None, patient=None, **changes) -> dict:
+    """Write what was asked of a FakeEngine into its folder and end it well; returns the report."""
+    import torch
+
+    from afnet.attention import AttentionMaps
+    from afnet.attention_request import AttentionRequest, rates
+    from afnet.autofocus import AutofocusLayer
+    from afnet.imaging import Grid
+    from afnet.tensors import to_torch
+
+    request = engine.request
+    assert request.arguments()[0] == "attend" and request.output is None
+    grid = grid or Grid((-5, -4, 0), GRID_SIZE, manifest.spacing)
+    shape = tuple(reversed(grid.size))
+    wanted = AttentionRequest(tuple(request.attention_layers), request.attention_kind)
+    collector = AttentionMaps(wanted, grid, np.ones(shape, bool) if patient is None else patient)
+    with torch.no_grad():
+        for layer in wanted.layers:
+            maps = to_torch(attention_of(layer, len(rates(manifest)), shape))
+            collector(layer, AutofocusLayer(2, 2, rates(manifest)), 0, maps)
+    report = {
+        "protocol": 1, "model": {"id": manifest.id, "version": manifest.version,
+                                 "weights_sha256": manifest.weights_sha256},
+        "attention": collector.write(engine.folder / request.attention), **changes,
+    }
+    (engine.folder / request.report).write_text(json.dumps(report), encoding="ascii")
+    engine.succeed()
+    return report
