@@ -1,5 +1,6 @@
 """The classes Slicer looks for; what they do is in AutofocusSegmentationLib. The network runs in another process."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from AutofocusSegmentationLib import doctor, logic, models, study, terminology
+from AutofocusSegmentationLib import doctor, logic, models, sample_data, study, terminology
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
+from AutofocusSegmentationLib.tuning_parameters import FineTuningParameters
 
 
 class AutofocusSegmentation(ScriptedLoadableModule):
@@ -38,6 +40,7 @@ class AutofocusSegmentation(ScriptedLoadableModule):
             "The method: Qin Y. et al., Autofocus Layer for Semantic Segmentation, MICCAI 2018."
         )
         slicer.app.connect("startupCompleted()", terminology.register_terminology)
+        slicer.app.connect("startupCompleted()", sample_data.register_sample_data)
 
 
 class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -50,8 +53,14 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def setup(self):
         super().setup()
         # Here, not at file scope: a Slicer without a window imports this file too.
+        from AutofocusSegmentationLib.one_engine import OneEngine
         from AutofocusSegmentationLib.panels.attention import AttentionPanel
+        from AutofocusSegmentationLib.panels.finetune import FineTunePanel
+        from AutofocusSegmentationLib.panels.first_use import FirstUsePanel
+        from AutofocusSegmentationLib.panels.models import ModelsPanel
+        from AutofocusSegmentationLib.panels.results import ResultsPanel
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
+        from AutofocusSegmentationLib.torch_installer import SlicerTorchInstaller
         from AutofocusSegmentationLib.window import ApplicationWindow
 
         ui_widget = slicer.util.loadUI(self.resourcePath("UI/AutofocusSegmentation.ui"))
@@ -59,13 +68,24 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.layout.addWidget(ui_widget)
         self.ui = slicer.util.childWidgetVariables(ui_widget)
         self.logic = AutofocusSegmentationLogic()
-        self.segment_panel = SegmentPanel(self.resourcePath("UI/Segment.ui"), ApplicationWindow())
+        one_engine = OneEngine()
+        self.segment_panel = SegmentPanel(
+            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), one_engine=one_engine)
+        self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
+        self.segment_panel.on_result = self.results_panel.show_new
         self.attention_panel = AttentionPanel(
-            self.resourcePath("UI/Attention.ui"), ApplicationWindow(), busy=lambda: self.segment_panel.running,
+            self.resourcePath("UI/Attention.ui"), ApplicationWindow(), one_engine,
             log=self.segment_panel.ui.logText.appendPlainText,
         )
-        self._panels = (self.segment_panel, self.attention_panel)
-        for panel in self._panels:
+        self.finetune_panel = FineTunePanel(
+            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self.enter)
+        self.models_panel = ModelsPanel(self.resourcePath("UI/Models.ui"), ApplicationWindow(), one_engine, self.enter)
+        self.first_use_panel = FirstUsePanel(
+            self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(), on_change=self.enter)
+        for panel in (
+            self.first_use_panel, self.segment_panel, self.results_panel, self.attention_panel, self.finetune_panel,
+            self.models_panel,
+        ):
             self.ui.panelArea.layout().addWidget(panel.widget)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -75,16 +95,30 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
 
     def cleanup(self):
         self.removeObservers()
-        for panel in self._panels:
-            panel.cleanup()
+        self.segment_panel.cleanup()
+        self.results_panel.cleanup()
+        self.attention_panel.cleanup()
+        self.finetune_panel.cleanup()
+
+    def onReload(self):
+        """Developers' button: load the library anew as well. A running job is cancelled, and the status bar says so."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("AutofocusSegmentationLib", "afnet")]:
+            del sys.modules[name]
+        super().onReload()
 
     def enter(self):
-        for panel in self._panels:
-            panel.enter()
+        self.first_use_panel.enter()
+        self.segment_panel.enter()
+        self.results_panel.enter()
+        self.attention_panel.enter()
+        self.finetune_panel.enter()
+        self.models_panel.refresh()
 
     def onSceneStartClose(self, caller, event):
-        for panel in self._panels:
-            panel.scene_about_to_close()
+        self.segment_panel.scene_about_to_close()
+        self.results_panel.set_parameters(None)
+        self.attention_panel.scene_about_to_close()
+        self.finetune_panel.scene_about_to_close()
 
     def onSceneEndClose(self, caller, event):
         self._set_parameters()
@@ -93,8 +127,11 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self._set_parameters()
 
     def _set_parameters(self):
-        for panel in self._panels:
-            panel.set_parameters(self.logic.getParameterNode())
+        parameters = self.logic.getParameterNode()
+        self.segment_panel.set_parameters(parameters)
+        self.results_panel.set_parameters(parameters)
+        self.attention_panel.set_parameters(parameters)
+        self.finetune_panel.set_parameters(FineTuningParameters(parameters.parameterNode))
 
 
 class AutofocusSegmentationLogic(ScriptedLoadableModuleLogic):

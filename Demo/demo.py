@@ -188,9 +188,6 @@ def draw(manifest: Manifest, volumes: dict, result, file: Path, example: bool) -
     from AutofocusSegmentationLib.display import show_in_3d
 
     show_in_3d(result.segmentation, True)
-    for outer in manifest.structures:  # the core is seen through the whole tumour
-        if any(set(inner.labels) < set(outer.labels) for inner in manifest.structures):
-            result.segmentation.GetDisplayNode().SetSegmentOpacity3D(outer.id, 0.4)
     sign = "about " if example else ""
     captions = {
         structure["id"]: f"{structure['name']}  "

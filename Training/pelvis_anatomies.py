@@ -10,6 +10,7 @@ Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patie
 - ``body``     uint8, the patient without couch;
 - ``ct``       int16 HU (real scans only);
 - ``tissue`` uint8, codes of ``pelvis_tissues``, and ``hull``, inside the muscles (label-only men);
+- ``weight``   uint8, trust in the labels in percent (where a model drew them; 100 elsewhere);
 - ``ptv``      uint8 (umea only): the treatment volume around the prostate that nobody drew;
 - ``femoral_heads`` float32 (2, 3): centres of the left and the right head, voxels; ``head_radius_mm``.
 """
@@ -27,7 +28,7 @@ from scipy import ndimage
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
-from pelvis_femora import LEFT, RIGHT, cut_femora, femora_from_bone  # noqa: E402
+from pelvis_femora import LEFT, cut_femora, femora_from_bone, head_balls  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
 from afnet.imaging import Grid, lattice_around, smooth_for  # noqa: E402
@@ -36,6 +37,14 @@ DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
 PACKS = REPOSITORY / "Training" / "packs" / "pelvis"
 SPACING = 3.0  # mm
 PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
+MODEL_WEIGHT = 30  # percent, of labels that a model drew
+
+FEMALE_HEADS_MM = ((62, 293, 362), (56, 272, 189))
+"""Left and right femoral head of the female scan, (z, y, x) from its first voxel, read off the picture."""
+
+FEMALE_HEAD_RADIUS_MM = 21.0
+FEMALE_FEMORA_MM = 132.0
+"""Height of the slab, from the scan's lower end, that holds her femora and a margin."""
 
 
 def _resample(image: sitk.Image, grid: Grid, outside: float = 0.0) -> np.ndarray:
@@ -102,10 +111,7 @@ def pack_umea() -> dict:
     codes = sitk.GetArrayFromImage(drawn)
     drawn_ml = (codes >= LEFT).sum() / 2 * np.prod(drawn.GetSpacing()) / 1000
     femora = femora_from_bone(hu, np.where(codes >= LEFT, codes, 0))
-    for code in (LEFT, RIGHT):
-        parts, _ = ndimage.label(ndimage.binary_opening(femora == code, iterations=1))
-        largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-        codes[(femora == code) & ndimage.binary_dilation(largest, iterations=2) & (codes == 0)] = code
+    codes = np.where(codes == 0, femora, codes)
     drawn_and_femora = sitk.GetImageFromArray(codes)
     drawn_and_femora.CopyInformation(drawn)
     grid = lattice_around(ct, SPACING, 0.0)
@@ -129,9 +135,7 @@ def pack_totalseg() -> dict:
     organs = _resample_labels(_read("totalseg_example/totalseg_117_pseudolabels.nii.gz"), grid)
     labels, heads, radius = cut_femora(labels)
     smooth = ndimage.gaussian_filter(hu, 0.5)
-    body = ndimage.binary_opening(smooth > -300, iterations=2)
-    parts, _ = ndimage.label(body)
-    body = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+    body = _largest(ndimage.binary_opening(smooth > -300, iterations=2))
     body = np.stack([ndimage.binary_fill_holes(s) for s in body])
     possible = np.left_shift(1, labels).astype(np.uint8)
     # Undecided: around the cut prostate, and for the vesicles what lies between bladder and rectum.
@@ -155,8 +159,51 @@ def pack_totalseg() -> dict:
     canal = np.zeros_like(soft)
     canal[:low, ys - 6:ys + 7, xs - 6:xs + 7] = True
     possible[canal & (labels == 0)] |= 1 << RECTUM
+    near = ndimage.binary_dilation(possible != 1, iterations=2)
+    weight = np.where(near, MODEL_WEIGHT, 100).astype(np.uint8)
+    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, body=body.astype(np.uint8),
+                weight=weight, femoral_heads=heads, head_radius_mm=radius)
+
+
+def pack_female() -> dict:
+    """Real CT of a woman from chest to thighs, a large mass in her pelvis, nothing drawn.
+
+    Nowhere is a prostate or a vesicle. Her femora are found on the bone, like umea's; in the lowest 130 mm soft tissue
+    and gas between them may be bladder or rectum; all else is background for certain.
+    """
+    ct = sitk.DICOMOrient(_read("tcga_ov_female_unlabelled/ct.nii.gz"), "LPS")
+    ct.SetOrigin((0.0, 0.0, 0.0))
+    grid = lattice_around(ct, SPACING, 0.0)
+    hu = np.clip(_resample(ct, grid, -1000.0), -1000, 3000)
+    body = _largest(ndimage.binary_opening(ndimage.gaussian_filter(hu, 0.5) > -300, iterations=2))
+    body = np.stack([ndimage.binary_fill_holes(s) for s in body])
+    heads = np.array(FEMALE_HEADS_MM, np.float32) / SPACING
+    possible = np.ones(hu.shape, np.uint8)
+    smooth = ndimage.gaussian_filter(hu, 0.5)
+    low = np.zeros(hu.shape, bool)
+    low[:round(130 / SPACING)] = True
+    between = np.zeros(hu.shape, bool)
+    between[:, :, int(heads[1, 2]):int(heads[0, 2])] = True
+    possible[low & between & body & ((smooth > -30) | (smooth < -250))] |= (1 << BLADDER) | (1 << RECTUM)
+    labels, heads, radius = cut_femora(_resample_labels(_female_femora(ct), grid), FEMALE_HEAD_RADIUS_MM)
+    possible[labels > 0] = np.left_shift(1, labels[labels > 0])
     return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, body=body.astype(np.uint8),
                 femoral_heads=heads, head_radius_mm=radius)
+
+
+def _female_femora(ct: sitk.Image) -> sitk.Image:
+    """Her whole femora (codes 5, 6) in the lowest slices of `ct`, grown from two balls inside the heads."""
+    slab = ct[:, :, :round(FEMALE_FEMORA_MM / ct.GetSpacing()[2])]
+    hu = sitk.GetArrayFromImage(slab).astype(np.float32)
+    heads = head_balls(hu.shape, slab.GetSpacing()[::-1], FEMALE_HEADS_MM, FEMALE_HEAD_RADIUS_MM)
+    femora = sitk.GetImageFromArray(femora_from_bone(hu, heads))
+    femora.CopyInformation(slab)
+    return femora
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    parts, _ = ndimage.label(mask)
+    return parts == np.bincount(parts.ravel())[1:].argmax() + 1
 
 
 def pack_bones_and_muscles(patient: str) -> dict:
@@ -219,6 +266,7 @@ def pack_organs(folder: str) -> dict:
 PACKERS = {
     "umea": pack_umea,
     "totalseg": pack_totalseg,
+    "female": pack_female,
     "msk_001": lambda: pack_bones_and_muscles("001"),
     "msk_004": lambda: pack_bones_and_muscles("004"),
     "hubmap": lambda: pack_organs("hubmap_male_labels"),

@@ -1,7 +1,7 @@
 """Generated samples beside real slices, to look at: `python Training/pelvis_contact_sheet.py [--seed N]`.
 
 Writes Training/runs/pelvis_contact_sheet.png: three axial levels, a coronal and a sagittal cut of each sample, plain
-and with labels, then the real scans and the loose slices at the same 3 mm and in the same window (-160 to 240 HU).
+and with labels, then the real scans and the loose slices on the same working grid, in the same window (-160 to 240 HU).
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from pelvis_anatomies import DATA, REPOSITORY, SPACING, load_pack
-from pelvis_generator import FULL_WINDOW, SOURCES, known, sample
+from pelvis_anatomies import DATA, REPOSITORY
+from pelvis_generator import SOURCES, known, weighted_sample
 from PIL import Image
+
+from afnet.imaging import FWHM_TO_SIGMA, lattice_around, smooth_for
 
 WINDOW = (-160.0, 240.0)
 COLOURS = np.array([(0, 0, 0), (255, 60, 60), (255, 220, 0), (60, 160, 255), (160, 90, 30), (60, 255, 60),
                     (255, 0, 255), (120, 120, 255)], np.float32)
-TILE = (96, 128)
+TILE = (76, 100)
 
 
 def grey(hu: np.ndarray, labels: np.ndarray | None = None, unknown: np.ndarray | None = None) -> np.ndarray:
@@ -55,17 +57,32 @@ def row(hu: np.ndarray, labels: np.ndarray, unknown: np.ndarray | None = None) -
     return np.concatenate([fit(t) for t in tiles], 1)
 
 
-def loose_slices() -> list[np.ndarray]:
-    """The 20 single slices (HU) at 3 mm, cropped to what fits a tile."""
+def real_scans(spacing: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """HU and drawn labels of the real scans, prepared as `afnet` prepares a patient's."""
+    scans = []
+    for folder, drawn in (("umea", True), ("totalseg_example", True), ("tcga_ov_female_unlabelled", False)):
+        ct = sitk.DICOMOrient(sitk.ReadImage(str(DATA / folder / "ct.nii.gz"), sitk.sitkFloat32), "LPS")
+        grid = lattice_around(ct, spacing, 0.0)
+        hu = grid.resample(smooth_for(ct, spacing), -1000.0)
+        labels = np.zeros(hu.shape, np.uint8)
+        if drawn:
+            image = sitk.ReadImage(str(DATA / folder / "labels.nii.gz"), sitk.sitkFloat32)
+            labels = grid.resample(image, 0.0, sitk.sitkNearestNeighbor).astype(np.uint8)
+        scans.append((hu, labels))
+    return scans
+
+
+def loose_slices(spacing: float) -> list[np.ndarray]:
+    """The 20 single slices (HU), blurred and sampled in their plane alone."""
     cuts = []
     for file in sorted((DATA / "loose_slices_unlabelled").glob("*.dcm")):
-        image = sitk.Cast(sitk.ReadImage(str(file)), sitk.sitkFloat32)
-        image = sitk.Clamp(image, sitk.sitkFloat32, -1000, 3000)
-        step = SPACING / image.GetSpacing()[0]
-        size = [int(n / step) for n in image.GetSize()[:2]] + [1]
-        image = sitk.DiscreteGaussian(image, [1.0, 1.0, 0.0])
+        image = sitk.Clamp(sitk.ReadImage(str(file), sitk.sitkFloat32), sitk.sitkFloat32, -1000, 3000)
+        pixel, _, thickness = image.GetSpacing()
+        size = [int(n * pixel / spacing) for n in image.GetSize()[:2]] + [1]
+        variance = (spacing**2 - pixel**2) * FWHM_TO_SIGMA**2
+        image = sitk.DiscreteGaussian(image, [variance, variance, 0.0])
         image = sitk.Resample(image, size, sitk.Transform(), sitk.sitkLinear, image.GetOrigin(),
-                              [SPACING, SPACING, image.GetSpacing()[2]], image.GetDirection(), -1000.0)
+                              [spacing, spacing, thickness], image.GetDirection(), -1000.0)
         cuts.append(sitk.GetArrayFromImage(image)[0])
     return cuts
 
@@ -74,24 +91,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw generated pelvic samples beside real slices.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--each", type=int, default=2, help="samples of each source")
+    parser.add_argument("--spacing", type=float, default=4.0, help="mm, of the working grid")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "Training" / "runs" / "pelvis_contact_sheet.png")
     options = parser.parse_args()
     rows = []
     for index, name in enumerate(SOURCES):
         for number in range(options.each):
             rng = np.random.default_rng([options.seed, index, number])
-            hu, labels, possible = sample(rng, FULL_WINDOW, name)
-            rows.append(row(hu, labels, ~known(possible)))
-    for name in ("umea", "totalseg"):
-        pack = load_pack(name)
-        rows.append(row(pack["ct"].astype(np.float32), pack["labels"], ~known(pack["possible"])))
-    cuts = [fit(grey(cut)) for cut in loose_slices()]
+            drawn = weighted_sample(rng, source=name, spacing=options.spacing)
+            rows.append(row(drawn.hu, drawn.labels, ~known(drawn.possible)))
+    rows += [row(hu, labels) for hu, labels in real_scans(options.spacing)]
+    cuts = [fit(grey(cut)) for cut in loose_slices(options.spacing)]
     while len(cuts) % 8:
         cuts.append(np.zeros_like(cuts[0]))
     rows += [np.concatenate(cuts[i:i + 8], 1) for i in range(0, len(cuts), 8)]
     image = Image.fromarray(np.concatenate(rows, 0))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    image.resize((image.width * 3 // 2, image.height * 3 // 2), Image.BILINEAR).save(options.output)
+    image.resize((image.width * 2, image.height * 2), Image.BILINEAR).save(options.output)
     print(options.output)
 
 

@@ -71,7 +71,22 @@ def femora_from_bone(hu: np.ndarray, heads: np.ndarray) -> np.ndarray:
     relief = (-ndimage.gaussian_filter(np.clip(hu, -100, 600), 0.5)).astype(np.float32)
     relief, markers = sitk.GetImageFromArray(relief), sitk.GetImageFromArray(markers)
     flood = sitk.GetArrayFromImage(sitk.MorphologicalWatershedFromMarkers(relief, markers, False, True))
-    return np.where(filled & ((flood == LEFT) | (flood == RIGHT)), flood, 0).astype(np.uint8)
+    femora = np.where(filled & ((flood == LEFT) | (flood == RIGHT)), flood, 0).astype(np.uint8)
+    for code in (LEFT, RIGHT):  # without what hangs on it by a thread or lies apart, a watershed's leaks
+        parts, _ = ndimage.label(ndimage.binary_opening(femora == code, iterations=1))
+        largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+        femora[(femora == code) & ~ndimage.binary_dilation(largest, iterations=2)] = 0
+    return femora
+
+
+def head_balls(shape: tuple[int, ...], spacing, centres_mm, radius_mm: float) -> np.ndarray:
+    """Balls (codes 5, 6; z, y, x) around the centres of the left and the right head, in mm from the first voxel."""
+    z, y, x = np.meshgrid(*[np.arange(n) * mm for n, mm in zip(shape, spacing, strict=True)], indexing="ij",
+                          sparse=True)
+    heads = np.zeros(shape, np.uint8)
+    for code, (cz, cy, cx) in zip((LEFT, RIGHT), centres_mm, strict=True):
+        heads[(z - cz) ** 2 + (y - cy) ** 2 + (x - cx) ** 2 < radius_mm**2] = code
+    return heads
 
 
 def _medial_or_above(heads: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""Training samples for the pelvic CT model: `sample(rng, shape) -> (hu, labels, possible)`.
+"""Training samples for the pelvic CT model: `weighted_sample(rng)` on the working grid, as `afnet` prepares a scan.
 
-Half of them are real scans (umea, totalseg), deformed, with bladder and rectum filled or emptied by a warp that takes
-the fat along, and in umea a prostate and vesicles inserted where the real prostate was never drawn. The others are
-synthetic men. Everything lies on the working grid: 3 mm, LPS, arrays (z, y, x), z to the head, y to the back, x left.
+More than half of them are real scans (umea, totalseg, a female scan without any male organ), deformed, with bladder
+and rectum filled or emptied by a warp that takes the fat along, and in umea a prostate and vesicles inserted where the
+real prostate was never drawn. The others are synthetic men. Bodies are made at 3 mm, LPS, arrays (z, y, x), z to the
+head, y to the back, x left; `pelvis_scanner` scans them and brings the scan to the working grid.
 
 `possible` (uint8) has bit k set where code k may be the truth; `known(possible)` is the mask of voxels with one code.
 """
@@ -10,20 +11,33 @@ synthetic men. Everything lies on the working grid: 3 mm, LPS, arrays (z, y, x),
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from pelvis_anatomies import load_pack
-from pelvis_deformation import inflate, swap_sides, warp, window_coordinates
+from pelvis_deformation import SPACING, inflate, swap_sides, warp, window_coordinates
+from pelvis_devices import place_catheter, place_prosthesis, place_seeds
 from pelvis_insertion import change_contents, insert_prostate
-from pelvis_scanner import AIR, acquire, limit_field
+from pelvis_scanner import AIR, along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
 from pelvis_synthesis import head_centres, paint, synthetic_man
+from pelvis_transplant import new_organs
 
-BLADDER, RECTUM = 3, 4
-SOURCES = {"umea": 0.36, "totalseg": 0.2, "msk_001": 0.24, "msk_004": 0.2}
-"""Share of the samples that come from each man."""
+PROSTATE, BLADDER, RECTUM = 1, 3, 4
+SOURCES = {"umea": 0.33, "totalseg": 0.18, "female": 0.09, "msk_001": 0.22, "msk_004": 0.18}
+"""Share of the samples that come from each patient."""
 
-SIZES = {"umea": (0.78, 1.04), "totalseg": (0.9, 1.2), "msk_001": (0.88, 1.15), "msk_004": (0.95, 1.25)}
+NEW_ORGANS = {"umea": 0.4, "totalseg": 0.6}
+"""Part of the samples from real men whose organs are drawn anew."""
+
+REAL = ("umea", "totalseg", "female")
+
+SIZES = {"umea": (0.78, 1.04), "totalseg": (0.9, 1.2), "female": (0.75, 1.0), "msk_001": (0.88, 1.15),
+         "msk_004": (0.95, 1.25)}
 """Range of their scale. umea has no known voxel size and its estimate makes it a giant, msk_004 is a small man."""
+
+POINT_SPREAD = {True: 3.0**2 / 8 / np.log(2) + 3.0**2 / 6, False: 3.0**2 * (0.5**2 + 1 / 12)}
+"""Variance (mm²) of the point spread of bodies at 3 mm: real scans blurred to 3 mm and interpolated once; synthetic
+tissue maps of whole voxels, blurred by `paint`."""
 
 FULL_WINDOW = (96, 96, 128)
 """A whole pelvis; the centres of smaller windows wander further, so that they cover as much."""
@@ -39,35 +53,93 @@ def known(possible: np.ndarray) -> np.ndarray:
     return (possible & (possible - 1)) == 0
 
 
+class Sample(NamedTuple):
+    """HU (float32), label codes and possible codes (uint8 bits), and trust in them (uint8, percent), each (z, y, x)."""
+
+    hu: np.ndarray
+    labels: np.ndarray
+    possible: np.ndarray
+    weight: np.ndarray
+
+
 def sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL_WINDOW, source: str | None = None
            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One training sample: HU (float32), label codes (uint8) and possible codes (uint8 bits), each of `shape`.
+    """HU, labels and possible codes of a `weighted_sample` at 3 mm, each of `shape`."""
+    return weighted_sample(rng, shape, source, SPACING)[:3]
+
+
+def weighted_sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL_WINDOW, source: str | None = None,
+                    spacing: float = 4.0) -> Sample:
+    """One training sample on a working grid of `spacing` mm that covers `shape` voxels of 3 mm.
 
     `source`: a name of SOURCES, drawn by their shares if None. The same generator state gives the same sample.
     """
-    name = source or str(rng.choice(list(SOURCES), p=list(SOURCES.values())))
-    real = name in ("umea", "totalseg")
+    name = source or draw_source(rng)
+    real = name in REAL
     mirror = bool(rng.random() < 0.5)
-    if real:
-        hu, labels, possible, body = _real(rng, name, shape, mirror)
-    else:
-        hu, labels, possible, body = _synthetic(rng, name, shape, mirror)
+    hu, labels, possible, weight, body = (_real if real else _synthetic)(rng, name, shape, mirror)
     if mirror:
         labels, possible = swap_sides(labels, possible)
-    hu = acquire(rng, hu, body, real)
+    _place_devices(rng, hu, labels, body)
+    hu = surround(rng, hu, body, real)
+    hu = scan_body(rng, draw_scan(rng, real), hu, POINT_SPREAD[real], spacing, body)
+    labels, possible, weight = _on_working_grid(labels, possible, weight, spacing)
     femora = np.flatnonzero((labels >= 5).any((1, 2)))
-    inside = limit_field(rng, shape, float(np.median(femora)) if femora.size else shape[0] / 2)
+    inside = limit_field(rng, hu.shape, float(np.median(femora)) if femora.size else hu.shape[0] / 2, spacing)
     hu[~inside] = AIR
-    labels[~inside], possible[~inside] = 0, 1
+    labels[~inside], possible[~inside], weight[~inside] = 0, 1, 100
     np.clip(hu, AIR, 3000.0, out=hu)
-    return hu.astype(np.float32), labels, possible
+    return Sample(hu.astype(np.float32), labels, possible, weight)
+
+
+def _place_devices(rng: np.random.Generator, hu, labels, body) -> None:
+    """Gold seeds in a third of the prostates, a catheter or a hip prosthesis now and then (in place)."""
+    if rng.random() < 0.33:
+        place_seeds(rng, hu, labels == PROSTATE)
+    if rng.random() < 0.05:
+        place_catheter(rng, hu, labels)
+    if rng.random() < 0.06:
+        place_prosthesis(rng, hu, labels, body)
+
+
+def draw_source(rng: np.random.Generator) -> str:
+    """One name of SOURCES by their shares."""
+    return str(rng.choice(list(SOURCES), p=list(SOURCES.values())))
+
+
+def _on_working_grid(labels: np.ndarray, possible: np.ndarray, weight: np.ndarray, spacing: float):
+    """Labels, possible codes and weights from 3 mm: what fills most of a voxel is possible there, in any case the
+    largest share of all."""
+    if spacing == SPACING:
+        return labels.copy(), possible.copy(), weight.copy()
+    matrices = [share_matrix(n, spacing) for n in labels.shape]
+    weight = np.rint(along_axes(weight.astype(np.float32), matrices)).astype(np.uint8)
+    shape = weight.shape
+    result, codes = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    most, most_label = np.full(shape, -1, np.float32), np.full(shape, -1, np.float32)
+    best = np.zeros(shape, np.uint8)
+    for code in range(7):
+        bit = (possible >> code) & 1
+        if not bit.any():
+            continue
+        share = along_axes(bit.astype(np.float32), matrices)
+        result[share > 0.5] |= 1 << code
+        best[share > most] = 1 << code
+        most = np.maximum(most, share)
+        share = along_axes((labels == code).astype(np.float32), matrices)
+        codes[share > most_label] = code
+        most_label = np.maximum(most_label, share)
+    result |= best
+    outside = ((result >> codes) & 1) == 0  # the largest label is not among the possible ones: ties of thin structures
+    codes[outside] = np.log2(result[outside] & -result[outside].astype(np.int16)).astype(np.uint8)
+    return codes, result, weight
 
 
 def _centre(rng: np.random.Generator, heads: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Voxel of the pack that the window's middle looks at: near the heads, sometimes thighs or abdomen alone."""
     spare = np.maximum(np.array(FULL_WINDOW) - shape, 0) / 2
     jitter = rng.uniform(-1, 1, 3) * (np.array([14, 6, 8]) + 0.75 * spare)
-    if rng.random() < 0.06:
+    if rng.random() < 0.12:
         jitter[0] += rng.choice([-30, 45])
     return heads.mean(0) + np.array([8.0, 2.0, 0.0]) + jitter
 
@@ -99,19 +171,26 @@ def _organ_moves(rng: np.random.Generator, labels: np.ndarray, coordinates: np.n
 def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
     pack = _pack(name)
     ct, labels, possible = pack["ct"].astype(np.float32), pack["labels"], pack["possible"]
-    if name == "umea" and rng.random() < 0.65:
+    weight = pack["weight"] if "weight" in pack else np.full(ct.shape, 100, np.uint8)
+    change = rng.random()
+    if change < NEW_ORGANS.get(name, 0.0):
+        ct, labels, possible, weight = new_organs(rng, ct, labels, possible, weight, pack["femoral_heads"])
+    elif name == "umea" and change < 0.8:
         ct, labels, possible = insert_prostate(rng, ct, labels, possible, pack["ptv"])
     tilt = 2.0 if name == "totalseg" else 5.0  # its scan ends inside the prostate: a tilt would cut all of it
     centre = _centre(rng, pack["femoral_heads"], shape)
+    if name == "female" and rng.random() < 0.5:  # the belly and the chest, where no organ is to be found
+        centre[0] = rng.uniform(centre[0], ct.shape[0])
     coordinates = window_coordinates(rng, shape, centre, mirror, SIZES[name], tilt_degrees=tilt)
     beyond = _beyond(coordinates, ct.shape[0])
-    coordinates = _organ_moves(rng, pack["labels"], coordinates)
+    coordinates = _organ_moves(rng, labels, coordinates)
     coordinates[0] = np.clip(coordinates[0], 0, ct.shape[0] - 1)
     coordinates[0][beyond] = -10
     hu = warp(ct, coordinates, AIR)
     labels, possible = warp(labels, coordinates, 0, True), warp(possible, coordinates, 1, True)
     body = warp(pack["body"], coordinates, 0, True) > 0
-    return change_contents(rng, hu, labels), labels, possible, body
+    weight = warp(weight, coordinates, 100, True)
+    return change_contents(rng, hu, labels), labels, possible, weight, body
 
 
 def _synthetic(rng: np.random.Generator, name: str, shape, mirror: bool):
@@ -125,4 +204,4 @@ def _synthetic(rng: np.random.Generator, name: str, shape, mirror: bool):
     coordinates[0][beyond] = -10
     tissue, labels = warp(tissue, coordinates, 0, True), warp(labels, coordinates, 0, True)
     hu = paint(rng, tissue)
-    return hu, labels, np.left_shift(1, labels).astype(np.uint8), tissue > 0
+    return hu, labels, np.left_shift(1, labels).astype(np.uint8), np.full(shape, 100, np.uint8), tissue > 0

@@ -52,24 +52,11 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv):
     for mask, mean in ((vesicles, brightness + rng.normal(-8, 6)), (prostate, brightness)):
         share = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.5, 0.8))
         hu += share * (mean + grain - hu)
-    if rng.random() < 0.4:
-        _place_seeds(rng, hu, prostate)
     codes[codes == PROSTATE] = 0
     codes[prostate], codes[vesicles] = PROSTATE, VESICLES
     changed = undecided | prostate | vesicles
     bits[changed] = np.left_shift(1, codes[changed])
     return ct, labels, possible
-
-
-def _place_seeds(rng: np.random.Generator, hu: np.ndarray, prostate: np.ndarray) -> None:
-    """One to four gold seeds of 1 x 3 to 5 mm along z, their HU spread over a 3 mm voxel."""
-    inner = np.argwhere(ndimage.binary_erosion(prostate))
-    if not len(inner):
-        return
-    seeds = np.zeros(hu.shape, np.float32)
-    for z, y, x in inner[rng.choice(len(inner), rng.integers(1, 5))]:
-        seeds[z:z + rng.integers(1, 3), y, x] = rng.uniform(600, 2500)
-    hu += ndimage.gaussian_filter(seeds, 0.5)
 
 
 def change_contents(rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 CENTRE_LINE = np.array([
     (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),
     (100, 20)], float)  # z, y of the rectum and the first sigmoid
+BONE = ("cortex", "marrow", "head_marrow", "neck_marrow", "shaft_marrow", "shaft_cortex")
 BOX_LOW, BOX_HIGH = np.array([-96, -117, -75]), np.array([105, 105, 75])  # mm
 
 
@@ -35,7 +36,7 @@ def draw_prostate(rng: np.random.Generator, z, y, x, volume_ml: float, apex: flo
 def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float) -> np.ndarray:
     """Two lobulated horns from the prostate's base, sideways and upwards behind the bladder; 3 to 20 ml together."""
     result = np.zeros(z.shape, bool)
-    rise, spread, radius = rng.uniform(4, 20), rng.uniform(18, 34), rng.uniform(4.0, 7.5)
+    rise, spread, radius = rng.uniform(4, 20), rng.uniform(18, 34), rng.uniform(4.5, 8.5)
     backwards = rng.uniform(-2, 10)
     for side in (-1, 1):
         reach, thick = rng.normal(1, 0.12), radius * rng.normal(1, 0.12)
@@ -100,7 +101,7 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
                             for a, b, m in zip(low, high, middle, strict=True)], indexing="ij")
     bend = smooth_noise(rng, t.shape, 22.0, 3) * rng.uniform(0.5, 2.0)
     z, y, x = z + bend[0], y + bend[1], x + bend[2]
-    bone = (t == CODE["cortex"]) | (t == CODE["marrow"]) | (t == CODE["shaft_marrow"])
+    bone = np.isin(t, [CODE[name] for name in BONE])
     free = (t != CODE["air"]) & ~bone & (t != CODE["muscle"])
     volume = float(np.clip(np.exp(rng.normal(np.log(42), 0.55)), 13, 125))
     prostate, base, back, half_width = draw_prostate(rng, z, y, x, volume)
@@ -145,8 +146,8 @@ def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> Non
 
 def _draw_floor(rng: np.random.Generator, tissue, z, y, x, free, from_rectum, half_width) -> None:
     """Levator sling beside prostate and canal, urogenital diaphragm and bulb below the apex: soft, hardly outlined."""
-    sling = np.maximum(half_width + 3 + np.clip(z + 10, 0, 60) * 0.6, 10)
-    wall = np.abs(np.abs(x) - sling) < rng.uniform(2.0, 3.5)
+    sling = np.maximum(half_width + rng.uniform(1, 5) + np.clip(z + 10, 0, 60) * 0.6, 10)
+    wall = np.abs(np.abs(x) - sling) < rng.uniform(2.0, 4.5)
     tissue[free & wall & (z < 5) & (z > -50) & (y > -15) & (y < 62)] = CODE["levator"]
     canal = (from_rectum < rng.uniform(13, 18)) & (z < -35)
     tissue[free & canal] = CODE["levator"]

@@ -13,9 +13,9 @@ from pelvis_deformation import SPACING, eroded, smooth_noise
 from pelvis_organs import fill_pelvis
 from pelvis_tissues import CODE, TISSUES
 from scipy import ndimage
+from scipy.spatial import ConvexHull, Delaunay
 
 ROOM = 6  # voxels around a pack for subcutaneous fat, genitals
-BONES = (CODE["cortex"], CODE["marrow"], CODE["shaft_marrow"])
 
 
 @lru_cache(maxsize=4)
@@ -25,12 +25,58 @@ def _prepared(name: str) -> dict:
     room = ((0, 0), (ROOM, ROOM), (ROOM, ROOM))
     tissue, labels, hull, body = (np.pad(pack[k], room) for k in ("tissue", "labels", "hull", "body"))
     hull, body = hull > 0, body > 0
+    body = _rounded(body, float(pack["femoral_heads"][:, 0].mean()))
+    _dense_heads(tissue, labels, pack["femoral_heads"] + np.array([0, ROOM, ROOM]), float(pack["head_radius_mm"]))
     outside = ndimage.distance_transform_edt(~body) * SPACING
     cavity = hull & (tissue == 0)
     depth = ndimage.distance_transform_edt(cavity) * SPACING
     return dict(tissue=tissue, labels=labels, hull=hull, outline=body, outside=outside.astype(np.float32),
-                depth=depth.astype(np.float32), cavity=cavity,
+                depth=depth.astype(np.float32), cavity=cavity, radius=float(pack["head_radius_mm"]),
                 heads=pack["femoral_heads"] + np.array([0, ROOM, ROOM], np.float32))
+
+
+def _dense_heads(tissue: np.ndarray, labels: np.ndarray, heads: np.ndarray, radius_mm: float) -> None:
+    """Mark the denser marrow of the femoral heads (in place)."""
+    z, y, x = (np.arange(n, dtype=np.float32) for n in tissue.shape)
+    for code, head in zip((5, 6), heads, strict=True):
+        distance = np.sqrt(((z - head[0]) ** 2)[:, None, None] + ((y - head[1]) ** 2)[None, :, None]
+                           + ((x - head[2]) ** 2)[None, None])
+        inner = (distance * SPACING < 0.85 * radius_mm) & (labels == code) & (tissue == CODE["marrow"])
+        tissue[inner] = CODE["head_marrow"]
+
+
+def _draw_femoral_marrow(rng: np.random.Generator, tissue, labels, heads, radius_mm: float) -> None:
+    """Marrow that turns fatty from the head to the shaft, where the cortex gets dense (in place).
+
+    The levels are drawn for each man: were they tied to the label's lower end, a network would look for them there.
+    """
+    uneven = 8 * smooth_noise(rng, tissue.shape, 20.0)[0]
+    z, y, x = (np.arange(n, dtype=np.float32) for n in tissue.shape)
+    neck, shaft = rng.uniform(1.0, 1.5) * radius_mm, rng.uniform(1.4, 2.8) * radius_mm
+    middle = heads[:, 2].mean()
+    marrow = (tissue == CODE["marrow"]) | (tissue == CODE["head_marrow"])
+    for code, head, side in ((5, heads[0], x > middle), (6, heads[1], x < middle)):
+        distance = SPACING * np.sqrt(((z - head[0]) ** 2)[:, None, None] + ((y - head[1]) ** 2)[None, :, None]
+                                     + ((x - head[2]) ** 2)[None, None]) + uneven
+        below = SPACING * (head[0] - z)[:, None, None] + uneven
+        femur = (labels == code) | ((tissue == CODE["shaft_marrow"]) & side[None, None])
+        inner = femur & (marrow | (tissue == CODE["shaft_marrow"])) & (distance > neck)
+        tissue[inner] = CODE["neck_marrow"]
+        tissue[inner & (below > shaft)] = CODE["shaft_marrow"]
+        bone = ndimage.binary_dilation(femur) & (tissue == CODE["cortex"])
+        tissue[bone & (below > radius_mm)] = CODE["shaft_cortex"]
+
+
+def _rounded(body: np.ndarray, level: float) -> np.ndarray:
+    """The outline made convex in each axial slice from the groin upwards, as skin and fat make it, and smooth."""
+    body = body.copy()
+    for z in range(max(0, int(level) - 14), len(body)):
+        points = np.argwhere(body[z])
+        if len(points) > 3:
+            corners = points[ConvexHull(points).vertices]
+            inside = np.asarray(Delaunay(corners).find_simplex(np.argwhere(~body[z])) >= 0)
+            body[z][tuple(np.argwhere(~body[z])[inside].T)] = True
+    return ndimage.gaussian_filter(body.astype(np.float32), (3, 1.5, 1.5)) > 0.5
 
 
 def head_centres(name: str) -> np.ndarray:
@@ -47,9 +93,10 @@ def synthetic_man(rng: np.random.Generator, name: str, low: int, high: int) -> t
     level = man["heads"][:, 0].mean()
     low = int(max(0, min(low, level - 33)))
     high = int(max(high, level + 36))
-    shift = np.array([low, 0, 0], np.float32)
-    man = {key: value[low:high] if value.ndim == 3 else value - shift for key, value in man.items()}
+    cut = {key: value[low:high] for key, value in man.items() if np.ndim(value) == 3}
+    man = man | cut | {"heads": man["heads"] - np.array([low, 0, 0], np.float32)}
     tissue, labels, heads = man["tissue"].copy(), man["labels"].copy(), man["heads"]
+    _draw_femoral_marrow(rng, tissue, labels, heads, man["radius"])
     tissue[man["cavity"]] = CODE["pelvic_fat"]
     narrow = man["cavity"] & (man["depth"] <= 4.5)  # between labelled muscles: small ones, fascia and fat
     tissue[narrow & (smooth_noise(rng, tissue.shape, 18.0)[0] > rng.uniform(-1.3, 0.7))] = CODE["muscle"]
@@ -152,15 +199,16 @@ def paint(rng: np.random.Generator, tissue: np.ndarray) -> np.ndarray:
     hu += fat * strands * np.clip(0.7 * middle + 0.5 * fine - 0.6, 0, 1.5)
     bubbles = (tissue == CODE["stool"]) & (fine + middle > rng.uniform(1.5, 3.0))
     hu[bubbles] = rng.uniform(-700, -100)
-    blur = rng.uniform(0.5, 0.8)
-    return ndimage.gaussian_filter(hu, blur)
+    return ndimage.gaussian_filter(hu, rng.uniform(0.45, 0.75))  # the scanner blurs the rest
 
 
 def _relate(rng: np.random.Generator, mean: np.ndarray) -> None:
     """Tissues that look alike in one scan: contrast agents, prostate against muscle, wall against content."""
     if rng.random() < 0.6:  # the prostate is often as bright as muscle, or a little darker
         mean[CODE["prostate"]] = mean[CODE["muscle"]] + rng.normal(-8, 7)
-    mean[CODE["rectal_wall"]] = np.clip(mean[CODE["prostate"]] + rng.normal(-3, 8), 15, 70)
+    mean[CODE["rectal_wall"]] = np.clip(mean[CODE["prostate"]] + rng.normal(-5, 8), 5, 65)
+    if rng.random() < 0.6:
+        mean[CODE["vesicles"]] = mean[CODE["prostate"]] + rng.normal(-8, 7)
     mean[CODE["levator"]] = mean[CODE["muscle"]] + rng.normal(-8, 8)
     if rng.random() < 0.2:  # contrast in the vessels, with it brighter organs
         mean[CODE["vessel"]] += rng.uniform(30, 120)

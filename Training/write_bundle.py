@@ -1,9 +1,10 @@
 """Write trained weights as a model folder: the bundled manifest, with new weights, hash, version and scores.
 
     python Training/write_bundle.py --model brain-tumour-mri --weights Training/runs/brain/averaged.pt --to FOLDER
-           [--scores scores.json --how "…" --summary "…"] [--version 0.1.0]
+           [--spacing 4] [--scores scores.json --how "…" --summary "…"] [--version 0.1.0]
 
-Without `--scores` the scores stay as they are (for a candidate that is scored next).
+The network is the one of the run's plan.json, which lies beside the weights. Without `--scores` the scores stay as
+they are (for a candidate that is scored next).
 """
 
 import argparse
@@ -16,8 +17,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
 from afnet.manifest import find_model  # noqa: E402
-from afnet.model_bundle import load_network, plan_of, save_bundle  # noqa: E402
-from afnet.networks import AutofocusNetwork, count_parameters  # noqa: E402
+from afnet.model_bundle import load_network, save_bundle  # noqa: E402
+from afnet.networks import AutofocusNetwork, NetworkPlan, count_parameters  # noqa: E402
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--spacing", type=float, help="mm of the working grid, where it is a new one")
     parser.add_argument("--scores", type=Path, help="what score.py wrote")
     parser.add_argument("--how", help="how the scores were measured, in plain words")
     parser.add_argument("--summary", help="one line for the list of models")
@@ -38,7 +40,11 @@ def main() -> None:
     if options.scores:
         structures = json.loads(options.scores.read_text())["summary"]
         document["scores"] = {"how": options.how, "summary": options.summary, "structures": structures}
-    network = AutofocusNetwork(plan_of(manifest))
+    plan = json.loads((options.weights.parent / "plan.json").read_text())
+    document["network"] = {key: plan[key] for key in ("name", "widths", "rates", "flavour")}
+    if options.spacing:
+        document["grid"] = document["grid"] | {"spacing_mm": options.spacing}
+    network = AutofocusNetwork(NetworkPlan(**plan))
     network.load_state_dict(torch.load(options.weights, map_location="cpu", weights_only=True))
     written = save_bundle(options.to, document, network)
     load_network(written)

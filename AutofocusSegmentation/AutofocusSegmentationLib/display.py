@@ -1,12 +1,16 @@
-"""Showing a segmentation in 3D and handing it to the Segment Editor, through MRML nodes alone."""
+"""How a segmentation looks: surfaces in 3D, and outer structures through which the inner ones are seen."""
 
-import slicer
+from collections.abc import Iterable
+
+from afnet.manifest import Manifest
+
+from .nesting import nested_pairs
 
 _CLOSED_SURFACE = "Closed surface"
 """Name of the representation, as in vtkSegmentationConverter::GetSegmentationClosedSurfaceRepresentationName()."""
 
-_EDITOR_SINGLETON = "SegmentEditor"
-"""Tag of the parameter node that Slicer's Segment Editor module uses."""
+OUTERMOST_OPACITY, BETWEEN_OPACITY = 0.3, 0.6
+"""Opacity in 3D of a structure that others lie in, and of one that also lies in another itself."""
 
 
 def is_shown_in_3d(segmentation) -> bool:
@@ -35,15 +39,22 @@ def show_in_3d(segmentation, shown: bool) -> None:
     display.SetVisibility3D(True)
 
 
-def prepare_segment_editor(segmentation, volume) -> None:
-    """Make `segmentation` and its source `volume` (may be None) what the Segment Editor shows when it opens."""
-    scene = slicer.mrmlScene
-    editor = scene.GetSingletonNode(_EDITOR_SINGLETON, "vtkMRMLSegmentEditorNode")
-    if editor is None:
-        editor = scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
-        editor.UnRegister(None)
-        editor.SetSingletonTag(_EDITOR_SINGLETON)
-        editor = scene.AddNode(editor)
-    editor.SetAndObserveSegmentationNode(segmentation)
-    if volume is not None:
-        editor.SetAndObserveSourceVolumeNode(volume)
+def let_inner_structures_be_seen(segmentation, manifest: Manifest, segments: dict[str, str]) -> None:
+    """Make the structures that others lie in translucent in 3D, and the outermost ones an outline in 2D.
+
+    segments: structure id to segment id of those that are to be changed.
+    """
+    segmentation.CreateDefaultDisplayNodes()
+    display = segmentation.GetDisplayNode()
+    pairs = nested_pairs(manifest)
+    inner = {structure.id for structure, _ in pairs}
+    for structure in {outer.id for _, outer in pairs} & set(segments):
+        between = structure in inner
+        display.SetSegmentOpacity3D(segments[structure], BETWEEN_OPACITY if between else OUTERMOST_OPACITY)
+        display.SetSegmentVisibility2DFill(segments[structure], between)
+
+
+def set_visible(segmentation, segment_ids: Iterable[str], shown: bool) -> None:
+    """Show or hide segments in all views."""
+    for segment_id in segment_ids:
+        segmentation.GetDisplayNode().SetSegmentVisibility(segment_id, shown)

@@ -28,13 +28,27 @@ PROTOCOL = 1
 MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
 _CANCEL_GRACE_S = 1.0
-"""How long a cancelled engine may take to end by itself before its process tree is killed."""
+"""How long a cancelled segmentation may take to end by itself before its process tree is killed."""
 
 _ORPHAN_GRACE_S = 3.0
 """How long the pipes may stay open after a kill, held by a process that left the tree."""
 
 _YIELD_S = 0.002
 """Slicer's main thread keeps Python's interpreter lock outside Python; this pause lets the readers run."""
+
+
+class EngineRequest(Protocol):
+    """What the engine is asked: one of its commands."""
+
+    @property
+    def cancel_grace_s(self) -> float:
+        """How long the command may take to end by itself after a cancel before its process tree is killed."""
+
+    def arguments(self) -> list[str]:
+        """Return the command line after `afnet`."""
+
+    def outputs(self) -> list[str]:
+        """Return the files, relative to the engine's folder, that must exist after success."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,12 @@ class Request:
         for option, value in options.items():
             if value is not None:
                 arguments += [option, os.fspath(value)]
-        return [*arguments, "--progress", "json", "--parent-pipe"]
+        # The folder is the working directory, so that no argument holds a path of the user's.
+        return [*arguments, "--progress", "json", "--parent-pipe", "--job-folder", "."]
+
+    @property
+    def cancel_grace_s(self) -> float:
+        return _CANCEL_GRACE_S
 
     def outputs(self) -> list[str]:
         """Return the files that must exist after success."""
@@ -106,7 +125,7 @@ class EngineProcess(Protocol):
     def details(self) -> str:
         """The last lines that the engine printed, for a 'details' box; '' if it printed nothing."""
 
-    def start(self, request: Request, folder: str | os.PathLike) -> None:
+    def start(self, request: EngineRequest, folder: str | os.PathLike) -> None:
         """Start the engine in `folder`. Never raises for a missing program: `outcome` then says so."""
 
     def poll(self) -> list[Event]:
@@ -114,6 +133,9 @@ class EngineProcess(Protocol):
 
     def cancel(self) -> None:
         """Ask the engine to end; returns at once. Keep polling until `running` is false."""
+
+    def send(self, line: str) -> None:
+        """Say a line to the engine, if it still listens; returns at once."""
 
 
 class ChildProcess:
@@ -162,7 +184,7 @@ class ChildProcess:
     def details(self) -> str:
         return "\n".join([*self.log[-50:], *self.error_log[-100:]])
 
-    def start(self, request: Request, folder: str | os.PathLike) -> None:
+    def start(self, request: EngineRequest, folder: str | os.PathLike) -> None:
         if self._process is not None:
             raise RuntimeError("A ChildProcess runs one request; make a new one.")
         self._request, self._folder = request, Path(folder)
@@ -177,8 +199,7 @@ class ChildProcess:
                 "failed", None, "Slicer's Python (PythonSlicer) was not found: reinstall Slicer."
             )
             return
-        # The folder is the working directory, so that no argument holds a path of the user's.
-        command = [*python, str(self._program), *request.arguments(), "--job-folder", "."]
+        command = [*python, str(self._program), *request.arguments()]
         try:
             self._process = launcher.start_process(
                 command, self._folder, launcher.child_environment(self._environment)
@@ -198,6 +219,13 @@ class ChildProcess:
         if self.running:
             self._cancelled = True
             self._end()
+
+    def send(self, line: str) -> None:
+        if self.running and not self._process.stdin.closed:
+            try:
+                self._process.stdin.write(line.encode("ascii") + b"\n")
+            except OSError:
+                pass  # the child has closed its end, or is ending
 
     def poll(self) -> list[Event]:
         if not self.running:
@@ -232,7 +260,7 @@ class ChildProcess:
     def _end(self) -> None:
         """Let go of the leash; from now on `poll()` counts to the kill."""
         if self._kill_at == float("inf"):
-            self._kill_at = time.monotonic() + _CANCEL_GRACE_S
+            self._kill_at = time.monotonic() + self._request.cancel_grace_s
             try:
                 self._process.stdin.close()
             except OSError:
@@ -256,7 +284,7 @@ class ChildProcess:
             self._started = event
             return self._is_ours(event)
         self._done = self._done or isinstance(event, Done)
-        return isinstance(event, Progress | Note)
+        return not isinstance(event, Done)
 
     def _is_ours(self, event: Started) -> bool:
         """Refuse an engine of another version or another folder: its results could mean something else."""

@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import IO
 
+from .finetuning_events import FINE_TUNING_EVENTS, FineTuningEvent, fine_tuning_event
+
 _CHUNK_BYTES = 65536
 _LONGEST_LINE_BYTES = 65536
 _LONGEST_LOG_LINE = 2000
@@ -32,7 +34,8 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """`stage` is read, prepare, network, restore or write; `fraction` of the whole job is 0 to 1."""
+    """`stage` is read, prepare, network, restore or write, in fine-tuning check, prepare, train, score or write;
+    `fraction` of the whole job is 0 to 1."""
 
     stage: str
     fraction: float
@@ -59,7 +62,7 @@ class Done:
     """The engine says that its output files are complete."""
 
 
-Event = Started | Progress | Note | Failure | Done
+Event = Started | Progress | Note | Failure | Done | FineTuningEvent
 
 
 def parse_line(line: str) -> Event | None:
@@ -94,6 +97,8 @@ def _event(message: dict) -> Event | None:
         return Note(one_sentence(str(message["text"])))
     if kind == "error":
         return Failure(int(message["code"]), one_sentence(str(message["text"])))
+    if kind in FINE_TUNING_EVENTS:
+        return fine_tuning_event(message)
     return Done() if kind == "done" else None
 
 

@@ -1,4 +1,7 @@
-"""What the subject hierarchy knows of a volume: its patient, study and modality. Names are never read from it."""
+"""What the subject hierarchy knows of a volume: its patient, study and modality.
+
+Names may be a patient's: they are read for the chooser of studies and for DICOM files, and go nowhere else.
+"""
 
 import slicer
 
@@ -34,6 +37,46 @@ def modality(node) -> str:
         return ""
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
     return (hierarchy.GetItemAttribute(item, name) or "").strip().upper()
+
+
+def put_beside(node, other) -> None:
+    """Give `node` the parent of `other`: its study, its folder, or the scene."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    parent = parent_item(other) or tree.GetSceneItemID()
+    item = tree.GetItemByDataNode(node)  # Slicer makes it with the node; without its window nobody does
+    if item:
+        tree.SetItemParent(item, parent)
+    else:
+        tree.CreateItem(parent, node)
+
+
+def patient_and_study_tags(node) -> dict[str, str]:
+    """Return the DICOM keywords and values of a node's patient and study, for files that go back to DICOM only."""
+    names = slicer.vtkMRMLSubjectHierarchyConstants
+    values = {}
+    for item, kind, parts in (
+        (patient_item(node), "Patient", ("Name", "ID", "Sex")),
+        (study_item(node), "Study", ("Date", "Time", "Description")),
+    ):
+        for part in parts:
+            attribute = getattr(names, f"GetDICOM{kind}{part}AttributeName")()
+            value = _tree().GetItemAttribute(item, attribute) if item else ""
+            if value:
+                values[getattr(names, f"GetDICOM{kind}{part}TagName")()] = value
+    return values
+
+
+def studies(nodes) -> list[tuple[int, str]]:
+    """Return (item, 'patient / study') of the studies that the nodes belong to, in the order of the nodes."""
+    items = dict.fromkeys(item for node in nodes if (item := study_item(node)))
+    hierarchy = _tree()
+
+    def label(item: int) -> str:
+        patient = hierarchy.GetItemAncestorAtLevel(item, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient())
+        names = [hierarchy.GetItemName(each) for each in (patient, item) if each]
+        return " / ".join(name for name in names if name)
+
+    return [(item, label(item)) for item in items]
 
 
 def _tree():

@@ -50,6 +50,7 @@ class SegmentationJob:
     only in the `poll` that ends a run well; a run that is cancelled or fails leaves it as it was.
 
     inputs: input name of the manifest to volume node. output: segmentation node to write into, None for a new one.
+    memory ('2GB') and precision ('float32'): as for `afnet segment`, None for automatic.
     on_progress(stage, fraction 0..1, seconds left or None), on_log(line), on_finished(JobOutcome) are optional.
     """
 
@@ -63,13 +64,15 @@ class SegmentationJob:
         on_progress: Callable[[str, float, float | None], None] | None = None,
         on_log: Callable[[str], None] | None = None,
         on_finished: Callable[[JobOutcome], None] | None = None,
+        memory: str | None = None,
+        precision: str | None = None,
     ) -> None:
         self.manifest = manifest
         self.outcome: JobOutcome | None = None
         self.cancelled = False
         self._inputs = dict(inputs)
         self._output = output
-        self._device = device
+        self._device, self._memory, self._precision = device, memory, precision
         self._engine = engine or ChildProcess(environment=slicer.util.startupEnvironment())
         self._on_progress = on_progress or (lambda stage, fraction, seconds_left: None)
         self._on_log = on_log or (lambda line: None)
@@ -187,7 +190,8 @@ class SegmentationJob:
     def _request(self, files: dict[str, str]) -> Request:
         """Return what the engine is asked; `files`: input name to file in the job folder."""
         self._record = study_record.record(self.manifest, self._inputs)  # now, for a user may change them meanwhile
-        return Request(model=self.manifest.folder, inputs=files, device=self._device)
+        return Request(model=self.manifest.folder, inputs=files, device=self._device, memory=self._memory,
+                       precision=self._precision)
 
     def _load_result(self, folder: Path) -> object:
         """Bring what the engine wrote into the scene. Raises ResultError; the scene is then as before."""

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import qt
 
+from afnet.errors import AfnetError
 from afnet.manifest import Manifest, ModelEntry, find_model, find_models
+
+from .segment_tags import MODEL_ID
 
 FOLDER_SETTING = "AutofocusSegmentation/ModelsFolder"
 
@@ -45,3 +48,14 @@ def model_called(model: str | Path | Manifest) -> Manifest:
     if any(entry.id == str(model) for entry in find_models()) or Path(model).is_dir():
         return find_model(model)
     return find_model(model, [user_models_folder()])
+
+
+def manifest_of(segmentation) -> Manifest | None:
+    """Return the manifest of the model that made a segmentation node; None if it is not here, or none made it."""
+    model_id = segmentation.GetAttribute(MODEL_ID)
+    if not model_id:
+        return None
+    try:
+        return model_called(model_id)
+    except AfnetError:
+        return None

@@ -30,6 +30,34 @@ class Device(enum.Enum):
         return self.value
 
 
+class Memory(enum.Enum):
+    """How much memory the network may take. The parameter node stores the member's name."""
+
+    AUTO = None
+    GB1 = "1GB"
+    GB2 = "2GB"
+    GB4 = "4GB"
+    GB8 = "8GB"
+    GB16 = "16GB"
+
+    def label(self) -> str:
+        """Text in the panel's chooser."""
+        return _("Automatic") if self is Memory.AUTO else self.value.replace("GB", " GB")
+
+
+class Precision(enum.Enum):
+    """Number type of the computation. The parameter node stores the member's name."""
+
+    AUTO = None
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+    def label(self) -> str:
+        """Text in the panel's chooser."""
+        return {Precision.AUTO: _("Automatic"), Precision.FLOAT32: _("Exact (32 bit)"),
+                Precision.BFLOAT16: _("Fast (16 bit)")}[self]
+
+
 @parameterNodeWrapper
 class AutofocusSegmentationParameters:
     """Typed view of the module's parameter node.
@@ -44,6 +72,8 @@ class AutofocusSegmentationParameters:
 
     model: str = ""
     device: Device = Device.AUTO
+    memory: Memory = Memory.AUTO
+    precision: Precision = Precision.AUTO
     output: slicer.vtkMRMLSegmentationNode
     result: slicer.vtkMRMLSegmentationNode
     attention_layer: int = 0

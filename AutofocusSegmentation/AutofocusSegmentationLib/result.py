@@ -18,8 +18,18 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest, Structure
 
 from . import hierarchy
+from .display import let_inner_structures_be_seen
 from .result_files import STRUCTURE_TAG, Found, ResultError, read_result, tag_of
-from .segment_voxels import OffLattice, grid_of_segmentation, label_map, segment_voxels, voxel_hash
+from .segment_tags import (
+    HASH_TAG,
+    MODEL_ID,
+    MODEL_VERSION,
+    WEIGHTS_SHA256,
+    edited_segments,
+    mark_as_made,
+    provenance,
+)
+from .segment_voxels import label_map, replace_voxels
 from .terminology import register_terminology, terminology_tag
 from .transforms import is_linear, linear_to_world
 from .volumes_table import fill_table, new_table, structure_volumes
@@ -28,27 +38,21 @@ __all__ = [
     "Result", "ResultError", "check_output", "edited_segments", "load_result", "structure_volumes",
 ]
 
-MODEL_ID, MODEL_VERSION = "AutofocusSegmentation.ModelId", "AutofocusSegmentation.ModelVersion"
-WEIGHTS_SHA256 = "AutofocusSegmentation.WeightsSha256"
-"""Attributes of the segmentation and the table node, and tags of each segment."""
-
-HASH_TAG = "AutofocusSegmentation.VoxelHash"
-"""Segment tag: `voxel_hash` of the voxels as the model made them."""
-
-EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
-"""Segment tag, 'true' or 'false': whether the structure reaches the edge of the image."""
-
 TABLE_ROLE = "AutofocusSegmentation.Volumes"
 """Node reference from the segmentation to its table of volumes."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """segmentation: vtkMRMLSegmentationNode; table: vtkMRMLTableNode of volumes in ml; report: the engine's report."""
+    """segmentation: vtkMRMLSegmentationNode; table: vtkMRMLTableNode of volumes in ml; report: the engine's report.
+
+    new: whether the segmentation node was made for this result.
+    """
 
     segmentation: object
     table: object
     report: dict
+    new: bool = True
 
 
 def load_result(
@@ -81,12 +85,12 @@ def load_result(
         table = _table(segmentation, reference_node, added)
         fill_table(table, _rows(segmentation, manifest, found, segments))
         for node in (segmentation, table):
-            for name, value in _provenance(manifest).items():
+            for name, value in provenance(manifest).items():
                 node.SetAttribute(name, value)
         told = [*notes, *found.report.get("geometry", ()), *found.report.get("notes", ())]
         segmentation.SetDescription("\n".join(dict.fromkeys(told)))  # kept with the scene
         for node in added:
-            _put_beside(node, reference_node)
+            hierarchy.put_beside(node, reference_node)
     except Exception as error:
         for node in added:
             scene.RemoveNode(node)
@@ -98,24 +102,7 @@ def load_result(
             _("The result could not be put into the scene ({kind}): see the log, then segment again.").format(
                 kind=type(error).__name__)
         ) from error
-    return Result(segmentation, table, found.report)
-
-
-def edited_segments(segmentation) -> list[str]:
-    """Return the ids of segments made by the module whose voxels are no longer what the model made."""
-    grid = grid_of_segmentation(segmentation)
-    edited = []
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        made = tag_of(segmentation.GetSegmentation().GetSegment(segment_id), HASH_TAG)
-        if not made:
-            continue
-        try:
-            now = voxel_hash(segment_id, segment_voxels(segmentation, segment_id, grid)) if grid else ""
-        except OffLattice:
-            now = ""
-        if now != made:
-            edited.append(segment_id)
-    return edited
+    return Result(segmentation, table, found.report, new=output_node is None)
 
 
 def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
@@ -192,13 +179,14 @@ def _fill(segmentation_node, manifest: Manifest, found: Found, replaceable: dict
         if segment_id is None:
             segment_id = _add_segment(segmentation_node, structure, found)
         else:
-            _replace_voxels(segmentation_node, segment_id, structure, found)
-        segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
-        segment.SetTag(HASH_TAG, voxel_hash(segment_id, found.voxels[structure.id]))
-        segment.SetTag(EDGE_TAG, "true" if found.entry(structure.id).get("touches_edge") else "false")
-        for name, value in _provenance(manifest).items():
-            segment.SetTag(name, value)
+            replace_voxels(segmentation_node, segment_id, found.voxels[structure.id], found.grid)
+        mark_as_made(
+            segmentation_node.GetSegmentation().GetSegment(segment_id), segment_id, manifest,
+            found.voxels[structure.id], bool(found.entry(structure.id).get("touches_edge")),
+        )
         segments[structure.id] = segment_id
+    new = {structure: item for structure, item in segments.items() if structure not in replaceable}
+    let_inner_structures_be_seen(segmentation_node, manifest, new)
     return segments
 
 
@@ -230,22 +218,6 @@ def _free_name(segmentation, name: str) -> str:
     return wanted
 
 
-def _replace_voxels(segmentation_node, segment_id: str, structure: Structure, found: Found) -> None:
-    """Give a segment new voxels; its surface, if shown, follows. Other segments keep theirs, overlap or not."""
-    segmentation = segmentation_node.GetSegmentation()
-    segmentation.SeparateSegmentLabelmap(segment_id)
-    done = slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-        label_map(found.voxels[structure.id], found.grid), segmentation_node, segment_id,
-        slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE,
-    )
-    if not done:
-        raise RuntimeError(f"segment {segment_id} took no voxels")
-
-
-def _provenance(manifest: Manifest) -> dict[str, str]:
-    return {MODEL_ID: manifest.id, MODEL_VERSION: manifest.version, WEIGHTS_SHA256: manifest.weights_sha256}
-
-
 def _table(segmentation, reference_node, added: list):
     """Return the segmentation's own table of volumes, or a new one."""
     table = segmentation.GetNodeReference(TABLE_ROLE)
@@ -268,17 +240,6 @@ def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, st
         name = segmentation.GetSegmentation().GetSegment(segments[structure.id]).GetName()
         rows.append((segments[structure.id], name, found.volume_ml(structure.id), note))
     return rows
-
-
-def _put_beside(node, reference_node) -> None:
-    """Give the node the reference's parent in the subject hierarchy: its study, its folder, or the scene."""
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    parent = hierarchy.parent_item(reference_node) or tree.GetSceneItemID()
-    item = tree.GetItemByDataNode(node)  # Slicer makes it with the node; without its window nobody does
-    if item:
-        tree.SetItemParent(item, parent)
-    else:
-        tree.CreateItem(parent, node)
 
 
 class _Backup:

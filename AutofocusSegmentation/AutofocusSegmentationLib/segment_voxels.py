@@ -126,6 +126,39 @@ def label_map(voxels: Voxels, grid: Grid):
     return image
 
 
+def replace_voxels(segmentation, segment_id: str, voxels: Voxels, grid: Grid) -> None:
+    """Give a segment new voxels; its surface, if shown, follows. Other segments keep theirs, overlap or not.
+
+    Raises RuntimeError if Slicer refuses.
+    """
+    if not voxels.count:  # eight voxels of air: VTK makes no surface, and an error, of fewer
+        voxels = Voxels((0, 0, 0), np.zeros((2, 2, 2), bool))
+    segmentation.GetSegmentation().SeparateSegmentLabelmap(segment_id)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    if not logic.SetBinaryLabelmapToSegment(label_map(voxels, grid), segmentation, segment_id, logic.MODE_REPLACE):
+        raise RuntimeError(f"segment {segment_id} took no voxels")
+
+
+def segment_volumes(segmentation) -> dict[str, float]:
+    """Return segment id to volume in ml as it is now: voxels times voxel size. Segments kept as surfaces are left out.
+
+    A transform above the node is not counted: results lie under rigid ones.
+    """
+    name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    volumes = {}
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        image = segment.GetRepresentation(name)  # shared between segments, told apart by their label values
+        if image is None:
+            continue
+        scalars = image.GetPointData().GetScalars()
+        count = 0
+        if scalars is not None and min(image.GetDimensions()) > 0:
+            count = int(np.count_nonzero(vtk_to_numpy(scalars) == segment.GetLabelValue()))
+        volumes[segment_id] = count * abs(float(np.linalg.det(_matrix_of_image(image)[:3, :3]))) / 1000
+    return volumes
+
+
 _EMPTY = Voxels((0, 0, 0), np.zeros((0, 0, 0), bool))
 
 

@@ -14,6 +14,8 @@ from slicer.i18n import tr as _
 from afnet.manifest import Input, Manifest
 
 from . import hierarchy, volumes
+from .dicom_tags import modality_of
+from .evidence import explain
 from .guessing import guess_inputs
 from .sequences import current_frame
 from .transforms import (
@@ -26,7 +28,8 @@ from .transforms import (
 )
 from .volume_export import ExportError, in_frame_of, private_copy, resampled_copy, write_nrrd
 
-__all__ = ["ExportedStudy", "StudyError", "check_inputs", "export_study", "guess_inputs", "input_problems"]
+__all__ = ["ExportedStudy", "StudyError", "check_inputs", "export_study", "guess_inputs", "input_problems",
+           "input_reasons"]
 
 
 class StudyError(Exception):
@@ -73,6 +76,19 @@ def input_problems(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str
             if problem:
                 problems[item.name] = problem
     return {item.name: problems[item.name] for item in manifest.inputs if item.name in problems}
+
+
+def input_reasons(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str, str]:
+    """Return why each chosen volume node was taken, or what to check before it is used: input name to sentences."""
+    reference = manifest.input(manifest.reference)
+    expected = hierarchy.study_item(inputs[reference.name]) if inputs.get(reference.name) else 0
+    reasons = {}
+    for name, node in inputs.items():
+        if node is not None:
+            reasons[name] = explain(manifest, name, node)
+            if expected and hierarchy.study_item(node) not in (0, expected):
+                reasons[name] += " " + _("Of another study than {title}: check it.").format(title=reference.title)
+    return reasons
 
 
 def check_inputs(manifest: Manifest, inputs: Mapping[str, object]) -> list[str]:
@@ -129,14 +145,14 @@ def _problem_of(item: Input, node) -> str:
         text = _("{title} has a single slice: choose or load the whole series.")
     elif not volumes.has_known_type(node):
         text = _("{title} has the voxel type {type}: convert it with the module Cast Scalar Volume.")
-    elif hierarchy.modality(node) not in ("", item.modality, "OT"):
+    elif modality_of(node) not in ("", item.modality, "OT"):
         text = _("{title} is of the modality {found}, not {modality}: choose a {modality} volume.")
     else:
         return ""
     known = node is not None and volumes.is_scalar(node) and volumes.has_voxels(node)
     return text.format(
         title=item.title, modality=item.modality,
-        type=volumes.scalar_type_name(node) if known else "", found=hierarchy.modality(node) if known else "",
+        type=volumes.scalar_type_name(node) if known else "", found=modality_of(node) if known else "",
     )
 
 

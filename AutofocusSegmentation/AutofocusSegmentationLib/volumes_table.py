@@ -39,6 +39,16 @@ def structure_volumes(table) -> dict[str, float]:
     return {segments.GetValue(row): float(volumes.GetValue(row)) for row in range(content.GetNumberOfRows())}
 
 
+def structure_notes(table) -> list[str]:
+    """Return 'Bladder: touches the edge ...' for the rows of the table of volumes that have a note."""
+    content = table.GetTable()
+    names, notes = content.GetColumnByName("Structure"), content.GetColumnByName("Note")
+    if names is None or notes is None:
+        return []
+    rows = ((names.GetValue(row), notes.GetValue(row)) for row in range(content.GetNumberOfRows()))
+    return [f"{name}: {note}" for name, note in rows if note]
+
+
 def new_table(name: str):
     """Add an empty table node to the scene."""
     return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(name))

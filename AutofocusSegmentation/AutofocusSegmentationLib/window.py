@@ -6,6 +6,15 @@ from typing import Protocol
 import qt
 import slicer
 
+_MESSAGE_MS = 10000
+"""How long a sentence stays in the status bar."""
+
+_LAYOUTS_WITH_SLICES_AND_3D = tuple(
+    getattr(slicer.vtkMRMLLayoutNode, f"SlicerLayout{name}View")
+    for name in ("Conventional", "ConventionalWidescreen", "ConventionalPlot", "FourUp", "FourUpTable", "FourUpPlot",
+                 "DualMonitorFourUp")
+)
+
 
 class SlicerWindow(Protocol):
     """Slicer's main window, as far as the panels use it."""
@@ -13,8 +22,17 @@ class SlicerWindow(Protocol):
     def choose_module(self, name: str) -> None:
         """Open the module `name`."""
 
+    def show_slices_and_3d(self) -> None:
+        """Choose a layout with three slices and a 3D view, unless the present one has them; centre the 3D views."""
+
     def confirm(self, question: str) -> bool:
         """Ask the user a yes-or-no question and wait for the answer."""
+
+    def tell(self, text: str) -> None:
+        """Show a sentence in the status bar, for the moment when no panel is there to show it."""
+
+    def choose_folder(self, caption: str) -> str:
+        """Ask the user for a folder and wait for the answer; empty if none was chosen."""
 
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         """Call `may_close` when the user closes Slicer; False keeps it open. Replaces an earlier watch."""
@@ -49,8 +67,23 @@ class ApplicationWindow:
     def choose_module(self, name: str) -> None:
         slicer.util.selectModule(name)
 
+    def show_slices_and_3d(self) -> None:
+        layout = slicer.app.layoutManager()
+        if layout is None:
+            return
+        if layout.layout not in _LAYOUTS_WITH_SLICES_AND_3D:
+            layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        for index in range(layout.threeDViewCount):
+            layout.threeDWidget(index).threeDView().resetFocalPoint()
+
     def confirm(self, question: str) -> bool:
         return slicer.util.confirmYesNoDisplay(question)
+
+    def tell(self, text: str) -> None:
+        slicer.util.showStatusMessage(text, _MESSAGE_MS)
+
+    def choose_folder(self, caption: str) -> str:
+        return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), caption) or "")
 
     def watch_close(self, may_close: Callable[[], bool]) -> None:
         self.stop_watching_close()

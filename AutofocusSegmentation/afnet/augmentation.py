@@ -67,6 +67,39 @@ def vary_mr(channels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.cat(varied) * inside
 
 
+def vary_ct(channels: torch.Tensor, windows: list[tuple[float, float]], generator: torch.Generator) -> torch.Tensor:
+    """Vary windowed CT channels of one scan: offset, noise (HU), coarse slices; what a window cuts off stays so.
+
+    `windows`: lower and upper HU that became 0 and 1 in each channel.
+    """
+    offset = uniform(generator, -15, 15)
+    noise = torch.randn(channels.shape[1:], generator=generator).to(channels.device) * uniform(generator, 0, 20)
+    state = generator.get_state()
+    blurred = uniform(generator, 0, 1) < 0.2
+    varied = []
+    for x, (low, high) in zip(channels, windows):
+        if blurred:  # alike in every window, for they show one scan
+            generator.set_state(state)
+            uniform(generator, 0, 1)
+            x = coarser(x[None], generator)[0]
+        inside = (x > 0) & (x < 1)
+        varied.append(torch.where(inside, (x + (offset + noise) / (high - low)).clamp(0, 1), x))
+    return torch.stack(varied)
+
+
+def random_patch(volume: torch.Tensor, centre: torch.Tensor, shape, generator: torch.Generator,
+                 mirror: bool = True, zoom: float = 1.0) -> torch.Tensor:
+    """Turn, scale (15°, 12 %) and, if `mirror`, flip left and right at random; cut a patch of `shape` at `centre`.
+
+    `volume` (C, z, y, x) may hold image and truth, which then travel together. A voxel of the patch is `zoom` voxels
+    of the volume wide.
+    """
+    matrix = random_affine(generator, 15, 0.12) * zoom
+    if mirror and uniform(generator, 0, 1) < 0.5:
+        matrix = matrix @ torch.diag(torch.tensor([1.0, 1.0, -1.0]))
+    return resample(volume, matrix, centre, shape)
+
+
 def coarser(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Lose resolution along one axis, as thick slices do, by averaging 2 or 3 voxels there."""
     axis = int(uniform(generator, 0, 3))

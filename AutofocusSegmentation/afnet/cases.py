@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+import torch
+from torch.nn import functional as F
 
 from .imaging import Grid, Prepared, like, smooth_for
 from .manifest import Manifest
@@ -71,3 +73,12 @@ def load_case(file: Path) -> Case:
             file.stem, pack["channels"].astype(np.float32) / CHANNEL_STEPS, pack["truth"].astype(np.float32) / 255,
             pack["mask"].astype(bool), Grid(tuple(numbers[:3]), tuple(numbers[3:]), float(pack["spacing"])),
         )
+
+
+def likely_classes(share: torch.Tensor) -> torch.Tensor:
+    """Classes that a voxel belongs to by its shares (classes, z, y, x): what fills most of it, else the largest.
+
+    Returns 0 or 1, float32, of the same shape; shares may add up to more than 1 where outlines overlap.
+    """
+    largest = F.one_hot(share.argmax(0), share.shape[0]).movedim(-1, 0)
+    return ((share > 0.5) | (largest > 0)).to(torch.float32)

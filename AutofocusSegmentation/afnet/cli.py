@@ -1,4 +1,4 @@
-"""The command line: `models`, `segment`, `attend`, `evaluate`. Heavy imports wait until a command needs them."""
+"""The command line: `models`, `segment`, `attend`, `evaluate` and others. Heavy imports wait until they are needed."""
 
 import argparse
 import json
@@ -10,7 +10,8 @@ from pathlib import Path
 from . import __version__
 from .attention_request import KINDS, AttentionRequest
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
-from .manifest import find_models
+from .finetuning.command import add_finetune
+from .manifest import TILES, WHOLE_VOLUME, find_models
 from .parent import leave
 from .progress import Progress
 
@@ -97,6 +98,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--models", **_MODEL_FOLDERS)
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(command=_evaluate)
+
+    importing = commands.add_parser("import-checkpoint", help="make a model of a checkpoint of the paper's authors")
+    importing.add_argument("file", type=Path, metavar="FILE", help="for example 390_checkpoint.pth.tar")
+    importing.add_argument("--output", type=Path, required=True, metavar="FOLDER",
+                           help="the model folder to make; its name becomes the model's id")
+    importing.add_argument("--inputs", required=True, metavar="ORDER",
+                           help="order of the network's channels, for example flair,t1,t1c,t2; no file tells it")
+    importing.add_argument("--execution", choices=(TILES, WHOLE_VOLUME), default=TILES,
+                           help="as the authors did (tiles-75), or faster over the whole brain: another result")
+    importing.set_defaults(command=_import_checkpoint)
+    add_finetune(commands, _MODEL_FOLDERS)
     return parser
 
 
@@ -184,16 +196,32 @@ def _study_request(options):
     try:
         from .segmentation import Request
     except ImportError as error:
-        if (error.name or "").startswith("afnet"):
-            raise
-        raise RequestError(
-            f"The Python package {error.name or 'torch'} cannot be loaded; "
-            "install it (in Slicer: with the PyTorch extension)."
-        ) from None
+        raise _package_missing(error) from None
     return Request(
         options.model, inputs, options.output, options.labelmap, options.attention, options.report, options.device,
         options.precision, options.memory, options.models, AttentionRequest(layers, options.attention_kind),
     )
+
+
+def _package_missing(error: ImportError) -> Exception:
+    """Return the sentence for a package that cannot be loaded, or the error itself if it is ours."""
+    if (error.name or "").startswith("afnet"):
+        return error
+    return RequestError(
+        f"The Python package {error.name or 'torch'} cannot be loaded; "
+        "install it (in Slicer: with the PyTorch extension)."
+    )
+
+
+def _import_checkpoint(options, progress: Progress) -> None:
+    try:
+        from .checkpoint_import import import_checkpoint
+    except ImportError as error:
+        raise _package_missing(error) from None
+    manifest = import_checkpoint(options.file, options.output, options.inputs, options.execution)
+    print(f"{manifest.title}\n  model: {manifest.id} in {manifest.folder}")
+    print(f"  channels: {', '.join(channel['input'] for channel in manifest.raw['channels'])}")
+    print(f"  execution: {manifest.execution}")
 
 
 def _evaluate(options, progress: Progress) -> None:

@@ -130,8 +130,9 @@ def check_found(labels: sitk.Image, manifest: Manifest) -> list[str]:
         )
     if not expected:  # a tumour may lack any of its parts
         return []
+    judged = [item["code"] for item in manifest.raw.get("plausibility", {}).get("structures", []) if item["required"]]
     return [
         f"Not found: {names[code]}; the scan may not show it, or is not what the model is made for."
         for code in manifest.raw["decoding"]["codes"]
-        if code and code not in present
+        if code and code not in present and code not in judged  # plausibility tells of those, and why
     ]

@@ -182,7 +182,8 @@ def normalise_channels(arrays: dict[str, np.ndarray], manifest: Manifest) -> np.
     for item in manifest.raw["channels"]:
         array = arrays[item["input"]]
         if item["normalisation"] == "z-score":
-            channels.append(np.clip(array, -item["clip"], item["clip"]))
+            limit = item.get("clip", np.inf)
+            channels.append(np.clip(array, -limit, limit))
         else:
             low, high = item["window_hu"]
             channels.append((np.clip(array, low, high) - np.float32(low)) / np.float32(high - low))

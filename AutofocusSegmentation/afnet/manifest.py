@@ -19,6 +19,12 @@ SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
 SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
 
+WHOLE_VOLUME, TILES = "whole-volume", "tiles-75"
+"""How a model is executed: over its whole crop, or in the authors' tiles (tiling.py). Two different functions."""
+
+WIDTHS = {"ASPP-c": 9, "ASPP-s": 9, "Dm": 10}
+"""Largest number of widths of the networks that have more than the eight hidden layers' (networks.py)."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -63,8 +69,17 @@ class Manifest:
     raw: dict = field(repr=False, compare=False)
 
     @property
+    def execution(self) -> str:
+        return self.raw.get("execution", WHOLE_VOLUME)
+
+    @property
     def scores(self) -> dict:
         return self.raw["scores"]
+
+    @property
+    def not_validated_on(self) -> str:
+        """Patients and images that the model was never measured on; '' if the manifest does not say."""
+        return self.raw.get("not_validated_on", "")
 
     @property
     def weights_file(self) -> Path:
@@ -121,7 +136,10 @@ def _no_number(name: str):
 
 def _inconsistencies(document: dict) -> list[str]:
     """What a schema cannot say: names, codes and kinds that refer to each other."""
-    found = _input_problems(document) + _code_problems(document)
+    found = _input_problems(document) + _code_problems(document) + _plausibility_problems(document)
+    network = document["network"]
+    if len(network["widths"]) not in (8, WIDTHS.get(network["name"], 8)):
+        found.append(f"network.widths has a wrong number of entries for {network['name']}")
     ids = [structure["id"] for structure in document["structures"]]
     if len(set(ids)) < len(ids):
         found.append("two structures have the same id")
@@ -171,6 +189,27 @@ def _code_problems(document: dict) -> list[str]:
     for code in decoding["codes"] + decoding.get("expected", []) + decoding.get("largest_component", []):
         if code not in codes + background:
             found.append(f"decoding uses the code {code}, which the label map does not have")
+    return found
+
+
+def _plausibility_problems(document: dict) -> list[str]:
+    """Limits on codes that do not exist, that cannot be kept, or in a unit that the images do not have."""
+    rules = document.get("plausibility")
+    if not rules:
+        return []
+    codes = [item["code"] for item in document["labelmap"]]
+    limits = rules["structures"] + rules["positions"]
+    used = [item["code"] for item in limits] + rules["left_out_if_doubtful"]
+    found = []
+    for code in used + [code for item in rules["positions"] for code in item["of"]]:
+        if code not in codes:
+            found.append(f"plausibility uses the code {code}, which the label map does not have")
+    for item in limits:
+        ranges = [item[key] for key in ("volume_ml", "distance_mm") if key in item] + item.get("median_hu", [])
+        if any(low > high for low, high in ranges):
+            found.append(f"a limit of plausibility for the code {item['code']} must rise")
+    if any("median_hu" in item for item in limits) and {item["modality"] for item in document["inputs"]} != {"CT"}:
+        found.append("plausibility has limits in HU, which only CT has")
     return found
 
 

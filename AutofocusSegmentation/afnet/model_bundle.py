@@ -12,7 +12,7 @@ import torch
 
 from .errors import RequestError
 from .manifest import Manifest, read_manifest
-from .networks import AutofocusNetwork, NetworkPlan
+from .networks import AutofocusNetwork, DeepMedic, NetworkPlan, build_network
 from .tensors import to_numpy, to_torch
 
 
@@ -25,7 +25,7 @@ def plan_of(manifest: Manifest) -> NetworkPlan:
     )
 
 
-def load_network(manifest: Manifest) -> AutofocusNetwork:
+def load_network(manifest: Manifest) -> AutofocusNetwork | DeepMedic:
     """Build the manifest's network, in evaluation mode on the CPU, with the weights beside the manifest.
 
     Raises RequestError if the file is missing, its SHA-256 is not the manifest's, or its arrays are not
@@ -38,7 +38,7 @@ def load_network(manifest: Manifest) -> AutofocusNetwork:
         raise RequestError(f"The weights of {manifest.id} are missing ({manifest.weights_file}); {again}.") from None
     if hashlib.sha256(content).hexdigest() != manifest.weights_sha256:
         raise RequestError(f"The weights of {manifest.id} are damaged or not its own (SHA-256 differs); {again}.")
-    network = AutofocusNetwork(plan_of(manifest))
+    network = build_network(plan_of(manifest))
     expected = network.state_dict()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -61,7 +61,7 @@ def _kind(tensor: torch.Tensor) -> str:
     return "f" if tensor.dtype.is_floating_point else "i"
 
 
-def save_bundle(folder: Path, document: dict, network: AutofocusNetwork) -> Manifest:
+def save_bundle(folder: Path, document: dict, network: AutofocusNetwork | DeepMedic) -> Manifest:
     """Write `network` as folder/weights.npz and `document` with its hash as folder/model.json; return the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()

@@ -1,118 +1,67 @@
-"""Basic and AFNet-1…6 of the paper: eight hidden layers, no downsampling, three residual blocks.
+"""The paper's networks: the shared pathway and what turns its features into logits.
 
-Layers 1 and 2 are plain; layers 3–8 form three residual blocks of two layers and are dilated with rate 2 in
-Basic; in AFNet-n the last n of them are autofocus layers. A 1×1×1 classifier follows.
+Basic and AFNet-1…6: a 1×1×1 classifier. ASPP-c and ASPP-s: four parallel dilated convolutions before it.
+DeepMedic joins two pathways (deepmedic.py).
 """
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from .autofocus import FLAVOURS, RATES, AutofocusLayer, DilatedLayer, Halo, crop
+from .aspp import DilatedPyramid
+from .autofocus import Halo, crop
+from .deepmedic import DeepMedic
+from .pathway import NETWORKS, PAPER_WIDTHS, NetworkPlan, Pathway, ResidualBlock, start_as_released
 
-PAPER_WIDTHS = (30, 30, 40, 40, 40, 40, 50, 50)
-"""Channels after each hidden layer in the paper."""
-
-NETWORKS = ("Basic", *(f"AFN-{n}" for n in range(1, 7)))
-
-BASIC_RATE = 2
-"""Dilation of layers 3–8 where they are not autofocus layers."""
-
-
-@dataclass(frozen=True)
-class NetworkPlan:
-    """Everything that fixes a network's layers. `padding`: 'same' (zeros beyond the crop) or 'valid'."""
-
-    name: str
-    inputs: int
-    outputs: int
-    widths: tuple[int, ...] = PAPER_WIDTHS
-    rates: tuple[int, ...] = RATES
-    flavour: str = "paper"
-    padding: str = "same"
-
-    def __post_init__(self):
-        if self.name not in NETWORKS:
-            raise ValueError(f"network must be one of {NETWORKS}")
-        if self.flavour not in FLAVOURS or self.padding not in ("same", "valid"):
-            raise ValueError("unknown flavour or padding")
-        if len(self.widths) != 8:
-            raise ValueError("a network has eight hidden layers, so eight widths")
-
-    @property
-    def autofocus_layers(self) -> int:
-        return 0 if self.name == "Basic" else int(self.name.removeprefix("AFN-"))
-
-    @property
-    def reach(self) -> int:
-        """How many voxels the output looks to each side: 2 + 2(6 − n) + 14 n for AFN-n with the paper's rates."""
-        n = self.autofocus_layers
-        return 2 + BASIC_RATE * (6 - n) + max(self.rates) * n
+__all__ = [
+    "NETWORKS", "PAPER_WIDTHS", "AutofocusNetwork", "DeepMedic", "NetworkPlan", "ResidualBlock", "build_network",
+    "count_parameters",
+]
 
 
-class ResidualBlock(nn.Module):
-    """Two layers and a skip, which is a 1×1×1 convolution with batch norm where the width changes."""
-
-    def __init__(self, first: nn.Module, second: nn.Module, channels_in: int, channels_out: int):
-        super().__init__()
-        self.first = first
-        self.second = second
-        self.skip = None
-        if channels_in != channels_out:
-            self.skip = nn.Sequential(nn.Conv3d(channels_in, channels_out, 1), nn.BatchNorm3d(channels_out))
-
-    def forward(self, x: torch.Tensor, halos: tuple[Halo, Halo]) -> torch.Tensor:
-        y = self.second(F.relu(self.first(x, halos[0])), halos[1])
-        return self.join(y, crop(x, tuple(a + b for a, b in zip(*halos))))
-
-    def join(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Add the skip of `x` to the second layer's output and rectify."""
-        return F.relu(y + (x if self.skip is None else self.skip(x)))
-
-
-class AutofocusNetwork(nn.Module):
+class AutofocusNetwork(Pathway):
     """A network of the family; `forward` maps (batch, inputs, …) to logits (batch, outputs, …).
 
     With valid padding the output is 14 voxels shorter on each side (75³ gives 47³).
     """
 
     def __init__(self, plan: NetworkPlan):
-        super().__init__()
-        self.plan = plan
-        widths = (plan.inputs, *plan.widths)
-        layers = [self._layer(number, widths[number - 1], widths[number]) for number in range(1, 9)]
-        self.stem = nn.ModuleList(layers[:2])
-        self.blocks = nn.ModuleList(
-            ResidualBlock(layers[i], layers[i + 1], widths[i], widths[i + 2]) for i in (2, 4, 6)
-        )
-        self.classifier = nn.Conv3d(plan.widths[-1], plan.outputs, 1)
+        if plan.name == "Dm":
+            raise ValueError("Dm has two pathways: build_network makes it")
+        super().__init__(plan)
+        self.pyramid = None
+        if plan.name in ("ASPP-c", "ASPP-s"):
+            self.pyramid = DilatedPyramid(plan.widths[7], plan.extra_widths[0], plan.rates, plan.flavour)
+        if plan.name == "ASPP-s":
+            self.classifier = nn.ModuleList(nn.Conv3d(plan.extra_widths[0], plan.outputs, 1) for _ in plan.rates)
+        else:
+            channels = plan.widths[7] if self.pyramid is None else plan.extra_widths[0] * len(plan.rates)
+            self.classifier = nn.Conv3d(channels, plan.outputs, 1)
+        start_as_released(self)
 
-    def _layer(self, number: int, channels_in: int, channels_out: int) -> nn.Module:
-        if number <= 2:
-            return DilatedLayer(channels_in, channels_out, 1, self.plan.flavour)
-        if number > 8 - self.plan.autofocus_layers:
-            return AutofocusLayer(channels_in, channels_out, self.plan.rates, self.plan.flavour)
-        return DilatedLayer(channels_in, channels_out, BASIC_RATE, self.plan.flavour)
+    @property
+    def head_reach(self) -> int:
+        """How many voxels the head looks to each side: 0 for a classifier alone."""
+        return 0 if self.pyramid is None else self.pyramid.reach
 
-    def named_autofocus_layers(self) -> Iterator[tuple[str, AutofocusLayer]]:
-        """Yield ('layer6', layer) … in the order of the network; numbers are those of the paper, 1…8."""
-        layers = [*self.stem, *(layer for block in self.blocks for layer in (block.first, block.second))]
-        for number, layer in enumerate(layers, start=1):
-            if isinstance(layer, AutofocusLayer):
-                yield f"layer{number}", layer
+    def head(self, x: torch.Tensor, halo: Halo = (0, 0, 0)) -> torch.Tensor:
+        """Return the logits from the last hidden layer's output `x`; they are `x` less `halo` on every side.
 
-    def _halo(self, layer: nn.Module) -> Halo:
-        return (layer.valid_reach,) * 3 if self.plan.padding == "valid" else (0, 0, 0)
+        In the released code the branches of ASPP are padded by their rate, also where all else is valid.
+        """
+        if self.pyramid is None:
+            return self.classifier(crop(x, halo))
+        branches = self.pyramid(x, halo)
+        if self.plan.name == "ASPP-s":
+            return sum(classifier(branch) for classifier, branch in zip(self.classifier, branches))
+        return self.classifier(torch.cat(branches, dim=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for layer in self.stem:
-            x = F.relu(layer(x, self._halo(layer)))
-        for block in self.blocks:
-            x = block(x, (self._halo(block.first), self._halo(block.second)))
-        return self.classifier(x)
+        return self.head(self.features(x))
+
+
+def build_network(plan: NetworkPlan) -> nn.Module:
+    """Return the network of a plan, of whichever class."""
+    return DeepMedic(plan) if plan.name == "Dm" else AutofocusNetwork(plan)
 
 
 def count_parameters(network: nn.Module) -> int:

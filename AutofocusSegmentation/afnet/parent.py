@@ -14,6 +14,7 @@ watched too.
 import atexit
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -55,6 +56,42 @@ def watch(job_folder: str | os.PathLike | None = None) -> None:
     owner = os.environ.get(OWNER_VARIABLE, "")
     if owner.isascii() and owner.isdigit():
         _start(_wait_for_end_of_process, int(owner))
+
+
+class StopRequests:
+    """What the parent, or a person at the keyboard, asks of a long run that must not be cut off in the middle.
+
+    `stop`: end after the current step; `finish`: end the training early and go on with what follows it.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.finish = threading.Event()
+
+    def watch_parent(self) -> None:
+        """As `watch`, but gentle: the end of standard input, or of the owner, sets `stop`; a line `finish` that."""
+        threading.Thread(target=self._wait, args=(_wait_for_end_of_file, self._heard), daemon=True).start()
+        owner = os.environ.get(OWNER_VARIABLE, "")
+        if owner.isascii() and owner.isdigit():
+            threading.Thread(target=self._wait, args=(_wait_for_end_of_process, int(owner)), daemon=True).start()
+
+    def watch_signals(self) -> None:
+        """The first Ctrl+C, or SIGTERM, sets `stop`; the second ends the program as usual. Main thread only."""
+
+        def stop(number, frame) -> None:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            self.stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+
+    def _wait(self, wait: Callable[..., None], *arguments: object) -> None:
+        wait(*arguments)
+        self.stop.set()
+
+    def _heard(self, data: bytes) -> None:
+        if b"finish" in data:
+            self.finish.set()
 
 
 def leave() -> NoReturn:
@@ -126,20 +163,22 @@ def _remove_job_folder(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def _wait_for_end_of_file() -> None:
-    """Return when standard input ends, or cannot be read at all."""
+def _wait_for_end_of_file(heard: Callable[[bytes], None] = lambda data: None) -> None:
+    """Return when standard input ends, or cannot be read at all; `heard` gets what is written to it meanwhile."""
     if sys.platform == "win32":
-        _wait_for_windows_pipe()
+        _wait_for_windows_pipe(heard)
         return
     while True:
         try:
-            if not os.read(0, 4096):
-                return
+            data = os.read(0, 4096)
         except OSError:
             return
+        if not data:
+            return
+        heard(data)
 
 
-def _wait_for_windows_pipe() -> None:
+def _wait_for_windows_pipe(heard: Callable[[bytes], None]) -> None:
     """As `_wait_for_end_of_file`, but look instead of read.
 
     Windows lets everybody who asks about a pipe wait for a pending read of it, and libraries ask about
@@ -153,7 +192,7 @@ def _wait_for_windows_pipe() -> None:
         while True:
             available, _ = _winapi.PeekNamedPipe(handle, 0)
             if available:
-                os.read(0, available)
+                heard(os.read(0, available))
             time.sleep(_PIPE_POLL_S)
     except OSError:
         return  # the parent has closed its end, or there is no pipe at all

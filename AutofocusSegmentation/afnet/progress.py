@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 
 PROTOCOL = 1
 """Number of the JSON-lines protocol between the engine and the Slicer side."""
@@ -15,10 +16,15 @@ QUIET_SECONDS = 0.2
 
 
 class Progress:
-    """Reports stages, notes and errors; `seconds` holds the time that each finished stage took."""
+    """Reports stages, notes and errors; `seconds` holds the time that each finished stage took.
+
+    `stages` are those of the job (default: segmenting). `interrupt` is called at every report; it may raise.
+    """
 
     def __init__(self, kind: str = "none", stream=None):
         self.kind = kind
+        self.stages = STAGES
+        self.interrupt: Callable[[], None] | None = None
         self.stream = stream or sys.stdout
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
@@ -40,15 +46,21 @@ class Progress:
             self.seconds[self._stage] = round(time.monotonic() - self._stage_begin, 3)
             self._stage = None
 
-    def within(self, part: float) -> None:
-        """Report that `part` (0…1) of the current stage is done."""
+    def within(self, part: float, left: float | None = None) -> None:
+        """Report that `part` (0…1) of the current stage is done; `left`: seconds, if known better than by that."""
+        if self.interrupt:
+            self.interrupt()
         now = time.monotonic()
+        if self._stage is None:  # a part of another job, which reports for itself
+            return
         if now - self._last < QUIET_SECONDS and 0 < part < 1:
             return
         self._last = now
-        names = list(STAGES)
-        fraction = sum(STAGES[name] for name in names[: names.index(self._stage)]) + STAGES[self._stage] * part
-        left = (now - self._begin) * (1 - fraction) / fraction if fraction > 0.1 else None
+        names = list(self.stages)
+        before = sum(self.stages[name] for name in names[: names.index(self._stage)])
+        fraction = before + self.stages[self._stage] * part
+        if left is None and fraction > 0.1:
+            left = (now - self._begin) * (1 - fraction) / fraction
         self._json(
             event="progress", stage=self._stage, fraction=round(fraction, 4),
             seconds_left=None if left is None else round(left, 1),
@@ -58,6 +70,16 @@ class Progress:
             self.stream.flush()
         elif self.kind == "text" and part == 0:  # a log file gets one line a stage
             self.stream.write(f"{self._stage}\n")
+
+    def event(self, **facts) -> None:
+        """Tell a program something beyond stages, as one JSON line with the key `event`."""
+        self._json(**facts)
+
+    def line(self, text: str) -> None:
+        """Tell a person one line that a program gets as an event."""
+        if self.kind == "text":
+            self.stream.write(f"{self._return()}{text}\n")
+            self.stream.flush()
 
     def note(self, text: str) -> None:
         """Tell the user one sentence that the report will repeat."""

@@ -19,6 +19,7 @@ from .inference import infer
 from .manifest import Manifest, find_model
 from .model_bundle import load_network
 from .networks import AutofocusNetwork
+from .plausibility import judge
 from .progress import PROTOCOL, Progress
 from .reading import describe_grid, read_image
 from .segmentation_file import SEGMENTATION_SUFFIX
@@ -70,13 +71,16 @@ def segment(request: Request, progress: Progress) -> dict:
     progress.stage("network")
     kind = manifest.raw["decoding"]["kind"]
     computed = infer(
-        study.network, prepared.channels, kind, study.device, study.dtype, request.memory, progress, study.maps
+        study.network, prepared.channels, kind, study.device, study.dtype, request.memory, progress, study.maps,
+        manifest.execution,
     )
 
     progress.stage("restore")
     reference = study.images[manifest.reference]
     labels = clean(restore(computed.probabilities, prepared.grid, reference, manifest, progress.within), manifest)
-    for note in check_found(labels, manifest):
+    missing = check_found(labels, manifest)
+    labels, doubts = judge(labels, reference, manifest)
+    for note in missing + doubts:
         progress.note(note)
 
     progress.stage("write")

@@ -7,7 +7,7 @@ writes. Slicer itself calls the axis of the layers "list" where SimpleITK says "
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,12 +91,33 @@ def segmentation_image(labelmap: sitk.Image, manifest: Manifest, report: dict | 
     """
     codes = sitk.GetArrayViewFromImage(labelmap)
     arranged = layers(manifest.structures)
-    images = []
+    arrays = []
     for layer in arranged:
         value = np.zeros(256, np.uint8)
         for structure in layer:
             value[list(structure.labels)] = structure.labels[0]
-        images.append(sitk.GetImageFromArray(value[codes]))
+        arrays.append(value[codes])
+    return _with_header(arrays, arranged, labelmap, manifest, report)
+
+
+def masks_image(
+    masks: dict[str, np.ndarray], structures: Sequence[Structure], grid: sitk.Image, manifest: Manifest
+) -> sitk.Image:
+    """Masks by structure id (z × y × x, on `grid`), one layer each, as an image whose metadata make it a segmentation.
+
+    `manifest`: the model that the header names. At least one of `structures` must have a mask; one without is left out.
+    """
+    drawn = [structure for structure in structures if structure.id in masks]
+    arrays = [masks[structure.id].astype(np.uint8) * np.uint8(structure.labels[0]) for structure in drawn]
+    named = replace(manifest, structures=tuple(drawn))
+    return _with_header(arrays, [[structure] for structure in drawn], grid, named, None)
+
+
+def _with_header(
+    arrays: list[np.ndarray], arranged: list[list[Structure]], labelmap: sitk.Image, manifest: Manifest,
+    report: dict | None,
+) -> sitk.Image:
+    images = [sitk.GetImageFromArray(array) for array in arrays]
     image = sitk.Compose(images) if len(images) > 1 else images[0]
     image.SetSpacing(labelmap.GetSpacing())
     image.SetOrigin(labelmap.GetOrigin())

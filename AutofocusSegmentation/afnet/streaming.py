@@ -26,8 +26,8 @@ class Streaming:
 
     def __init__(self, network: AutofocusNetwork, planes: int = SLAB_PLANES,
                  on_progress: Callable[[float], None] | None = None, attention: AttentionSink | None = None):
-        if network.plan.padding != "same":
-            raise ValueError("streaming needs a network with 'same' padding")
+        if network.plan.padding != "same" or not isinstance(network, AutofocusNetwork):
+            raise ValueError("streaming needs a network of one pathway with 'same' padding")
         self.network = network
         self.planes = planes
         self.on_progress = on_progress or (lambda fraction: None)
@@ -45,8 +45,10 @@ class Streaming:
         for block in self.network.blocks:
             hidden = self._layer(block.first, x)
             x = self._layer(block.second, hidden, lambda y, planes, x=x, block=block: block.join(y, x[:, :, planes]))
-        classifier = self.network.classifier
-        return self._slabs(x, lambda planes: classifier(x[:, :, planes]).float(), classifier)[0]
+        head, reach = self.network.head, self.network.head_reach
+        return self._slabs(
+            x, lambda planes: head(_with_neighbours(x, planes, reach), (reach, 0, 0)).float(), self.network.pyramid
+        )[0]
 
     def _layer(self, layer: nn.Module, x: torch.Tensor, finish: Callable | None = None) -> torch.Tensor:
         finish = finish or (lambda y, planes: F.relu(y))
@@ -61,8 +63,9 @@ class Streaming:
 
         return self._slabs(x, compute, layer)
 
-    def _slabs(self, x: torch.Tensor, compute: Callable[[slice], torch.Tensor], layer: nn.Module) -> torch.Tensor:
+    def _slabs(self, x: torch.Tensor, compute: Callable[[slice], torch.Tensor], layer: nn.Module | None):
         depth = x.shape[2]
+        work = sum(_work(module) for module in layer.modules()) if layer else 0.0
         result = None
         for start in range(0, depth, self.planes):
             planes = slice(start, min(start + self.planes, depth))
@@ -71,7 +74,7 @@ class Streaming:
                 shape = (1, slab.shape[1], *x.shape[2:])
                 result = torch.empty(shape, dtype=slab.dtype, device=slab.device, memory_format=torch.channels_last_3d)
             result[:, :, planes] = slab
-            self.done += _work(layer) * (planes.stop - planes.start) / depth
+            self.done += work * (planes.stop - planes.start) / depth
             self.on_progress(min(self.done / self.total, 1.0))
         return result
 
@@ -100,4 +103,6 @@ def bytes_needed(network: AutofocusNetwork, shape: tuple[int, int, int], bytes_p
     plane = shape[1] * shape[2] * width * bytes_per_value
     reach = max(plan.rates)
     slab = (4 * SLAB_PLANES + 3 * reach) * plane
+    if plan.extra_widths:
+        slab += SLAB_PLANES * shape[1] * shape[2] * plan.extra_widths[0] * (len(plan.rates) + 1) * bytes_per_value
     return 3 * shape[0] * plane + 2 * slab

@@ -5,8 +5,10 @@ clinic's own cases train alike. Needs torch and numpy only.
 """
 
 import copy
+import io
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,8 +19,8 @@ from torch import nn
 
 from .networks import AutofocusNetwork
 
-Sample = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""channels (C, z, y, x), truth (R, z, y, x), weight (1, z, y, x); float32."""
+Sample = tuple[torch.Tensor, ...]
+"""channels (C, z, y, x), then what the loss takes beside the logits, as truth (R, z, y, x), weight (1, z, y, x)."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Training:
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.loss, self.sample, self.schedule, self.folder, self.device = loss, sample, schedule, Path(folder), device
         self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+            [parameter for parameter in network.parameters() if parameter.requires_grad],
+            lr=schedule.learning_rate, weight_decay=schedule.weight_decay,
         )
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
@@ -60,27 +63,37 @@ class Training:
         """Continue from the folder's checkpoint if there is one."""
         if not self.checkpoint_file.exists():
             return False
-        state = torch.load(self.checkpoint_file, map_location=self.device, weights_only=True)
+        self._restore(torch.load(self.checkpoint_file, map_location=self.device, weights_only=True))
+        return True
+
+    def _restore(self, state: dict) -> None:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"].cpu())
         self.step, self.seconds = state["step"], state["seconds"]
         self.norms_frozen = state["norms_frozen"]
-        return True
+
+    def _state(self) -> dict:
+        return {
+            "network": self.network.state_dict(), "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(), "generator": self.generator.get_state(),
+            "step": self.step, "seconds": self.seconds, "norms_frozen": self.norms_frozen,
+        }
 
     def save(self) -> None:
-        """Write the checkpoint beside the old one, then take its place."""
+        """Write the checkpoint beside the old one, then take its place; the old one stays if that fails (OSError)."""
         partial = self.checkpoint_file.with_suffix(".part")
-        torch.save(
-            {
-                "network": self.network.state_dict(), "average": self.average.state_dict(),
-                "optimiser": self.optimiser.state_dict(), "generator": self.generator.get_state(),
-                "step": self.step, "seconds": self.seconds, "norms_frozen": self.norms_frozen,
-            },
-            partial,
-        )
-        partial.replace(self.checkpoint_file)
+        content = io.BytesIO()  # torch's own writer tells a full disk as a RuntimeError
+        torch.save(self._state(), content)
+        try:
+            with partial.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.checkpoint_file)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def freeze_norms(self, volumes: list[torch.Tensor]) -> None:
         """Take the batch norms' statistics from whole training volumes and train on with them as they are.
@@ -107,22 +120,31 @@ class Training:
                 self._log(sum(losses) / len(losses), scores)
                 last_save, losses = time.monotonic(), []
 
+    def used(self) -> float:
+        """Part of the schedule that is behind, 0…1."""
+        return min(self.seconds / (60 * self.schedule.minutes), 1.0)
+
+    def _samples(self) -> list[tuple[torch.Tensor, ...]]:
+        return [self.sample(self.generator) for _ in range(self.schedule.batch)]
+
+    def _join_gradients(self) -> None:
+        """Where several processes share a batch: make every gradient that of the whole batch."""
+
     def _step(self) -> float:
-        used = min(self.seconds / (60 * self.schedule.minutes), 1.0)
-        rate = self.schedule.learning_rate * max(0.5 * (1 + math.cos(math.pi * used)), 1e-3)
+        rate = self.schedule.learning_rate * max(0.5 * (1 + math.cos(math.pi * self.used())), 1e-3)
         rate *= min((self.step + 1) / 20, 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        samples = [self.sample(self.generator) for _ in range(self.schedule.batch)]
-        channels, truth, weight = (torch.stack(parts).to(self.device) for parts in zip(*samples))
+        channels, *truth = (torch.stack(parts).to(self.device) for parts in zip(*self._samples()))
         channels = channels.contiguous(memory_format=torch.channels_last_3d)
         self.network.train()
         if self.norms_frozen:
             for norm in norms_of(self.network):
                 norm.eval()
-        loss = self.loss(self.network(channels), truth, weight)
+        loss = self.loss(self.network(channels), *truth)
         self.optimiser.zero_grad()
         loss.backward()
+        self._join_gradients()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.gradient_norm)
         self.optimiser.step()
         self.step += 1

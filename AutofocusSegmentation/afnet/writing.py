@@ -1,53 +1,25 @@
-"""Output files that appear complete or not at all: written beside their place under another name, then renamed."""
+"""Output volumes and segmentations, which appear complete or not at all (atomic_file.py), and whether they can."""
 
 import contextlib
-import errno
 import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from .atomic_file import atomic, refusal
 from .errors import RequestError
-from .manifest import Manifest
+from .manifest import Manifest, Structure
 from .native_stderr import native_stderr_closed
 from .nifti_header import Truncated, read_nifti_header
-from .parent import forget_partial, register_partial
-from .segmentation_file import SEGMENTATION_SUFFIX, segmentation_image
+from .segmentation_file import SEGMENTATION_SUFFIX, masks_image, segmentation_image
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 """Endings, in lower case, that label maps and other volumes may be written with: the formats of one file."""
-
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-@contextlib.contextmanager
-def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
-    """Give a path beside `path` to write to, with its ending; it takes the name `path` if the block ends well.
-
-    If the block raises, or the run is cancelled meanwhile, the half-written file is deleted and what `path` held
-    before is still there. An OSError becomes a RequestError that says what to do; `what` is its subject.
-    """
-    path = Path(os.path.realpath(path))  # a link stays a link
-    partial = path.with_name(f".partial-{secrets.token_hex(4)}{_suffix(path)}")
-    register_partial(partial)
-    try:
-        try:
-            yield partial
-            _flush(partial)
-            os.replace(partial, path)
-            _flush_folder(path.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            forget_partial(partial)
-    except OSError as error:
-        raise _refusal(error, what) from None
 
 
 def check_writable(path: str | os.PathLike, suffixes: tuple[str, ...] = (), what: str = "The output") -> None:
@@ -69,7 +41,7 @@ def check_writable(path: str | os.PathLike, suffixes: tuple[str, ...] = (), what
             pass
         probe.unlink()
     except OSError as error:
-        raise _refusal(error, what) from None
+        raise refusal(error, what) from None
 
 
 def write_segmentation(
@@ -81,6 +53,14 @@ def write_segmentation(
     AutofocusSegmentation.TouchesEdge. Raises RequestError if the file cannot be written.
     """
     _write_image(path, segmentation_image(labelmap, manifest, report), True, "The segmentation")
+
+
+def write_masks(
+    path: str | os.PathLike, masks: dict[str, np.ndarray], structures: Sequence[Structure], grid: sitk.Image,
+    manifest: Manifest,
+) -> None:
+    """Write masks by structure id, on `grid`, as a Slicer segmentation. Raises RequestError."""
+    _write_image(path, masks_image(masks, structures, grid, manifest), True, "The segmentation")
 
 
 def write_labelmap(path: str | os.PathLike, image: sitk.Image) -> None:
@@ -135,39 +115,3 @@ def _write_zeros(partial: Path, count: int) -> None:
             file.write(bytes(2**20))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _refusal(error: OSError, what: str) -> RequestError:
-    if error.errno in _FULL:
-        return RequestError(
-            f"{what} could not be written: the disk is full; free some space or choose another folder."
-        )
-    if error.errno in _FORBIDDEN:
-        return RequestError(
-            f"{what} may not be written there; choose a folder of your own or change its permissions."
-        )
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return RequestError(f"{what} names a folder that does not exist; create it or choose another.")
-    reason = os.strerror(error.errno) if error.errno else "unknown error"
-    return RequestError(f"{what} could not be written ({reason}); choose another folder or disk.")
-
-
-def _flush(file: Path) -> None:
-    """Bring the file's content to the disk before its name changes, so that a crash leaves no empty file."""
-    with file.open("rb+") as stream:
-        os.fsync(stream.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Bring the new name to the disk, where folders can be opened (not on Windows)."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _suffix(path: Path) -> str:
-    name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()

@@ -7,7 +7,7 @@ import torch
 
 from afnet.manifest import Manifest, find_model, read_manifest
 from afnet.model_bundle import plan_of, save_bundle
-from afnet.networks import AutofocusNetwork
+from afnet.networks import build_network
 
 
 def tiny_document(model: str, **changes) -> dict:
@@ -27,8 +27,9 @@ def tiny_bundle(folder: Path, model: str = "pelvis-ct", seed: int = 0, **changes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.json").write_text(json.dumps(document), encoding="utf-8")
     torch.manual_seed(seed)
-    network = AutofocusNetwork(plan_of(read_manifest(folder)))
+    network = build_network(plan_of(read_manifest(folder)))
     with torch.no_grad():  # spread the classes, so that a random network finds several of them
-        network.classifier.weight.normal_(0, 1)
-        network.classifier.bias.zero_()
+        for classifier in [module for module in network.classifier.modules() if isinstance(module, torch.nn.Conv3d)]:
+            classifier.weight.normal_(0, 1)
+            classifier.bias.zero_()
     return save_bundle(folder, document, network)

@@ -17,6 +17,7 @@ from ..attention_maps import FOCUS, map_title
 from ..attention_subject import Subject, subject_of
 from ..engine import EngineProcess
 from ..logic import JobOutcome
+from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..window import SlicerWindow
 from . import focus_table
@@ -28,20 +29,20 @@ POLL_INTERVAL_MS = 100
 class AttentionPanel(VTKObservationMixin):
     """Connects the widgets of Attention.ui, the parameter node and one `AttentionJob` at a time.
 
-    It is about the segmentation that the parameter node has as `result`. window: Slicer's main window. busy: whether
-    another run has the engine. log: takes the lines of the log. make_engine: makes the process of each job.
+    It is about the segmentation that the parameter node has as `result`. window: Slicer's main window. one_engine:
+    shared with the other panels. log: takes the lines of the log. make_engine: makes the process of each job.
     """
 
     def __init__(
         self,
         ui_file: str,
         window: SlicerWindow,
-        busy: Callable[[], bool] = lambda: False,
+        one_engine: OneEngine,
         log: Callable[[str], None] = lambda line: None,
         make_engine: Callable[[], EngineProcess] | None = None,
     ) -> None:
         super().__init__()
-        self._window, self._busy, self._log, self._make_engine = window, busy, log, make_engine
+        self._window, self._one_engine, self._log, self._make_engine = window, one_engine, log, make_engine
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._job: AttentionJob | None = None
@@ -254,8 +255,9 @@ class AttentionPanel(VTKObservationMixin):
     # Running
 
     def _compute(self, request: AttentionRequest) -> None:
-        if self._busy():
-            self._show_message(_("A segmentation is running: wait until it is done, or cancel it."), failed=True)
+        busy = self._one_engine.refusal(self)
+        if busy:
+            self._show_message(busy, failed=True)
             return
         self._wanted = request
         self._job = AttentionJob(
@@ -266,6 +268,8 @@ class AttentionPanel(VTKObservationMixin):
         self._window.watch_close(self._may_close)
         self._job.start()
         if self.running:
+            self._one_engine.take(
+                self, _("Attention maps are being computed: wait until that has ended, or cancel it."))
             self._timer.start()
         self._update()
 
@@ -281,6 +285,7 @@ class AttentionPanel(VTKObservationMixin):
     def _finished(self, outcome: JobOutcome) -> None:
         self._timer.stop()
         self._window.stop_watching_close()
+        self._one_engine.release(self)
         self._show_message(outcome.message, failed=outcome.kind == "failed")
         if outcome.kind == "done" and self._parameters is not None:
             self._show_map(FOCUS if self._wanted.focus else self._subject.map_keys[0])

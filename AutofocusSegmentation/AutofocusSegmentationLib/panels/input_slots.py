@@ -32,13 +32,11 @@ class _Slot:
         self.label = qt.QLabel(item.title + ":")
         self.label.setObjectName(item.name + "Label")
         self.label.setToolTip(self._tip)
-        self.problem = qt.QLabel()
-        self.problem.setObjectName(item.name + "ProblemLabel")
-        self.problem.setTextFormat(qt.Qt.PlainText)
-        self.problem.setWordWrap(True)
-        self.problem.setToolTip(_("Why this volume cannot be used."))
-        self.problem.setVisible(False)
+        self.label.setBuddy(self.selector)
+        self.reason = _text_label(item.name + "ReasonLabel", _("Why this volume was taken, or what to check."))
+        self.problem = _text_label(item.name + "ProblemLabel", _("Why this volume cannot be used."))
         form.addRow(self.label, self.selector)
+        form.setWidget(form.rowCount(), qt.QFormLayout.FieldRole, self.reason)
         form.addRow(self.problem)
         self.show(None)
         self.selector.connect("currentNodeChanged(vtkMRMLNode*)", self.nodeChanged)
@@ -51,7 +49,7 @@ class _Slot:
     def remove(self, form) -> None:
         """Take the slot out of `form` and delete its widgets."""
         self.selector.setMRMLScene(None)
-        for widget in (self.label, self.selector, self.problem):
+        for widget in (self.label, self.selector, self.reason, self.problem):
             form.removeWidget(widget)
             widget.setParent(None)
             widget.deleteLater()
@@ -63,11 +61,13 @@ class _Slot:
 class InputSlots:
     """The slots of the chosen model, rows of `form` (a QFormLayout) below those it has.
 
+    before: the widget that comes before the slots when the user presses Tab.
     changed: called with (input name, node or None) when the user chooses another volume, never by `show_nodes`.
     """
 
-    def __init__(self, form, changed: Callable[[str, object], None]) -> None:
+    def __init__(self, form, before, changed: Callable[[str, object], None]) -> None:
         self._form = form
+        self._before = before
         self._changed = changed
         self._slots: list[_Slot] = []
         self._showing = False
@@ -78,6 +78,9 @@ class InputSlots:
         for slot in self._slots:
             slot.remove(self._form)
         self._slots = [_Slot(item, self._form, self._user_changed) for item in inputs]
+        order = [self._before, *(_focus_widget(slot.selector) for slot in self._slots)]
+        for one, other in zip(order, order[1:], strict=False):  # new widgets come last otherwise
+            qt.QWidget.setTabOrder(one, other)
         self._showing = False
 
     def show_nodes(self, nodes: Mapping[str, object]) -> None:
@@ -89,6 +92,12 @@ class InputSlots:
             slot.show(nodes.get(slot.name))
         self._showing = False
 
+    def show_reasons(self, reasons: Mapping[str, str]) -> None:
+        """Write beside each input name why its volume was taken; none clears it."""
+        for slot in self._slots:
+            slot.reason.setText(reasons.get(slot.name, ""))
+            slot.reason.setVisible(bool(reasons.get(slot.name)))
+
     def show_problems(self, problems: Mapping[str, str]) -> None:
         """Write the problem of each input name below its selector; none clears it."""
         for slot in self._slots:
@@ -98,3 +107,20 @@ class InputSlots:
     def _user_changed(self, name: str, node) -> None:
         if not self._showing:
             self._changed(name, node)
+
+
+def _text_label(name: str, tip: str):
+    """Return a hidden label for a sentence, shown as it is and wrapped."""
+    label = qt.QLabel()
+    label.setObjectName(name)
+    label.setTextFormat(qt.Qt.PlainText)
+    label.setWordWrap(True)
+    label.setToolTip(tip)
+    label.setVisible(False)
+    return label
+
+
+def _focus_widget(selector):
+    """Return the part of a node selector that takes the keyboard: the combo box in it."""
+    boxes = selector.findChildren(qt.QComboBox)
+    return boxes[0] if boxes else selector

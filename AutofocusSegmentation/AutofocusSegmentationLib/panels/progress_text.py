@@ -19,6 +19,18 @@ def stage_text(stage: str) -> str:
     }.get(stage, stage)
 
 
+def tuning_stage_text(stage: str) -> str:
+    """Return what the user reads for a stage of a fine-tuning; an unknown one is shown as it is."""
+    return {
+        "start": _("Starting"),
+        "check": _("Checking the cases"),
+        "prepare": _("Preparing the cases"),
+        "train": _("Training"),
+        "score": _("Comparing before and after"),
+        "write": _("Writing the new model"),
+    }.get(stage, stage)
+
+
 def time_left_text(seconds: float | None) -> str:
     """Return 'about 40 s left' or 'about 3 min left'; empty if it is not known."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:

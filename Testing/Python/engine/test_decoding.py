@@ -217,6 +217,8 @@ def test_cleaning_nothing():
 def test_missing_organs_are_noted_and_none_at_all_is_refused():
     manifest = rules(PELVIS, kind="argmax", codes=[0, 3, 5], expected=[3, 5])
     assert check_found(pieces(((0, 0, 0), (2, 2, 2)), ((5, 5, 5), (6, 6, 6)), codes=[3, 5]), manifest) == []
+    assert check_found(pieces(((0, 0, 0), (2, 2, 2)), codes=[3]), manifest) == []  # its plausibility tells of femora
+    manifest = replace(manifest, raw={key: manifest.raw[key] for key in manifest.raw if key != "plausibility"})
     (note,) = check_found(pieces(((0, 0, 0), (2, 2, 2)), codes=[3]), manifest)
     assert note.startswith("Not found: Left femur")
     with pytest.raises(InputError, match="None of bladder, left femur was found"):

@@ -79,6 +79,10 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """Overridden by modules: the last call, when Slicer closes or the module is reloaded."""
 
+    def onReload(self) -> None:
+        """The developers' button Reload."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def _onModuleAboutToBeUnloaded(self, name: str) -> None:
         if name == self.moduleName:
             self.cleanup()

@@ -69,11 +69,13 @@ def panel(module, repository, models_folder, messages):
     host.layout().addStretch(1)
     host.resize(350, 700)
     host.show()
+    results = []
+    panel.on_result = results.append
     panel.set_parameters(AutofocusSegmentationLogic().getParameterNode())
     panel.enter()
     yield SimpleNamespace(
         panel=panel, ui=panel.ui, widget=panel.widget, host=host, window=window, engines=engines, messages=messages,
-        logic=AutofocusSegmentationLogic(), process=slicer.app.processEvents,
+        results=results, logic=AutofocusSegmentationLogic(), process=slicer.app.processEvents,
     )
     panel.cleanup()
     delete_now(host)
@@ -89,6 +91,21 @@ def make_ct(make_volume):
         return make_volume(array, name=name, ijk_to_ras=np.diag([2.0, 2.0, 2.0, 1.0]))
 
     return make
+
+
+@pytest.fixture
+def results(panel, repository):
+    """The results section below the segment panel, as in the module's window."""
+    from AutofocusSegmentationLib.panels.results import ResultsPanel
+
+    section = ResultsPanel(
+        str(repository / "AutofocusSegmentation" / "Resources" / "UI" / "Results.ui"), panel.window)
+    panel.host.layout().insertWidget(1, section.widget)
+    panel.panel.on_result = section.show_new
+    section.set_parameters(panel.logic.getParameterNode())
+    parts = {"segment": panel.panel, "panel": section, "ui": section.ui, "widget": section.widget}
+    yield SimpleNamespace(**vars(panel) | parts)
+    section.cleanup()
 
 
 @pytest.fixture
@@ -118,10 +135,11 @@ def attention(module, repository, models_folder, messages, make_ct, views):
 
     from afnet.manifest import find_model
     from AutofocusSegmentation import AutofocusSegmentationLogic
+    from AutofocusSegmentationLib.one_engine import OneEngine
     from AutofocusSegmentationLib.panels.attention import AttentionPanel
     from harness.qtshim.deletion import delete_now
 
-    engines, busy, log = [], [], []
+    engines, one_engine, log = [], OneEngine(), []
 
     def make_engine():
         engines.append(FakeEngine())
@@ -129,7 +147,7 @@ def attention(module, repository, models_folder, messages, make_ct, views):
 
     window = RecordedWindow()
     ui_file = repository / "AutofocusSegmentation" / "Resources" / "UI" / "Attention.ui"
-    panel = AttentionPanel(str(ui_file), window, lambda: bool(busy), log.append, make_engine)
+    panel = AttentionPanel(str(ui_file), window, one_engine, log.append, make_engine)
     host = qt.QWidget()
     qt.QVBoxLayout(host).addWidget(panel.widget)
     host.layout().addStretch(1)
@@ -145,8 +163,8 @@ def attention(module, repository, models_folder, messages, make_ct, views):
     slicer.app.processEvents()
     yield SimpleNamespace(
         panel=panel, ui=panel.ui, widget=panel.widget, host=host, window=window, engines=engines, messages=messages,
-        busy=busy, log=log, volume=volume, manifest=manifest, segmentation=segmentation, parameters=parameters,
-        views=views, process=slicer.app.processEvents,
+        one_engine=one_engine, log=log, volume=volume, manifest=manifest, segmentation=segmentation,
+        parameters=parameters, views=views, process=slicer.app.processEvents,
     )
     panel.cleanup()
     delete_now(host)

@@ -6,17 +6,20 @@ import numpy as np
 import SimpleITK as sitk
 
 
-def write_result(engine, manifest, codes=None) -> dict:
+def write_result(engine, manifest, codes=None, edges=(), array=None) -> dict:
     """Write segmentation and report into the folder of a FakeEngine's run and end it well; returns the report.
 
     codes: label-map code -> index box ((k, k), (j, j), (i, i)) to fill on the reference's grid; by default a box of
-    2 x 2 x 2 voxels a code, side by side.
+    2 x 2 x 2 voxels a code, side by side. edges: ids of structures that the report says are cut off.
+    array: a whole label map [k, j, i] instead of boxes.
     """
     from afnet.writing import write_segmentation
 
     reference = sitk.ReadImage(str(engine.folder / engine.request.inputs[manifest.reference]))
     labels = np.zeros(sitk.GetArrayViewFromImage(reference).shape, np.uint8)
-    if codes is None:
+    if array is not None:
+        labels[:], codes = array, {}
+    elif codes is None:
         numbers = [item["code"] for item in manifest.raw["labelmap"]]
         codes = {code: ((4, 6), (4, 6), (2 * n, 2 * n + 2)) for n, code in enumerate(numbers)}
     for code, box in codes.items():
@@ -29,7 +32,7 @@ def write_result(engine, manifest, codes=None) -> dict:
         voxels = int(np.isin(labels, structure.labels).sum())
         structures.append({
             "id": structure.id, "name": structure.name, "voxels": voxels, "volume_ml": voxels * voxel_ml,
-            "touches_edge": False,
+            "touches_edge": structure.id in edges,
         })
     report = {
         "protocol": 1,

@@ -18,6 +18,7 @@ class FakeEngine:
         self._events: list = []
         self._outcome: Outcome | None = None
         self._pending: Outcome | None = None
+        self.sent: list[str] = []
 
     @property
     def running(self) -> bool:
@@ -41,6 +42,9 @@ class FakeEngine:
         self.cancelled = True
         self._pending = Outcome("cancelled", 130, "The segmentation was cancelled.")
 
+    def send(self, line: str) -> None:
+        self.sent.append(line)
+
     # For the test
 
     def say(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
@@ -48,6 +52,9 @@ class FakeEngine:
 
     def note(self, text: str) -> None:
         self._events.append(Note(text))
+
+    def tell(self, event) -> None:
+        self._events.append(event)
 
     def fail(self, code: int, sentence: str, details: str = "") -> None:
         self.details = details
@@ -64,18 +71,67 @@ class RecordedWindow:
     def __init__(self) -> None:
         self.modules: list[str] = []
         self.questions: list[str] = []
+        self.told: list[str] = []
         self.answer = True
         self.may_close = None
+        self.arranged = 0
+        self.folder = ""
+        self.captions: list[str] = []
+
+    def choose_folder(self, caption: str) -> str:
+        """The user's answer is `folder`."""
+        self.captions.append(caption)
+        return self.folder
 
     def choose_module(self, name: str) -> None:
         self.modules.append(name)
 
+    def show_slices_and_3d(self) -> None:
+        self.arranged += 1
+
     def confirm(self, question: str) -> bool:
         self.questions.append(question)
         return self.answer
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
 
     def watch_close(self, may_close) -> None:
         self.may_close = may_close
 
     def stop_watching_close(self) -> None:
         self.may_close = None
+
+
+class RecordedInstaller:
+    """A TorchInstaller. `done`: what was installed, in order. `failure`: the reason why the next one fails."""
+
+    def __init__(self) -> None:
+        self.done: list = []
+        self.present = True
+        self.failure = ""
+        self.on_install = lambda: None
+
+    def extension_present(self) -> bool:
+        return self.present
+
+    def extension_waits(self) -> bool:
+        return not self.present and "extension" in self.done
+
+    def install_extension(self) -> None:
+        self._fail()
+        self.done.append("extension")
+
+    def install_torch(self, requirement: str, replace: bool = False) -> None:
+        self._fail()
+        self.done.append(("torch", requirement, replace))
+        self.on_install()
+
+    def restart(self) -> None:
+        self.done.append("restart")
+
+    def _fail(self) -> None:
+        from AutofocusSegmentationLib.torch_installer import InstallFailed
+
+        if self.failure:
+            raise InstallFailed(self.failure)

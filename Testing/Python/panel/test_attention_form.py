@@ -62,7 +62,7 @@ def test_the_module_has_the_section(open_module, models_folder, make_ct):
     click(widget.segment_panel.ui.segmentButton)
     click(panel.ui.focusButton)
     assert len(engines) == 1 and "A segmentation is running" in panel.ui.attentionMessageLabel.text
-    click(widget.segment_panel.ui.segmentButton)
+    click(widget.segment_panel.ui.cancelButton)
     spin(lambda: not widget.segment_panel.running)
     click(panel.ui.focusButton)
     write_maps(engines[-1], manifest)

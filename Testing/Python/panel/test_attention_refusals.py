@@ -69,7 +69,7 @@ def test_maps_of_an_earlier_run_are_not_taken_for_this_one(attention, scene):
 
 
 def test_not_while_a_segmentation_runs(attention):
-    attention.busy.append(1)
+    attention.one_engine.take("another panel", "A segmentation is running: wait until it has ended.")
     click(attention.ui.focusButton)
     assert attention.engines == [] and "A segmentation is running" in attention.ui.attentionMessageLabel.text
 
@@ -124,6 +124,6 @@ def test_more_than_200_mb_is_refused_before_the_click(attention, monkeypatch):
 def test_without_pytorch_it_says_so(attention, monkeypatch):
     from AutofocusSegmentationLib import doctor
 
-    monkeypatch.setattr(doctor, "torch_version", lambda: None)
+    monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     attention.panel.enter()
     assert not attention.ui.focusButton.enabled and "PyTorch is not installed" in attention.ui.focusButton.toolTip

@@ -1,12 +1,16 @@
 """What the panel looks like: every control explained, usable at 350 px, and pictures of it to look at."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 from clicks import choose_model, click, spin
 from engine_result import write_result
+from pictures import Pictures
 
 CONTROLS = ("QComboBox", "QPushButton", "QTableWidget", "QPlainTextEdit", "QProgressBar", "qMRMLNodeComboBox",
-            "ctkDirectoryButton", "ctkCollapsibleButton")
+            "ctkDirectoryButton", "ctkCollapsibleButton", "QListWidget", "QTextBrowser", "QLabel")
 
 
 @pytest.fixture
@@ -25,22 +29,48 @@ def study(panel, make_volume):
 def controls(panel):
     import qt
 
-    return [each for each in panel.widget.findChildren(qt.QWidget) if each.className() in CONTROLS and each.objectName]
+    return [each for each in panel.widget.findChildren(qt.QWidget)
+            if each.className() in CONTROLS and each.objectName and not each.objectName.startswith("qt_")]
 
 
 def test_every_control_has_a_name_and_a_tool_tip(study):
     found = controls(study)
-    assert len(found) >= 16
+    assert len(found) >= 12
     assert [each.objectName for each in found if not each.toolTip] == []
 
 
 def test_nothing_is_wider_than_350_px(study):
-    study.ui.advancedSection.collapsed = False
-    study.ui.logSection.collapsed = False
+    for section in ("advancedSection", "logSection", "modelCardSection"):
+        getattr(study.ui, section).collapsed = False
     study.process()
     assert study.host.minimumSizeHint.width() <= 350
-    for each in controls(study):
+    for each in filter(lambda each: each.isVisible(), controls(study)):
         assert each.width <= 350, each.objectName
+
+
+PANELS = sorted(Path(__file__).resolve().parents[3].glob("AutofocusSegmentation/AutofocusSegmentationLib/panels/*.py"))
+SHOWN = ("setText", "setToolTip", "addItem", "addItems", "setTitle", "setPlainText", "say", "confirm", "tell")
+
+
+@pytest.mark.parametrize("file", PANELS, ids=lambda file: file.stem)
+def test_what_a_panel_shows_can_be_translated(file):
+    """No sentence is given to a widget, or asked, as it is: it goes through `_()`."""
+    bare = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SHOWN:
+            for argument in node.args:
+                text = argument.value if isinstance(argument, ast.Constant) else ""
+                if isinstance(text, str) and any(letter.isalpha() for letter in text):
+                    bare.append(f"line {node.lineno}: {text}")
+    assert not bare
+
+
+@pytest.mark.parametrize("file", PANELS, ids=lambda file: file.stem)
+def test_a_panel_waits_for_nothing_and_shows_no_busy_cursor(file):
+    source = file.read_text(encoding="utf-8")
+    for word in ("setOverrideCursor", "waitCursor", "WaitCursor", "time.sleep", ".wait(", "setStyleSheet"):
+        assert word not in source
+    assert len(source.splitlines()) < 300
 
 
 def test_labels_show_names_as_they_are(study):
@@ -52,21 +82,61 @@ def test_labels_show_names_as_they_are(study):
     assert wrapping and all(label.textFormat == Qt.PlainText for label in wrapping)
 
 
+def test_the_tab_key_follows_the_eye(study):
+    """From the model to the log, top to bottom, the model's slots among them although they came last."""
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+    from PySide6.QtWidgets import QApplication
+
+    study.ui.advancedSection.collapsed = False
+    study.ui.logSection.collapsed = False
+    study.ui.modelCardSection.collapsed = False
+    study.host.resize(350, 1400)
+    study.process()
+    study.host.activateWindow()
+    study.process()
+    study.ui.inputsSection.setFocus()
+    order = []
+    while QApplication.focusWidget() not in order and len(order) < 40:
+        order.append(QApplication.focusWidget())
+        QTest.keyClick(order[-1], Qt.Key_Tab)
+    heights = [each.mapTo(study.host, each.rect.topLeft()).y() for each in order]
+    names = [each.objectName or each.parent().objectName for each in order]
+    assert heights == sorted(heights), names
+    for name in ("t1Selector", "flairSelector", "outputSelector", "memorySelector", "segmentButton", "logText"):
+        assert name in names
+
+
+def test_a_tab_goes_through_the_slots_of_a_newly_chosen_model(study):
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+    from PySide6.QtWidgets import QApplication
+
+    choose_model(study.ui, "pelvis-ct")
+    choose_model(study.ui, "brain-tumour-mri")
+    study.process()
+    names = []
+    study.host.activateWindow()
+    study.process()
+    study.ui.modelSelector.setFocus()
+    while "outputSelector" not in names and len(names) < 20:
+        focus = QApplication.focusWidget()
+        names.append(focus.objectName or focus.parent().objectName)
+        QTest.keyClick(focus, Qt.Key_Tab)
+    slots = [name for name in names if name in ("t1Selector", "t1cSelector", "t2Selector", "flairSelector")]
+    assert slots == ["t1Selector", "t1cSelector", "t2Selector", "flairSelector"]
+
+
 @pytest.mark.parametrize("width", [350, 500])
 def test_pictures(study, width, tmp_path):
     """Ready, running, failed, done: written to the test's folder, and each differs from the one before."""
-    from PySide6.QtGui import QImage
-
     from afnet.manifest import find_model
 
-    study.host.resize(width, 820)
-    pictures = []
+    study.host.resize(width, 1000)
+    folder, pictures = Pictures(tmp_path), []
 
     def picture(name):
-        study.process()
-        path = tmp_path / f"panel-{width}-{name}.png"
-        assert study.host.grab().save(str(path))
-        pictures.append(QImage(str(path)))
+        pictures.append(folder.grab(study.host, f"segment-{width}-{name}"))
         assert pictures[-1].width() == width
 
     picture("1-ready")

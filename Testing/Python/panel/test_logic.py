@@ -1,6 +1,5 @@
-"""Segmenting from a script, the list of models, and the look at PyTorch."""
+"""Segmenting from a script, and the list of models."""
 
-import importlib.metadata
 import os
 import signal
 import sys
@@ -91,24 +90,6 @@ def test_a_users_model_is_found_by_id(module, copy_model, tmp_path):
     assert models.user_models_folder().parts[-2:] == ("AutofocusSegmentation", "models")
 
 
-@pytest.mark.parametrize(
-    ("version", "problem"),
-    [("2.13.0+cpu", None), ("2.2.2", None), ("2.1.2", "too old"), ("1.13.1", "too old"), (None, "not installed")],
-)
-def test_the_doctor_asks_the_metadata(qt_app, monkeypatch, version, problem):
-    from AutofocusSegmentationLib import doctor
-
-    def found(name):
-        if version is None:
-            raise importlib.metadata.PackageNotFoundError(name)
-        return version
-
-    monkeypatch.setattr(importlib.metadata, "version", found)
-    sentence = doctor.torch_problem()
-    assert (sentence is None) == (problem is None)
-    assert problem is None or problem in sentence and "PyTorch Utils" in sentence
-
-
 # The real engine
 
 
@@ -129,7 +110,7 @@ def body(make_volume):
     return make_volume(array, name="CT phantom", ijk_to_ras=np.diag([8.0, 8.0, 8.0, 1.0]))
 
 
-def test_the_real_engine_by_a_click(panel, tiny, body):
+def test_the_real_engine_by_a_click(panel, results, tiny, body):
     """From the panel to segments with the child process itself."""
     panel.panel._make_engine = None
     panel.panel.enter()
@@ -141,8 +122,8 @@ def test_the_real_engine_by_a_click(panel, tiny, body):
     assert panel.ui.messageLabel.text == "", panel.ui.logText.toPlainText()
     segmentation = panel.logic.getParameterNode().result
     assert segmentation.GetSegmentation().GetNumberOfSegments() == len(tiny.structures)
-    table = panel.ui.resultsTable
-    volumes = [float(table.item(row, 2).text()) for row in range(table.rowCount)]
+    table = results.ui.resultsTable
+    volumes = [float(table.item(row, 3).text()) for row in range(table.rowCount)]
     voxels = [int(np.sum(_array(segmentation, item.id, body))) for item in tiny.structures]
     assert sum(voxels) > 0
     assert volumes == pytest.approx([count * 8**3 / 1000 for count in voxels], abs=0.06)
@@ -167,7 +148,7 @@ def test_a_killed_engine_is_told(panel, tiny, body, scene):
     panel.process()
     before = scene_state(scene)
     click(panel.ui.segmentButton)
-    folder = panel.panel._job._folder.path
+    folder = panel.panel.run.queue.current.job._folder.path
     time.sleep(0.3)
     os.kill(child._process.pid, signal.SIGKILL)
     spin(lambda: not panel.panel.running, 10)
@@ -177,6 +158,39 @@ def test_a_killed_engine_is_told(panel, tiny, body, scene):
     assert scene_state(scene) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_a_killed_engine_does_not_stop_the_next_study(panel, tiny, body):
+    """Two runs of the same images with the real engine, into a new segmentation and into a given one."""
+    from AutofocusSegmentationLib.engine import ChildProcess
+
+    children = []
+
+    def make_engine():
+        children.append(ChildProcess())
+        return children[-1]
+
+    panel.panel._make_engine = make_engine
+    panel.panel.enter()
+    choose_model(panel.ui, tiny.id)
+    panel.ui.deviceSelector.setCurrentIndex(2)
+    panel.process()
+    click(panel.ui.segmentButton)
+    output = slicer_node("vtkMRMLSegmentationNode", "Mine")
+    panel.ui.outputSelector.setCurrentNode(output)
+    click(panel.ui.segmentButton)
+    os.kill(children[0]._process.pid, signal.SIGKILL)
+    spin(lambda: not panel.panel.running, 90)
+    states = [panel.ui.queueList.item(row).text().split(":")[0] for row in range(2)]
+    assert states == ["Failed", "Done"], panel.ui.logText.toPlainText()
+    assert output.GetSegmentation().GetNumberOfSegments() == len(tiny.structures)
+
+
+def slicer_node(class_name, name):
+    import slicer
+
+    return slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+
+
 def test_cancelling_the_real_engine_takes_about_a_second(panel, tiny, body, scene):
     panel.panel._make_engine = None
     panel.panel.enter()
@@ -184,9 +198,9 @@ def test_cancelling_the_real_engine_takes_about_a_second(panel, tiny, body, scen
     panel.process()
     before = scene_state(scene)
     click(panel.ui.segmentButton)
-    folder = panel.panel._job._folder.path
+    folder = panel.panel.run.queue.current.job._folder.path
     begun = time.monotonic()
-    click(panel.ui.segmentButton)
+    click(panel.ui.cancelButton)
     spin(lambda: not panel.panel.running, 10)
     assert time.monotonic() - begun < 3
     assert panel.ui.messageLabel.text == "The segmentation was cancelled."

@@ -1,7 +1,7 @@
 """The module as Slicer loads, opens, reloads and closes it."""
 
-import importlib.metadata
 import socket
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -48,16 +48,12 @@ def test_the_self_test_passes_without_pytorch_and_network(module, models_folder,
     """The stand-in for Slicer's `slicer.testing.runUnitTest`."""
     import slicer
 
-    def no_torch(name):
-        if name == "torch":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return real(name)
+    from AutofocusSegmentationLib import doctor
 
     def no_network(*_arguments, **_options):
         raise AssertionError("the self-test opened a connection")
 
-    real = importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", no_torch)
+    monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     monkeypatch.setattr(socket.socket, "connect", no_network)
     slicer.modules.AutofocusSegmentationInstance.runTest()
     assert "PyTorch is not installed" in messages.texts("delayDisplay")[-2]
@@ -106,13 +102,45 @@ def test_closing_the_scene_ends_the_job_and_keeps_the_model(opened, scene):
 def test_reloading_the_module_ends_the_job(opened, slicer_app):
     """Slicer unloads a module before it loads it again."""
     engine = start(opened)
-    timer = opened.segment_panel._timer
+    timer = opened.segment_panel.run._timer
     slicer_app.app.moduleManager().unload("AutofocusSegmentation")
     assert engine.cancelled and not engine.folder.exists()
     assert not timer.active
     polls = engine.polls
     slicer_app.app.processEvents()
     assert engine.polls == polls
+
+
+@pytest.fixture
+def loaded_modules():
+    """Puts sys.modules back as it was: the other tests' classes are those of before the reload."""
+    before = dict(sys.modules)
+    yield before
+    sys.modules.clear()
+    sys.modules.update(before)
+
+
+def test_the_reload_button_loads_the_library_anew(opened, slicer_app, messages, scene, make_ct, loaded_modules):
+    """The job is cancelled and the status bar says so; the old panel's timer and observers are gone."""
+    engine, old = start(opened), opened.segment_panel
+    opened.onReload()
+    assert engine.cancelled and not engine.folder.exists()
+    assert messages.texts("showStatusMessage") == [
+        "The module was closed or loaded again, so the running segmentation was cancelled."]
+    own = [name for name in loaded_modules if name.partition(".")[0] == "AutofocusSegmentationLib"]
+    again = [name for name in own if name in sys.modules]
+    assert "AutofocusSegmentationLib.panels.segment" in again
+    assert all(sys.modules[name] is not loaded_modules[name] for name in again)
+    assert not old.run._timer.active and old._parameters is None
+    for each in (opened, old, opened.results_panel):
+        assert not each.Observations
+    new = slicer_app.modules.AutofocusSegmentationWidget
+    assert new is not opened and type(new.segment_panel) is not type(old)
+    polls = engine.polls
+    make_ct("CT of later")  # the new panel looks at it, the old one no more
+    spin(lambda: new.segment_panel.ui.segmentButton.enabled)
+    assert engine.polls == polls
+    assert new.segment_panel.ui.modelSelector.currentData == "pelvis-ct", "the parameter node keeps the choice"
 
 
 def test_the_editor_opens_in_slicers_window(opened, main_window):
@@ -122,9 +150,10 @@ def test_the_editor_opens_in_slicers_window(opened, main_window):
 
     write_result(start(opened), find_model("pelvis-ct"))
     spin(lambda: not opened.segment_panel.running)
-    click(opened.segment_panel.ui.editButton)
+    click(opened.results_panel.ui.editButton)
     assert main_window.moduleSelector().chosen[-1] == "SegmentEditor"
 
 
 def test_the_window_fits_350_px(opened):
-    assert opened.segment_panel.widget.minimumSizeHint.width() <= 350
+    for panel in (opened.segment_panel, opened.results_panel):
+        assert panel.widget.minimumSizeHint.width() <= 350

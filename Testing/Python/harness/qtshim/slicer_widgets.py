@@ -1,5 +1,7 @@
 """Stand-in for the C++ widget that holds a scripted module's panel."""
 
+import sys
+
 import slicer
 from PySide6 import QtWidgets
 
@@ -20,6 +22,13 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
 
     def self(self):
         return self._python
+
+    def reload(self) -> None:
+        """Make the Python widget anew from the module as it is loaded now (slicer.util.reloadScriptedModule)."""
+        name = type(self._python).__name__
+        self._python = getattr(sys.modules[type(self._python).__module__], name)(self)
+        setattr(slicer.modules, name, self._python)
+        self._python.setup()
 
     def enter(self) -> None:
         """The user opens the module."""

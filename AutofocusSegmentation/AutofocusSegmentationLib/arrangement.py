@@ -1,0 +1,92 @@
+"""Bring a result into view, through the slice views' MRML nodes: the image behind it, the slices through it."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import slicer
+
+from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
+from .transforms import is_linear, linear_to_world, matrix_of
+
+CENTRAL_PART = 0.7
+"""Part of a view's width and height, around its middle, in which a structure is seen well enough not to be centred."""
+
+
+def reference_image(segmentation):
+    """Return the volume node that a segmentation was made from; None if it is no longer in the scene."""
+    return segmentation.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+
+
+def show_behind(volume) -> None:
+    """Make `volume` the background of all slice views. Foregrounds stay, except one that is the same volume.
+
+    A view that showed another volume is fitted to this one; others keep their zoom.
+    """
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        another = composite.GetBackgroundVolumeID() != volume.GetID()
+        composite.SetBackgroundVolumeID(volume.GetID())
+        if composite.GetForegroundVolumeID() == volume.GetID():
+            composite.SetForegroundVolumeID(None)
+        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(composite.GetLayoutName())
+        if another and logic is not None:
+            logic.FitSliceToBackground()
+
+
+def show_in_slices(segmentation, segment_ids: Iterable[str] | None = None) -> bool:
+    """Move all slice views to the slices that show most of some segments (None: of all).
+
+    A view in which they would lie at the margin or outside is centred on them; others keep their field of view, so
+    that the anatomy around stays where the user has it. Returns False, and moves nothing, if the segments are empty.
+    """
+    point = telling_point(segmentation, segment_ids)
+    if point is None:
+        return False
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.JumpSliceByOffsetting(*point)
+        to_slice = np.linalg.inv(matrix_of(node.GetSliceToRAS()))
+        across = np.abs((to_slice @ [*point, 1])[:2])  # mm from the middle of the view
+        if np.any(across > CENTRAL_PART / 2 * np.array(node.GetFieldOfView()[:2])):
+            node.JumpSliceByCentering(*point)
+    return True
+
+
+def telling_point(segmentation, segment_ids: Iterable[str] | None = None) -> np.ndarray | None:
+    """Return the point (RAS, mm, world) where the three planes along the image's axes cut most of the segments.
+
+    Each segment's area in a plane is taken relative to its largest, so that a small one counts like a large one.
+    segment_ids: None for all. Returns None if they are all empty, or kept on other voxels than the image's.
+    """
+    grid = grid_of_segmentation(segmentation)
+    if grid is None:
+        return None
+    wanted = segmentation.GetSegmentation().GetSegmentIDs() if segment_ids is None else segment_ids
+    worth = [np.zeros(length) for length in grid.size]  # along i, j, k
+    for segment_id in wanted:
+        try:
+            voxels = segment_voxels(segmentation, segment_id, grid)
+        except OffLattice:
+            continue
+        for axis, area in enumerate(_areas(voxels)):
+            first, last = max(voxels.start[axis], 0), min(voxels.start[axis] + len(area), grid.size[axis])
+            if first < last:
+                worth[axis][first:last] += area[first - voxels.start[axis] : last - voxels.start[axis]] / area.max()
+    if not all(total.any() for total in worth):
+        return None
+    local = grid.matrix @ [*(int(total.argmax()) for total in worth), 1]
+    return _to_world(segmentation, local[:3])
+
+
+def _areas(voxels: Voxels) -> list[np.ndarray]:
+    """Return the voxel counts of the planes of a mask across i, j and k; nothing for an empty one."""
+    if not voxels.count:
+        return []
+    return [voxels.mask.sum(axis=axes) for axes in ((0, 1), (0, 2), (1, 2))]
+
+
+def _to_world(node, point: np.ndarray) -> np.ndarray:
+    parent = node.GetParentTransformNode()
+    if is_linear(parent):
+        return (linear_to_world(parent) @ [*point, 1])[:3]
+    moved = [0.0, 0.0, 0.0]
+    node.TransformPointToWorld(point.tolist(), moved)
+    return np.array(moved)

@@ -1,0 +1,204 @@
+"""DICOM SEG and RTSTRUCT, through the exporters that Slicer's window has: behind a Protocol, for tests have none.
+
+What is called there was read in Slicer's `DICOMSegmentationPlugin.py` (main, 2026; the same class is in the extension
+QuantitativeReporting) and in SlicerRT's `DicomRtImportExportPlugin.py` and `ExportDicomRTStudy`.
+"""
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Protocol
+
+import slicer
+from slicer.i18n import tr as _
+
+from afnet.manifest import Manifest
+
+from . import hierarchy
+from .export import Exported, filled_segments, world_grid
+from .export_folder import ExportFailed, appearing_in, file_name
+from .result_files import STRUCTURE_TAG, tag_of
+from .segment_tags import ALGORITHM_NAME, mark_edits
+from .transforms import is_linear, linear_to_world
+
+_INSTANCES = "DICOM.instanceUIDs"
+"""Node attribute of a volume from DICOM: its slices' SOP instance UIDs, separated by spaces."""
+
+
+class DicomExporters(Protocol):
+    """What of Slicer's DICOM exporters is used."""
+
+    def seg_problem(self, image) -> str:
+        """Return why no DICOM SEG of the volume node `image` can be written, one sentence; empty if it can."""
+
+    def rtstruct_problem(self, image) -> str:
+        """The same for an RTSTRUCT."""
+
+    def write_seg(self, segmentation, segment_ids: list[str], file: Path, description: str) -> None:
+        """Write these segments to a file. May raise anything; its text is for the user."""
+
+    def write_rtstruct(self, segmentation, image, folder: Path, description: str) -> None:
+        """Write image and structure set into an empty folder. May raise anything; its text is for the user."""
+
+
+def export_seg(exporters: DicomExporters, segmentation, image, folder: Path, name: str) -> Exported:
+    """Write `name`-SEG.dcm, which refers to the slices of `image`. Empty segments are left out, without a question.
+
+    Raises ExportFailed with one sentence.
+    """
+    _refuse(exporters.seg_problem(image))
+    if not _move_together(segmentation, image):
+        raise ExportFailed(
+            _("The segmentation has been moved away from its image by a transform, which a DICOM SEG cannot hold: put "
+              "both under the same transform, then export again."))
+    segments, left_out = filled_segments(segmentation)
+    mark_edits(segmentation)
+    file = f"{file_name(name)}-SEG.dcm"
+    with appearing_in(folder, [file], _bytes(image)) as working:
+        _call(exporters.write_seg, segmentation, segments, working / file, _description(segmentation))
+    return Exported(folder, (file,), left_out)
+
+
+def export_rtstruct(
+    exporters: DicomExporters, segmentation, image, manifest: Manifest | None, folder: Path, name: str
+) -> Exported:
+    """Write the folder `name`-RTSTRUCT with the image as a DICOM series and a structure set that refers to it.
+
+    Structures of the model have their TG-263 names there (AAPM Task Group 263, 2018). Empty segments are left out.
+    Raises ExportFailed with one sentence.
+    """
+    _refuse(exporters.rtstruct_problem(image))
+    world_grid(segmentation)  # refuses what is bent
+    segments, left_out = filled_segments(segmentation)
+    target = f"{file_name(name)}-RTSTRUCT"
+    with appearing_in(folder, [target], 2 * _bytes(image)) as working:
+        (working / target).mkdir()
+        copy = _named_copy(segmentation, segments, image, manifest)
+        try:
+            _call(exporters.write_rtstruct, copy, image, working / target, _description(segmentation))
+        finally:
+            slicer.mrmlScene.RemoveNode(copy)
+        if not any((working / target).iterdir()):
+            raise ExportFailed(_("SlicerRT wrote no file: see Slicer's log, and try again."))
+    return Exported(folder, (target,), left_out)
+
+
+def roi_names(segmentation, segment_ids: list[str], manifest: Manifest | None) -> list[str]:
+    """Return a ROI name for each segment: TG-263 where the manifest has one, else the segment's own.
+
+    A second segment of a structure gets the custom qualifier that TG-263 leaves free: 'Bladder^2'.
+    """
+    standard = {structure.id: structure.tg263 for structure in manifest.structures} if manifest else {}
+    names: list[str] = []
+    for segment_id in segment_ids:
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        name = wanted = standard.get(tag_of(segment, STRUCTURE_TAG)) or segment.GetName()
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{wanted}^{number}"
+        names.append(name)
+    return names
+
+
+def _named_copy(segmentation, segment_ids: list[str], image, manifest: Manifest | None):
+    """Return a copy in the scene, in the image's study, with these segments under their ROI names."""
+    names = roi_names(segmentation, segment_ids, manifest)
+    copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", segmentation.GetName())
+    copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())
+    for segment_id in copy.GetSegmentation().GetSegmentIDs():
+        if segment_id not in segment_ids:
+            copy.GetSegmentation().RemoveSegment(segment_id)
+    for segment_id, name in zip(segment_ids, names):
+        copy.GetSegmentation().GetSegment(segment_id).SetName(name)
+    copy.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
+    hierarchy.put_beside(copy, image)
+    return copy
+
+
+def _move_together(segmentation, image) -> bool:
+    parents = segmentation.GetParentTransformNode(), image.GetParentTransformNode()
+    if parents[0] is parents[1]:
+        return True
+    if not all(is_linear(parent) for parent in parents):
+        return False
+    return bool(abs(linear_to_world(parents[0]) - linear_to_world(parents[1])).max() < 1e-6)
+
+
+def _refuse(problem: str) -> None:
+    if problem:
+        raise ExportFailed(problem)
+
+
+def _call(write, *arguments) -> None:
+    try:
+        write(*arguments)
+    except Exception as error:
+        logging.exception("AutofocusSegmentation: a DICOM exporter failed")
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ExportFailed(
+            _("Slicer's DICOM exporter failed, and nothing was written: {reason}").format(reason=reason)) from error
+
+
+def _description(segmentation) -> str:
+    """Return a series description: which model drew it. Nothing of the patient."""
+    segments = segmentation.GetSegmentation()
+    tags = (tag_of(segments.GetNthSegment(index), ALGORITHM_NAME) for index in range(segments.GetNumberOfSegments()))
+    return next((tag for tag in tags if tag), "AutofocusSegmentation")
+
+
+def _bytes(image) -> int:
+    return image.GetImageData().GetNumberOfPoints() * image.GetImageData().GetScalarSize()
+
+
+class SlicerDicomExporters:
+    """The exporters of the running Slicer."""
+
+    def seg_problem(self, image) -> str:
+        if importlib.util.find_spec("DICOMSegmentationPlugin") is None:
+            return _("DICOM SEG needs the extension QuantitativeReporting, or Slicer 5.12 with its DICOM plugins.")
+        database = getattr(slicer, "dicomDatabase", None)
+        instances = (image.GetAttribute(_INSTANCES) or "").split() if image is not None else []
+        if not instances or database is None or not all(database.fileForInstance(uid) for uid in instances[:1]):
+            return _("DICOM SEG refers to the slices of its image: load the image through the DICOM module, then "
+                     "segment it.")
+        return ""
+
+    def rtstruct_problem(self, image) -> str:
+        if importlib.util.find_spec("DicomRtImportExportPlugin") is None:
+            return _("RTSTRUCT needs the extension SlicerRT: install it in the Extensions Manager.")
+        if image is None or not hierarchy.study_item(image) or not hierarchy.patient_item(image):
+            return _("RTSTRUCT needs to know patient and study: load the image through the DICOM module, then segment "
+                     "it.")
+        return ""
+
+    def write_seg(self, segmentation, segment_ids: list[str], file: Path, description: str) -> None:
+        from DICOMSegmentationPlugin import DICOMSegmentationExporter
+
+        exporter = DICOMSegmentationExporter(segmentation)
+        try:
+            exporter.export(
+                str(file.parent), file.name, {"SeriesDescription": description}, segmentIDs=segment_ids, skipEmpty=True)
+        finally:
+            exporter.cleanup()
+
+    def write_rtstruct(self, segmentation, image, folder: Path, description: str) -> None:
+        from DicomRtImportExportPlugin import DicomRtImportExportPluginClass
+
+        plugin, exportables = DicomRtImportExportPluginClass(), []
+        for node in (image, segmentation):
+            found = plugin.examineForExport(hierarchy.item_of(node))
+            if not found:
+                raise RuntimeError(_("SlicerRT cannot export {name}.").format(name=node.GetName()))
+            exportables += found
+        for exportable in exportables:
+            exportable.directory = str(folder)
+            for name, value in hierarchy.patient_and_study_tags(image).items():
+                exportable.setTag(name, value)
+        exportables[0].setTag("Modality", hierarchy.modality(image) or "CT")
+        exportables[0].setTag("SeriesDescription", _("Image of the structure set"))
+        exportables[-1].setTag("SeriesDescription", description)
+        exportables[-1].setTag("SeriesNumber", "2")
+        message = plugin.export(exportables)
+        if message:
+            raise RuntimeError(message)

@@ -1,0 +1,124 @@
+"""What tells which input of a model a volume is: DICOM's series description, then its times, then the name.
+
+The first of these that fits any input of the model decides; the others are then not asked. All of them are matched
+with the name patterns of the model's manifest, so that a new model needs no code.
+"""
+
+import re
+from dataclasses import dataclass
+from textwrap import shorten
+
+from slicer.i18n import tr as _
+
+from afnet.manifest import Manifest
+
+from .dicom_tags import SeriesTags, modality_of, series_tags
+
+NO_SCAN = re.compile(r"(?<![a-z])(mask|seg|label|dose|rtstruct|attention|adc|brainmask)", re.IGNORECASE)
+"""Names of images that are derived from a scan and are no input."""
+
+SERIES_NUMBER = re.compile(r"^\s*\d+\s*:\s*")
+"""What Slicer's DICOM reader writes before a series description: '6: AX T1 C+'."""
+
+_OTHER_SEQUENCE = re.compile(
+    r"(?<![a-z])(dwi|dti|diff|ep2d|trace|swi|swan|tof|mra|mrv|angio|perf|dsc|dce|asl|bold|fmri|loc|scout|survey|stir|"
+    r"pd|pdw|t2\s?\*|t2star|mrs|fa|cbf|cbv|mtt)(?![a-z])",
+    re.IGNORECASE,
+)
+"""Series whose times look like T1 or T2, but which are neither."""
+
+_WITHOUT_CONTRAST = re.compile(r"(?<![a-z])(pre|no|non|without|w/?o|nativ\w*)(?![a-z])", re.IGNORECASE)
+
+_LONG_ECHO_MS, _SHORT_ECHO_MS, _SHORT_GRADIENT_ECHO_MS = 60, 30, 15
+_SHORT_REPETITION_MS, _FLUID_NULLED_MS, _T1_INVERSION_MS = 1000, 1500, (300, 1400)
+"""Usual limits at 1.5 and 3 T. Fluid is nulled at ln 2 times its T1 of about 4 s, less what a finite TR takes off:
+1700 to 2800 ms; MPRAGE inverts at 700 to 1200 ms (Bernstein, King, Zhou: Handbook of MRI Pulse Sequences, 2004)."""
+
+_A_SOURCE = 1000
+"""Ranks of a source of evidence begin at a multiple of this; there are fewer patterns than that."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A volume fits an input. rank: lower is better. reason: what says so, to follow 'by'."""
+
+    rank: int
+    reason: str
+
+
+def matches(manifest: Manifest, node) -> dict[str, Match]:
+    """Return input name to Match for the inputs of the model that a volume node fits; empty if none."""
+    modality, tags = modality_of(node), series_tags(node)
+    items = [item for item in manifest.inputs if modality in ("", item.modality)]
+    if not items or NO_SCAN.search(tags.description):
+        return {}
+    for number, (text, reason) in enumerate(_sources(node, tags)):
+        found = {}
+        for item in items:
+            rank = first_match(item.name_patterns, text)
+            if rank is not None:
+                found[item.name] = Match(number * _A_SOURCE + rank, reason)
+        if found:
+            return found
+    if modality and len(manifest.inputs) == 1:
+        return {items[0].name: Match(10 * _A_SOURCE, _("modality {modality}").format(modality=modality))}
+    return {}
+
+
+def explain(manifest: Manifest, name: str, node) -> str:
+    """Return one sentence on why a volume node is taken as the input `name`, or what speaks against it."""
+    found = matches(manifest, node)
+    if name in found:
+        return _("By {reason}.").format(reason=found[name].reason)
+    if found:
+        other = min(found, key=lambda each: found[each].rank)
+        return _("Looks like {title} by {reason}: check it.").format(
+            title=manifest.input(other).title, reason=found[other].reason)
+    return _("Neither its DICOM tags nor its name say what it is: check it.")
+
+
+def weighting(tags: SeriesTags) -> str:
+    """Return 'T1', 'T2' or 'FLAIR' by the times of a spin or gradient echo; empty if they do not tell."""
+    echo, repetition, inversion = tags.echo_time, tags.repetition_time, tags.inversion_time
+    if echo is None or "EP" in tags.scanning_sequence or _OTHER_SEQUENCE.search(tags.description):
+        return ""
+    if echo >= _LONG_ECHO_MS:
+        if inversion is None:
+            return "T2"
+        return "FLAIR" if inversion >= _FLUID_NULLED_MS else ""
+    gradient = "GR" in tags.scanning_sequence
+    if echo > (_SHORT_GRADIENT_ECHO_MS if gradient else _SHORT_ECHO_MS):
+        return ""
+    inverted = inversion is not None and _T1_INVERSION_MS[0] <= inversion <= _T1_INVERSION_MS[1]
+    short = repetition is not None and repetition <= _SHORT_REPETITION_MS and inversion is None
+    return "T1" if inverted or short else ""
+
+
+def _sources(node, tags: SeriesTags) -> list[tuple[str, str]]:
+    """Return (text to match, reason to tell) in the order in which they count."""
+    sources = []
+    if tags.description:
+        contrast = bool(tags.contrast_agent) and not _WITHOUT_CONTRAST.search(tags.description)
+        reason = _("series description '{text}'").format(text=shorten(tags.description, 40, placeholder=" ..."))
+        if contrast:
+            reason = _("{reason} with contrast agent").format(reason=reason)
+        sources.append((f"{tags.description} post contrast" if contrast else tags.description, reason))
+    weighted = weighting(tags)
+    if weighted:
+        reason = _("echo time {echo:g} ms").format(echo=tags.echo_time)
+        if tags.inversion_time is not None:
+            reason += _(", inversion time {inversion:g} ms").format(inversion=tags.inversion_time)
+        elif tags.repetition_time is not None:
+            reason += _(", repetition time {repetition:g} ms").format(repetition=tags.repetition_time)
+        if tags.contrast_agent:
+            weighted += " post contrast"
+            reason += _(", contrast agent")
+        sources.append((weighted, reason))
+    name = SERIES_NUMBER.sub("", node.GetName() or "")
+    sources.append((name, _("its name")))
+    return sources
+
+
+def first_match(patterns: tuple[str, ...], text: str) -> int | None:
+    """Return the number of the first pattern that fits a text; None: none does."""
+    return next((rank for rank, pattern in enumerate(patterns) if re.search(pattern, text, re.IGNORECASE)), None)

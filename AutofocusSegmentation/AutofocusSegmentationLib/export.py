@@ -1,0 +1,235 @@
+"""Segments to files that other programs read: .seg.nrrd, a NIfTI label map, STL surfaces.
+
+The files lie in the patient's space as the views show it: a transform above the segmentation is applied to a private
+copy, never to the user's node. Empty segments are left out of all but .seg.nrrd, and named.
+"""
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from afnet.manifest import Manifest
+
+from .export_folder import ExportFailed, appearing_in, file_name, incomplete
+from .label_codes import code_list, label_codes
+from .segment_tags import mark_edits
+from .segment_voxels import Grid, OffLattice, grid_of_segmentation, segment_volumes, segment_voxels
+from .transforms import is_linear, linear_to_world, perpendicular, vtk_matrix_of
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_STL_HEADER_BYTES, _STL_TRIANGLE_BYTES = 84, 50
+"""Of a binary STL file."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written. left_out: names of segments that are empty. note: one more sentence, or empty."""
+
+    folder: Path
+    names: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    note: str = ""
+
+    def sentence(self) -> str:
+        """Return what the user reads."""
+        text = _("{names} written to {folder}.").format(names=", ".join(self.names), folder=self.folder)
+        if self.left_out:
+            text += " " + _("Empty, so left out: {names}.").format(names=", ".join(self.left_out))
+        return f"{text} {self.note}".strip()
+
+
+def export_nrrd(segmentation, folder: Path, name: str) -> Exported:
+    """Write `name`.seg.nrrd: all segments with names, colours, codes and tags, on the image's grid.
+
+    Raises ExportFailed with one sentence.
+    """
+    grid, file = world_grid(segmentation), f"{file_name(name)}.seg.nrrd"
+    mark_edits(segmentation)
+    copy = world_copy(segmentation)
+    with appearing_in(folder, [file], _bytes(grid)) as working:
+        storage = slicer.vtkMRMLSegmentationStorageNode()
+        storage.SetFileName(str(working / file))
+        if not storage.WriteData(copy) or not _is_whole(working / file):
+            raise incomplete(folder)
+    return Exported(folder, (file,))
+
+
+def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: str) -> Exported:
+    """Write `name`.nii.gz, one code a voxel on the image's grid, and `name`.tsv with the codes (see label_codes).
+
+    Where segments overlap that do not nest, the voxel goes to the later one, and the sentence says so. Raises
+    ExportFailed with one sentence.
+    """
+    grid, stem = world_grid(segmentation), file_name(name)
+    segments, left_out = filled_segments(segmentation)
+    codes = label_codes(segmentation, manifest, segments)
+    node = slicer.vtkMRMLLabelMapVolumeNode()
+    image = vtk.vtkImageData()
+    image.SetDimensions(*grid.size)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(vtk_matrix_of(grid.matrix))
+    labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(grid.size[::-1])
+    labels[:] = 0
+    taken = 0
+    for code in codes:
+        start, mask = _on_image(segmentation, code.segment_id)
+        there = labels[tuple(slice(first, first + length) for first, length in zip(start, mask.shape))]
+        taken += int(np.count_nonzero(mask & (there > 0) & ~np.isin(there, code.around)))
+        there[mask] = code.value
+    files = (f"{stem}.nii.gz", f"{stem}.tsv")
+    with appearing_in(folder, files, _bytes(grid)) as working:
+        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+        storage.SetFileName(str(working / files[0]))
+        if not storage.WriteData(node) or not _is_whole(working / files[0]):
+            raise incomplete(folder)
+        (working / files[1]).write_text(code_list(codes), encoding="utf-8", newline="\n")
+    note = ""
+    if taken:
+        note = _("{count} voxels belong to more than one structure; the label map gives them to the later one.").format(
+            count=taken)
+    return Exported(folder, files, left_out, note)
+
+
+def export_stl(segmentation, folder: Path, name: str) -> Exported:
+    """Write the smooth closed surface of each segment to `name`-<segment>.stl, binary, in mm, LPS.
+
+    Raises ExportFailed with one sentence.
+    """
+    grid = world_grid(segmentation)
+    segments, left_out = filled_segments(segmentation)
+    copy = world_copy(segmentation)
+    copy.CreateClosedSurfaceRepresentation()
+    files = _stl_names(segmentation, segments, name)
+    with appearing_in(folder, files, _bytes(grid)) as working:
+        for segment_id, file in zip(segments, files):
+            surface = vtk.vtkPolyData()
+            copy.GetClosedSurfaceRepresentation(segment_id, surface)
+            if not _write_stl(surface, working / file):
+                raise incomplete(folder)
+    return Exported(folder, tuple(files), left_out)
+
+
+def filled_segments(segmentation) -> tuple[list[str], tuple[str, ...]]:
+    """Return the ids of the segments with voxels, and the names of the empty ones. Raises ExportFailed if all are."""
+    volumes = segment_volumes(segmentation)
+    ids = segmentation.GetSegmentation().GetSegmentIDs()
+    filled = [segment_id for segment_id in ids if volumes.get(segment_id)]
+    if not filled:
+        raise ExportFailed(_("There is nothing to export: all structures are empty."))
+    names = [segmentation.GetSegmentation().GetSegment(item).GetName() for item in ids if item not in filled]
+    return filled, tuple(names)
+
+
+def world_grid(segmentation) -> Grid:
+    """Return the grid of a segmentation's image as the views show it (IJK to world RAS).
+
+    Raises ExportFailed if there is none, if the node holds surfaces, or if a transform above it bends or shears it.
+    """
+    labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    if segmentation.GetSegmentation().GetSourceRepresentationName() != labelmap:
+        raise ExportFailed(
+            _("The segmentation holds surfaces instead of voxels: make the binary label map its source in the "
+              "Segmentations module, then export again."))
+    grid = grid_of_segmentation(segmentation)
+    if grid is None:
+        raise ExportFailed(_("The segmentation has lost its image geometry: segment again, then export."))
+    parent = segmentation.GetParentTransformNode()
+    if is_linear(parent):
+        matrix = linear_to_world(parent) @ grid.matrix
+        if perpendicular(matrix):
+            return Grid(matrix, grid.size)
+    raise ExportFailed(
+        _("A transform bends or shears this segmentation, which these files cannot hold: harden or remove it in the "
+          "Transforms module, then export again."))
+
+
+def world_copy(segmentation):
+    """Return a segmentation node outside any scene, with the linear transform above `segmentation` applied."""
+    copy = slicer.vtkMRMLSegmentationNode()
+    copy.SetName(segmentation.GetName())
+    copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())
+    # Made anew where it is wanted: that of the scene may be older than the voxels, or simplified.
+    copy.GetSegmentation().RemoveRepresentation(slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName())
+    if segmentation.GetParentTransformNode() is not None:
+        copy.ApplyTransformMatrix(vtk_matrix_of(linear_to_world(segmentation.GetParentTransformNode())))
+    return copy
+
+
+def _bytes(grid: Grid) -> int:
+    return int(np.prod(grid.size, dtype=np.int64))
+
+
+def _on_image(segmentation, segment_id: str) -> tuple[tuple[int, ...], np.ndarray]:
+    """Return where a segment's mask starts (k, j, i) on the image's grid, and the mask, cut to the image."""
+    grid = grid_of_segmentation(segmentation)
+    try:
+        voxels = segment_voxels(segmentation, segment_id, grid)
+    except OffLattice:
+        name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+        raise ExportFailed(
+            _("{name} is not kept on the voxels of the image: choose NRRD or STL, or copy it into a new segmentation "
+              "of that image.").format(name=name)) from None
+    start, size = np.array(voxels.start[::-1]), np.array(grid.size[::-1])
+    first, last = np.clip(start, 0, size), np.clip(start + voxels.mask.shape, 0, size)
+    box = tuple(slice(a, b) for a, b in zip(first - start, last - start))
+    return tuple(int(value) for value in first), voxels.mask[box]
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell whether the packed voxels of a .nii.gz or .nrrd file are all there.
+
+    On a full disk neither Slicer's writers nor ITK's readers always notice what is missing; gzip's checksum does.
+    """
+    length = 0
+    try:
+        with file.open("rb") as content:
+            if file.suffix == ".nrrd":
+                while content.readline() not in (b"\n", b"\r\n", b""):  # the header ends with an empty line
+                    pass
+            with gzip.GzipFile(fileobj=content) as voxels:
+                while chunk := voxels.read(2**22):
+                    length += len(chunk)
+    except (OSError, EOFError):
+        return False
+    return length > 0
+
+
+def _stl_names(segmentation, segments: list[str], name: str) -> list[str]:
+    """Return a file name for each segment, all different, also on a disk that takes upper case for lower."""
+    names: list[str] = []
+    for segment_id in segments:
+        stem = file_name(f"{name}-{segmentation.GetSegmentation().GetSegment(segment_id).GetName()}")
+        wanted, number = f"{stem}.stl", 1
+        while wanted.lower() in (other.lower() for other in names):
+            number += 1
+            wanted = f"{stem}-{number}.stl"
+        names.append(wanted)
+    return names
+
+
+def _write_stl(surface: vtk.vtkPolyData, file: Path) -> bool:
+    """Write a surface given in RAS; tell whether the file is whole."""
+    to_lps = vtk.vtkTransform()
+    to_lps.SetMatrix(vtk_matrix_of(_RAS_TO_LPS))
+    turned = vtk.vtkTransformPolyDataFilter()
+    turned.SetInputData(surface)
+    turned.SetTransform(to_lps)
+    triangles = vtk.vtkTriangleFilter()
+    triangles.SetInputConnection(turned.GetOutputPort())
+    triangles.PassVertsOff()
+    triangles.PassLinesOff()
+    writer = vtk.vtkSTLWriter()
+    writer.SetFileTypeToBinary()
+    writer.SetHeader("SPACE=LPS UNIT=mm")
+    writer.SetFileName(str(file))
+    writer.SetInputConnection(triangles.GetOutputPort())
+    writer.Write()
+    size = _STL_HEADER_BYTES + _STL_TRIANGLE_BYTES * triangles.GetOutput().GetNumberOfPolys()
+    return not writer.GetErrorCode() and file.is_file() and file.stat().st_size == size

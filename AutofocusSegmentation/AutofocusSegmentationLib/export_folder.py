@@ -1,0 +1,93 @@
+"""Exported files appear complete or not at all: written into a folder beside their place, then moved."""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+_RESERVE_BYTES = 20 * 1024**2
+"""Free space that is left to everybody else."""
+
+_NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
+"""What Windows does not allow in a file's name; a disk may be read there later."""
+
+
+class ExportFailed(Exception):
+    """Nothing was exported; the text is one sentence that says why and what to do."""
+
+
+def file_name(text: str) -> str:
+    """Return a text as the first part of a file's name, 'segmentation' if nothing is left of it."""
+    return _NOT_IN_NAMES.sub("-", text).strip(" .-")[:100] or "segmentation"
+
+
+@contextlib.contextmanager
+def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Iterator[Path]:
+    """Give an empty folder to write `names` (files or folders) into; they move to `folder` if the block ends well.
+
+    Nothing is overwritten. Raises ExportFailed if `folder` is missing, not writable or full, if one of the names is
+    there already or was not written; what was written is then removed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ExportFailed(_("The folder {folder} does not exist: choose another one.").format(folder=folder))
+    for name in names:
+        if os.path.lexists(folder / name):
+            raise ExportFailed(
+                _("{name} is already in {folder}, and nothing was written: change the name or the folder, or delete "
+                  "the file.").format(name=name, folder=folder))
+    try:
+        if shutil.disk_usage(folder).free < needed_bytes + _RESERVE_BYTES:
+            raise _full(folder)
+        working = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    except OSError as error:
+        raise _failed(folder, error) from None
+    moved: list[Path] = []
+    try:
+        yield working
+        missing = [name for name in names if not (working / name).exists()]
+        if missing:
+            raise _full(folder)  # Slicer's writers say no more than that they failed
+        for name in names:
+            os.rename(working / name, folder / name)
+            moved.append(folder / name)
+    except BaseException as error:
+        for path in moved:
+            _remove(path)
+        if isinstance(error, OSError):
+            raise _failed(folder, error) from None
+        raise
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def incomplete(folder: Path) -> ExportFailed:
+    """What to raise when a writer of Slicer's fails, which does not say why: nearly always the disk."""
+    return _full(folder)
+
+
+def _full(folder: Path) -> ExportFailed:
+    return ExportFailed(
+        _("The files could not be written completely, and nothing was left behind: free some space on the disk of "
+          "{folder}, or choose another folder.").format(folder=folder))
+
+
+def _failed(folder: Path, error: OSError) -> ExportFailed:
+    if error.errno in _FULL:
+        return _full(folder)
+    reason = error.strerror or type(error).__name__
+    return ExportFailed(
+        _("Nothing can be written into {folder} ({reason}): choose another folder.").format(
+            folder=folder, reason=reason))
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,202 @@
+"""The cases of a fine-tuning as a table, and the structures of the selected one below it."""
+
+from collections.abc import Callable
+
+import qt
+from slicer.i18n import tr as _
+
+from afnet.manifest import Manifest
+
+from ..tuning_cases import TuningCase, case_problem
+from .table_height import fit_height
+
+_CASE, _TEST, _RESULT = range(3)
+_STRUCTURE, _SEGMENT, _ABSENT = range(3)
+
+
+class CaseList:
+    """Shows `cases` in casesTable, caseLabel and structuresTable of `ui` and changes them as the user ticks.
+
+    changed: called after a change by the user.
+    """
+
+    def __init__(self, ui, changed: Callable[[], None]) -> None:
+        self._ui = ui
+        self._changed = changed
+        self._manifest: Manifest | None = None
+        self._showing = False
+        self._choosers: list[_SegmentChooser] = []
+        self.cases: list[TuningCase] = []
+        self._rows: list = []
+        self._structures: tuple = ()
+        for table, stretched in ((ui.casesTable, _CASE), (ui.structuresTable, _SEGMENT)):
+            table.setWordWrap(False)
+            header = table.horizontalHeader()
+            header.setMinimumSectionSize(20)
+            for column in range(3):
+                header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+            header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+        ui.casesTable.connect("itemChanged(QTableWidgetItem*)", self._case_ticked)
+        ui.casesTable.connect("itemSelectionChanged()", self._case_selected)
+        ui.structuresTable.connect("itemChanged(QTableWidgetItem*)", self._absent_ticked)
+
+    @property
+    def used(self) -> list[TuningCase]:
+        """The ticked cases."""
+        return [case for case in self.cases if case.use]
+
+    @property
+    def selected(self) -> TuningCase | None:
+        """The case whose structures are shown."""
+        row = self._ui.casesTable.currentRow()
+        return self.cases[row] if 0 <= row < len(self.cases) else None
+
+    def show(self, manifest: Manifest | None, choose_test: bool) -> None:
+        """Bring the tables in line with the cases; choose_test: whether the test cases are ticked in the table."""
+        self._manifest = manifest
+        rows = [(f"{case.name}: {case.source}", case.use, case.hold_out, *self._told(case)) for case in self.cases]
+        if (rows, choose_test) != self._rows:
+            self._rows = rows, choose_test
+            self._fill(rows, choose_test)
+        self._show_structures()
+
+    def _fill(self, rows: list, choose_test: bool) -> None:
+        self._showing = True
+        table = self._ui.casesTable
+        selected = max(0, min(table.currentRow(), len(rows) - 1))
+        table.setRowCount(len(rows))
+        for row, (name, used, held_out, result, details) in enumerate(rows):
+            told = _("Keep this case apart as a test.")
+            for column, text, tip, ticked in (
+                (_CASE, name, name, used), (_TEST, "", told, held_out), (_RESULT, result, details or result, None)
+            ):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(tip)
+                if ticked is not None:
+                    item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
+                    item.setCheckState(qt.Qt.Checked if ticked else qt.Qt.Unchecked)
+                table.setItem(row, column, item)
+        table.setColumnHidden(_TEST, not choose_test)
+        if rows:
+            table.setCurrentCell(selected, _CASE)
+        fit_height(table)
+        self._showing = False
+
+    def remove_selected(self) -> None:
+        """Take the selected case out of the list."""
+        if self.selected is not None:
+            self.cases.remove(self.selected)
+            self._changed()
+
+    def problem(self) -> str:
+        """Say what is wrong with the first ticked case that cannot be used; empty if all can, as far as is known."""
+        for case in self.used:
+            text = case_problem(self._manifest, case) or next(iter(_problems(case)), "")
+            if text:
+                return text if text.startswith(case.name) else f"{case.name}: {text}"
+        return ""
+
+    def _told(self, case: TuningCase) -> tuple[str, str]:
+        """Return the words for the table and, in full, for the label below it."""
+        problem = case_problem(self._manifest, case) if self._manifest else ""
+        if problem:
+            return _("Cannot be used"), problem
+        if case.checked is None:
+            return (_("Not corrected") if case.remark else _("Not checked")), case.remark
+        if not case.checked.usable:
+            return _("Cannot be used"), "\n".join(case.checked.problems)
+        drawn = [each.name for each in self._manifest.structures if case.segment_of(each.id)]
+        absent = [each.name for each in self._manifest.structures if each.id in case.absent]
+        unknown = len(self._manifest.structures) - len(drawn) - len(absent)
+        lines = [*case.checked.warnings, _("Drawn: {names}.").format(names=", ".join(drawn) or _("nothing"))]
+        if absent:
+            lines.append(_("Absent: {names}.").format(names=", ".join(absent)))
+        if unknown:
+            lines.append(_("The other {count} are unknown, and kept as the base model has them.").format(count=unknown))
+        result = _("{drawn} of {count} drawn").format(drawn=len(drawn), count=len(self._manifest.structures))
+        return (_("{result}, note").format(result=result) if case.checked.warnings else result), "\n".join(lines)
+
+    def _show_structures(self) -> None:
+        """One row a structure of the selected case, after a check."""
+        case, table = self.selected, self._ui.structuresTable
+        text = self._told(case)[1] if case else _("Add cases: images with a segmentation that you have corrected.")
+        self._ui.caseLabel.setText(text)
+        self._ui.caseLabel.setVisible(bool(text))
+        shown = case is not None and case.checked is not None and self._manifest is not None
+        table.setVisible(shown)
+        state = (case.name, case.checked, dict(case.mapping), set(case.absent)) if shown else ()
+        if state == self._structures:
+            return
+        self._structures, self._showing, self._choosers = state, True, []
+        structures = self._manifest.structures if shown else ()
+        table.setRowCount(len(structures))
+        for row, structure in enumerate(structures):
+            drawn = case.segment_of(structure.id)
+            name = qt.QTableWidgetItem(structure.name)
+            name.setToolTip(structure.definition)
+            table.setItem(row, _STRUCTURE, name)
+            self._choosers.append(_SegmentChooser(case, structure.id, self._edited))
+            table.setCellWidget(row, _SEGMENT, self._choosers[-1].widget)
+            absent = qt.QTableWidgetItem("")
+            absent.setToolTip(_("Tick if {name} is truly not there, for example after surgery.").format(
+                name=structure.name))
+            absent.setFlags(qt.Qt.ItemIsUserCheckable if drawn else qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
+            absent.setCheckState(qt.Qt.Checked if structure.id in case.absent else qt.Qt.Unchecked)
+            table.setItem(row, _ABSENT, absent)
+        fit_height(table)
+        self._showing = False
+
+    def _case_ticked(self, item) -> None:
+        if self._showing:
+            return
+        case, ticked = self.cases[item.row()], item.checkState() == qt.Qt.Checked
+        if item.column() == _CASE:
+            case.use = ticked
+        elif item.column() == _TEST:
+            case.hold_out = ticked
+        self._changed()
+
+    def _case_selected(self) -> None:
+        if not self._showing:
+            self._show_structures()
+
+    def _absent_ticked(self, item) -> None:
+        if self._showing or item.column() != _ABSENT:
+            return
+        structure = self._manifest.structures[item.row()].id
+        if item.checkState() == qt.Qt.Checked:
+            self.selected.absent.add(structure)
+        else:
+            self.selected.absent.discard(structure)
+        self._changed()
+
+    def _edited(self) -> None:
+        # Not at once: the chooser that tells of it would be replaced while it does.
+        qt.QTimer.singleShot(0, self._changed)
+
+
+class _SegmentChooser:
+    """The segment of a case that is taken for one structure. `chosen` is a method because PythonQt counts arguments."""
+
+    def __init__(self, case: TuningCase, structure: str, edited: Callable[[], None]) -> None:
+        self._case, self._structure, self._edited = case, structure, edited
+        self._ids = ["", *(each.id for each in case.checked.mapping)]
+        self.widget = qt.QComboBox()
+        self.widget.setObjectName(structure + "SegmentSelector")
+        self.widget.addItem(_("not drawn"))
+        for each in case.checked.mapping:
+            self.widget.addItem(_("{name} ({volume:.0f} ml)").format(name=each.name, volume=each.volume_ml))
+        drawn = case.segment_of(structure)
+        self.widget.setCurrentIndex(self._ids.index(drawn.id) if drawn else 0)
+        self.widget.setMinimumWidth(80)
+        self.widget.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+        self.widget.setToolTip(_("Segment that is taken for this structure."))
+        self.widget.connect("activated(int)", self.chosen)
+
+    def chosen(self, index: int) -> None:
+        self._case.set_segment(self._structure, self._ids[index])
+        self._edited()
+
+
+def _problems(case: TuningCase) -> tuple[str, ...]:
+    return case.checked.problems if case.checked else ()

@@ -1,0 +1,113 @@
+"""Before and after: the verdict, the scores of each structure and held-out case, and a held-out case in the views."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from afnet.errors import AfnetError
+from afnet.manifest import read_manifest
+
+from ..finetuning_request import CANDIDATE
+from ..held_out_view import HeldOutError, hide_held_out, show_held_out
+from ..tuning_comparison import Comparison, Row, read_comparison
+from .table_height import fit_height
+
+
+class ComparisonView:
+    """Shows the result of one fine-tuning in the comparison section of `ui`; tell: called with what went wrong."""
+
+    def __init__(self, ui, tell: Callable[[str], None]) -> None:
+        self._ui = ui
+        self._tell = tell
+        self._folder: Path | None = None
+        self._images: dict[str, str] = {}
+        self.comparison: Comparison | None = None
+        header = ui.comparisonTable.horizontalHeader()
+        header.setMinimumSectionSize(20)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for column in (1, 2, 3):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        font = ui.verdictLabel.font
+        font.setBold(True)
+        ui.verdictLabel.setFont(font)
+        ui.showHeldOutButton.connect("clicked(bool)", self._show_clicked)
+        ui.heldOutSelector.connect("activated(int)", self._case_chosen)
+        self.show(None)
+
+    def show(self, folder: Path | None, images: Mapping[str, str] | None = None) -> None:
+        """Show the result in a model's folder, nothing for None.
+
+        images: case name to the id of the volume node that it was exported from.
+        """
+        if self.comparison is not None and folder != self._folder:
+            hide_held_out()
+        self._folder, self._images = folder, dict(images or {})
+        self.comparison = read_comparison(folder) if folder else None
+        ui, shown = self._ui, self.comparison is not None
+        ui.comparisonSection.setVisible(shown)
+        if not shown:
+            return
+        ui.verdictLabel.setText(self.comparison.headline())
+        texts = (self.comparison.advice, self.comparison.forgotten)
+        ui.adviceLabel.setText("\n".join(text for text in texts if text))
+        self._fill(self.comparison.rows)
+        ui.heldOutSelector.clear()
+        for case in self.comparison.cases:
+            ui.heldOutSelector.addItem(case.name)
+        for widget in (ui.heldOutSelector, ui.showHeldOutButton):
+            widget.setVisible(bool(self.comparison.cases))
+        ui.showHeldOutButton.setChecked(False)
+        try:
+            ui.saveTitleEdit.setText(read_manifest(folder / CANDIDATE).title)
+            saved = False
+        except AfnetError:
+            saved = True  # there is no candidate left
+        for widget in (ui.saveTitleLabel, ui.saveTitleEdit, ui.saveButton, ui.discardResultButton):
+            widget.setVisible(not saved)
+
+    def _fill(self, rows: tuple[Row, ...]) -> None:
+        table = self._ui.comparisonTable
+        table.setVisible(bool(rows))
+        table.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            name = f"{row.case}: {row.structure}" if row.case else row.structure
+            change = "" if row.change is None else f"{row.change:+.2f}"
+            for column, text in enumerate((name, _number(row.before), _number(row.after), change)):
+                item = qt.QTableWidgetItem(text)
+                if column:
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                if not row.case:
+                    font = item.font()
+                    font.setBold(True)
+                    item.setFont(font)
+                    item.setToolTip(_("Mean over the cases that were kept apart."))
+                table.setItem(number, column, item)
+        fit_height(table)
+
+    def _show_clicked(self, checked=False) -> None:
+        if not checked:
+            hide_held_out()
+            return
+        case = self.comparison.cases[max(0, self._ui.heldOutSelector.currentIndex)]
+        image = slicer.mrmlScene.GetNodeByID(self._images.get(case.name, ""))
+        try:
+            show_held_out(case, self._manifest(), image)
+        except (HeldOutError, AfnetError) as error:
+            self._ui.showHeldOutButton.setChecked(False)
+            self._tell(str(error))
+
+    def _case_chosen(self, index: int) -> None:
+        if self._ui.showHeldOutButton.checked:
+            self._show_clicked(True)
+
+    def _manifest(self):
+        """Return the new model's manifest, as a candidate or saved."""
+        candidate = self._folder / CANDIDATE
+        return read_manifest(candidate if (candidate / "model.json").is_file() else self._folder)
+
+
+def _number(value: float | None) -> str:
+    return _("none") if value is None else f"{value:.2f}"

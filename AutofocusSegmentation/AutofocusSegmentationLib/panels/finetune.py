@@ -1,0 +1,274 @@
+"""The panel that fine-tunes: base model, cases, what to adapt; the run; before and after, and Save as model."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from afnet import model_store
+from afnet.errors import AfnetError
+
+from .. import doctor, models
+from ..engine import EngineProcess
+from ..finetuning import FineTuningJob, TuningOutcome, TuningSettings
+from ..finetuning_events import CaseChecked
+from ..one_engine import OneEngine
+from ..tuning_cases import cases_from_folder, cases_from_scene
+from ..tuning_parameters import FineTuningParameters, HoldOut, recall_cases, remember_cases
+from ..window import SlicerWindow
+from .case_list import CaseList
+from .comparison_view import ComparisonView
+from .tuning_run import TuningRun
+from .unfinished_runs import UnfinishedRuns
+
+
+class FineTunePanel(VTKObservationMixin):
+    """Connects the widgets of FineTune.ui, the parameter node and the parts of the panel.
+
+    window: Slicer's main window. one_engine: shared with the other panels. models_changed: called when a model was
+    saved. make_engine: makes the process of each job; None for the real one.
+    """
+
+    def __init__(
+        self,
+        ui_file: str,
+        window: SlicerWindow,
+        one_engine: OneEngine,
+        models_changed: Callable[[], None] = lambda: None,
+        make_engine: Callable[[], EngineProcess] | None = None,
+    ) -> None:
+        super().__init__()
+        self._window, self._one_engine, self._models_changed = window, one_engine, models_changed
+        self._parameters: FineTuningParameters | None = None
+        self._binding = None
+        self._bases: list = []
+        self._images: dict[str, str] = {}
+        self._result: Path | None = None
+        self.widget = slicer.util.loadUI(ui_file)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self._run = TuningRun(self.ui, window, one_engine, self._case_checked, self._ended, make_engine)
+        self._list = CaseList(self.ui, self._cases_edited)
+        self._unfinished = UnfinishedRuns(self.ui, window, self._resume, self._show_result, self._failed)
+        self._comparison = ComparisonView(self.ui, self._failed)
+        self.ui.baseSelector.connect("currentIndexChanged(int)", self._base_chosen)
+        for button, clicked in (
+            (self.ui.fromSceneButton, self._from_scene_clicked), (self.ui.fromFolderButton, self._from_folder_clicked),
+            (self.ui.removeCaseButton, self._remove_clicked), (self.ui.checkButton, self._check_clicked),
+            (self.ui.startButton, self._start_clicked), (self.ui.saveButton, self._save_clicked),
+            (self.ui.discardResultButton, self._discard_clicked),
+        ):
+            button.connect("clicked(bool)", clicked)
+        one_engine.watch(self._update)
+
+    @property
+    def running(self) -> bool:
+        """Whether the engine trains, or looks at the cases."""
+        return self._run.running
+
+    @property
+    def base(self):
+        """The manifest of the chosen base model, or None."""
+        chosen = self._parameters.tuningBase if self._parameters else ""
+        return next((entry.manifest for entry in self._bases if entry.id == chosen), None)
+
+    def set_parameters(self, parameters: FineTuningParameters | None) -> None:
+        """Show and change this parameter node from now on; None lets go of the present one."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._binding)
+            self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+        self._parameters = parameters
+        if parameters is None:
+            return
+        self._binding = parameters.connectGui(self.ui)
+        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+        self._list.cases = recall_cases(parameters.parameterNode)
+        self.enter()
+
+    def enter(self) -> None:
+        """The user opens the module, or the list of models changed."""
+        if self._parameters is not None:
+            self._list_bases()
+            self._unfinished.refresh()
+            self._update()
+
+    def cleanup(self) -> None:
+        """The module goes: stop a running job and leave no timer, observer or filter behind."""
+        self._run.abandon()
+        self.set_parameters(None)
+        self.removeObservers()
+
+    def scene_about_to_close(self) -> None:
+        """The images go. A training has its own copies and goes on; its chart is drawn again in the next scene."""
+        self.set_parameters(None)
+
+    # Base model and cases
+
+    def _list_bases(self) -> None:
+        """Fill the chooser of base models; the chosen one stays chosen."""
+        self._bases = [entry for entry in models.list_models() if entry.manifest]
+        selector = self.ui.baseSelector
+        selector.blockSignals(True)
+        selector.clear()
+        for entry in self._bases:
+            selector.addItem(entry.manifest.title, entry.id)
+        ids = [entry.id for entry in self._bases]
+        if self._parameters.tuningBase not in ids:
+            self._parameters.tuningBase = next(iter(ids), "")
+        selector.setCurrentIndex(ids.index(self._parameters.tuningBase) if ids else -1)
+        selector.blockSignals(False)
+
+    def _base_chosen(self, index: int) -> None:
+        """Another model has other inputs and structures, so the cases are to be looked for again."""
+        if self._parameters is None or not 0 <= index < len(self._bases):
+            return
+        self._parameters.tuningBase = self._bases[index].id
+        self._list.cases = []
+        self._cases_edited()
+
+    def _from_scene_clicked(self, checked=False) -> None:
+        self._add(cases_from_scene(self.base, self._list.cases), _(
+            "The scene has no further segmentation: load or draw one, with the images it belongs to."))
+
+    def _from_folder_clicked(self, checked=False) -> None:
+        folder = self._window.choose_folder(_("Folder with one sub-folder a case"))
+        if folder:
+            self._add(cases_from_folder(self.base, Path(folder), self._list.cases), _(
+                "No further case is in this folder: put the images and the segmentation (.seg.nrrd, or an image named "
+                "labels) of each case into a sub-folder of its own."))
+
+    def _add(self, cases: list, none: str) -> None:
+        self._list.cases += cases
+        self._run.tell("" if cases else none)
+        self._cases_edited()
+
+    def _remove_clicked(self, checked=False) -> None:
+        self._list.remove_selected()
+
+    def _cases_edited(self) -> None:
+        if self._parameters is not None:
+            remember_cases(self._parameters.parameterNode, self._list.cases)
+            self._update()
+
+    def _case_checked(self, result: CaseChecked) -> None:
+        for case in self._list.cases:
+            if case.name == result.name:
+                case.checked = result
+        self._update()
+
+    # State
+
+    def _update(self, caller=None, event=None) -> None:
+        """Bring the widgets in line with the parameter node, the cases and the job."""
+        if self._parameters is None:
+            return
+        ui, running = self.ui, self.running
+        self._list.show(self.base, self._parameters.holdOut is HoldOut.CHOSEN)
+        missing, hindrance = self._missing(), self._hindrance()
+        ui.setupBox.setEnabled(not running)
+        ui.titleEdit.setPlaceholderText(self._default_title())
+        ui.epochsSpinBox.setEnabled(not self._parameters.chooseEpochs)
+        ui.removeCaseButton.setEnabled(bool(self._list.cases))
+        for button in (ui.fromSceneButton, ui.fromFolderButton):
+            button.setEnabled(self.base is not None)
+        ui.startButton.setEnabled(not running and not missing)
+        ui.startButton.setToolTip(missing or _("Begin the fine-tuning."))
+        no_check = hindrance or ("" if self._list.used else _("Add cases and tick those to learn from."))
+        ui.checkButton.setEnabled(not running and not no_check)
+        ui.checkButton.setToolTip(no_check or _("See which segment is which structure, before the training begins."))
+        ui.hintLabel.setText(missing)
+        ui.hintLabel.setVisible(bool(missing) and not running)
+        self._unfinished.set_state(not running, hindrance)
+        self._run.update()
+
+    def _hindrance(self) -> str:
+        """Return why the engine cannot be started at all, empty if it can."""
+        return self._one_engine.refusal(self._run) or doctor.torch_problem() or ""
+
+    def _missing(self) -> str:
+        """Return why Start cannot be pressed, empty if it can."""
+        cases, hold_out = self._list.used, self._parameters.holdOut
+        if self.base is None:
+            return _("Choose a base model that can be used.")
+        if not cases:
+            return _("Add cases and tick those to learn from.")
+        if hold_out is HoldOut.CHOSEN and not 0 < sum(case.hold_out for case in cases) < len(cases):
+            return _("Tick at least one case as test, and leave at least one to learn from.")
+        if hold_out is HoldOut.EACH and len(cases) < 2:
+            return _("Testing on each case in turn needs two cases or more: add cases.")
+        return self._list.problem() or self._hindrance()
+
+    def _default_title(self) -> str:
+        return _("{id} of our scanner").format(id=self.base.id) if self.base else ""
+
+    # Running
+
+    def _check_clicked(self, checked=False) -> None:
+        for case in self._list.cases:
+            case.checked = None
+        base, used = self.base, self._list.used
+        self._begin(lambda job: job.check(base, used, models.user_models_folder()), checking=True)
+
+    def _start_clicked(self, checked=False) -> None:
+        base, used, parameters = self.base, self._list.used, self._parameters
+        self._images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
+        settings = TuningSettings(
+            parameters.tuningTitle.strip() or self._default_title(), parameters.tune.value,
+            0 if parameters.chooseEpochs else parameters.tuningEpochs, parameters.holdOut.value,
+            parameters.device.argument(),
+        )
+        self._show_result(None)
+        self._begin(lambda job: job.train(base, used, settings, models.user_models_folder()))
+
+    def _resume(self, folder: Path) -> None:
+        self._images = {}
+        self._show_result(None)
+        self._begin(lambda job: job.resume(folder, self._parameters.device.argument()))
+
+    def _begin(self, start: Callable[[FineTuningJob], None], checking: bool = False) -> None:
+        self._run.begin(start, checking)
+        self._update()
+
+    def _ended(self, outcome: TuningOutcome) -> None:
+        if outcome.kind == "done":
+            self._show_result(outcome.folder)
+        self.enter()
+
+    def _failed(self, text: str) -> None:
+        self._run.tell(text, failed=True)
+
+    # Result
+
+    def _show_result(self, folder: Path | None) -> None:
+        self._result = folder
+        self._comparison.show(folder, self._images)
+
+    def _save_clicked(self, checked=False) -> None:
+        comparison = self._comparison.comparison
+        if comparison.recommended is False and not self._window.confirm(_(
+                "The new model is not recommended: {advice} Save it nevertheless?").format(advice=comparison.advice)):
+            return
+        try:
+            manifest = model_store.publish(self._result, self.ui.saveTitleEdit.text)
+        except AfnetError as error:
+            self._failed(str(error))
+            return
+        self._show_result(self._result)  # it stays to be read, without the buttons
+        self._run.tell(_("Saved: {title} is now in the list of models.").format(title=manifest.title))
+        self._models_changed()
+        self.enter()
+
+    def _discard_clicked(self, checked=False) -> None:
+        if not self._window.confirm(_("Delete the new model with all files of its training?")):
+            return
+        try:
+            model_store.delete_model(self._result, models.user_models_folder())
+        except AfnetError as error:
+            self._failed(str(error))
+            return
+        self._images = {}
+        self._show_result(None)
+        self._run.tell(_("Discarded."))
+        self.enter()

@@ -1,0 +1,167 @@
+"""The section for the first use: what is missing in one sentence, and one button. Hidden when nothing is."""
+
+from collections.abc import Callable
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .. import doctor
+from ..doctor import Action, Diagnosis, State
+from ..torch_installer import UTILITIES, InstallFailed, TorchInstaller
+from ..window import SlicerWindow
+
+HIDE_HINT_SETTING = "AutofocusSegmentation/HideGraphicsCardHint"
+
+
+class FirstUsePanel:
+    """Connects the widgets of FirstUse.ui with the doctor and the installer. Nothing is installed without a yes.
+
+    look: returns what the doctor should judge. on_change: called when the engine may have become usable.
+    """
+
+    def __init__(
+        self,
+        ui_file: str,
+        window: SlicerWindow,
+        installer: TorchInstaller,
+        look: Callable[[bool, bool], doctor.Computer] = doctor.look,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._window = window
+        self._installer = installer
+        self._look = look
+        self._on_change = on_change
+        self._computer: doctor.Computer | None = None
+        self.diagnosis: Diagnosis | None = None
+        self.widget = slicer.util.loadUI(ui_file)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        self.ui.actionButton.connect("clicked(bool)", self._action_clicked)
+        self.ui.hideButton.connect("clicked(bool)", self._hide_clicked)
+        self.widget.setVisible(False)
+
+    def enter(self) -> None:
+        """The user opens the module: look again, for PyTorch may have been installed meanwhile."""
+        self._computer = self._look(self._installer.extension_present(), self._installer.extension_waits())
+        diagnosis = doctor.diagnose(self._computer)
+        hidden = slicer.util.settingsValue(HIDE_HINT_SETTING, False, converter=slicer.util.toBool)
+        self._show(None if diagnosis and not diagnosis.blocks and hidden else diagnosis)
+
+    def _show(self, diagnosis: Diagnosis | None) -> None:
+        self.diagnosis = diagnosis
+        self.widget.setVisible(diagnosis is not None)
+        if diagnosis is None:
+            return
+        style = self.widget.style()
+        kind = qt.QStyle.SP_MessageBoxWarning if diagnosis.blocks else qt.QStyle.SP_MessageBoxInformation
+        self.ui.stateIcon.setPixmap(style.standardIcon(kind).pixmap(qt.QSize(16, 16)))
+        self.ui.sentenceLabel.setText(diagnosis.sentence)
+        self.ui.actionButton.setText(_label(diagnosis.action))
+        self.ui.actionButton.setToolTip(_tip(diagnosis.action))
+        self.ui.hideButton.setVisible(not diagnosis.blocks)
+        self.ui.offlineSection.setVisible(diagnosis.offline_helps)
+        self.ui.offlineSection.collapsed = diagnosis.state is not State.OFFLINE
+        self.ui.offlineText.setPlainText(offline_recipe(self._computer.system))
+
+    def _action_clicked(self, checked=False) -> None:
+        {
+            Action.INSTALL_TORCH: self._install_torch,
+            Action.REINSTALL_TORCH: self._install_torch,
+            Action.INSTALL_EXTENSION: self._install_extension,
+            Action.RESTART: self._restart,
+            Action.CHECK_AGAIN: self._check_again,
+            Action.OPEN_PYTORCH_UTILS: lambda: self._window.choose_module(UTILITIES),
+        }[self.diagnosis.action]()
+
+    def _install_torch(self) -> None:
+        size = _("3 GB") if self._computer.nvidia_driver else _("300 MB")
+        if not self._window.confirm(_(
+            "Download and install PyTorch now? This is about {size} and takes some minutes, during which Slicer does "
+            "not react."
+        ).format(size=size)):
+            return
+        replace = self.diagnosis.action is Action.REINSTALL_TORCH
+        self._busy(_("PyTorch is being installed. Slicer does not react until this is done."))
+        try:
+            self._installer.install_torch(doctor.torch_requirement(self._computer.system), replace)
+        except InstallFailed as error:
+            self._failed(_("PyTorch"), str(error), Action.OPEN_PYTORCH_UTILS)
+        else:
+            self.enter()
+        self._on_change()
+
+    def _install_extension(self) -> None:
+        if not self._window.confirm(_(
+            "Download and install the extension PyTorch now? It is small; Slicer must be restarted afterwards."
+        )):
+            return
+        self._busy(_("The PyTorch extension is being installed."))
+        try:
+            self._installer.install_extension()
+        except InstallFailed as error:
+            self._failed(_("The PyTorch extension"), str(error), Action.CHECK_AGAIN)
+        else:
+            self.enter()
+
+    def _restart(self) -> None:
+        if self._window.confirm(_("Restart Slicer now? What you have not saved is lost.")):
+            self._installer.restart()
+
+    def _check_again(self) -> None:
+        self.enter()
+        self._on_change()
+
+    def _busy(self, text: str) -> None:
+        """Show what goes on before it blocks the window."""
+        self.ui.sentenceLabel.setText(text)
+        self.ui.actionButton.enabled = False
+        slicer.app.processEvents()
+        self.ui.actionButton.enabled = True
+
+    def _failed(self, what: str, reason: str, action: Action) -> None:
+        self._show(Diagnosis(State.FAILED, _(
+            "{what} could not be installed ({reason}): check the network, see Slicer's error log, and try again, or "
+            "install it without a network as below."
+        ).format(what=what, reason=reason), action))
+
+    def _hide_clicked(self, checked=False) -> None:
+        """The user does not want the hint, now and in later sessions."""
+        qt.QSettings().setValue(HIDE_HINT_SETTING, True)
+        self._show(None)
+
+
+def offline_recipe(system: str) -> str:
+    """Return the steps that install torch on a computer without network."""
+    python = "PythonSlicer.exe" if system == "win32" else "PythonSlicer"
+    return _(
+        "1. On a computer with network and the same Slicer and operating system, open a terminal in Slicer's folder "
+        "'bin' and run:\n{python} -m pip download \"torch{versions}\" -d torch-files\n"
+        "2. Copy the folder torch-files to this computer.\n"
+        "3. Here, open a terminal in Slicer's folder 'bin' and run:\n"
+        "{python} -m pip install --no-index --find-links torch-files torch\n"
+        "4. Open this module again."
+    ).format(python=python, versions=doctor.torch_requirement(system))
+
+
+def _label(action: Action) -> str:
+    return {
+        Action.INSTALL_TORCH: _("Install PyTorch"),
+        Action.REINSTALL_TORCH: _("Reinstall PyTorch"),
+        Action.INSTALL_EXTENSION: _("Install the PyTorch extension"),
+        Action.RESTART: _("Restart Slicer"),
+        Action.CHECK_AGAIN: _("Check again"),
+        Action.OPEN_PYTORCH_UTILS: _("Open PyTorch Utils"),
+    }[action]
+
+
+def _tip(action: Action) -> str:
+    return {
+        Action.INSTALL_TORCH: _("Download and install PyTorch, which computes the segmentations. You are asked first."),
+        Action.REINSTALL_TORCH: _("Remove the present PyTorch, then download and install one that suits. You are asked "
+                                  "first."),
+        Action.INSTALL_EXTENSION: _("Download and install the extension that installs PyTorch. You are asked first."),
+        Action.RESTART: _("Restart Slicer. You are asked first."),
+        Action.CHECK_AGAIN: _("Look again whether all is in place."),
+        Action.OPEN_PYTORCH_UTILS: _("Open the module of the PyTorch extension, where versions can be chosen."),
+    }[action]

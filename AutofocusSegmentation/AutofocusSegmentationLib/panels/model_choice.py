@@ -1,0 +1,72 @@
+"""The chooser of models, with whom the chosen one was made for and its card below."""
+
+from collections.abc import Callable
+
+from slicer.i18n import tr as _
+
+from afnet.manifest import Manifest, ModelEntry
+
+from .. import models
+from ..model_card import model_card, population_text
+
+
+class ModelChoice:
+    """Fills the model widgets of `ui`.
+
+    chosen: called with the id when the user chooses another model, never by `refresh` and `show`.
+    folder_chosen: called when the user chooses another folder of models.
+    """
+
+    def __init__(self, ui, chosen: Callable[[str], None], folder_chosen: Callable[[], None]) -> None:
+        self._ui = ui
+        self._chosen = chosen
+        self._folder_chosen = folder_chosen
+        self._entries: list[ModelEntry] = []
+        self.manifest: Manifest | None = None
+        ui.modelsFolderButton.directory = str(models.user_models_folder())
+        ui.modelSelector.connect("currentIndexChanged(int)", self._index_changed)
+        ui.modelsFolderButton.connect("directoryChanged(QString)", self._directory_changed)
+
+    def refresh(self, wanted: str) -> str:
+        """List the models anew; return the id to choose: `wanted` if there, else the last one, else the first."""
+        self._entries = models.list_models()
+        selector = self._ui.modelSelector
+        selector.blockSignals(True)
+        selector.clear()
+        for entry in self._entries:
+            title = entry.manifest.title if entry.manifest else _("{id} (unusable)").format(id=entry.id)
+            selector.addItem(title, entry.id)
+        selector.blockSignals(False)
+        if wanted in [entry.id for entry in self._entries]:
+            return wanted
+        usable = [entry.id for entry in self._entries if entry.manifest]
+        last = self.manifest.id if self.manifest else ""  # stays chosen when the scene is closed
+        return last if last in usable else next(iter(usable), "")
+
+    def show(self, model_id: str) -> bool:
+        """Show a model; return whether its manifest is another than before."""
+        entry = next((entry for entry in self._entries if entry.id == model_id), None)
+        selector = self._ui.modelSelector
+        selector.blockSignals(True)
+        selector.setCurrentIndex(self._entries.index(entry) if entry else -1)
+        selector.blockSignals(False)
+        manifest = entry.manifest if entry else None
+        if manifest:
+            info = population_text(manifest)
+        else:
+            info = entry.problem if entry else _("There is no model: reinstall the AutofocusSegmentation extension.")
+        self._ui.modelInfoLabel.setText(info)
+        self._ui.modelCardSection.setVisible(manifest is not None)
+        changed = manifest != self.manifest
+        if changed and manifest is not None:
+            self._ui.modelCardText.setHtml(model_card(manifest))
+        self.manifest = manifest
+        return changed
+
+    def _index_changed(self, index: int) -> None:
+        if 0 <= index < len(self._entries):
+            self._chosen(self._entries[index].id)
+
+    def _directory_changed(self, folder: str) -> None:
+        models.set_user_models_folder(folder)
+        self._folder_chosen()

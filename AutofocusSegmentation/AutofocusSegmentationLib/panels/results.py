@@ -1,0 +1,200 @@
+"""The results section: the structures and their volumes, views, the way to the Segment Editor and back, export."""
+
+import qt
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from .. import arrangement, display, editing, nesting
+from ..dicom_export import DicomExporters, SlicerDicomExporters
+from ..models import manifest_of
+from ..parameters import AutofocusSegmentationParameters
+from ..result import TABLE_ROLE, Result, structure_volumes
+from ..segment_tags import mark_edits
+from ..segment_voxels import segment_volumes
+from ..structure_rows import StructureRow, structure_rows
+from ..volumes_table import structure_notes
+from ..window import SlicerWindow
+from .export_controls import ExportControls
+from .structure_table import StructureTable
+
+
+class ResultsPanel(VTKObservationMixin):
+    """Shows in the widgets of Results.ui the segmentation that is the parameter node's result.
+
+    Names, colours, visibility and status follow the scene; volumes, edits and nesting, which need a look at all
+    voxels, are examined when a result comes, on entering the module and on request, not at every stroke.
+
+    window: Slicer's main window. exporters: Slicer's DICOM exporters; None for the real ones.
+    """
+
+    def __init__(self, ui_file: str, window: SlicerWindow, exporters: DicomExporters | None = None) -> None:
+        super().__init__()
+        self._window = window
+        self._parameters: AutofocusSegmentationParameters | None = None
+        self._segmentation = None
+        self._manifest = None
+        self._volumes: dict[str, float] = {}
+        self._edited: list[str] = []
+        self.widget = slicer.util.loadUI(ui_file)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        self._table = StructureTable(self.ui.resultsTable, self._row_selected, self._row_activated, self._row_toggled)
+        self._export = ExportControls(self.ui, exporters or SlicerDicomExporters())
+        self._timer = qt.QTimer()  # many events of the scene, one refresh
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self._refresh)
+        for button, clicked in (
+            (self.ui.show3DButton, self._show_3d_clicked), (self.ui.editButton, self._edit_clicked),
+            (self.ui.viewsButton, self._views_clicked), (self.ui.updateButton, self._update_clicked),
+            (self.ui.nestingButton, self._nesting_clicked),
+        ):
+            button.connect("clicked(bool)", clicked)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
+        self._show(None)
+
+    def set_parameters(self, parameters: AutofocusSegmentationParameters | None) -> None:
+        """Show the result of this parameter node from now on; None lets go of the present one."""
+        if self._parameters is not None:
+            self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
+        self._parameters = parameters
+        if parameters is not None:
+            self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
+        self._show(parameters.result if parameters else None)
+
+    def show_new(self, result: Result) -> None:
+        """Show a result that a run has just made, and arrange the views on it; a first one in 3D too."""
+        self._show(result.segmentation)
+        if result.new:
+            display.show_in_3d(result.segmentation, True)
+        self._arrange()
+        self._refresh()
+
+    def enter(self) -> None:
+        """The user opens the module, perhaps back from the Segment Editor."""
+        self._show(self._segmentation)
+
+    def cleanup(self) -> None:
+        """The module goes: leave no timer or observer behind."""
+        self.set_parameters(None)
+        self._timer.stop()
+        self.removeObservers()
+
+    # What is shown
+
+    def _show(self, segmentation) -> None:
+        """Show a segmentation that a job made, or nothing if it is None or no longer in the scene."""
+        present = segmentation is not None and slicer.mrmlScene.IsNodePresent(segmentation)
+        segmentation = segmentation if present else None
+        if segmentation is not self._segmentation:
+            self._observe(segmentation)
+        self.ui.resultsSection.setVisible(present)
+        if present:
+            self._manifest = manifest_of(segmentation)
+            self._examine()
+        self._export.show(segmentation)
+
+    def _observe(self, segmentation) -> None:
+        """Follow this segmentation node (or None) instead of the present one."""
+        events = (
+            (slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._looks_changed),
+            (slicer.vtkSegmentation.SegmentAdded, self._looks_changed),
+            (slicer.vtkSegmentation.SegmentRemoved, self._looks_changed),
+            (slicer.vtkSegmentation.SegmentModified, self._looks_changed),
+            (slicer.vtkSegmentation.SegmentsOrderModified, self._looks_changed),
+            (slicer.vtkSegmentation.SourceRepresentationModified, self._voxels_changed),
+        )
+        for event, changed in events:
+            if self._segmentation is not None:
+                self.removeObserver(self._segmentation, event, changed)
+            if segmentation is not None:
+                self.addObserver(segmentation, event, changed)
+        self._segmentation = segmentation
+
+    def _examine(self) -> None:
+        """Look at all voxels: volumes, which segments were edited, whether they nest."""
+        self._volumes = segment_volumes(self._segmentation)
+        self._edited = mark_edits(self._segmentation)
+        problem = None
+        if self._edited and self._manifest is not None:
+            problem = nesting.check_nesting(self._segmentation, self._manifest, self._edited)
+        self.ui.nestingLabel.setText(problem.sentence() if problem else "")
+        self.ui.nestingLabel.setVisible(problem is not None)
+        self.ui.nestingButton.setVisible(problem is not None)
+        self.ui.updateButton.enabled = False
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Bring the widgets in line with the scene, without a look at the voxels."""
+        if self._segmentation is None:
+            return
+        self._segmentation.CreateDefaultDisplayNodes()  # someone may have deleted it
+        table = self._segmentation.GetNodeReference(TABLE_ROLE)
+        made = structure_volumes(table) if table else {}
+        self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
+        self._row_selected(self._table.row())
+        notes = [self._segmentation.GetDescription() or "", *(structure_notes(table) if table else ())]
+        self.ui.notesLabel.setText("\n".join(note for note in notes if note))
+        self.ui.notesLabel.setVisible(any(notes))
+        self.ui.show3DButton.setChecked(display.is_shown_in_3d(self._segmentation))
+
+    def _arrange(self) -> None:
+        """The image behind, the slices through the result (the selected structure, if there is one)."""
+        image, row = arrangement.reference_image(self._segmentation), self._table.row()
+        self._window.show_slices_and_3d()
+        if image is not None:
+            arrangement.show_behind(image)
+        if row is None or not arrangement.show_in_slices(self._segmentation, [row.segment_id]):
+            arrangement.show_in_slices(self._segmentation)
+
+    # The scene changes
+
+    def _parameters_changed(self, caller, event) -> None:
+        if self._parameters is not None and self._parameters.result is not self._segmentation:
+            self._show(self._parameters.result)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_removed(self, caller, event, node) -> None:
+        if node is self._segmentation:
+            self._show(None)
+
+    def _looks_changed(self, caller, event) -> None:
+        self._timer.start()
+
+    def _voxels_changed(self, caller, event) -> None:
+        self.ui.updateButton.enabled = True
+
+    # Clicks
+
+    def _row_selected(self, row: StructureRow | None) -> None:
+        text = " ".join(part for part in (row.definition, row.remarks) if part) if row else ""
+        self.ui.definitionLabel.setText(text)
+        self.ui.definitionLabel.setVisible(bool(text))
+
+    def _row_activated(self, row: StructureRow) -> None:
+        arrangement.show_in_slices(self._segmentation, [row.segment_id])
+
+    def _row_toggled(self, row: StructureRow, shown: bool) -> None:
+        display.set_visible(self._segmentation, [row.segment_id], shown)
+
+    def _show_3d_clicked(self, checked=False) -> None:
+        display.show_in_3d(self._segmentation, checked)
+
+    def _views_clicked(self, checked=False) -> None:
+        self._arrange()
+
+    def _update_clicked(self, checked=False) -> None:
+        self._examine()
+
+    def _nesting_clicked(self, checked=False) -> None:
+        nesting.make_nested(self._segmentation, self._manifest)
+        self._examine()
+
+    def _edit_clicked(self, checked=False) -> None:
+        row = self._table.row()
+        editing.prepare_segment_editor(
+            self._segmentation, arrangement.reference_image(self._segmentation), row.segment_id if row else "",
+            overlap=editing.regions_overlap(self._segmentation, self._manifest),
+        )
+        self._window.choose_module("SegmentEditor")

@@ -1,0 +1,145 @@
+"""The part of the segment panel that runs: Segment, Cancel, progress, the message, the queue, the log."""
+
+from collections.abc import Callable
+
+import qt
+from slicer.i18n import tr as _
+
+from ..engine import EngineProcess
+from ..job_queue import JobQueue, QueuedStudy
+from ..window import SlicerWindow
+from .progress_text import stage_text, time_left_text
+from .queue_list import QueueList
+
+POLL_INTERVAL_MS = 100
+
+
+class RunView:
+    """Drives a JobQueue with a timer and shows it in the widgets of `ui`.
+
+    window: Slicer's main window. make_engine: see JobQueue. on_finished(study): a study has ended.
+    on_change(): something runs, waits or has ended, so that other widgets may have to follow.
+    """
+
+    def __init__(
+        self,
+        ui,
+        window: SlicerWindow,
+        make_engine: Callable[[], EngineProcess | None],
+        on_finished: Callable[[QueuedStudy], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._ui = ui
+        self._window = window
+        self._on_finished = on_finished
+        self._on_change = on_change
+        self._reason = ""  # said instead of 'was cancelled' when it was not the user who cancelled
+        self.queue = JobQueue(
+            make_engine, on_started=self._started, on_progress=self._show_progress,
+            on_log=ui.logText.appendPlainText, on_finished=self._finished, on_change=self._changed,
+        )
+        self._list = QueueList(ui, self.queue.remove)
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_INTERVAL_MS)
+        self._timer.connect("timeout()", self.poll)
+        ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
+        ui.progressBar.setVisible(False)
+        ui.cancelButton.setVisible(False)
+        self.say("")
+
+    @property
+    def running(self) -> bool:
+        """Whether a segmentation runs."""
+        return self.queue.running
+
+    def add(self, study: QueuedStudy) -> None:
+        """Start a study, or let it wait its turn."""
+        self._reason = ""
+        self.queue.add(study)
+
+    def poll(self) -> None:
+        self.queue.poll()
+
+    def show(self, missing: str, study: QueuedStudy | None) -> None:
+        """Bring the buttons in line. missing: why the present choice cannot be segmented; study: that choice."""
+        running = self.running
+        already = bool(study) and self.queue.holds(study)
+        if already:
+            tip = _("This is being segmented, or waits for it: choose other images to add them to the queue.")
+        elif running:
+            tip = missing or _("Segment the chosen images after those that run or wait now.")
+        else:
+            tip = missing or _("Segment the chosen images.")
+        button = self._ui.segmentButton
+        button.enabled = not missing and not already
+        button.setText(_("Add to queue") if running else _("Segment"))
+        button.setToolTip(tip)
+
+    def stop_all(self, reason: str) -> None:
+        """Cancel what runs and forget what waits; `reason` is told. Polling goes on until the engine is gone."""
+        if self.running:
+            self._reason = reason
+        self.queue.clear()
+
+    def abandon(self, reason: str) -> None:
+        """Cancel all and wait until the engine is gone; `reason` goes to the status bar. Leaves no timer."""
+        if self.queue.abandon():
+            self._window.tell(reason)
+        self._timer.stop()
+        self._window.stop_watching_close()
+
+    def say(self, text: str, failed: bool = False) -> None:
+        """Show a message, with a warning sign if something failed."""
+        icon = self._ui.messageLabel.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
+        self._ui.messageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
+        self._ui.messageIcon.setVisible(failed)
+        self._ui.messageLabel.setText(text)
+        self._ui.messageLabel.setVisible(bool(text))
+
+    def _started(self, study: QueuedStudy) -> None:
+        if study is self.queue.entries[0]:
+            self._ui.logText.clear()
+        else:
+            self._ui.logText.appendPlainText("")  # why an earlier one failed stays to be read
+        self._ui.progressBar.setValue(0)
+        self._ui.progressBar.setVisible(True)
+        self._window.watch_close(self._may_close)
+
+    def _show_progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
+        self._ui.progressBar.setValue(round(100 * fraction))
+        left = time_left_text(seconds_left)
+        self.say(f"{stage_text(stage)}, {left}" if left else stage_text(stage))
+
+    def _finished(self, study: QueuedStudy) -> None:
+        outcome = study.outcome
+        cancelled = outcome.kind == "cancelled"
+        self.say(self._reason if cancelled and self._reason else outcome.message, failed=outcome.kind == "failed")
+        self._on_finished(study)
+
+    def _changed(self) -> None:
+        """Follow the queue: timer, watch over closing, bar, Cancel, list."""
+        current = self.queue.current
+        if current is None:
+            self._timer.stop()
+            self._window.stop_watching_close()
+        elif not self._timer.active:
+            self._timer.start()
+        self._ui.progressBar.setVisible(current is not None)
+        self._ui.cancelButton.setVisible(current is not None)
+        self._ui.cancelButton.enabled = current is not None and not current.job.cancelled
+        self._list.show(self.queue.entries)
+        self._on_change()
+
+    def _cancel_clicked(self, checked=False) -> None:
+        if self.running:
+            self.say(_("Cancelling"))
+            self.queue.cancel()
+
+    def _may_close(self) -> bool:
+        """Ask before Slicer closes over a running job; it may end while the question stands."""
+        if not self.running:
+            return True
+        if not self._window.confirm(_("A segmentation is running. Stop it and close Slicer?")):
+            return False
+        self.queue.abandon()
+        return True

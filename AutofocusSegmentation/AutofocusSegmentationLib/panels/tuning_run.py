@@ -1,0 +1,198 @@
+"""The run of a fine-tuning as the user sees it: progress, messages, chart, log, Stop, and the question on closing."""
+
+from collections.abc import Callable
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..engine import EngineProcess, Note, Progress, Started
+from ..finetuning import FineTuningJob, TuningOutcome
+from ..finetuning_events import CaseChecked, EpochDone, RunBegun
+from ..one_engine import OneEngine
+from ..tuning_chart import TuningChart
+from ..window import SlicerWindow
+from .progress_text import time_left_text, tuning_stage_text
+
+POLL_INTERVAL_MS = 100
+
+
+class TuningRun:
+    """One `FineTuningJob` at a time, in the widgets of `ui` below the settings.
+
+    case_checked: called with each check result. ended: called with how a job ended, after the widgets tell it.
+    make_engine: makes the process of each job; None for the real one.
+    """
+
+    def __init__(
+        self,
+        ui,
+        window: SlicerWindow,
+        one_engine: OneEngine,
+        case_checked: Callable[[CaseChecked], None],
+        ended: Callable[[TuningOutcome], None],
+        make_engine: Callable[[], EngineProcess] | None = None,
+    ) -> None:
+        self._ui, self._window, self._one_engine = ui, window, one_engine
+        self._case_checked, self._ended, self._make_engine = case_checked, ended, make_engine
+        self._job: FineTuningJob | None = None
+        self._run: RunBegun | None = None
+        self._epoch: EpochDone | None = None
+        self._chart = TuningChart()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_INTERVAL_MS)
+        self._timer.connect("timeout()", self._poll)
+        ui.tuneProgressBar.setVisible(False)
+        ui.stopButton.connect("clicked(bool)", self._stop_clicked)
+        ui.finishButton.connect("clicked(bool)", self._finish_clicked)
+        ui.chartButton.connect("clicked(bool)", self._chart_clicked)
+        self.tell("")
+        self.update()
+
+    @property
+    def running(self) -> bool:
+        """Whether the engine trains, or looks at the cases."""
+        return self._job is not None and self._job.running
+
+    def begin(self, start: Callable[[FineTuningJob], None], checking: bool = False) -> None:
+        """Make a job and have `start` start it: FineTuningJob.check, train or resume with their arguments."""
+        ui = self._ui
+        ui.tuneLogText.clear()
+        self._run = self._epoch = None
+        self._job = FineTuningJob(self._make_engine() if self._make_engine else None, self._heard, self._finished)
+        self._one_engine.take(self, _("The cases of a fine-tuning are being checked: wait until that has ended.")
+                              if checking else
+                              _("A fine-tuning is running: wait until it has ended, or stop it."))
+        self._window.watch_close(self._may_close)
+        ui.tuneProgressBar.setValue(0)
+        ui.tuneProgressBar.setVisible(True)
+        self.tell(tuning_stage_text("start"))
+        start(self._job)
+        if self.running:
+            self._timer.start()
+        self.update()
+
+    def abandon(self) -> None:
+        """The module goes: stop, wait for the checkpoint, and leave no timer behind."""
+        if self.running:
+            self._job.abandon()
+        self._timer.stop()
+
+    def tell(self, text: str, failed: bool = False) -> None:
+        """Show one message below the buttons, empty for none."""
+        icon = self._ui.tuneMessageIcon.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
+        self._ui.tuneMessageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
+        self._ui.tuneMessageIcon.setVisible(failed)
+        self._ui.tuneMessageLabel.setText(text)
+        self._ui.tuneMessageLabel.setVisible(bool(text))
+
+    def update(self) -> None:
+        """Bring the buttons in line with the job."""
+        running = self.running
+        self._ui.stopButton.setEnabled(running and not self._job.stopped)
+        self._ui.finishButton.setEnabled(running and not self._job.checking and not self._job.stopped)
+        self._ui.chartButton.setVisible(self._chart.chart is not None)
+
+    def _poll(self) -> None:
+        self._job.poll()
+
+    def _heard(self, event) -> None:
+        if isinstance(event, Progress):
+            self._ui.tuneProgressBar.setValue(round(100 * event.fraction))
+            if not self._job.stopped:
+                self.tell(self._progress_text(event))
+        elif isinstance(event, Started):
+            self._log(_("Engine {afnet} with PyTorch {torch} on {device}").format(
+                afnet=event.afnet, torch=event.torch, device=event.device))
+        elif isinstance(event, Note):
+            self._log(event.text)
+        elif isinstance(event, CaseChecked):
+            for sentence in (*event.problems, *event.warnings):
+                self._log(sentence)
+            self._case_checked(event)
+        elif isinstance(event, RunBegun):
+            self._run, self._epoch = event, None
+            self._chart.begin(self._run_title())
+            self._log(self._run_title())
+        elif isinstance(event, EpochDone):
+            self._epoch = event
+            if not (slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting()):
+                self._chart.add(event)
+            self._log(_epoch_text(event))
+            self.update()
+
+    def _progress_text(self, progress: Progress) -> str:
+        parts = [tuning_stage_text(progress.stage)]
+        if progress.stage == "train" and self._epoch is not None:
+            parts.append(_("{done} of {count} passes done").format(done=self._epoch.epoch, count=self._epoch.epochs))
+        if self._run is not None and self._run.of > 1:
+            parts.append(_("training {number} of {count}").format(number=self._run.number, count=self._run.of))
+        left = time_left_text(progress.seconds_left)
+        return ", ".join([*parts, left] if left else parts)
+
+    def _run_title(self) -> str:
+        if self._run.run == "final":
+            return _("Fine-tuning on {count} cases").format(count=len(self._run.training))
+        if self._run.run.startswith("without"):
+            return _("Fine-tuning without {cases}").format(cases=", ".join(self._run.held_out))
+        return _("Choosing the number of passes, part {number}").format(number=self._run.number)
+
+    def _stop_clicked(self, checked=False) -> None:
+        if self.running:
+            self._job.stop()
+            self.tell(_("Stopping after the present step; this can take some seconds."))
+            self.update()
+
+    def _finish_clicked(self, checked=False) -> None:
+        self._job.finish_early()
+        self._ui.finishButton.setEnabled(False)
+        self._log(_("Finish after the present pass"))
+
+    def _chart_clicked(self, checked=False) -> None:
+        if not self._chart.show():
+            self.tell(_("The chart is no longer in the scene."))
+            self.update()
+
+    def _finished(self, outcome: TuningOutcome) -> None:
+        self._timer.stop()
+        self._window.stop_watching_close()
+        self._ui.tuneProgressBar.setVisible(False)
+        text = outcome.message
+        if outcome.kind == "done":
+            text = _("Done. See before and after, then save the new model or discard it.")
+        self.tell(text, failed=outcome.kind == "failed")
+        for line in (outcome.message, outcome.details):
+            if line:
+                self._log(line)
+        self._ended(outcome)
+        self._one_engine.release(self)
+        self.update()
+
+    def _log(self, text: str) -> None:
+        self._ui.tuneLogText.appendPlainText(text)
+
+    def _may_close(self) -> bool:
+        """Ask before Slicer closes over a running job, and wait for its checkpoint."""
+        if not self.running:
+            return True
+        question = (
+            _("The cases of a fine-tuning are being checked. Stop that and close Slicer?") if self._job.checking else
+            _("A fine-tuning is running. Stop it after the present step and close Slicer? You can resume it later.")
+        )
+        if not self._window.confirm(question):
+            return False
+        slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
+        try:
+            self._job.abandon()
+        finally:
+            slicer.app.restoreOverrideCursor()
+        return True
+
+
+def _epoch_text(epoch: EpochDone) -> str:
+    parts = [_("Pass {number} of {count}").format(number=epoch.epoch, count=epoch.epochs)]
+    if epoch.loss is not None:
+        parts.append(_("loss {loss:.3f}").format(loss=epoch.loss))
+    if epoch.held_out_dice is not None:
+        parts.append(_("held-out Dice {dice:.3f}").format(dice=epoch.held_out_dice))
+    return ", ".join(parts)

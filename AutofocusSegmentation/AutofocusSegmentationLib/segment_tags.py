@@ -1,0 +1,92 @@
+"""What a segment's tags say of it: which model made it, of which structure it is, and whether a user edited it since.
+
+Tags are saved with the scene and with .seg.nrrd files. Those that begin with `DICOM.` go into a DICOM SEG; the status
+is the one that Slicer's segment lists show.
+"""
+
+import slicer
+
+from afnet.manifest import Manifest
+
+from .result_files import STRUCTURE_TAG, tag_of
+from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels, voxel_hash
+
+MODEL_ID, MODEL_VERSION = "AutofocusSegmentation.ModelId", "AutofocusSegmentation.ModelVersion"
+WEIGHTS_SHA256 = "AutofocusSegmentation.WeightsSha256"
+"""Attributes of the segmentation and the table node, and tags of each segment."""
+
+HASH_TAG = "AutofocusSegmentation.VoxelHash"
+"""Segment tag: `voxel_hash` of the voxels as the model made them."""
+
+EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
+"""Segment tag, 'true' or 'false': whether the structure reaches the edge of the image."""
+
+ALGORITHM_TYPE, ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
+"""Segment tags that Slicer's DICOM SEG export reads: attributes (0062,0008) and (0062,0009) of DICOM PS3.3 C.8.20."""
+
+AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
+
+_LONGEST_LO = 64
+"""Characters of a DICOM Long String, the type of SegmentAlgorithmName."""
+
+
+def provenance(manifest: Manifest) -> dict[str, str]:
+    """Return the tags that say which model made a segment."""
+    return {MODEL_ID: manifest.id, MODEL_VERSION: manifest.version, WEIGHTS_SHA256: manifest.weights_sha256}
+
+
+def mark_as_made(segment, segment_id: str, manifest: Manifest, voxels: Voxels, touches_edge: bool) -> None:
+    """Tag a segment (vtkSegment) that has just got its voxels from the model.
+
+    One that is cut off by the edge of the image gets the status 'Flagged'; a segment that lost that reason loses the
+    status.
+    """
+    status = slicer.vtkSlicerSegmentationsModuleLogic
+    if touches_edge:
+        status.SetSegmentStatus(segment, status.Flagged)
+    elif tag_of(segment, EDGE_TAG) == "true" and status.GetSegmentStatus(segment) == status.Flagged:
+        status.SetSegmentStatus(segment, status.NotStarted)
+    segment.SetTag(HASH_TAG, voxel_hash(segment_id, voxels))
+    segment.SetTag(EDGE_TAG, "true" if touches_edge else "false")
+    segment.SetTag(ALGORITHM_TYPE, AUTOMATIC)
+    segment.SetTag(ALGORITHM_NAME, f"AutofocusSegmentation {manifest.id} {manifest.version}"[:_LONGEST_LO])
+    for name, value in provenance(manifest).items():
+        segment.SetTag(name, value)
+
+
+def edited_segments(segmentation) -> list[str]:
+    """Return the ids of segments made by the module whose voxels are no longer what the model made."""
+    grid = grid_of_segmentation(segmentation)
+    edited = []
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        made = tag_of(segmentation.GetSegmentation().GetSegment(segment_id), HASH_TAG)
+        if not made:
+            continue
+        try:
+            now = voxel_hash(segment_id, segment_voxels(segmentation, segment_id, grid)) if grid else ""
+        except OffLattice:
+            now = ""
+        if now != made:
+            edited.append(segment_id)
+    return edited
+
+
+def mark_edits(segmentation) -> list[str]:
+    """Tag edited segments as SEMIAUTOMATIC, the others of the model as AUTOMATIC; return the ids of the edited ones."""
+    edited = edited_segments(segmentation)
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        kind = SEMIAUTOMATIC if segment_id in edited else AUTOMATIC
+        if tag_of(segment, HASH_TAG) and tag_of(segment, ALGORITHM_TYPE) != kind:
+            segment.SetTag(ALGORITHM_TYPE, kind)
+    return edited
+
+
+def segments_of_structures(segmentation) -> dict[str, str]:
+    """Return structure id to the id of its segment: the first, where a user kept an edited one beside a new one."""
+    found: dict[str, str] = {}
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        structure = tag_of(segmentation.GetSegmentation().GetSegment(segment_id), STRUCTURE_TAG)
+        if structure:
+            found.setdefault(structure, segment_id)
+    return found

@@ -1,0 +1,88 @@
+"""What the results table says of each segment of a result: colour, name, volume, whether it is shown, status."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import slicer
+from slicer.i18n import tr as _
+
+from afnet.manifest import Manifest
+
+from .result_files import STRUCTURE_TAG, tag_of
+from .segment_tags import EDGE_TAG, HASH_TAG
+
+
+@dataclass(frozen=True)
+class StructureRow:
+    """One segment. color: RGB, 0..1. volume_ml: as it is now, None if it is not kept as voxels.
+
+    status: a word or two for the table. definition: how the structure is meant to be drawn; remarks: what to know
+    before using it; both are sentences, or empty.
+    """
+
+    segment_id: str
+    name: str
+    color: tuple[float, float, float]
+    shown: bool
+    volume_ml: float | None
+    status: str
+    definition: str
+    remarks: str
+
+
+def structure_rows(
+    segmentation, manifest: Manifest | None, volumes: Mapping[str, float], made: Mapping[str, float],
+    edited: Collection[str],
+) -> list[StructureRow]:
+    """Return a row for each segment of a segmentation node.
+
+    volumes, made: segment id to volume in ml, now and as the model made it. edited: ids of edited segments.
+    """
+    definitions = {item.id: _definition(item) for item in manifest.structures} if manifest else {}
+    rows = []
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        volume = volumes.get(segment_id)
+        rows.append(StructureRow(
+            segment_id, segment.GetName(), segment.GetColor(),
+            bool(segmentation.GetDisplayNode().GetSegmentVisibility(segment_id)), volume,
+            _status(segment, volume, segment_id in edited),
+            definitions.get(tag_of(segment, STRUCTURE_TAG), ""),
+            _remarks(segment, volume, made.get(segment_id), segment_id in edited),
+        ))
+    return rows
+
+
+def _definition(structure) -> str:
+    if structure.tg263:
+        return _("{name} ({tg263} in TG-263): {definition}").format(
+            name=structure.name, tg263=structure.tg263, definition=structure.definition)
+    return f"{structure.name}: {structure.definition}"
+
+
+def _status(segment, volume: float | None, edited: bool) -> str:
+    """Return the status that a person set in Slicer, or 'Flagged', else what the module knows."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    status = logic.GetSegmentStatus(segment)
+    if status != logic.NotStarted:
+        return str(logic.GetSegmentStatusAsHumanReadableString(status))
+    if not tag_of(segment, HASH_TAG):
+        return _("Added")
+    if edited:
+        return _("Edited")
+    return _("Not found") if volume == 0 else ""
+
+
+def _remarks(segment, volume: float | None, made: float | None, edited: bool) -> str:
+    remarks = []
+    if tag_of(segment, EDGE_TAG) == "true":
+        remarks.append(_("It reaches the edge of the image, so a part of it may be missing."))
+    if not tag_of(segment, HASH_TAG):
+        remarks.append(_("You added it; another run keeps it."))
+    elif edited:
+        remarks.append(_("You edited it; another run keeps it and adds a new one beside it."))
+    elif volume == 0:
+        remarks.append(_("The model did not find it."))
+    if made is not None and volume is not None and abs(made - volume) >= 0.05:
+        remarks.append(_("As segmented: {volume:.1f} ml.").format(volume=made))
+    return " ".join(remarks)

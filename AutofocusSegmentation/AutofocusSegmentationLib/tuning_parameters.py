@@ -1,0 +1,114 @@
+"""The choices of the fine-tuning panel in the module's parameter node, saved with the scene; its cases too."""
+
+import enum
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from .parameters import Device
+from .tuning_cases import TuningCase
+
+_CASES = "FineTuning.Cases"
+_ROLE = "FineTuning.Case"
+"""Roles of a case's nodes: `FineTuning.Case1.segmentation`, `FineTuning.Case1.input.ct`."""
+
+
+class Tune(enum.Enum):
+    """What may change; the value is the engine's `--tune`."""
+
+    ATTENTION = "attention"
+    LAST_BLOCKS = "last-blocks"
+    ALL = "all"
+
+    def label(self) -> str:
+        """Text in the panel's chooser (called by the parameter node wrapper)."""
+        return {
+            Tune.ATTENTION: _("Only where it looks (quick, safe)"),
+            Tune.LAST_BLOCKS: _("The last layers (slower)"),
+            Tune.ALL: _("Everything (slowest, needs many cases)"),
+        }[self]
+
+
+class HoldOut(enum.Enum):
+    """Which cases are kept apart; the value is that of TuningSettings.hold_out."""
+
+    AUTO = "auto"
+    EACH = "each"
+    CHOSEN = "chosen"
+    NONE = "none"
+
+    def label(self) -> str:
+        """Text in the panel's chooser (called by the parameter node wrapper)."""
+        return {
+            HoldOut.AUTO: _("A third of the cases, if six or more"),
+            HoldOut.EACH: _("Each case in turn (for few cases; slow)"),
+            HoldOut.CHOSEN: _("The cases ticked as test"),
+            HoldOut.NONE: _("No case (nothing is measured)"),
+        }[self]
+
+
+@parameterNodeWrapper
+class FineTuningParameters:
+    """Typed view of the module's parameter node. tuningBase: id of the model to start from; tuningTitle: of the new
+    one, empty for one made from the base's id. The device is that of the segmentation."""
+
+    tuningBase: str = ""
+    tuningTitle: str = ""
+    tune: Tune = Tune.ATTENTION
+    holdOut: HoldOut = HoldOut.AUTO
+    tuningEpochs: Annotated[int, WithinRange(1, 500)] = 20
+    chooseEpochs: bool = False
+    device: Device = Device.AUTO
+
+
+def remember_cases(node, cases: Sequence[TuningCase]) -> None:
+    """Write the cases into a parameter node (vtkMRMLScriptedModuleNode). The engine's results are not kept."""
+    modified = node.StartModify()
+    stale = [node.GetNthNodeReferenceRole(n) for n in range(node.GetNumberOfNodeReferenceRoles())]
+    for role in stale:
+        if role.startswith(_ROLE):
+            node.RemoveNodeReferenceIDs(role)
+    entries = []
+    for number, case in enumerate(cases, 1):
+        entry = {
+            "name": case.name, "source": case.source, "use": case.use, "hold_out": case.hold_out,
+            "absent": sorted(case.absent), "mapping": case.mapping, "remark": case.remark,
+        }
+        if case.in_scene:
+            node.SetNodeReferenceID(f"{_ROLE}{number}.segmentation", case.segmentation.GetID())
+            for name, volume in case.inputs.items():
+                if volume is not None:
+                    node.SetNodeReferenceID(f"{_ROLE}{number}.input.{name}", volume.GetID())
+            entry["inputs"] = list(case.inputs)
+        else:
+            entry["segmentation"] = str(case.segmentation)
+            entry["inputs"] = {name: str(file) if file else None for name, file in case.inputs.items()}
+        entries.append(entry)
+    node.SetParameter(_CASES, json.dumps(entries))
+    node.EndModify(modified)
+
+
+def recall_cases(node) -> list[TuningCase]:
+    """Return the cases of a parameter node; those whose segmentation is no longer in the scene are left out."""
+    try:
+        entries = json.loads(node.GetParameter(_CASES) or "[]")
+    except ValueError:
+        return []
+    cases = []
+    for number, entry in enumerate(entries, 1):
+        if isinstance(entry["inputs"], dict):
+            segmentation = Path(entry["segmentation"])
+            inputs = {name: Path(file) if file else None for name, file in entry["inputs"].items()}
+        else:
+            segmentation = node.GetNodeReference(f"{_ROLE}{number}.segmentation")
+            inputs = {name: node.GetNodeReference(f"{_ROLE}{number}.input.{name}") for name in entry["inputs"]}
+        if segmentation is not None:
+            cases.append(TuningCase(
+                entry["name"], entry["source"], inputs, segmentation, entry["use"], entry["hold_out"],
+                set(entry["absent"]), dict(entry["mapping"]), entry["remark"],
+            ))
+    return cases

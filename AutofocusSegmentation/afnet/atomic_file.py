@@ -1,0 +1,104 @@
+"""A file or a folder that appears complete or not at all: written beside its place under another name, then renamed.
+
+Needs the standard library only, so that the Slicer side can use it too.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import RequestError
+from .parent import forget_partial, register_partial
+
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
+    """Give a path beside `path` to write to, with its ending; it takes the name `path` if the block ends well.
+
+    If the block raises, or the run is cancelled meanwhile, the half-written file is deleted and what `path` held
+    before is still there. An OSError becomes a RequestError that says what to do; `what` is its subject.
+    """
+    path = Path(os.path.realpath(path))  # a link stays a link
+    partial = path.with_name(f".partial-{secrets.token_hex(4)}{suffix_of(path)}")
+    register_partial(partial)
+    try:
+        try:
+            yield partial
+            _flush(partial)
+            os.replace(partial, path)
+            _flush_folder(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            forget_partial(partial)
+    except OSError as error:
+        raise refusal(error, what) from None
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
+    """Give a new folder beside `path` to fill; it takes the name `path` if the block ends well, else it is deleted.
+
+    Raises RequestError if `path` exists and is not an empty folder, or cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    partial = path.with_name(f".partial-{secrets.token_hex(4)}")
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RequestError(f"{what} would replace {path}, which is not empty; choose a new folder.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.mkdir()
+            yield partial
+            if path.exists():
+                path.rmdir()
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise refusal(error, what) from None
+
+
+def refusal(error: OSError, what: str) -> RequestError:
+    """Turn what the operating system said into a sentence that says what to do; `what` is its subject."""
+    if error.errno in _FULL:
+        return RequestError(
+            f"{what} could not be written: the disk is full; free some space or choose another folder."
+        )
+    if error.errno in _FORBIDDEN:
+        return RequestError(
+            f"{what} may not be written there; choose a folder of your own or change its permissions."
+        )
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return RequestError(f"{what} names a folder that does not exist; create it or choose another.")
+    reason = os.strerror(error.errno) if error.errno else "unknown error"
+    return RequestError(f"{what} could not be written ({reason}); choose another folder or disk.")
+
+
+def _flush(file: Path) -> None:
+    """Bring the file's content to the disk before its name changes, so that a crash leaves no empty file."""
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring the new name to the disk, where folders can be opened (not on Windows)."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def suffix_of(path: Path) -> str:
+    """The ending of `path` in lower case, .nii.gz taken as one."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()

@@ -1,0 +1,79 @@
+"""What the new model says of itself: parent, how it was made, and both models' scores; no names of cases."""
+
+import re
+from pathlib import Path
+
+from ..errors import RequestError
+from ..manifest import BUNDLED_MODELS, Manifest, find_models
+from .label_set import LabelSet
+from .request import Request
+
+VERSION = "1.0.0"
+
+
+def choose_id(wish: str, output: Path, folders: list) -> str:
+    """Return the new model's id: the wish, or the output folder's name. Raises RequestError if it is taken or no id."""
+    id = wish or re.sub(r"[^a-z0-9]+", "-", output.name.lower()).strip("-")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", id):
+        raise RequestError(f"'{id}' cannot be a model's id; give --id with small letters, digits and hyphens.")
+    for entry in find_models([*folders, output.parent]):
+        if entry.id == id and entry.folder.resolve() != output.resolve():
+            raise RequestError(f"There is already a model with the id {id}; choose another with --id.")
+    return id
+
+
+def check_output(output: Path, resume: bool) -> None:
+    """Refuse an output folder that is not this run's to write to. Raises RequestError."""
+    if BUNDLED_MODELS.resolve() in (output.resolve(), *output.resolve().parents):
+        raise RequestError("The folder of the bundled models is never written; choose an output folder of your own.")
+    if output.exists() and not output.is_dir():
+        raise RequestError("The output has the name of a file; give the name of a folder.")
+    begun = (output / "training" / "request.json").is_file()
+    if (output / "model.json").exists():
+        raise RequestError("The output folder already holds a model; choose another folder.")
+    if resume and not begun:
+        raise RequestError("There is no training to resume in the output folder; start without --resume.")
+    if begun and not resume:
+        raise RequestError(
+            "The output folder holds a training that has begun; go on with --resume, or delete its folder 'training'."
+        )
+
+
+def new_document(base: Manifest, labels: LabelSet, request: Request, comparison: dict) -> dict:
+    """Return the new model.json, without the hash of its weights."""
+    count = len(request.cases)
+    cases = "1 case" if count == 1 else f"{count} cases"
+    document = {key: value for key, value in base.raw.items() if key not in ("weights_sha256", "fine_tuning")}
+    parent = {"id": base.id, "version": base.version, "weights_sha256": base.weights_sha256}
+    scores = [
+        {key: row[key] for key in ("id", "n", "base_dice", "new_dice")} for row in comparison["structures"]
+    ]
+    return document | labels.document | {
+        "id": request.id, "version": VERSION, "title": request.title or f"{base.title}, fine-tuned",
+        "population": f"{base.population}. Fine-tuned on {cases} of the user's own.",
+        "training_data": [
+            *base.raw["training_data"],
+            {"name": "The user's own cases", "patients": count, "licence": "private", "cite": "not published",
+             "note": f"fine-tuning of {base.id} {base.version}"},
+        ],
+        "scores": _scores(comparison),
+        "fine_tuning": {
+            "parent": parent, "cases": count, "held_out": comparison["overall"]["n"], "how": comparison["how"],
+            "settings": comparison["settings"], "scores": scores, "verdict": comparison["verdict"],
+            "advice": comparison["advice"],
+        },
+    }
+
+
+def _scores(comparison: dict) -> dict:
+    how = {
+        "held-out": "Cases of the user's own that were not trained on, each scored once.",
+        "leave-one-out": "Each of the user's own cases with a model that was trained on the others alone; this model "
+                         "was trained on all of them.",
+        "none": "Not measured: no case was held out.",
+    }[comparison["how"]]
+    rows = [
+        {"id": row["id"], "n": row["n"], "dice": None if row["new_dice"] is None else round(row["new_dice"], 3)}
+        for row in comparison["structures"]
+    ]
+    return {"how": how, "summary": comparison["advice"], "structures": rows}

@@ -1,0 +1,224 @@
+"""Whether a case can be learned from: its images, its segmentation, and whether they belong together.
+
+Every sentence names the case. Images are read as `afnet segment` reads them, and prepared for the network alike.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..cases import structure_on_grid
+from ..errors import AfnetError
+from ..imaging import Prepared, like, prepare, same_grid
+from ..manifest import Manifest
+from ..reading import read_image, read_labelmap
+from ..segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
+from .label_set import LabelSet
+from .matching import Match, match_codes, match_segments
+from .request import CaseFiles
+
+OUTSIDE_REFUSED, OUTSIDE_TOLD = 0.05, 0.001
+"""Parts of the drawn voxels outside the image above which a case is refused, or the user warned."""
+
+IN_PATIENT = 0.5
+"""Part of a drawn structure that must lie in the patient."""
+
+
+@dataclass
+class CheckedCase:
+    """What was found of one case. `prepared` and `masks` (structure id to mask on `grid`) are there if it is usable."""
+
+    files: CaseFiles
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    mapping: list[dict] = field(default_factory=list)
+    drawn: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    prepared: Prepared | None = None
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    grid: sitk.Image | None = None
+    fingerprint: str = ""
+
+    @property
+    def usable(self) -> bool:
+        return not self.problems
+
+    def to_json(self) -> dict:
+        """The result for the user: see the README, Fine-tuning."""
+        return {
+            "name": self.files.name, "usable": self.usable, "problems": self.problems, "warnings": self.warnings,
+            "mapping": self.mapping, "drawn": self.drawn, "absent": list(self.files.absent), "unknown": self.unknown,
+        }
+
+    def truth(self, labels: LabelSet) -> np.ndarray:
+        """One channel per structure (S, z, y, x) on the working grid: the part of each voxel that is in it.
+
+        A structure that is not drawn is 0 everywhere: whether that means absent or unknown is for `unknown` to say.
+        """
+        empty = np.zeros(self.prepared.mask.shape, np.float32)
+        return np.stack([
+            structure_on_grid(like(self.masks[item.id].astype(np.uint8), self.grid), self.prepared.grid)
+            if item.id in self.masks else empty
+            for item in labels.structures
+        ])
+
+
+def check_case(files: CaseFiles, base: Manifest, labels: LabelSet, seen: dict[str, str]) -> CheckedCase:
+    """Check one case; `seen` (fingerprint of an image to the case's name) grows, so that no image comes twice."""
+    case = CheckedCase(files)
+    images = _read_images(case, base)
+    if images:
+        _prepare(case, images, base, seen)
+    matches = _read_matches(case, base, labels)
+    if matches is not None:
+        _sort(case, matches, labels)
+    if images and case.masks and case.usable:
+        _check_place(case, images[base.reference], labels)
+    if not case.usable:
+        case.prepared, case.masks = None, {}
+    return case
+
+
+def _attempt(case: CheckedCase, action: Callable, prefix: str = ""):
+    try:
+        return action()
+    except AfnetError as error:
+        case.problems.append(f"{prefix}{error}")
+        return None
+
+
+def _read_images(case: CheckedCase, base: Manifest) -> dict[str, sitk.Image] | None:
+    name, inputs = case.files.name, case.files.inputs
+    known = [item.name for item in base.inputs]
+    for other in sorted(set(inputs) - set(known)):
+        case.problems.append(f"{name}: the model {base.id} has no input '{other}'; its inputs are {', '.join(known)}.")
+    for item in base.inputs:
+        if item.name not in inputs:
+            case.problems.append(f"{name}: {item.title} is missing; add the input '{item.name}'.")
+    if len({str(Path(path).resolve()) for path in inputs.values()}) < len(inputs):
+        case.problems.append(f"{name}: the same file is given for two inputs; give each its own image.")
+    if case.problems:
+        return None
+    images = {
+        item.name: _attempt(case, lambda item=item: read_image(inputs[item.name], f"{item.title} of {name}"))
+        for item in base.inputs
+    }
+    return images if case.usable else None
+
+
+def _prepare(case: CheckedCase, images: dict[str, sitk.Image], base: Manifest, seen: dict[str, str]) -> None:
+    reference = images[base.reference]
+    content = sitk.GetArrayViewFromImage(reference).tobytes()
+    case.fingerprint = hashlib.sha256(content + repr(reference.GetSize()).encode()).hexdigest()
+    if case.fingerprint in seen:
+        case.problems.append(
+            f"{case.files.name} shows the same image as {seen[case.fingerprint]}; leave one of them out."
+        )
+    seen.setdefault(case.fingerprint, case.files.name)
+    case.prepared = _attempt(case, lambda: prepare(images, base), f"{case.files.name}: ")
+    if case.prepared:
+        case.warnings += [f"{case.files.name}: {note}" for note in case.prepared.notes]
+
+
+def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[Match] | None:
+    name, file, mapping = case.files.name, Path(case.files.segmentation), case.files.mapping
+    what = f"The segmentation of {name}"
+    ids = [structure.id for structure in labels.structures]
+    for id in [*(target for target in mapping.values() if target), *case.files.absent]:
+        if id not in ids:
+            case.problems.append(f"{name}: there is no structure '{id}'; there are {', '.join(ids)}.")
+    if not file.is_file():
+        case.problems.append(f"{what} was not found; check the path.")
+        return None
+    if file.name.lower().endswith(SEGMENTATION_SUFFIX):
+        read = _attempt(case, lambda: read_segmentation(file, what))
+        if read is None:
+            return None
+        case.grid = read.grid
+        return match_segments(read, labels.structures, mapping)
+    read = _attempt(case, lambda: read_labelmap(file, what))
+    if read is None:
+        return None
+    case.grid = read
+    matches = match_codes(sitk.GetArrayViewFromImage(read), labels.structures, mapping)
+    base_codes = {item["code"] for item in base.raw["labelmap"]}
+    strange = [match.id for match in matches if match.by == "none" and int(match.id) not in base_codes]
+    if strange:
+        case.problems.append(
+            f"{what} holds the code {strange[0]}, which the model {base.id} does not have; recode it, or say with "
+            "'mapping' what it means."
+        )
+    return matches
+
+
+def _sort(case: CheckedCase, matches: list[Match], labels: LabelSet) -> None:
+    """Give each structure its mask; say what is empty, doubtful or not used."""
+    name = case.files.name
+    voxel_ml = float(np.prod(case.grid.GetSpacing())) / 1000
+    owners: dict[str, Match] = {}
+    for match in matches:
+        volume = round(int(match.mask.sum()) * voxel_ml, 3)
+        case.mapping.append({
+            "segment": match.segment, "id": match.id, "structure": match.structure, "by": match.by,
+            "volume_ml": volume,
+        })
+        if match.structure is None:
+            if match.by == "none":
+                case.warnings.append(f"{name}: '{match.segment}' matches no structure of the model and is not used.")
+        elif not volume:
+            case.warnings.append(
+                f"{name}: '{match.segment}' is empty, so taken as unknown; tick 'absent' if it is truly not there."
+            )
+        elif match.structure in owners and match.by != "mapping":
+            other = owners[match.structure].segment
+            title = labels.structure(match.structure).name
+            case.problems.append(
+                f"{name}: '{other}' and '{match.segment}' both match {title}; say which with 'mapping'."
+            )
+        else:
+            owners[match.structure] = match
+            case.masks[match.structure] = case.masks.get(match.structure, False) | match.mask
+    for id in case.files.absent:
+        if id in case.masks:
+            case.problems.append(f"{name}: {labels.structure(id).name} is said to be absent and is drawn; choose one.")
+    case.drawn = [structure.id for structure in labels.structures if structure.id in case.masks]
+    case.unknown = [
+        structure.id for structure in labels.structures
+        if structure.id not in case.masks and structure.id not in case.files.absent
+    ]
+    if not case.masks and not (case.files.absent and not case.unknown):
+        case.problems.append(
+            f"The segmentation of {name} is empty: it holds no voxel of a structure of the model; draw one, or "
+            "say with 'mapping' what its segments are."
+        )
+
+
+def _check_place(case: CheckedCase, reference: sitk.Image, labels: LabelSet) -> None:
+    """See that what is drawn lies in the image, and in the patient."""
+    name = case.files.name
+    ones = sitk.Image(reference.GetSize(), sitk.sitkUInt8) + 1
+    ones.CopyInformation(reference)
+    inside = sitk.GetArrayFromImage(sitk.Resample(ones, case.grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)) > 0
+    drawn = np.logical_or.reduce(list(case.masks.values()))
+    outside = 1 - np.count_nonzero(drawn & inside) / np.count_nonzero(drawn)
+    if outside > OUTSIDE_REFUSED:
+        case.problems.append(
+            f"The segmentation of {name} does not belong to its image: {outside:.0%} of it lies outside; give the "
+            "segmentation that was drawn on this image."
+        )
+        return
+    if outside > OUTSIDE_TOLD:
+        case.warnings.append(f"{name}: {outside:.1%} of the segmentation lies outside the image and is not used.")
+    if not same_grid(case.grid, reference):
+        case.warnings.append(f"{name}: the segmentation lies on another grid than the image and is brought to it.")
+    mask = case.prepared.mask
+    for structure, share in zip(labels.structures, case.truth(labels)):
+        total = float(share.sum())
+        if structure.id in case.masks and (total == 0 or float(share[mask].sum()) < IN_PATIENT * total):
+            case.problems.append(
+                f"{name}: {structure.name} lies outside the patient; check that the segmentation belongs to the image."
+            )

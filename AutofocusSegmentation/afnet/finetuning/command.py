@@ -1,0 +1,258 @@
+"""The command line `afnet finetune`: options to a request, then the job, whose end is noted in its folder.
+
+Heavy imports wait until the command runs.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from ..errors import AfnetError, Cancelled, InputError, RequestError
+from ..manifest import Manifest, find_model
+from ..parent import StopRequests
+from ..progress import Progress
+from .request import (
+    HOLD_OUT_FROM,
+    LEARNING_RATES,
+    TUNES,
+    Request,
+    choose_held_out,
+    read_cases,
+    suggestion,
+)
+
+
+def add_finetune(commands, model_folders: dict) -> None:
+    """Add the command `finetune` to the parsers of the command line."""
+    parser = commands.add_parser("finetune", help="fine-tune a model on your own cases")
+    parser.add_argument("--base", help="id or folder of the model to begin with; it is never changed")
+    parser.add_argument("--cases", type=Path, metavar="cases.json", help="images and segmentations to learn from")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder of the new model")
+    parser.add_argument("--tune", choices=TUNES, default="attention",
+                        help="what learns: attention, normalisation and classifier; also the last two blocks; all")
+    parser.add_argument("--epochs", default="20", metavar="N|auto", help="auto: by cross-validation (default 20)")
+    parser.add_argument("--max-epochs", type=int, default=20, metavar="N", help="the most that auto may choose")
+    parser.add_argument("--hold-out", default="auto", metavar="NAMES|auto|none",
+                        help=f"cases to measure with; auto: a third from {HOLD_OUT_FROM} cases on")
+    parser.add_argument("--leave-one-out", action="store_true", help="hold out each case once, then train on all")
+    parser.add_argument("--id", default="", help="of the new model (default: the output folder's name)")
+    parser.add_argument("--title", default="", help="of the new model")
+    parser.add_argument("--candidate-only", action="store_true", help="leave the model in FOLDER/training/candidate")
+    parser.add_argument("--original-case", type=Path, metavar="FILE.npz", help="packed case to show what was forgotten")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="default: by what learns")
+    parser.add_argument("--batch", type=int, metavar="N", help="samples a step (default: one a process)")
+    parser.add_argument("--samples-per-case", type=int, default=4, metavar="N", help="in an epoch (default 4)")
+    parser.add_argument("--patience", type=int, default=5, metavar="N",
+                        help="stop when the loss of N epochs is hardly below that of the N before; 0: never")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on with the training in the output folder")
+    parser.add_argument("--check-only", action="store_true", help="check the cases and tell the result as JSON")
+    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
+    parser.add_argument("--models", **model_folders)
+    parser.add_argument("--progress", choices=("text", "json", "none"), default="text")
+    parser.add_argument("--parent-pipe", action="store_true",
+                        help="the end of standard input stops after the step, a line 'finish' after the epoch")
+    parser.add_argument("--job-folder", type=Path, help=argparse.SUPPRESS)
+    parser.set_defaults(command=finetune)
+
+
+def finetune(options, progress: Progress) -> None:
+    """Run `afnet finetune`. Raises AfnetError as every command."""
+    stops = StopRequests()
+    stops.watch_signals()
+    if options.parent_pipe:
+        stops.watch_parent()
+    if options.check_only:
+        _check_only(options, progress, stops)
+        return
+    if options.output is None:
+        raise RequestError("The new model needs a folder; give --output FOLDER.")
+    _load_torch()
+    from .card import check_output
+    from .folder import RunFolder
+    from .processes import Processes
+
+    processes = Processes()
+    folder = RunFolder(options.output)
+    # Every process looks before process 0 writes: they meet in `start`.
+    check_output(folder.output, options.resume)
+    request = folder.read_request() if options.resume else read_request(options, processes.count)
+    device = _start(options, progress, processes)
+    try:
+        _run(request, folder, options, progress, stops, processes, device)
+    finally:
+        processes.leave()
+
+
+def _run(request: Request, folder, options, progress: Progress, stops, processes, device) -> None:
+    from .run import FineTuning
+
+    try:
+        job = FineTuning(request, folder, progress, stops, processes, device)
+        if options.resume and processes.first:
+            folder.resume()
+        comparison = job.execute(options.resume)
+    except AfnetError as error:
+        if processes.first:
+            folder.end("stopped" if isinstance(error, Cancelled) else "failed", str(error))
+        raise
+    except (KeyboardInterrupt, MemoryError):
+        if processes.first:
+            folder.end("stopped")
+        raise
+    if processes.first:
+        folder.end("done")
+        progress.done()
+        if options.progress == "text":
+            print(format_comparison(comparison))
+            print(folder.candidate if request.candidate_only else folder.output)
+
+
+def _load_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise RequestError(
+            f"The Python package {error.name or 'torch'} cannot be loaded; "
+            "install it (in Slicer: with the PyTorch extension)."
+        ) from None
+
+
+def _start(options, progress: Progress, processes):
+    """Choose the device, meet the other processes, and introduce this program."""
+    import torch
+
+    from .. import __version__
+    from ..devices import choose_device
+
+    device, _, notes = choose_device(options.device, "float32")
+    device = processes.join(device)
+    if processes.first:
+        progress.start(afnet=__version__, file=str(Path(__file__).resolve().parents[1] / "__init__.py"),
+                       torch=torch.__version__, device=device.type)
+        for note in notes:
+            progress.note(note)
+    return device
+
+
+def read_request(options, processes: int) -> Request:
+    """Turn the options of a new fine-tuning into its request. Raises RequestError."""
+    from .card import choose_id
+
+    base, (cases, drop, add) = _base_and_cases(options)
+    names = [case.name for case in cases]
+    if options.leave_one_out and options.hold_out not in ("auto", "none"):
+        raise RequestError("Leave-one-out holds out every case once; leave --hold-out out.")
+    output = options.output.absolute()
+    original = _original_case(options.original_case, base)
+    return Request(
+        base=str(base.folder), base_id=base.id, base_sha256=base.weights_sha256, cases=cases, drop=drop, add=add,
+        tune=options.tune, epochs=_epochs(options.epochs),
+        max_epochs=_at_least_one(options.max_epochs, "--max-epochs"),
+        hold_out=() if options.leave_one_out else choose_held_out(options.hold_out, names),
+        leave_one_out=options.leave_one_out, id=choose_id(options.id, output, options.models),
+        title=" ".join(options.title.split()), candidate_only=options.candidate_only, original_case=original,
+        learning_rate=_rate(options), batch=_at_least_one(options.batch or processes, "--batch"),
+        samples_per_case=_at_least_one(options.samples_per_case, "--samples-per-case"),
+        patience=max(options.patience, 0), seed=abs(options.seed),
+        model_folders=tuple(str(place) for place in options.models),
+    )
+
+
+def _base_and_cases(options) -> tuple[Manifest, tuple]:
+    if not options.base or not options.cases:
+        raise RequestError("A fine-tuning needs a model to begin with (--base) and cases to learn from (--cases).")
+    return find_model(options.base, options.models), read_cases(options.cases)
+
+
+def _epochs(text: str) -> int:
+    if text == "auto":
+        return 0
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise RequestError(f"--epochs '{text}' is not a number of epochs; write for example 20, or auto.")
+    return int(text)
+
+
+def _at_least_one(value: int, option: str) -> int:
+    if value < 1:
+        raise RequestError(f"{option} must be 1 at least.")
+    return value
+
+
+def _rate(options) -> float:
+    rate = LEARNING_RATES[options.tune] if options.learning_rate is None else options.learning_rate
+    if not 0 < rate < 1:
+        raise RequestError("--learning-rate must lie between 0 and 1.")
+    return rate
+
+
+def _original_case(file: Path | None, base: Manifest) -> str | None:
+    if file is None:
+        return None
+    from ..cases import load_case
+
+    try:
+        case = load_case(file)
+        fits = (len(case.channels), len(case.truth)) == (len(base.raw["channels"]), len(base.structures))
+    except (OSError, ValueError, KeyError):
+        fits = False
+    if not fits:
+        raise RequestError("The file of --original-case is no packed case of this model; pack it as the README says.")
+    return str(file.absolute())
+
+
+def _check_only(options, progress: Progress, stops: StopRequests) -> None:
+    """Check the cases and say what was found; nothing is written. Raises InputError if one cannot be used."""
+    base, (cases, drop, add) = _base_and_cases(options)
+    _load_torch()
+    _introduce(progress)
+    from .label_set import change_labels
+    from .run import STAGES, check_all
+
+    request = Request(str(base.folder), base.id, base.weights_sha256, cases, drop, add)
+    progress.stages = {"check": 1.0} | {name: 0.0 for name in STAGES if name != "check"}
+
+    def interrupt() -> None:
+        if stops.stop.is_set():
+            raise Cancelled("Stopped.")
+
+    progress.interrupt = interrupt
+    quiet = Progress()
+    quiet.stages, quiet.interrupt = progress.stages, interrupt
+    told = progress if options.progress == "json" else quiet
+    told.stage("check")
+    checked = check_all(request, base, change_labels(base, drop, add), told)
+    usable = sum(case.usable for case in checked)
+    if options.progress == "json":
+        progress.event(event="checked", usable=usable, cases=len(checked), suggestion=suggestion(usable))
+    else:
+        found = {"cases": [case.to_json() for case in checked], "usable": usable, "suggestion": suggestion(usable)}
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    if usable < len(checked):
+        problem = next(case.problems[0] for case in checked if not case.usable)
+        raise InputError(f"{len(checked) - usable} of {len(checked)} cases cannot be used: {problem}")
+    if options.progress == "json":
+        progress.done()
+
+
+def _introduce(progress: Progress) -> None:
+    import torch
+
+    from .. import __version__
+
+    progress.start(afnet=__version__, file=str(Path(__file__).resolve().parents[1] / "__init__.py"),
+                   torch=torch.__version__, device="cpu")
+
+
+def format_comparison(comparison: dict) -> str:
+    """The comparison as text: one line a case and structure, then the advice."""
+    lines = []
+    for case in comparison["cases"]:
+        for row in case["structures"]:
+            values = [row[which]["dice"] if row[which] else None for which in ("base", "new")]
+            before, after = ("-" if value is None else f"{value:.3f}" for value in values)
+            lines.append(f"{case['name']:<16} {row['name']:<22} Dice {before} -> {after}")
+    for row in (comparison["original"] or {}).get("structures", ()):
+        agreement = "-" if row["agreement"] is None else f"{row['agreement']:.3f}"
+        lines.append(f"{'original kind':<16} {row['name']:<22} agreement with the base model {agreement}")
+    return "\n".join([*lines, comparison["advice"]])

@@ -1,0 +1,183 @@
+"""Whether the new model is better: both on cases that it has not seen, through `afnet segment` and `afnet evaluate`.
+
+The verdict rests on paired differences, new minus base, case by case; no training decision looks at them.
+"""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..manifest import Manifest
+from ..progress import Progress
+from ..segmentation import Request as SegmentRequest
+from ..segmentation import segment
+from ..writing import write_masks
+from .checking import CheckedCase
+from .label_set import LabelSet
+
+CLEAR_DIFFERENCE = 0.01
+"""Mean difference in Dice from which two models are called different; less is within what contours vary."""
+
+LOST = 0.05
+"""Drop of one structure's mean Dice that the advice names although the whole is better."""
+
+AGREEMENT_KEPT = 0.8
+"""Dice between both models' answers to the original domain's case below which the advice speaks of forgetting."""
+
+
+def score_case(
+    case: CheckedCase, base: Manifest, new: Manifest, labels: LabelSet, folder: Path, place: str, device: str,
+    interrupt: Callable[[], None],
+) -> dict:
+    """Segment one held-out case with both models and evaluate both; leaves the three segmentations in `folder`.
+
+    Where a model refuses the case (it finds none of what it must find) it scores 0 for what was drawn.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = [structure for structure in labels.structures if structure.id in case.masks]
+    reference = folder / "reference.seg.nrrd"
+    if drawn:
+        write_masks(reference, case.masks, labels.structures, case.grid, base)
+    else:  # all is absent: every voxel that a model finds is wrong
+        write_masks(reference, {labels.structures[0].id: np.zeros(case.grid.GetSize()[::-1], bool)},
+                    labels.structures, case.grid, base)
+    scores, notes = {}, []
+    known = {structure.id for structure in labels.structures if structure.id not in case.unknown}
+    for which, manifest in (("base", base), ("new", new)):
+        own = [structure.id for structure in manifest.structures if structure.id in known]
+        quiet = Progress()
+        quiet.interrupt = interrupt
+        file = folder / f"{which}.seg.nrrd"
+        try:
+            segment(SegmentRequest(str(manifest.folder), case.files.inputs, file, device=device), quiet)
+        except InputError as error:
+            notes.append(f"The {which} model: {error}")
+            file.unlink(missing_ok=True)
+            scores[which] = {id: {"dice": 0.0, "hd95_mm": None, "volume_ml": 0.0} for id in own if id in case.masks}
+            continue
+        rows = evaluate(manifest, str(reference), str(file), own, resample=True)
+        scores[which] = {
+            row["id"]: {
+                "dice": _plain(row["dice"]), "hd95_mm": _plain(row["hd95_mm"]),
+                "volume_ml": _plain(row["prediction_ml"]), "reference_ml": _plain(row["truth_ml"]),
+            }
+            for row in rows if row["drawn"]
+        }
+    rows = [_row(structure, scores) for structure in labels.structures if structure.id in known]
+    paired = [row for row in rows if row["difference"] is not None]
+    mean = {which: _mean([row[which]["dice"] for row in paired]) for which in ("base", "new")}
+    return {
+        "name": case.files.name, "folder": place, "reference_input": case.files.inputs[base.reference],
+        "structures": rows, "base_dice": mean["base"], "new_dice": mean["new"],
+        "difference": _mean([row["difference"] for row in paired]), "notes": notes,
+    }
+
+
+def _row(structure, scores: dict) -> dict:
+    base, new = (dict(scores[which].get(structure.id) or {}) for which in ("base", "new"))
+    reference = new.pop("reference_ml", base.pop("reference_ml", None))
+    base.pop("reference_ml", None)
+    paired = base.get("dice") is not None and new.get("dice") is not None
+    return {
+        "id": structure.id, "name": structure.name, "base": base or None, "new": new or None,
+        "reference_ml": reference, "difference": float(new["dice"] - base["dice"]) if paired else None,
+    }
+
+
+def compare(cases: list[dict], original: dict | None, how: str, epochs: int, settings: dict) -> dict:
+    """Join the cases' scores to comparison.json: per structure, over all, verdict and advice."""
+    rows: dict[str, list[dict]] = {}
+    for case in cases:
+        for row in case["structures"]:
+            rows.setdefault(row["id"], []).append(row)
+    structures = [_summary(id, found) for id, found in rows.items()]
+    differences = [case["difference"] for case in cases if case["difference"] is not None]
+    overall = {
+        "n": len(differences), "base_dice": _mean([case["base_dice"] for case in cases]),
+        "new_dice": _mean([case["new_dice"] for case in cases]), "difference": _mean(differences),
+        "improved": sum(value > 0 for value in differences), "worsened": sum(value < 0 for value in differences),
+        "p_sign_flip": sign_flip(differences),
+    }
+    verdict = judge(differences)
+    return {
+        "verdict": verdict, "advice": _advice(verdict, overall, structures, original),
+        "recommended": None if verdict == "not measured" else verdict == "better",
+        "how": how, "epochs": epochs, "settings": settings, "cases": cases, "structures": structures,
+        "overall": overall, "original": original,
+    }
+
+
+def judge(differences: list[float]) -> str:
+    """better, similar, worse or not measured, from the paired differences of the cases' mean Dice."""
+    if not differences:
+        return "not measured"
+    mean = sum(differences) / len(differences)
+    improved, worsened = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
+    if mean >= CLEAR_DIFFERENCE and improved > worsened:
+        return "better"
+    if mean <= -CLEAR_DIFFERENCE or (mean < 0 and worsened > 2 * improved):
+        return "worse"
+    return "similar"
+
+
+def sign_flip(differences: list[float]) -> float | None:
+    """Two-sided p of the exact sign-flip test of paired differences (Fisher 1935); None with no or over 16 of them."""
+    if not 0 < len(differences) <= 16:
+        return None
+    observed = abs(sum(differences)) - 1e-12
+    flips = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(sign * value for sign, value in zip(signs, differences))) for signs in flips]
+    return sum(value >= observed for value in sums) / len(sums)
+
+
+def _summary(id: str, rows: list[dict]) -> dict:
+    paired = [row for row in rows if row["difference"] is not None]
+    used = paired or [row for row in rows if row["new"]]
+    return {
+        "id": id, "name": rows[0]["name"], "n": len(used),
+        "base_dice": _mean([row["base"]["dice"] for row in paired]),
+        "new_dice": _mean([row["new"]["dice"] for row in used]),
+        "difference": _mean([row["difference"] for row in paired]),
+        "improved": sum(row["difference"] > 0 for row in paired),
+        "worsened": sum(row["difference"] < 0 for row in paired),
+    }
+
+
+def _advice(verdict: str, overall: dict, structures: list[dict], original: dict | None) -> str:
+    if verdict == "not measured":
+        text = ("Not measured: no case was held out, so nobody knows whether the new model is better; hold cases out, "
+                "or use leave-one-out, before you rely on it.")
+    else:
+        count = "1 case" if overall["n"] == 1 else f"{overall['n']} cases"
+        facts = (f"on {count} that it had not seen, mean Dice went from {overall['base_dice']:.2f} to "
+                 f"{overall['new_dice']:.2f} ({overall['improved']} better, {overall['worsened']} worse)")
+        text = {
+            "better": f"The new model is better: {facts}.",
+            "similar": f"The new model is hardly different: {facts}. Keep the base model unless you want what is new.",
+            "worse": f"Do not use the new model: it is worse; {facts}.",
+        }[verdict]
+        if overall["n"] < 6:
+            text += " So few cases say little; look at each."
+    lost = [row["name"] for row in structures if row["difference"] is not None and row["difference"] <= -LOST]
+    if lost and verdict != "worse":
+        text += f" It is worse for {', '.join(lost)}."
+    forgotten = [
+        row["name"] for row in (original or {}).get("structures", ())
+        if row["agreement"] is not None and row["agreement"] < AGREEMENT_KEPT
+    ]
+    if forgotten:
+        text += f" On a case of the base model's own kind it now answers differently for {', '.join(forgotten)}."
+    return text
+
+
+def _plain(value) -> float | None:
+    return None if value is None else float(value)
+
+
+def _mean(values: list) -> float | None:
+    values = [value for value in values if value is not None]
+    return float(np.mean(values)) if values else None

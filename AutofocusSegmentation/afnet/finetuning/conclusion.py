@@ -1,0 +1,100 @@
+"""The end of a fine-tuning: both models scored, the new model written with what is known of it."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..errors import AfnetError, InputError
+from ..manifest import Manifest
+from ..model_bundle import load_network, save_bundle
+from ..model_store import publish
+from ..networks import AutofocusNetwork
+from ..tensors import to_numpy, to_torch
+from ..writing import write_json
+from .answers import answer, decide
+from .card import new_document
+from .checking import check_case
+from .comparison import compare, score_case
+from .label_set import base_probabilities
+from .loop import EpochTraining
+from .original_case import compare_original, original_case
+from .plan import Run
+
+if TYPE_CHECKING:
+    from .run import FineTuning
+
+
+class Conclusion:
+    """What follows the trainings of `job`, in process 0."""
+
+    def __init__(self, job: "FineTuning"):
+        self.request, self.folder, self.progress, self.runs = job.request, job.folder, job.progress, job.runs
+        self.base, self.labels, self.network, self.device = job.base, job.labels, job.network, job.processes.device
+
+    def write(self, trainings: dict[str, EpochTraining]) -> dict:
+        """Score, write the new model as a candidate and, unless only that was asked, as the folder's model."""
+        self.progress.stage("score")
+        final = trainings["final"]
+        settings = self.settings(final)
+        scored = [(run, number) for run in self.runs if run.scored for number in run.held_out]
+        rows = []
+        for place, (run, number) in enumerate(scored):
+            rows.append(self.score(trainings[run.name].average, run, number))
+            self.progress.within((place + 1) / (len(scored) + 1))
+        how = "leave-one-out" if self.request.leave_one_out else "held-out" if scored else "none"
+        comparison = compare(rows, self.original(final.average), how, len(final.history), settings)
+
+        self.progress.stage("write")
+        partial = self.folder.training / "candidate-partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(self.folder.candidate, ignore_errors=True)
+        load_network(self.bundle(partial, final.average, comparison))
+        partial.rename(self.folder.candidate)
+        write_json(self.folder.comparison_file, comparison)
+        if not self.request.candidate_only:
+            publish(self.folder.output)
+        self.progress.event(event="comparison", file="training/comparison.json")
+        self.progress.within(1.0)
+        return comparison
+
+    def bundle(self, folder: Path, network: AutofocusNetwork, comparison: dict) -> Manifest:
+        document = new_document(self.base, self.labels, self.request, comparison)
+        return save_bundle(folder, document, network.cpu())
+
+    def score(self, network: AutofocusNetwork, run: Run, number: int) -> dict:
+        case = check_case(self.request.cases[number], self.base, self.labels, {})
+        if not case.usable:
+            raise InputError(case.problems[0])
+        # Not scored yet: the card of this copy says so, and goes with it.
+        model = self.bundle(self.folder.run(run.name) / "model", network, compare([], None, "none", 0, {}))
+        folder = self.folder.comparison(number)
+        place = folder.relative_to(self.folder.output).as_posix()
+        return score_case(
+            case, self.base, model, self.labels, folder, place, self.device.type, self.progress.interrupt
+        )
+
+    def original(self, network: AutofocusNetwork) -> dict | None:
+        """What was forgotten of the base model's domain; None, with a note, where no case can be made for it."""
+        pack = Path(self.request.original_case) if self.request.original_case else None
+        try:
+            channels, truth, what = original_case(self.base, self.labels, pack, self.request.seed)
+        except AfnetError as error:
+            self.progress.note(f"What was forgotten is not shown: {error}")
+            return None
+        before = to_torch(answer(self.network.to(self.device), channels, self.labels))
+        before = to_numpy(base_probabilities(before, self.labels))
+        after = answer(network.to(self.device), channels, self.labels)
+        return compare_original(truth, self.labels, decide(before, self.labels), decide(after, self.labels), what)
+
+    def settings(self, final: EpochTraining) -> dict:
+        request = self.request
+        chosen = final.ended_by
+        if chosen == "fixed" and not request.epochs:
+            chosen = "cross-validation"
+        return {
+            "tune": request.tune, "learning_rate": request.learning_rate, "batch": request.batch,
+            "samples_per_case": request.samples_per_case, "epochs": len(final.history), "epochs_chosen_by": chosen,
+            "horizon": request.horizon, "patience": request.patience, "seed": request.seed,
+            "dropped": list(request.drop), "added": [wish["id"] for wish in request.add], "afnet": __version__,
+        }

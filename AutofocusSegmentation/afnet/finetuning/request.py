@@ -1,0 +1,180 @@
+"""What a fine-tuning is asked: the cases (cases.json), the change of the label set, and how to train.
+
+Needs no torch. Names of cases are the user's; they go into sentences and into the run's own folder, never into a model.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..errors import RequestError
+from ..json_schema import violations
+
+TUNES = ("attention", "last-blocks", "all")
+"""What learns: attention networks, normalisation and classifier; also the last two residual blocks; everything."""
+
+LEARNING_RATES = {"attention": 3e-3, "last-blocks": 1e-3, "all": 5e-4}
+"""AdamW's rate at the start of the cosine, less where more weights move."""
+
+HOLD_OUT_FROM = 6
+"""Number of cases from which a third is held out unless the user says otherwise; with fewer, each in turn is better."""
+
+_CODE = {"type": ["array", "null"], "minItems": 3, "maxItems": 3, "items": {"type": "string"}}
+
+_NEW_STRUCTURE = {
+    "type": "object", "additionalProperties": False, "required": ["id", "name"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[a-z0-9_]+$"}, "name": {"type": "string", "minLength": 1},
+        "color": {"type": "array", "minItems": 3, "maxItems": 3,
+                  "items": {"type": "integer", "minimum": 0, "maximum": 255}},
+        "tg263": {"type": ["string", "null"]}, "definition": {"type": "string", "minLength": 1},
+        "terminology": {
+            "type": "object", "additionalProperties": False, "required": ["category", "type"],
+            "properties": {
+                "category": _CODE, "type": _CODE, "type_modifier": _CODE, "anatomic_region": _CODE,
+                "anatomic_region_modifier": _CODE, "source": {"type": "string", "minLength": 1},
+            },
+        },
+    },
+}
+
+CASES_SCHEMA = {
+    "type": "object", "additionalProperties": False, "required": ["cases"],
+    "properties": {
+        "cases": {"type": "array", "minItems": 1, "items": {
+            "type": "object", "additionalProperties": False, "required": ["name", "inputs", "segmentation"],
+            "properties": {
+                "name": {"type": "string", "minLength": 1}, "inputs": {"type": "object"},
+                "segmentation": {"type": "string", "minLength": 1}, "mapping": {"type": "object"},
+                "absent": {"type": "array", "items": {"type": "string"}},
+            },
+        }},
+        "structures": {"type": "object", "additionalProperties": False, "properties": {
+            "drop": {"type": "array", "items": {"type": "string"}},
+            "add": {"type": "array", "items": _NEW_STRUCTURE},
+        }},
+    },
+}
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """One case: files or DICOM folders by input name, the segmentation's file, and what the user said of its segments.
+
+    `mapping`: segment name or id, or a label map's code as text, to a structure's id or None (not to be used).
+    `absent`: ids of structures that are truly not there; what is neither drawn nor absent is unknown.
+    """
+
+    name: str
+    inputs: dict[str, str]
+    segmentation: str
+    mapping: dict[str, str | None] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A fine-tuning of the model in the folder `base`. `epochs` 0: chosen by cross-validation, at most `max_epochs`."""
+
+    base: str
+    base_id: str
+    base_sha256: str
+    cases: tuple[CaseFiles, ...]
+    drop: tuple[str, ...] = ()
+    add: tuple[dict, ...] = ()
+    tune: str = "attention"
+    epochs: int = 20
+    max_epochs: int = 20
+    hold_out: tuple[str, ...] = ()
+    leave_one_out: bool = False
+    id: str = ""
+    title: str = ""
+    candidate_only: bool = False
+    original_case: str | None = None
+    learning_rate: float = 3e-3
+    batch: int = 1
+    samples_per_case: int = 4
+    patience: int = 5
+    seed: int = 0
+    model_folders: tuple[str, ...] = ()
+
+    @property
+    def horizon(self) -> int:
+        """Epochs over which the learning rate falls."""
+        return self.epochs or self.max_epochs
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict) -> "Request":
+        """Rebuild what `to_json` gave; raises RequestError if it is from another version."""
+        try:
+            cases = tuple(CaseFiles(**{**case, "absent": tuple(case["absent"])}) for case in document["cases"])
+            lists = {key: tuple(document[key]) for key in ("drop", "add", "hold_out", "model_folders")}
+            return cls(**{**document, "cases": cases, **lists})
+        except (KeyError, TypeError):
+            raise RequestError(
+                "The training to resume was begun by another version; delete its folder and start again."
+            ) from None
+
+
+def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tuple[dict, ...]]:
+    """Read cases.json: the cases with absolute paths, the ids to drop and the structures to add.
+
+    Raises RequestError if it is missing, no JSON, or not as the schema above says.
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestError("The list of cases (--cases) was not found; check the path.") from None
+    except (OSError, ValueError, RecursionError):
+        raise RequestError("The list of cases (--cases) cannot be read as JSON; write it again.") from None
+    problems = violations(document, CASES_SCHEMA) or _case_problems(document)
+    if problems:
+        raise RequestError(f"The list of cases is wrong: {problems[0]}; correct it.")
+    home = file.absolute().parent
+    cases = tuple(
+        CaseFiles(
+            case["name"], {name: str(home / path) for name, path in case["inputs"].items()},
+            str(home / case["segmentation"]), dict(case.get("mapping", {})), tuple(case.get("absent", ())),
+        )
+        for case in document["cases"]
+    )
+    change = document.get("structures", {})
+    return cases, tuple(change.get("drop", ())), tuple(change.get("add", ()))
+
+
+def _case_problems(document: dict) -> list[str]:
+    found, names = [], set()
+    for number, case in enumerate(document["cases"]):
+        if case["name"] in names:
+            found.append(f"two cases are called {case['name']}")
+        if "," in case["name"]:
+            found.append(f"the name {case['name']} holds a comma, which separates names of cases")
+        names.add(case["name"])
+        if not all(isinstance(path, str) and path for path in case["inputs"].values()):
+            found.append(f"cases[{number}].inputs must map names to files")
+        if not all(target is None or isinstance(target, str) for target in case.get("mapping", {}).values()):
+            found.append(f"cases[{number}].mapping must map segments to structure ids or null")
+    return found
+
+
+def choose_held_out(wish: str, names: list[str]) -> tuple[str, ...]:
+    """Turn `--hold-out` (names, 'auto' or 'none') into names of cases; raises RequestError for unknown ones."""
+    if wish == "none" or (wish == "auto" and len(names) < HOLD_OUT_FROM):
+        return ()
+    if wish == "auto":
+        return tuple(names[2::3])
+    chosen = tuple(dict.fromkeys(part.strip() for part in wish.split(",") if part.strip()))
+    for name in chosen:
+        if name not in names:
+            raise RequestError(f"There is no case called '{name}' to hold out; the cases are: {', '.join(names)}.")
+    if not chosen or len(chosen) >= len(names):
+        raise RequestError("Some cases must be held out and some be left to learn from; name fewer with --hold-out.")
+    return chosen
+
+
+def suggestion(count: int) -> str | None:
+    """How `count` usable cases are best measured: 'hold-out', 'leave-one-out', or not at all (None)."""
+    return "hold-out" if count >= HOLD_OUT_FROM else "leave-one-out" if count >= 2 else None

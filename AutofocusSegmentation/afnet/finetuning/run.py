@@ -1,0 +1,229 @@
+"""The whole fine-tuning, top to bottom: check, prepare, train, score, write."""
+
+import json
+import shutil
+
+import numpy as np
+import torch
+
+from ..atomic_file import refusal
+from ..errors import AfnetError, Cancelled, InputError, RequestError
+from ..inference import infer
+from ..manifest import Manifest, find_model
+from ..model_bundle import load_network
+from ..networks import AutofocusNetwork
+from ..parent import StopRequests
+from ..progress import Progress
+from ..tensors import to_numpy, to_torch
+from .answers import answer, dice_on_grid
+from .cache import PreparedCase, load_prepared, save_prepared, signature
+from .checking import CheckedCase, check_case
+from .conclusion import Conclusion
+from .folder import RunFolder
+from .label_set import LabelSet, adapt_outputs, base_probabilities, change_labels
+from .loop import Epoch, EpochTraining
+from .plan import Run, choose_epochs, plan_runs
+from .processes import Processes
+from .request import Request
+from .samples import CaseSamples
+
+STAGES = {"check": 0.06, "prepare": 0.06, "train": 0.73, "score": 0.13, "write": 0.02}
+"""Stages in order, with the part of a usual run's time that each takes."""
+
+
+class FineTuning:
+    """One fine-tuning in one process of `processes`; process 0 alone speaks and writes."""
+
+    def __init__(self, request: Request, folder: RunFolder, progress: Progress, stops: StopRequests,
+                 processes: Processes, device: torch.device):
+        self.request, self.folder, self.stops, self.processes = request, folder, stops, processes
+        self.progress = progress if processes.first else Progress()
+        self.progress.stages, self.progress.interrupt = STAGES, self.stop_if_asked
+        self.device = device
+        self.base = find_model(request.base)
+        if self.base.weights_sha256 != request.base_sha256:
+            raise RequestError("The base model has changed since the training began; start again in another folder.")
+        self.labels = change_labels(self.base, request.drop, request.add)
+        self.network = load_network(self.base)
+        self.runs = plan_runs(request)
+        processes.check_batch(request.batch)
+
+    def stop_if_asked(self) -> None:
+        if self.stops.stop.is_set():
+            begun = (self.folder.training / "request.json").exists()
+            raise Cancelled("Stopped; start again with --resume to go on where it was." if begun else "Stopped.")
+
+    def execute(self, resume: bool) -> dict | None:
+        """Do all of it; returns comparison.json (process 0). Raises Cancelled where it was asked to stop."""
+        try:
+            self.alone(lambda: self.prepare_cases(resume))
+            cases = [load_prepared(self.folder.cache(number)) for number in range(len(self.request.cases))]
+            self.progress.stage("train")
+            trainings: dict[str, EpochTraining] = {}
+            for number, run in enumerate(self.runs):
+                trainings[run.name] = self.train(run, number, cases, trainings)
+            return self.alone(lambda: Conclusion(self).write(trainings))
+        except OSError as error:
+            raise refusal(error, "The training's folder") from None
+
+    def alone(self, action):
+        """Let process 0 do something while the others wait; an error there is one everywhere."""
+        result = error = None
+        if self.processes.first:
+            try:
+                result = action()
+            except AfnetError as problem:
+                error = (type(problem).__name__, str(problem))
+        error = self.processes.tell(error)
+        if error:
+            kinds = {kind.__name__: kind for kind in (InputError, RequestError, Cancelled, AfnetError)}
+            raise kinds.get(error[0], AfnetError)(error[1])
+        return result
+
+    # Cases
+
+    def prepare_cases(self, resume: bool) -> None:
+        """Check and cache the cases, or find them cached; nothing is written if one cannot be used."""
+        self.progress.stage("check")
+        if resume and all(self.folder.cache(number).is_file() for number in range(len(self.request.cases))):
+            self.reuse_cases()
+            return
+        checked = check_all(self.request, self.base, self.labels, self.progress)
+        refuse_unusable(checked)
+        if not resume:
+            self.folder.begin(self.request)
+        self.progress.stage("prepare")
+        self.refuse_full_disk(checked)
+        quiet = Progress()
+        quiet.interrupt = self.stop_if_asked
+        for number, case in enumerate(checked):
+            computed = infer(self.network, case.prepared.channels, self.labels.kind, self.device, torch.float32, None,
+                             quiet)
+            known = [structure.id not in case.unknown for structure in self.labels.structures]
+            prepared = PreparedCase(
+                case.prepared.channels, case.truth(self.labels), np.array(known), case.prepared.mask,
+                to_numpy(base_probabilities(to_torch(computed.probabilities), self.labels)),
+                signature(case.files), json.dumps(case.to_json()),
+            )
+            save_prepared(self.folder.cache(number), prepared)
+            case.prepared, case.masks = None, {}
+            self.progress.within((number + 1) / len(checked))
+
+    def reuse_cases(self) -> None:
+        for number, files in enumerate(self.request.cases):
+            case = load_prepared(self.folder.cache(number))
+            if case.signature != signature(files):
+                raise InputError(
+                    f"The files of {files.name} have changed since the training began; put them back, or start again "
+                    "in another folder."
+                )
+            self.progress.event(event="case", **json.loads(case.report))
+        self.progress.stage("prepare")
+
+    def refuse_full_disk(self, checked: list[CheckedCase]) -> None:
+        """Refuse before the first step what would not fit: caches, checkpoints, the held-out cases' segmentations."""
+        values = 2 * (len(self.labels.sources) + len(self.base.raw["channels"])) + len(self.labels.structures)
+        needed = sum(case.prepared.mask.size * values for case in checked)
+        needed += 16 * sum(parameter.numel() for parameter in self.network.parameters()) * 2 * len(self.runs)
+        if shutil.disk_usage(self.folder.training).free < needed:
+            raise RequestError(
+                f"The training needs {needed / 2**20:.0f} MB in the output folder, and the disk has less; free some "
+                "space or choose another folder."
+            )
+
+    # Training
+
+    def training_of(self, run: Run, cases: list[PreparedCase]) -> EpochTraining:
+        request = self.request
+        samples = CaseSamples(
+            [cases[number] for number in run.training], self.base, self.labels, request.samples_per_case, request.seed
+        )
+        return EpochTraining(
+            adapt_outputs(self.network.cpu(), self.labels, request.seed), samples, self.folder.run(run.name),
+            self.processes, request.tune, request.horizon, request.batch, request.learning_rate, request.seed,
+        )
+
+    def train(
+        self, run: Run, number: int, cases: list[PreparedCase], before: dict[str, EpochTraining]
+    ) -> EpochTraining:
+        """Train one run to its end, from its checkpoint if there is one."""
+        epochs = run.epochs or choose_epochs([before[name].history for name in before])
+        training = self.training_of(run, cases)
+        training.resume()
+        names = [files.name for files in self.request.cases]
+        self.report({
+            "event": "run", "run": run.name, "number": number + 1, "of": len(self.runs),
+            "training": [names[one] for one in run.training], "held_out": [names[one] for one in run.held_out],
+            "epochs": epochs,
+        })
+        steps = epochs * training.steps_per_epoch
+
+        def report_epoch(epoch: Epoch, left: float | None = None) -> None:
+            left = left if left is not None else seconds_left[0]
+            self.report({
+                "event": "epoch", "run": run.name, "epoch": epoch.number, "epochs": epochs,
+                "loss": None if epoch.number == 0 else epoch.loss, "held_out_dice": epoch.held_out_dice,
+                "held_out": epoch.held_out, "seconds_left": None if left is None else round(left, 1),
+            })
+            if self.processes.first:
+                self.folder.tell(run=run.name, epoch=epoch.number, epochs=epochs)
+
+        def report_step(part: float, left: float | None) -> None:
+            later = steps * (len(self.runs) - number - 1)
+            seconds_left[0] = left + later * left / max(steps - training.step, 1) if left else 0.0
+            interrupt, self.progress.interrupt = self.progress.interrupt, None  # a stop comes between steps, saved
+            self.progress.within((number + part) / len(self.runs), seconds_left[0])
+            self.progress.interrupt = interrupt
+
+        def measure(network: AutofocusNetwork) -> dict:
+            return {
+                names[one]: dice_on_grid(answer(network, cases[one].channels, self.labels), cases[one], self.labels)
+                for one in run.held_out
+            }
+
+        seconds_left: list[float | None] = [None]
+        start = {names[one]: dice_on_grid(cases[one].base, cases[one], self.labels) for one in run.held_out}
+        for epoch in [Epoch(0, 0.0, start), *training.history]:
+            report_epoch(epoch)
+        training.train(
+            epochs, self.stops.stop.is_set, self.stops.finish.is_set, self.request.patience, measure, report_step,
+            report_epoch,
+        )
+        self.stops.finish.clear()
+        return training
+
+    def report(self, event: dict) -> None:
+        if not self.processes.first:
+            return
+        self.progress.event(**event)
+        self.folder.log(event)
+        if event["event"] == "run":
+            held_out = f", held out: {', '.join(event['held_out'])}" if event["held_out"] else ""
+            self.progress.line(f"{event['run']}: {len(event['training'])} cases, {event['epochs']} epochs{held_out}")
+        elif event["epoch"]:
+            found = "" if event["held_out_dice"] is None else f"  held-out Dice {event['held_out_dice']:.3f}"
+            left = "" if event["seconds_left"] is None else f"  {event['seconds_left']:.0f} s left"
+            self.progress.line(f"epoch {event['epoch']:3d}  loss {event['loss']:.4f}{found}{left}")
+
+def check_all(request: Request, base: Manifest, labels: LabelSet, progress: Progress) -> list[CheckedCase]:
+    """Check every case, telling each as soon as it is known."""
+    checked, seen = [], {}
+    for number, files in enumerate(request.cases):
+        case = check_case(files, base, labels, seen)
+        progress.event(event="case", **case.to_json())
+        for row in case.mapping:
+            progress.line(f"{files.name}: {row['segment']} -> {row['structure'] or 'not used'} (by {row['by']})")
+        for text in [*case.warnings, *case.problems]:
+            progress.line(text)
+        checked.append(case)
+        progress.within((number + 1) / len(request.cases))
+    return checked
+
+
+def refuse_unusable(checked: list[CheckedCase]) -> None:
+    """Raise InputError with the first problem if a case cannot be used."""
+    bad = [case for case in checked if not case.usable]
+    if bad:
+        others = f" {len(bad) - 1} more cannot be used either." if len(bad) > 1 else ""
+        raise InputError(f"{bad[0].problems[0]}{others}")
+

@@ -1,0 +1,276 @@
+"""The user's own models as folders: save, rename, export, import, delete, and what trainings left beside them.
+
+Folders, JSON and hashes only: no torch, so that the Slicer side uses it. Listing is `manifest.find_models`. The
+bundled models are never written. Every function raises RequestError with one sentence.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .atomic_file import atomic, refusal
+from .errors import RequestError
+from .manifest import BUNDLED_MODELS, Manifest, find_models, read_manifest
+
+MODEL_FILES = ("weights.npz", "model.json")
+"""A model, in the order in which its files appear: a folder with model.json is complete."""
+
+TRAINING = "training"
+"""Subfolder of a fine-tuned model with the run's own files: paths of patients' images among them, so it stays here."""
+
+KEPT_OF_TRAINING = ("comparison.json", "candidate")
+"""What `delete_caches` leaves: the result of a run."""
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A fine-tuning without a saved model: stopped, killed, failed, or done and not saved yet (`state["status"]`)."""
+
+    folder: Path
+    state: dict
+    text: str
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes below a model's folder, by what they are."""
+
+    model: int
+    cache: int
+    checkpoints: int
+    comparison: int
+    inputs: int
+    total: int
+
+
+def ensure_models_folder(models_folder: str | os.PathLike) -> Path:
+    """Make the user's models folder if it is missing, and see that it can be written."""
+    folder = Path(models_folder).absolute()
+    probe = folder / f".partial-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with probe.open("xb"):
+            pass
+        probe.unlink()
+    except FileExistsError:
+        raise RequestError("The models' folder has the name of a file; choose another folder.") from None
+    except OSError as error:
+        raise refusal(error, "The models' folder") from None
+    return folder
+
+
+def free_id(wish: str, models_folder: str | os.PathLike) -> str:
+    """Turn a wished name into an id that neither a model nor a folder of the user's has."""
+    plain = unicodedata.normalize("NFKD", wish).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:50].strip("-") or "model"
+    plain = plain if len(plain) > 1 else f"model-{plain}"
+    taken = {entry.id for entry in find_models([models_folder])}
+    number, candidate = 1, plain
+    while candidate in taken or (Path(models_folder) / candidate).exists():
+        number += 1
+        candidate = f"{plain}-{number}"
+    return candidate
+
+
+def unfinished(models_folder: str | os.PathLike) -> list[UnfinishedRun]:
+    """List the folders with a training and without a saved model, whatever the training's status."""
+    try:
+        folders = sorted(Path(models_folder).iterdir())
+    except OSError:
+        return []
+    runs = []
+    for folder in folders:
+        state = _read_json(folder / TRAINING / "state.json")
+        if state is not None and not (folder / "model.json").is_file():
+            what = {"done": "done, not saved", "failed": "failed"}.get(state.get("status"), "not finished")
+            epochs = f", {state.get('run')}, epoch {state.get('epoch')} of {state.get('epochs')}"
+            runs.append(UnfinishedRun(folder, state, f"{folder.name}: {what}{epochs if state.get('run') else ''}"))
+    return runs
+
+
+def publish(folder: str | os.PathLike, title: str | None = None) -> Manifest:
+    """Save a run's candidate as the folder's model, under `title` if given; the candidate stays until it is there."""
+    folder = Path(folder)
+    candidate = folder / TRAINING / "candidate"
+    manifest = verified(candidate)
+    _refuse_existing(folder)
+    document = {**manifest.raw, "title": _title(title)} if title else manifest.raw
+    _write_model(folder, manifest, document)
+    shutil.rmtree(candidate, ignore_errors=True)
+    return read_manifest(folder)
+
+
+def discard_candidate(folder: str | os.PathLike) -> None:
+    """Forget a run's candidate; no error if there is none."""
+    _remove(Path(folder) / TRAINING / "candidate")
+
+
+def rename_model(folder: str | os.PathLike, title: str, models_folder: str | os.PathLike) -> Manifest:
+    """Give a model of the user's another title; its id and weights stay."""
+    folder = _own(folder, models_folder)
+    _write_document(folder, {**read_manifest(folder).raw, "title": _title(title)})
+    return read_manifest(folder)
+
+
+def export_model(folder: str | os.PathLike, target_parent: str | os.PathLike) -> Path:
+    """Copy a model's two files to target_parent/<id>, never its training, which names patients' files."""
+    manifest = verified(folder)
+    target = Path(target_parent) / manifest.id
+    if not Path(target_parent).is_dir():
+        raise RequestError("The folder to export to does not exist; create it or choose another.")
+    if target.exists():
+        raise RequestError(f"There is already something called {manifest.id} there; choose another folder.")
+    return _write_folder(target, manifest)
+
+
+def import_model(source: str | os.PathLike, models_folder: str | os.PathLike) -> Manifest:
+    """Copy a model folder into the user's models after checking it: manifest, hash, plain arrays, an id of its own."""
+    manifest = verified(source)
+    models_folder = ensure_models_folder(models_folder)
+    if manifest.id in {entry.id for entry in find_models([models_folder])} or (models_folder / manifest.id).exists():
+        raise RequestError(
+            f"There is already a model with the id {manifest.id}; delete that one first, or change the id in the "
+            "model.json of the one to import."
+        )
+    return read_manifest(_write_folder(models_folder / manifest.id, manifest))
+
+
+def delete_model(folder: str | os.PathLike, models_folder: str | os.PathLike) -> None:
+    """Delete a model of the user's, or a training without a model, with all that lies in its folder."""
+    folder = _own(folder, models_folder)
+    if not (folder / "model.json").is_file() and not (folder / TRAINING).is_dir():
+        raise RequestError("This folder is neither a model nor a training, so it is not deleted.")
+    (folder / "model.json").unlink(missing_ok=True)  # what is half deleted is no model
+    _remove(folder)
+
+
+def sizes(folder: str | os.PathLike) -> Sizes:
+    """Count the bytes of a model and of its training's parts."""
+    folder = Path(folder)
+    training = folder / TRAINING
+    parts = {name: _bytes(training / name) for name in ("cache", "runs", "comparison", "inputs")}
+    return Sizes(
+        sum(_bytes(folder / name) for name in MODEL_FILES), parts["cache"], parts["runs"], parts["comparison"],
+        parts["inputs"], _bytes(folder),
+    )
+
+
+def delete_caches(folder: str | os.PathLike) -> int:
+    """Remove a training but its result; return the bytes freed. It can then no longer be resumed."""
+    training, freed = Path(folder) / TRAINING, 0
+    if not training.is_dir():
+        return 0
+    for item in sorted(training.iterdir(), key=lambda item: item.name != "request.json"):
+        if item.name not in KEPT_OF_TRAINING and not (item.name == "state.json" and _done(training)):
+            freed += _bytes(item)
+            _remove(item)
+    return freed
+
+
+def read_comparison(folder: str | os.PathLike) -> dict | None:
+    """Return a run's comparison.json; None if there is none yet, or it cannot be read."""
+    return _read_json(Path(folder) / TRAINING / "comparison.json")
+
+
+def verified(folder: str | os.PathLike) -> Manifest:
+    """Read a model and check, without torch, that its weights are its own and plain arrays of finite numbers."""
+    manifest = read_manifest(folder)
+    try:
+        if hashlib.sha256(manifest.weights_file.read_bytes()).hexdigest() != manifest.weights_sha256:
+            raise RequestError("The model's weights are damaged or not its own (SHA-256 differs); copy it again.")
+        with np.load(manifest.weights_file, allow_pickle=False) as arrays:
+            sound = bool(arrays.files) and all(np.isfinite(arrays[name]).all() for name in arrays.files)
+    except RequestError:
+        raise
+    except OSError:
+        raise RequestError("The model's weights are missing or cannot be read; copy the whole model folder.") from None
+    except Exception:  # whatever numpy and zipfile say of a file that is no .npz of plain numbers
+        sound = False
+    if not sound:
+        raise RequestError("The model's weights are not a plain .npz file of numbers; copy the model again.")
+    return manifest
+
+
+def _own(folder: str | os.PathLike, models_folder: str | os.PathLike) -> Path:
+    """Return `folder` if it lies directly in the user's models folder; the bundled models are not the user's."""
+    folder, home = Path(os.path.realpath(folder)), Path(os.path.realpath(models_folder))
+    if folder.parent != home or BUNDLED_MODELS.resolve() in (home, *home.parents):
+        raise RequestError("Only models in your own models folder can be changed; export a copy of a bundled one.")
+    if not folder.is_dir():
+        raise RequestError("This model is no longer there; refresh the list of models.")
+    return folder
+
+
+def _title(title: str) -> str:
+    title = " ".join(title.split())
+    if not title:
+        raise RequestError("A model needs a title; write at least one letter.")
+    return title[:200]
+
+
+def _refuse_existing(folder: Path) -> None:
+    if (folder / "model.json").exists():
+        raise RequestError("This folder already holds a model; delete it first or choose another name.")
+
+
+def _write_folder(target: Path, manifest: Manifest) -> Path:
+    try:
+        target.mkdir()
+    except OSError as error:
+        raise refusal(error, "The model") from None
+    try:
+        _write_model(target, manifest, manifest.raw)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    return target
+
+
+def _write_model(target: Path, manifest: Manifest, document: dict) -> None:
+    with atomic(target / "weights.npz", "The model") as partial:
+        shutil.copyfile(manifest.weights_file, partial)
+    _write_document(target, document)
+
+
+def _write_document(folder: Path, document: dict) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    with atomic(folder / "model.json", "The model") as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _done(training: Path) -> bool:
+    return (_read_json(training / "state.json") or {}).get("status") == "done"
+
+
+def _read_json(file: Path) -> dict | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _bytes(item: Path) -> int:
+    if item.is_file() and not item.is_symlink():
+        return item.stat().st_size
+    if not item.is_dir() or item.is_symlink():
+        return 0
+    return sum(_bytes(inner) for inner in item.iterdir())
+
+
+def _remove(item: Path) -> None:
+    try:
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item)
+        else:
+            item.unlink(missing_ok=True)
+    except OSError as error:
+        raise refusal(error, "What is to be deleted") from None

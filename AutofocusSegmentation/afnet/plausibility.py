@@ -1,0 +1,177 @@
+"""Whether a result can be what the model is made for: volumes, densities and positions that its manifest expects.
+
+The limits stand in the manifest under `plausibility`; a model without them is not judged. They find a scan of something
+else (a woman's pelvis for a model of men's, a chest) and organs that the scan cuts off or does not reach; they do not
+tell a good contour from a bad one. Positions are mm, LPS.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import SimpleITK as sitk
+
+from .imaging import like
+from .manifest import Manifest
+
+DIRECTIONS = {"left": (0, 1), "posterior": (1, 1), "superior": (2, 1), "right": (0, -1), "anterior": (1, -1),
+              "inferior": (2, -1)}
+"""Axis of LPS and its sign, for each direction."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One structure of a result: volume (ml), centroid (mm, LPS), median of the image (HU), faces that cut it off."""
+
+    volume_ml: float
+    centre: np.ndarray
+    median: float
+    cut: tuple[str, ...]
+
+
+@dataclass
+class _Doubts:
+    """Reasons against a result, and the codes that they speak of."""
+
+    reasons: list[str] = field(default_factory=list)
+    codes: set[int] = field(default_factory=set)
+
+    def add(self, code: int, reason: str) -> None:
+        self.reasons.append(reason)
+        self.codes.add(code)
+
+
+def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[sitk.Image, list[str]]:
+    """Return the result without what is too doubtful to show, and notes: one sentence for each thing that is amiss.
+
+    `labels` (the result) and `image` (the reference input; HU for CT) lie on the same grid. A structure that the
+    manifest names in `left_out_if_doubtful` goes if it breaks its own limits, or if most of the other structures that
+    must be there are missing or break theirs. Nothing else is changed.
+    """
+    rules = manifest.raw.get("plausibility")
+    if not rules:
+        return labels, []
+    names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
+    found = _measure(labels, image, names)
+    beyond = _beyond(labels, found, rules)
+    doubts = _doubts(found, beyond, rules, names)
+    left_out = _left_out(found, beyond, doubts.codes, rules)
+    notes = []
+    if doubts.reasons:
+        notes.append(f"The scan does not look like {rules['looks_like']} ({'; '.join(doubts.reasons)}); "
+                     "check that it shows one, and correct every segment.")
+    if left_out:
+        notes.append(f"Left out as too doubtful: {_listed(names, left_out)}; draw by hand what the scan does show.")
+        array = sitk.GetArrayFromImage(labels)
+        array[np.isin(array, left_out)] = 0
+        labels = like(array, labels)
+    for face in DIRECTIONS:
+        cut = [code for code, item in found.items() if face in item.cut and code not in left_out]
+        if cut:
+            notes.append(f"Cut off by the scan's {face} edge: {_listed(names, cut)}; the volumes are those of the part "
+                         "that the scan shows.")
+        missing = [code for code, edge in beyond.items() if edge == face]
+        if missing:
+            notes.append(f"Not found, as the scan ends before: {_listed(names, missing)}; use a scan that reaches "
+                         f"further to the {'feet' if face == 'inferior' else 'head'}.")
+    return labels, notes
+
+
+def _listed(names: dict[int, str], codes: list[int]) -> str:
+    return ", ".join(names[code].lower() for code in codes)
+
+
+def _measure(labels: sitk.Image, image: sitk.Image, codes) -> dict[int, _Found]:
+    array, values = sitk.GetArrayViewFromImage(labels), sitk.GetArrayViewFromImage(image)
+    voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
+    faces = _faces(labels)
+    found = {}
+    for code in codes:
+        where = np.nonzero(array == code)
+        if not where[0].size:
+            continue
+        index = where[::-1]
+        cut = {face for face, (axis, last) in faces.items() if (index[axis] == last).any()}
+        centre = labels.TransformContinuousIndexToPhysicalPoint([float(part.mean()) for part in index])
+        found[code] = _Found(where[0].size * voxel_ml, np.array(centre), float(np.median(values[where])), tuple(cut))
+    return found
+
+
+def _faces(image: sitk.Image) -> dict[str, tuple[int, int]]:
+    """The six faces of an image by the direction that each looks in most: index axis (x, y, z) and outermost index."""
+    matrix = np.array(image.GetDirection()).reshape(3, 3)
+    faces = {}
+    for face, (along, sign) in DIRECTIONS.items():
+        axis = int(np.abs(matrix[along]).argmax())
+        faces[face] = (axis, image.GetSize()[axis] - 1 if sign * matrix[along, axis] > 0 else 0)
+    return faces
+
+
+def _doubts(found: dict[int, _Found], beyond: dict[int, str], rules: dict, names: dict[int, str]) -> _Doubts:
+    doubts = _Doubts()
+    for item in rules["structures"]:
+        code, name = item["code"], names[item["code"]].lower()
+        if code not in found:
+            if item["required"] and code not in beyond:
+                doubts.add(code, f"no {name} was found")
+            continue
+        size, (low, high) = found[code].volume_ml, item["volume_ml"]
+        if size > high or (size < low and not found[code].cut):
+            doubts.add(code, f"{name} of {size:.0f} ml, expected {low:g} to {high:g}")
+        ranges = item.get("median_hu", [])
+        if ranges and not any(low <= found[code].median <= high for low, high in ranges):
+            expected = " or ".join(f"{low:g} to {high:g}" for low, high in ranges)
+            doubts.add(code, f"{name} of {found[code].median:.0f} HU, expected {expected}")
+    for item in rules["positions"]:
+        origin = _place(found, item["of"])
+        if origin is None or item["code"] not in found:
+            continue
+        axis, sign = DIRECTIONS[item["direction"]]
+        distance, (low, high) = sign * float((found[item["code"]].centre - origin)[axis]), item["distance_mm"]
+        if not low <= distance <= high:
+            name, others = names[item["code"]].lower(), " and ".join(names[code].lower() for code in item["of"])
+            doubts.add(item["code"], f"{name} {distance:.0f} mm {item['direction']} of {others}, "
+                                     f"expected {low:g} to {high:g}")
+    return doubts
+
+
+def _left_out(found, beyond, doubted: set[int], rules: dict) -> list[int]:
+    left_out = []
+    for code in rules["left_out_if_doubtful"]:
+        others = [item["code"] for item in rules["structures"]
+                  if item["required"] and item["code"] != code and item["code"] not in beyond]
+        if code in found and (code in doubted or 2 * len(doubted.intersection(others)) > len(others)):
+            left_out.append(code)
+    return left_out
+
+
+def _place(found: dict[int, _Found], codes: list[int]) -> np.ndarray | None:
+    """Middle of the centroids of `codes`; None unless all were found."""
+    if not set(codes) <= set(found):
+        return None
+    return np.mean([found[code].centre for code in codes], axis=0)
+
+
+def _beyond(labels: sitk.Image, found: dict[int, _Found], rules: dict) -> dict[int, str]:
+    """Codes that were not found and whose level, told from those found, lies past an end of the scan: which end."""
+    middle = [0.5 * (n - 1) for n in labels.GetSize()]
+    ends = {}
+    for face in ("inferior", "superior"):
+        axis, last = _faces(labels)[face]
+        point = [*middle[:axis], float(last), *middle[axis + 1:]]
+        ends[face] = labels.TransformContinuousIndexToPhysicalPoint(point)[2]
+    beyond = {}
+    for rule in rules["positions"]:
+        axis, sign = DIRECTIONS[rule["direction"]]
+        if axis != 2:
+            continue
+        usual = sign * sum(rule["distance_mm"]) / 2
+        pairs = [(rule["code"], _place(found, rule["of"]), usual)]
+        pairs += [(code, _place(found, [rule["code"]]), -usual) for code in rule["of"]]
+        for code, known, shift in pairs:
+            if code in found or known is None:
+                continue
+            if known[2] + shift < ends["inferior"]:
+                beyond[code] = "inferior"
+            elif known[2] + shift > ends["superior"]:
+                beyond[code] = "superior"
+    return beyond

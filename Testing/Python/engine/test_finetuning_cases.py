@@ -1,0 +1,253 @@
+"""Which cases can be learned from: segments matched to structures, and what is refused with the case's name."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from finetuning_studies import (
+    KNOWN_SCANNER,
+    patient,
+    write_base,
+    write_cases,
+    write_list,
+    write_patient,
+)
+from phantoms import like
+
+from afnet.cli import run
+from afnet.errors import RequestError
+from afnet.finetuning.checking import check_case
+from afnet.finetuning.label_set import change_labels
+from afnet.finetuning.matching import match_codes, match_segments
+from afnet.finetuning.request import CaseFiles, choose_held_out, read_cases, suggestion
+from afnet.manifest import find_model
+from afnet.segmentation_file import Segment, Segmentation, terminology_entry
+from afnet.writing import write_masks
+
+PELVIS = find_model("pelvis-ct")
+BRAIN = find_model("brain-tumour-mri")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def checked(base, tmp_path):
+    """`checked(spoil, **entry)`: check one patient whose files `spoil(folder)` changed."""
+
+    def check(spoil=lambda folder: None, **entry):
+        case = write_patient(tmp_path / "patient", 1, KNOWN_SCANNER)
+        spoil(tmp_path / "patient")
+        cases, drop, add = read_cases(write_list(tmp_path, [case | entry]))
+        return check_case(cases[0], base, change_labels(base, drop, add), {})
+
+    return check
+
+
+def one_voxel(*segments: Segment) -> Segmentation:
+    return Segmentation(sitk.Image(1, 1, 1, sitk.sitkUInt8), np.ones((1, 1, 1, 1), np.uint8), segments)
+
+
+def matched(*segments: Segment, mapping=None) -> list[tuple]:
+    found = match_segments(one_voxel(*segments), PELVIS.structures, mapping or {})
+    return [(match.structure, match.by) for match in found]
+
+
+def structure(id):
+    return next(item for item in PELVIS.structures if item.id == id)
+
+
+def test_segments_are_matched_by_word_tag_terminology_and_name():
+    entry = terminology_entry(structure("bladder"))
+    assert matched(Segment("s1", "Blase", 0, 1, {"TerminologyEntry": entry})) == [("bladder", "terminology")]
+    tag = {"AutofocusSegmentation.StructureId": "rectum", "TerminologyEntry": entry}
+    assert matched(Segment("s1", "x", 0, 1, tag)) == [("rectum", "tag")]
+    assert matched(Segment("s1", "x", 0, 1, tag), mapping={"x": "prostate"}) == [("prostate", "mapping")]
+    assert matched(Segment("s1", "x", 0, 1, tag), mapping={"s1": None}) == [(None, "mapping")]
+    for name, id in (("Left Femur", "femur_left"), ("femur_left", "femur_left"), ("Femur_R", "femur_right"),
+                     ("SEMINAL-VESICLES", "seminal_vesicles"), ("SeminalVes", "seminal_vesicles")):
+        assert matched(Segment("s1", name, 0, 1)) == [(id, "name")]
+    assert matched(Segment("s1", "Body", 0, 1)) == [(None, "none")]
+
+
+def test_terminology_without_a_side_is_no_left_femur():
+    entry = terminology_entry(structure("femur_left")).replace("SCT^7771000^Left", "^^")
+    assert matched(Segment("s1", "Femur", 0, 1, {"TerminologyEntry": entry})) == [(None, "none")]
+
+
+def test_codes_of_nested_regions_belong_to_all_that_hold_them():
+    codes = np.array([[[0, 1, 2, 4, 9]]])
+    matches = match_codes(codes, BRAIN.structures, {"9": None})
+    found = {(match.structure, match.by): match.mask.sum() for match in matches}
+    assert found == {("whole_tumour", "code"): 3, ("tumour_core", "code"): 2, ("enhancing_tumour", "code"): 1,
+                     (None, "mapping"): 1}
+
+
+def test_a_good_case(checked):
+    case = checked()
+    assert case.usable and not case.warnings and case.drawn == ["bladder", "femur_left"] and case.unknown == []
+    assert [(row["segment"], row["structure"], row["by"]) for row in case.mapping] == [
+        ("3", "bladder", "code"), ("5", "femur_left", "code")
+    ]
+    assert case.mapping[0]["volume_ml"] > 20 and json.dumps(case.to_json())
+
+
+def test_undrawn_is_unknown_unless_it_is_said_to_be_absent(checked):
+    def without_bladder(folder):
+        image = sitk.ReadImage(str(folder / "labels.nrrd"))
+        sitk.WriteImage(sitk.ChangeLabel(image, {3: 0}), str(folder / "labels.nrrd"))
+
+    case = checked(without_bladder)
+    assert case.usable and case.drawn == ["femur_left"] and case.unknown == ["bladder"]
+    case = checked(without_bladder, absent=["bladder"])
+    assert case.usable and case.unknown == []
+    assert checked(absent=["bladder"]).problems == ["case 1: Bladder is said to be absent and is drawn; choose one."]
+
+
+def test_a_segmentation_of_slicer_on_another_grid(checked, base):
+    """Overlapping layers, a finer and smaller grid, names only."""
+
+    def write(folder):
+        labels = patient(1, KNOWN_SCANNER)[1]
+        fine = sitk.Resample(labels, [40, 36, 24], sitk.Transform(), sitk.sitkNearestNeighbor, (-64.0, -64.0, -44.0),
+                             (4.0, 4.0, 4.0), labels.GetDirection(), 0)
+        codes = sitk.GetArrayFromImage(fine)
+        masks = {"bladder": codes == 3, "femur_left": codes == 5}
+        write_masks(folder / "s.seg.nrrd", masks, base.structures, fine, base)
+
+    case = checked(write, segmentation="patient/s.seg.nrrd")
+    assert case.usable and [row["by"] for row in case.mapping] == ["tag", "tag"]
+    assert any("another grid" in text for text in case.warnings)
+    volumes = [found.truth(change_labels(base))[0].sum() for found in (case, checked())]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
+
+
+def edit(name, change):
+    """A spoiler that changes an image file of the patient's folder."""
+
+    def spoil(folder):
+        sitk.WriteImage(change(sitk.ReadImage(str(folder / name))), str(folder / name))
+
+    return spoil
+
+
+def moved(image):
+    image.SetOrigin([value + 120.0 for value in image.GetOrigin()])
+    return image
+
+
+def in_air(image):
+    codes = np.zeros(image.GetSize()[::-1], np.uint8)
+    codes[:, -4:, :] = 3  # behind the back, below nothing
+    return like(codes, image)
+
+
+@pytest.mark.parametrize(
+    "spoil, entry, sentence",
+    [
+        (lambda folder: (folder / "ct.nrrd").unlink(), {}, "CT of case 1 was not found"),
+        (lambda folder: (folder / "ct.nrrd").write_bytes(b"NRRD"), {}, "CT of case 1 is damaged"),
+        (lambda folder: (folder / "labels.nrrd").unlink(), {}, "The segmentation of case 1 was not found"),
+        (lambda folder: None, {"inputs": {}}, "case 1: CT is missing"),
+        (lambda folder: None, {"inputs": {"ct": "patient/ct.nrrd", "t2": "x"}}, "case 1: the model known-scanner has"),
+        (edit("ct.nrrd", lambda image: image + 3000), {}, "case 1: The image is not CT in Hounsfield units"),
+        (edit("labels.nrrd", lambda image: image * 0), {}, "The segmentation of case 1 is empty"),
+        (edit("labels.nrrd", lambda image: image + 40), {}, "The segmentation of case 1 holds the code 40"),
+        (edit("labels.nrrd", moved), {}, "The segmentation of case 1 does not belong to its image"),
+        (edit("labels.nrrd", in_air), {}, "case 1: Bladder lies outside the patient"),
+        (lambda folder: None, {"mapping": {"3": "liver"}}, "case 1: there is no structure 'liver'"),
+        (lambda folder: None, {"segmentation": "patient/ct.nrrd"}, "The segmentation of case 1 holds the code"),
+    ],
+)
+def test_a_bad_case_is_told_by_name(checked, spoil, entry, sentence):
+    case = checked(spoil, **entry)
+    assert not case.usable and sentence in case.problems[0] and case.problems[0].endswith(".")
+    assert case.prepared is None and not case.masks
+
+
+def test_one_image_does_not_come_twice(base, tmp_path):
+    """Else a held-out case could be one that was trained on."""
+    first = write_patient(tmp_path / "a", 1, KNOWN_SCANNER)
+    second = write_patient(tmp_path / "b", 1, KNOWN_SCANNER) | {"name": "again"}
+    cases, *_ = read_cases(write_list(tmp_path, [first, second]))
+    seen = {}
+    results = [check_case(files, base, change_labels(base), seen) for files in cases]
+    assert results[0].usable and results[1].problems == [
+        "again shows the same image as case 1; leave one of them out."
+    ]
+
+
+def test_nothing_is_written_when_a_case_is_refused(base, tmp_path, refused):
+    cases = write_cases(tmp_path, [1, 2])
+    (tmp_path / "patient-2" / "labels.nrrd").unlink()
+    refused(3, ["finetune", "--base", base.folder, "--cases", cases, "--output", tmp_path / "out"],
+            "The segmentation of case 2 was not found")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_check_only(base, tmp_path, capsys, kind):
+    cases = write_cases(tmp_path, [1, 2])
+    arguments = ["finetune", "--check-only", "--base", base.folder, "--cases", cases, "--progress", kind]
+    assert run([str(argument) for argument in arguments]) == 0
+    (tmp_path / "patient-2" / "labels.nrrd").unlink()
+    good = capsys.readouterr().out
+    assert run([str(argument) for argument in arguments]) == 3
+    bad = capsys.readouterr().out
+    if kind == "text":
+        assert json.loads(good)["suggestion"] == "leave-one-out" and json.loads(good)["usable"] == 2
+        assert [case["usable"] for case in json.loads(bad)["cases"]] == [True, False]
+        return
+    events = [json.loads(line) for line in good.splitlines()]
+    assert [event["event"] for event in events if event["event"] != "progress"] == [
+        "start", "case", "case", "checked", "done"
+    ]
+    events = [json.loads(line) for line in bad.splitlines()]
+    assert events[-2] == {"event": "checked", "usable": 1, "cases": 2, "suggestion": None}
+    assert events[-1]["event"] == "error" and events[-1]["code"] == 3
+
+
+@pytest.mark.parametrize(
+    "document, sentence",
+    [
+        ({"cases": []}, "wrong number"),
+        ({"cases": [{"name": "a", "inputs": {}}]}, "segmentation is missing"),
+        ({"cases": [{"name": "a", "inputs": {"ct": 3}, "segmentation": "s"}]}, "must map names to files"),
+        ({"cases": [{"name": "a", "inputs": {}, "segmentation": "s"}] * 2}, "two cases are called a"),
+        ({"cases": [{"name": "a,b", "inputs": {}, "segmentation": "s"}]}, "comma"),
+        ({"cases": [{"name": "a", "inputs": {}, "segmentation": "s", "mapping": {"x": 3}}]}, "structure ids or null"),
+    ],
+)
+def test_a_wrong_list_of_cases(tmp_path, document, sentence):
+    (tmp_path / "cases.json").write_text(json.dumps(document))
+    with pytest.raises(RequestError, match=sentence):
+        read_cases(tmp_path / "cases.json")
+
+
+def test_unreadable_lists(tmp_path):
+    with pytest.raises(RequestError, match="not found"):
+        read_cases(tmp_path / "cases.json")
+    (tmp_path / "cases.json").write_text("{")
+    with pytest.raises(RequestError, match="as JSON"):
+        read_cases(tmp_path / "cases.json")
+
+
+def test_which_cases_are_held_out():
+    names = list("abcdef")
+    assert choose_held_out("auto", names) == ("c", "f") and choose_held_out("auto", names[:5]) == ()
+    assert choose_held_out("none", names) == () and choose_held_out("b, a", names) == ("b", "a")
+    assert [suggestion(count) for count in (1, 2, 5, 6)] == [None, "leave-one-out", "leave-one-out", "hold-out"]
+    with pytest.raises(RequestError, match="no case called 'x'"):
+        choose_held_out("x", names)
+    with pytest.raises(RequestError, match="some be left"):
+        choose_held_out("a,b,c,d,e,f", names)
+
+
+def test_files_are_named_from_the_list_s_own_folder(tmp_path):
+    case = CaseFiles("a", {"ct": str(tmp_path / "x" / "ct.nrrd")}, "/else/s.nrrd")
+    cases, *_ = read_cases(write_list(tmp_path, [{"name": "a", "inputs": {"ct": "x/ct.nrrd"},
+                                                  "segmentation": "/else/s.nrrd"}]))
+    assert cases == (case,)

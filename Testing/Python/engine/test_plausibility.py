@@ -1,0 +1,92 @@
+"""What the report says of a scan that is not what the model is made for, or that cuts organs off."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from phantoms import ORIENTATIONS, empty_grid, like, world
+
+from afnet.manifest import find_model
+from afnet.plausibility import judge
+
+PELVIS, BRAIN = find_model("pelvis-ct"), find_model("brain-tumour-mri")
+
+ORGANS = {1: ((0, 0, -15), 20, 35), 2: ((0, 24, 14), 9, 30), 3: ((0, -20, 32), 32, 8), 4: ((0, 42, 5), 22, 20),
+          5: ((90, 0, -5), 28, 300), 6: ((-90, 0, -5), 28, 300)}
+"""Code: centre (LPS, mm), radius (mm) and HU of a plausible man's organs."""
+
+
+def man(changes=None, low=-90.0, high=90.0, direction=None) -> tuple[sitk.Image, sitk.Image]:
+    """Labels and CT of balls, between the levels `low` and `high` (mm, LPS z); a change of None takes an organ out."""
+    grid = empty_grid((np.array([-150.0, -90, low]), np.array([150.0, 90, high])), 3.0, direction)
+    points = world(grid)
+    labels, hu = np.zeros(points.shape[:3], np.uint8), np.full(points.shape[:3], 40, np.int16)
+    for code, organ in (ORGANS | (changes or {})).items():
+        if organ:
+            centre, radius, density = organ
+            inside = ((points - np.array(centre)) ** 2).sum(-1) < radius**2
+            labels[inside], hu[inside] = code, density
+    return like(labels, grid), like(hu, grid)
+
+
+def codes(labels: sitk.Image) -> set[int]:
+    return set(np.unique(sitk.GetArrayViewFromImage(labels)).tolist()) - {0}
+
+
+@pytest.mark.parametrize("direction", [None, ORIENTATIONS[29]], ids=["axial", "turned"])
+def test_a_plausible_man_passes_unchanged(direction):
+    labels, ct = man(direction=direction)
+    result, notes = judge(labels, ct, PELVIS)
+    assert notes == [] and codes(result) == {1, 2, 3, 4, 5, 6}
+
+
+@pytest.mark.parametrize(
+    "changes,words,left_out",
+    [
+        ({1: ((0, 0, -15), 9, 35)}, "prostate of 4 ml, expected 6 to 200", {1}),
+        ({1: ((0, 0, -15), 20, 200)}, "prostate of 200 HU, expected -20 to 130", {1}),
+        ({1: ((0, 0, 75), 10, 35), 2: None}, "inferior of bladder, expected 0 to 130", {1}),
+        ({3: ((0, -20, 32), 32, 45)}, "bladder of 45 HU, expected -15 to 30 or 60 to 32767", set()),
+        ({3: ((0, -20, 32), 32, 400)}, None, set()),
+        ({3: ((0, 48, 40), 32, 8), 4: ((0, -20, -5), 20, 20)}, "bladder -", {1, 2}),
+        ({5: ORGANS[6], 6: ORGANS[5]}, "left femur -180 mm left of right femur", set()),
+        ({3: None, 5: None, 6: None}, "no bladder was found; no left femur was found; no right femur", {1, 2}),
+        ({1: None, 2: None}, "no prostate was found", set()),
+    ],
+)
+def test_what_a_man_cannot_be_is_said_in_one_sentence(changes, words, left_out):
+    labels, ct = man(changes)
+    result, notes = judge(labels, ct, PELVIS)
+    told = [note for note in notes if note.startswith("The scan does not look like a male pelvis (")]
+    assert len(told) == (words is not None), notes
+    if words:
+        assert words in told[0]
+    assert codes(labels) - codes(result) == left_out
+    assert any(note.startswith("Left out as too doubtful: ") for note in notes) == bool(left_out)
+    if 1 in left_out:
+        assert any(note.startswith("Left out") and "prostate" in note for note in notes)
+
+
+@pytest.mark.parametrize("direction", [None, ORIENTATIONS[29]], ids=["axial", "turned"])
+def test_organs_that_the_scan_cuts_off_are_named(direction):
+    result, notes = judge(*man(low=-18.0, direction=direction), PELVIS)
+    (note,) = notes
+    assert note.startswith("Cut off by the scan's inferior edge: prostate, rectum, left femur, right femur;") or \
+        note.startswith("Cut off by the scan's inferior edge: prostate, left femur, right femur;")
+    assert 1 in codes(result)  # smaller than its limits, perhaps, but cut
+
+
+def test_an_organ_beyond_the_end_is_no_reason_against_the_scan():
+    changes = {1: None, 2: None, 5: ((90, 0, 2), 28, 300), 6: ((-90, 0, 2), 28, 300)}
+    _, notes = judge(*man(changes, low=-3.0), PELVIS)
+    assert any("Not found, as the scan ends before: prostate" in n and "to the feet" in n for n in notes), notes
+    assert not any("does not look like" in n for n in notes)
+
+
+def test_a_model_without_limits_is_not_judged():
+    labels, image = man({5: None, 6: None, 3: None})
+    result, notes = judge(labels, image, BRAIN)
+    assert notes == [] and codes(result) == codes(labels)
+    raw = {key: value for key, value in PELVIS.raw.items() if key != "plausibility"}
+    assert judge(labels, image, replace(PELVIS, raw=raw))[1] == []

@@ -1,0 +1,110 @@
+"""Export by clicks: what is written, what cannot be and why."""
+
+import pytest
+import SimpleITK as sitk
+from clicks import click
+from test_results_panel import pelvis, run  # noqa: F401 - a fixture
+
+
+class RecordedExporters:
+    """DicomExporters whose problems the test sets; they write a few bytes."""
+
+    def __init__(self) -> None:
+        self.seg, self.rt = "", ""
+        self.calls: list[str] = []
+
+    def seg_problem(self, image) -> str:
+        return self.seg
+
+    def rtstruct_problem(self, image) -> str:
+        return self.rt
+
+    def write_seg(self, segmentation, segment_ids, file, description) -> None:
+        self.calls.append("SEG")
+        file.write_bytes(b"DICM")
+
+    def write_rtstruct(self, segmentation, image, folder, description) -> None:
+        self.calls.append("RTSTRUCT")
+        (folder / "rtss.dcm").write_bytes(b"DICM")
+
+
+@pytest.fixture
+def export(pelvis, tmp_path):  # noqa: F811
+    """The results with the export part open; `folder` is where it writes to, `exporters` record."""
+    folder = tmp_path / "export"
+    folder.mkdir()
+    pelvis.exporters = pelvis.panel._export._exporters = RecordedExporters()
+    pelvis.panel.enter()
+    pelvis.ui.exportSection.collapsed = False
+    pelvis.ui.exportFolderButton.directory = str(folder)
+    pelvis.folder = folder
+    pelvis.process()
+    return pelvis
+
+
+def test_every_format(export):
+    ui = export.ui
+    for button in (ui.exportSegButton, ui.exportRtButton, ui.exportNrrdButton, ui.exportNiftiButton,
+                   ui.exportStlButton):
+        assert button.enabled
+        click(button)
+        assert f"written to {export.folder}" in ui.exportMessageLabel.text
+    names = {file.name for file in export.folder.iterdir()}
+    assert {"pelvis-ct.seg.nrrd", "pelvis-ct.nii.gz", "pelvis-ct.tsv", "pelvis-ct-SEG.dcm", "pelvis-ct-RTSTRUCT",
+            "pelvis-ct-Prostate.stl", "pelvis-ct-Left femur.stl"} <= names
+    assert export.exporters.calls == ["SEG", "RTSTRUCT"]
+    assert set(sitk.GetArrayFromImage(sitk.ReadImage(str(export.folder / "pelvis-ct.nii.gz"))).flat) == set(range(7))
+    assert export.messages.shown == [], "no pop-up"
+
+
+def test_the_name_is_the_users_and_nothing_is_overwritten(export):
+    ui = export.ui
+    assert ui.exportNameEdit.text == "pelvis-ct", "nothing of the patient"
+    ui.exportNameEdit.setText("case 7")
+    click(ui.exportNrrdButton)
+    before = (export.folder / "case 7.seg.nrrd").read_bytes()
+    click(ui.exportNrrdButton)
+    assert "case 7.seg.nrrd is already in" in ui.exportMessageLabel.text
+    assert (export.folder / "case 7.seg.nrrd").read_bytes() == before
+    assert len(list(export.folder.iterdir())) == 1
+
+
+def test_what_cannot_be_written_says_why(export):
+    ui = export.ui
+    export.exporters.rt = "RTSTRUCT needs the extension SlicerRT: install it in the Extensions Manager."
+    export.panel.enter()
+    assert ui.exportSegButton.enabled and not ui.exportRtButton.enabled
+    assert ui.exportRtButton.toolTip == export.exporters.rt == ui.exportReasonLabel.text
+    export.exporters.rt = ""
+    export.panel.enter()
+    assert ui.exportRtButton.enabled and "TG-263" in ui.exportRtButton.toolTip
+    assert not ui.exportReasonLabel.isVisible()
+
+
+def test_the_folder_is_remembered(export, repository):
+    import qt
+
+    from AutofocusSegmentationLib.panels.export_controls import FOLDER_SETTING
+
+    assert qt.QSettings().value(FOLDER_SETTING) == str(export.folder)
+    export.ui.exportFolderButton.directory = str(export.folder / "gone")
+    click(export.ui.exportNrrdButton)
+    assert "does not exist" in export.ui.exportMessageLabel.text
+
+
+def test_another_result_starts_anew(export, make_volume):
+    click(export.ui.exportNrrdButton)
+    assert export.ui.exportMessageLabel.isVisible()
+    for name in ("t1", "t1ce", "t2", "flair"):
+        make_volume(export_array(), name=name)
+    run(export, "brain-tumour-mri")
+    assert not export.ui.exportMessageLabel.isVisible()
+    assert export.ui.exportNameEdit.text == "brain-tumour-mri"
+
+
+def export_array():
+    import numpy as np
+
+    array = np.zeros((12, 14, 16), np.int16)
+    array[3:-3, 3:-3, 3:-3] = 100
+    return array

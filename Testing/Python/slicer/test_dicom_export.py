@@ -1,0 +1,141 @@
+"""DICOM SEG and RTSTRUCT with stand-ins for Slicer's exporters: what they are given, and what is refused before."""
+
+import numpy as np
+import pytest
+from dicom_plugins import Plugins, put_into_study
+from engine_results import edit, job, labels, load, reference_volume
+from test_transforms import linear_transform, rigid
+
+INSTANCES = ("1.2.3.1", "1.2.3.2")
+
+
+@pytest.fixture
+def plugins(scene, monkeypatch):
+    made = Plugins()
+    made.install(monkeypatch, INSTANCES)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "export"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def pelvis_result(scene, tmp_path, pelvis):
+    """A result without seminal vesicles on a CT from DICOM: segmentation and CT."""
+    reference = reference_volume()
+    put_into_study(reference, INSTANCES)
+    codes = labels(pelvis)
+    codes[codes == 2] = 0
+    job(tmp_path / "job", pelvis, reference, codes)
+    return load(pelvis, tmp_path / "job", reference).segmentation, reference
+
+
+def exporters():
+    from AutofocusSegmentationLib.dicom_export import SlicerDicomExporters
+
+    return SlicerDicomExporters()
+
+
+def test_seg(plugins, pelvis_result, pelvis, folder, messages):
+    from AutofocusSegmentationLib.dicom_export import export_seg
+
+    segmentation, image = pelvis_result
+    edit(segmentation, "bladder", image)
+    exported = export_seg(exporters(), segmentation, image, folder, "pelvis-ct")
+    assert [file.name for file in folder.iterdir()] == ["pelvis-ct-SEG.dcm"]
+    assert exported.left_out == ("Seminal vesicles",)
+    (seg,) = plugins.segs
+    assert seg["segments"] == ["prostate", "bladder", "rectum", "femur_left", "femur_right"]
+    assert seg["skipEmpty"] and messages.shown == [], "no question about empty segments"
+    kinds = {item: tags["DICOM.SegmentAlgorithmType"] for item, tags in seg["tags"].items()}
+    assert kinds.pop("bladder") == "SEMIAUTOMATIC" and set(kinds.values()) == {"AUTOMATIC"}
+    names = {tags["DICOM.SegmentAlgorithmName"] for tags in seg["tags"].values()}
+    assert names == {f"AutofocusSegmentation pelvis-ct {pelvis.version}"}
+    assert seg["metadata"] == {"SeriesDescription": f"AutofocusSegmentation pelvis-ct {pelvis.version}"}
+    assert plugins.cleaned == 1
+
+
+def test_rtstruct(plugins, pelvis_result, pelvis, folder, scene):
+    """Image first, one study, patient from the subject hierarchy, TG-263 names; the scene is as before."""
+    from AutofocusSegmentationLib.dicom_export import export_rtstruct
+
+    segmentation, image = pelvis_result
+    segmentation.GetSegmentation().AddEmptySegment("mine", "Mine", (1, 1, 0))
+    nodes = scene.GetNumberOfNodes()
+    exported = export_rtstruct(exporters(), segmentation, image, pelvis, folder, "pelvis-ct")
+    assert sorted(file.name for file in (folder / "pelvis-ct-RTSTRUCT").iterdir()) == ["CT.dcm", "RTSTRUCT.dcm"]
+    assert set(exported.left_out) == {"Seminal vesicles", "Mine"}
+    (study,) = plugins.studies
+    assert [item["class"] for item in study] == ["vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"]
+    assert study[0]["parent"] == study[1]["parent"]
+    for item in study:
+        tags = item["tags"]
+        assert (tags["PatientName"], tags["PatientID"], tags["StudyDate"]) == ("Phantom^One", "P1", "20260101")
+    assert study[1]["names"] == ["Prostate", "Bladder", "Rectum", "Femur_L", "Femur_R"]
+    assert scene.GetNumberOfNodes() == nodes
+    assert segmentation.GetSegmentation().GetSegment("femur_left").GetName() == "Left femur"
+
+
+def test_roi_names_are_distinct(pelvis_result, pelvis, brain):
+    from AutofocusSegmentationLib.dicom_export import roi_names
+
+    segmentation, _ = pelvis_result
+    copy = segmentation.GetSegmentation().GetSegment("bladder")
+    import slicer
+
+    second = slicer.vtkSegment()
+    second.DeepCopy(copy)
+    second.SetName("Bladder (new)")
+    segmentation.GetSegmentation().AddSegment(second, "bladder_2")
+    segmentation.GetSegmentation().AddEmptySegment("mine", "Mine", (1, 1, 0))
+    assert roi_names(segmentation, ["bladder", "bladder_2", "mine"], pelvis) == ["Bladder", "Bladder^2", "Mine"]
+    assert roi_names(segmentation, ["bladder"], None) == ["Bladder"]
+    assert all(structure.tg263 is None for structure in brain.structures)
+
+
+@pytest.mark.parametrize("failure", ["Segment Bladder has missing attributes.", "x" * 1000])
+def test_what_the_exporters_say_is_told_and_nothing_stays(plugins, pelvis_result, pelvis, folder, scene, failure):
+    from AutofocusSegmentationLib.dicom_export import export_rtstruct, export_seg
+    from AutofocusSegmentationLib.export_folder import ExportFailed
+
+    segmentation, image = pelvis_result
+    plugins.failure, nodes = failure, scene.GetNumberOfNodes()
+    with pytest.raises(ExportFailed, match="exporter failed") as raised:
+        export_seg(exporters(), segmentation, image, folder, "a")
+    assert failure[:200] in str(raised.value) and len(str(raised.value)) < 400
+    with pytest.raises(ExportFailed, match="exporter failed"):
+        export_rtstruct(exporters(), segmentation, image, pelvis, folder, "a")
+    assert list(folder.iterdir()) == [] and scene.GetNumberOfNodes() == nodes and plugins.cleaned == 1
+
+
+def test_what_is_missing_is_told(pelvis_result, monkeypatch, scene):
+    """Neither extension; then an image that is not from DICOM, or whose slices the database has lost."""
+    segmentation, image = pelvis_result
+    assert "QuantitativeReporting" in exporters().seg_problem(image)
+    assert "SlicerRT" in exporters().rtstruct_problem(image)
+    Plugins().install(monkeypatch, INSTANCES)
+    assert exporters().seg_problem(image) == "" and exporters().rtstruct_problem(image) == ""
+    loose = reference_volume(name="from a file")
+    assert "through the DICOM module" in exporters().seg_problem(loose)
+    assert "through the DICOM module" in exporters().rtstruct_problem(loose)
+    assert exporters().seg_problem(None) and exporters().rtstruct_problem(None)
+    Plugins().install(monkeypatch, ())
+    assert "through the DICOM module" in exporters().seg_problem(image)
+
+
+def test_a_segmentation_moved_from_its_image_is_no_seg(plugins, pelvis_result, folder):
+    from AutofocusSegmentationLib.dicom_export import export_seg
+    from AutofocusSegmentationLib.export_folder import ExportFailed
+
+    segmentation, image = pelvis_result
+    transform = linear_transform(rigid())
+    segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(ExportFailed, match="moved away from its image"):
+        export_seg(exporters(), segmentation, image, folder, "a")
+    image.SetAndObserveTransformNodeID(linear_transform(rigid()).GetID())
+    export_seg(exporters(), segmentation, image, folder, "a")
+    assert np.array_equal([file.name for file in folder.iterdir()], ["a-SEG.dcm"])

@@ -1,0 +1,137 @@
+"""The comparison of a fine-tuning: its numbers and words, and a held-out case as nodes of the scene."""
+
+import json
+
+import numpy as np
+import pytest
+from tuning_results import make_image, write_case, write_comparison
+
+from harness.scene_makers import make_volume
+
+pytestmark = pytest.mark.usefixtures("scene")
+
+
+@pytest.fixture
+def finished(tmp_path, pelvis):
+    """A model's folder with one held-out case."""
+    folder = tmp_path / "models" / "new"
+    image = make_image(folder / "training" / "inputs" / "1" / "ct.nrrd")
+    write_comparison(folder, [write_case(folder, "case 3", image, pelvis)])
+    return folder
+
+
+def compared(folder):
+    from AutofocusSegmentationLib.tuning_comparison import read_comparison
+
+    return read_comparison(folder)
+
+
+# The file
+
+
+def test_means_come_first_then_each_case(finished):
+    rows = compared(finished).rows
+    assert [(row.case, row.structure, row.before, row.after) for row in rows] == [
+        ("", "Bladder", 0.61, 0.80), ("", "Rectum", 0.55, 0.57),
+        ("case 3", "Bladder", 0.61, 0.80), ("case 3", "Rectum", 0.55, 0.57)]
+    assert rows[0].change == pytest.approx(0.19)
+
+
+def test_a_new_structure_has_no_score_before(tmp_path, pelvis):
+    folder = tmp_path / "new"
+    case = write_case(folder, "case 1", make_image(tmp_path / "ct.nrrd"), pelvis)
+    case["structures"][0] |= {"base": None, "difference": None}
+    write_comparison(folder, [case])
+    row = compared(folder).rows[2]
+    assert row.before is None and row.after == 0.80 and row.change is None
+
+
+@pytest.mark.parametrize(("verdict", "words"), [("better", "Better"), ("similar", "About as good"), ("worse", "Worse"),
+                                                ("not measured", "Not measured")])
+def test_the_verdict_in_plain_words(tmp_path, verdict, words):
+    write_comparison(tmp_path, verdict=verdict)
+    assert compared(tmp_path).headline().startswith(words)
+
+
+def test_what_was_forgotten_is_told(tmp_path):
+    write_comparison(tmp_path, original={"what": "A phantom.", "structures": [
+        {"id": "bladder", "name": "Bladder", "base_dice": 0.7, "new_dice": 0.69, "agreement": 0.93}]})
+    assert "Bladder 93 %" in compared(tmp_path).forgotten
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"verdict": "better"}', json.dumps({
+    "verdict": "better", "advice": "", "recommended": True, "structures": [{"name": 3}], "cases": []})])
+def test_a_damaged_comparison_is_none(tmp_path, text):
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "comparison.json").write_text(text, encoding="utf-8")
+    assert compared(tmp_path) is None
+
+
+# In the scene
+
+
+def test_three_segmentations_over_the_image(scene, finished, pelvis):
+    import slicer
+
+    from AutofocusSegmentationLib.held_out_view import show_held_out
+
+    shown = show_held_out(compared(finished).cases[0], pelvis)
+    assert slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID() == shown.image.GetID()
+    first = {}
+    for role, node in shown.segmentations.items():
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, "bladder", shown.image)
+        first[role] = int(np.argwhere(mask)[0][0])
+    assert first == {"drawn": 4, "before": 8, "after": 5}, "each on its own voxels of the image"
+    assert {node.GetName() for node in shown.segmentations.values()} == {
+        "case 3: drawn", "case 3: before", "case 3: after"}
+    colors = {node.GetSegmentation().GetSegment("bladder").GetColor() for node in shown.segmentations.values()}
+    assert len(colors) == 3
+    drawn, after = (shown.segmentations[role] for role in ("drawn", "after"))
+    assert drawn.GetDisplayNode().GetSegmentVisibility2DFill("bladder")
+    assert not after.GetDisplayNode().GetSegmentVisibility2DFill("bladder")
+    assert after.GetDisplayNode().GetSegmentVisibility2DOutline("bladder")
+    assert shown.image.GetStorageNode() is None, "the scene must not refer to the training's folder"
+
+
+def test_over_the_users_own_image_under_its_transform(scene, finished, pelvis):
+    import slicer
+
+    from AutofocusSegmentationLib.held_out_view import show_held_out
+
+    matrix = np.diag([-2.0, -2.0, 3.0, 1.0])
+    matrix[:3, 3] = (20.0, -15.0, 40.0)
+    volume = make_volume(np.zeros((22, 26, 30), np.int16), "CT", matrix)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    shown = show_held_out(compared(finished).cases[0], pelvis, volume)
+    assert shown.image is volume
+    assert all(node.GetParentTransformNode() is transform for node in shown.segmentations.values())
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(shown.segmentations["after"], "bladder", volume)
+    assert np.argwhere(mask)[0][0] == 5
+
+
+def test_showing_again_replaces_and_hiding_leaves_nothing(scene, finished, pelvis):
+    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+
+    before = {scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())}
+    case = compared(finished).cases[0]
+    show_held_out(case, pelvis)
+    show_held_out(case, pelvis)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 3
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
+    hide_held_out()
+    left = {scene.GetNthNode(n).GetClassName() for n in range(scene.GetNumberOfNodes())
+            if scene.GetNthNode(n).GetID() not in before}
+    assert not left & {"vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationDisplayNode"}
+
+
+@pytest.mark.parametrize("what", ["segmentation", "image"])
+def test_a_missing_file_is_one_sentence_and_nothing_is_added(scene, finished, pelvis, what):
+    from AutofocusSegmentationLib.held_out_view import HeldOutError, show_held_out
+
+    case = compared(finished).cases[0]
+    (case.image if what == "image" else case.folder / "new.seg.nrrd").unlink()
+    before = scene.GetNumberOfNodes()
+    with pytest.raises(HeldOutError, match="case 3"):
+        show_held_out(case, pelvis)
+    assert scene.GetNumberOfNodes() == before

@@ -1,0 +1,49 @@
+"""Batch renormalisation (Ioffe, NeurIPS 2017): train with batches of one on the function that inference uses.
+
+A batch norm that trains on one volume normalises it by itself, and by the population's statistics afterwards: two
+different functions. Here the normalised batch is corrected towards the running statistics by a scale r and a shift d
+that carry no gradient, so the values are those of inference while the gradient still flows through the batch.
+"""
+
+import types
+
+import torch
+from torch import nn
+
+from afnet.training import norms_of
+
+LARGEST_SCALE = 3.0
+"""Bounds of r: 1/3…3 (Ioffe, section 4.1: r_max = 3)."""
+
+LARGEST_SHIFT = 5.0
+"""Bounds of d (Ioffe, section 4.1: d_max = 5)."""
+
+MOMENTUM = 0.05
+"""Part that the newest sample has in the running statistics."""
+
+
+def renormalise(network: nn.Module) -> None:
+    """Let every batch norm of `network` renormalise while it trains; in evaluation nothing changes."""
+    for norm in norms_of(network):
+        norm.forward = types.MethodType(_forward, norm)
+
+
+def _forward(norm: nn.BatchNorm3d, x: torch.Tensor) -> torch.Tensor:
+    if not norm.training or norm.momentum is None:  # None: the statistics are being re-estimated
+        return nn.BatchNorm3d.forward(norm, x)
+    axes = (0, 2, 3, 4)
+    variance, mean = torch.var_mean(x, axes, correction=0)
+    deviation = torch.sqrt(variance + norm.eps)
+    with torch.no_grad():
+        if norm.num_batches_tracked == 0:
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+        running = torch.sqrt(norm.running_var + norm.eps)
+        r = (deviation / running).clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
+        d = ((mean - norm.running_mean) / running).clamp(-LARGEST_SHIFT, LARGEST_SHIFT)
+        norm.running_mean.lerp_(mean, MOMENTUM)
+        norm.running_var.lerp_(variance, MOMENTUM)
+        norm.num_batches_tracked += 1
+    scale = norm.weight * r / deviation
+    shift = norm.bias + norm.weight * d - mean * scale
+    return torch.addcmul(shift.view(1, -1, 1, 1, 1), x, scale.view(1, -1, 1, 1, 1))
