@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .convolution import convolve
+
 Halo = tuple[int, int, int]
 
 RATES = (2, 6, 10, 14)
@@ -29,7 +31,7 @@ def dilated_conv3d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | N
     """Convolve with a dilated 3×3×3 kernel; the output is `x` less `halo` on every side."""
     padding = tuple(max(rate - reach, 0) for reach in halo)
     surplus = tuple(max(reach - rate, 0) for reach in halo)
-    return F.conv3d(crop(x, surplus), weight, bias, padding=padding, dilation=rate)
+    return convolve(crop(x, surplus), weight, bias, padding, rate)
 
 
 def crop(x: torch.Tensor, border: Halo) -> torch.Tensor:

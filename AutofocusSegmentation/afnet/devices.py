@@ -17,14 +17,19 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MEMORY_PART = 0.7
 """Part of the free memory that a run may take unless the user says otherwise."""
 
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+"""Flags in /proc/cpuinfo of processors that multiply bfloat16 in hardware."""
+
+BFLOAT16_CAPABILITY = (8, 0)
+"""CUDA compute capability from which bfloat16 is computed in hardware (Ampere)."""
+
 
 def choose_device(wanted: str, precision: str) -> tuple[torch.device, torch.dtype, list[str]]:
     """Return device, number type and notes for the user.
 
-    'auto' takes CUDA, then Apple's MPS, if a small dilated convolution there agrees with the CPU, else the CPU.
-    Raises RequestError if a device asked for by name is not there.
+    'auto' takes CUDA, then Apple's MPS, if a small dilated convolution there agrees with the CPU, else the CPU; and
+    bfloat16 where `has_bfloat16` says so, else float32. Raises RequestError if a device asked for by name is not there.
     """
-    dtype = PRECISIONS["float32" if precision == "auto" else precision]
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -33,10 +38,45 @@ def choose_device(wanted: str, precision: str) -> tuple[torch.device, torch.dtyp
     notes = []
     for name in ("cuda", "mps"):
         if present[name] and wanted in ("auto", name):
-            if agrees_with_cpu(torch.device(name), dtype):
-                return torch.device(name), dtype, notes
+            device = torch.device(name)
+            for dtype in _number_types(device, precision):
+                if agrees_with_cpu(device, dtype):
+                    return device, dtype, notes
             notes.append(f"The {name} device computes a convolution wrongly, so the CPU is used.")
-    return torch.device("cpu"), dtype, notes
+    cpu = torch.device("cpu")
+    return cpu, _number_types(cpu, precision)[0], notes
+
+
+def _number_types(device: torch.device, precision: str) -> list[torch.dtype]:
+    """Return the number types to try, the wanted one first."""
+    if precision != "auto":
+        return [PRECISIONS[precision]]
+    return [torch.bfloat16, torch.float32] if has_bfloat16(device) else [torch.float32]
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """True where the processor is known to multiply bfloat16 in hardware.
+
+    Known are NVIDIA from Ampere on, and x86 processors whose flags Linux or torch tell. Apple's are left out: torch
+    2.2 has no bfloat16 on MPS, and no later one was at hand to measure.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= BFLOAT16_CAPABILITY
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return bool(processor_flags() & BFLOAT16_FLAGS)
+
+
+def processor_flags() -> set[str]:
+    """Return the CPU's flags in Linux's names; from torch where there is no /proc/cpuinfo, as far as it tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            match = re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE)
+        return set(match[1].split()) if match else set()
+    except OSError:
+        # Newer than torch 2.2, and private: asked for only if it is there.
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return {"avx512_bf16"} if supported and supported() else set()
 
 
 def agrees_with_cpu(device: torch.device, dtype: torch.dtype) -> bool:
@@ -47,7 +87,7 @@ def agrees_with_cpu(device: torch.device, dtype: torch.dtype) -> bool:
     expected = F.conv3d(x, weight, padding=6, dilation=6)
     try:
         result = F.conv3d(x.to(device, dtype), weight.to(device, dtype), padding=6, dilation=6).float().cpu()
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, NotImplementedError, TypeError):  # TypeError: MPS of torch 2.2 on bfloat16
         return False
     return bool((result - expected).norm() <= PROBE_TOLERANCE[dtype] * expected.norm())
 
@@ -62,6 +102,14 @@ def memory_limit(text: str | None, device: torch.device) -> int:
     if device.type == "cuda":
         return int(MEMORY_PART * torch.cuda.mem_get_info(device)[0])
     return int(MEMORY_PART * _free_memory())
+
+
+def memory_held(device: torch.device) -> int:
+    """Return the bytes that count towards a limit on `device` already: on the CPU this process, where Linux tells."""
+    if device.type == "cpu" and sys.platform.startswith("linux"):
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def _free_memory() -> int:

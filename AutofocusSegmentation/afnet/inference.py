@@ -1,4 +1,4 @@
-"""Run the network on the best device that can: smaller memory, then the CPU, and say so."""
+"""Run the network on the best device that can: thinner slabs, then the CPU, and say so."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .deepmedic import AtOnce, DeepMedic, at_once_bytes
-from .devices import choose_device, memory_limit
+from .devices import has_bfloat16, memory_held, memory_limit
 from .errors import OutOfMemory
 from .manifest import TILES, WHOLE_VOLUME
 from .networks import AutofocusNetwork
@@ -14,6 +14,10 @@ from .progress import Progress
 from .streaming import AttentionSink, Streaming, bytes_needed
 from .tensors import to_numpy, to_torch
 from .tiling import Tiling, tile_bytes
+from .widths import best_widths
+
+GPU_SLABS = (28, 14, 4, 1)
+"""Planes in a slab on a GPU, which has more to do at a time than a CPU; the next where its memory holds no more."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +29,36 @@ class Computed:
     precision: str
 
 
-def runner(network: AutofocusNetwork | DeepMedic, execution: str, on_progress, attention: AttentionSink | None):
+@dataclass(frozen=True)
+class Attempt:
+    """Where, in which number type, in slabs of how many planes (None: the CPU's), and with how many bytes at most."""
+
+    device: torch.device
+    dtype: torch.dtype
+    planes: int | None = None
+    memory: int = 0
+
+
+def runner(network: AutofocusNetwork | DeepMedic, execution: str, on_progress, attention: AttentionSink | None,
+           attempt: Attempt):
     """Return the object whose `run(channels)` executes `network` as the manifest's `execution` says."""
     if execution == TILES:
         return Tiling(network, on_progress, attention)
     if isinstance(network, DeepMedic):
         return AtOnce(network, on_progress)
-    return Streaming(network, on_progress=on_progress, attention=attention)
+    return Streaming(network, attempt.planes, on_progress, attention, device=attempt.device, dtype=attempt.dtype,
+                     memory=attempt.memory - memory_held(attempt.device), widths=best_widths(attempt.device))
 
 
 def memory_needed(network: AutofocusNetwork | DeepMedic, execution: str, shape: tuple[int, int, int],
-                  dtype: torch.dtype) -> int:
-    """Return the bytes that `runner(network, execution)` takes for a crop of `shape` (z, y, x)."""
+                  attempt: Attempt) -> int:
+    """Return the bytes that `runner(network, execution)` takes at least for a crop of `shape` (z, y, x)."""
     if execution == TILES:
         return tile_bytes(network, shape)
-    needed = at_once_bytes if isinstance(network, DeepMedic) else bytes_needed
-    return needed(network, shape, torch.finfo(dtype).bits // 8)
+    bytes_per_value = torch.finfo(attempt.dtype).bits // 8
+    if isinstance(network, DeepMedic):
+        return at_once_bytes(network, shape, bytes_per_value)
+    return bytes_needed(network, shape, bytes_per_value, attempt.planes, best_widths(attempt.device))
 
 
 def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str, device: torch.device,
@@ -48,41 +66,78 @@ def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str
           execution: str = WHOLE_VOLUME) -> Computed:
     """Compute the probabilities of `channels` (C, z, y, x); `kind` is 'argmax' (softmax) or 'nested' (sigmoid).
 
-    A GPU without enough memory hands over to the CPU, with a note. Raises OutOfMemory if the CPU lacks it too.
+    A GPU without enough memory computes thinner slabs, then hands over to the CPU, with notes. Raises OutOfMemory if
+    the CPU lacks it too. On the CPU slabs are always of one thickness, so that a result can be repeated to the bit.
     Tiles are computed in float32, whatever `dtype` says: the authors' execution is defined so.
     """
     if execution == TILES and dtype != torch.float32:
         progress.note("This model is computed in float32, as its authors did.")
         dtype = torch.float32
-    needed = memory_needed(network, execution, channels.shape[1:], dtype)
     if device.type != "cpu":
-        try:
-            if needed <= memory_limit(memory, device):
-                return _compute(network, channels, kind, device, dtype, progress, attention, execution)
-            progress.note(f"The {device.type} device has too little free memory, so the CPU computes.")
-        except torch.cuda.OutOfMemoryError:  # torch 2.2 knows it by this name only
-            progress.note(f"The {device.type} device ran out of memory, so the CPU computes.")
-        device, dtype, _ = choose_device("cpu", "float32" if execution == TILES else "auto")
-        needed = memory_needed(network, execution, channels.shape[1:], dtype)
-    limit = memory_limit(memory, device)
-    if needed > limit:
+        streams = execution != TILES and not isinstance(network, DeepMedic)
+        for planes in GPU_SLABS if streams else GPU_SLABS[:1]:
+            attempt = Attempt(device, dtype, planes, memory_limit(memory, device))
+            computed = _on_gpu(network, channels, kind, attempt, progress, attention, execution)
+            if computed:
+                return computed
+            if streams and planes != GPU_SLABS[-1]:
+                progress.note(f"The {device.type} device has too little memory for slabs of {planes} planes; "
+                              "they are made thinner.")
+        progress.note(f"The {device.type} device has too little memory, so the CPU computes.")
+        device = torch.device("cpu")
+        dtype = dtype if has_bfloat16(device) else torch.float32
+    attempt = Attempt(device, dtype, memory=memory_limit(memory, device))
+    needed = memory_needed(network, execution, channels.shape[1:], attempt)
+    if needed > attempt.memory:
         raise OutOfMemory(
-            f"The study needs {needed / 2**30:.1f} GB of memory and {limit / 2**30:.1f} GB may be used; "
+            f"The study needs {needed / 2**30:.2f} GB of memory and {attempt.memory / 2**30:.2f} GB may be used; "
             "close other programs, raise --memory, or crop the image to the organs."
         )
     try:
-        return _compute(network, channels, kind, device, dtype, progress, attention, execution)
+        return _compute(network, channels, kind, attempt, progress, attention, execution)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+        if not _is_out_of_memory(error):
             raise
         raise OutOfMemory(
             "The computer ran out of memory; close other programs, or crop the image to the organs."
         ) from None
 
 
-def _compute(network, channels, kind, device, dtype, progress, attention, execution) -> Computed:
-    network = network.to(device, dtype).to(memory_format=torch.channels_last_3d)
-    run = runner(network, execution, progress.within, attention).run
-    logits = run(to_torch(channels).to(device, dtype))
-    probabilities = torch.softmax(logits, dim=0) if kind == "argmax" else torch.sigmoid(logits)
-    return Computed(to_numpy(probabilities), device.type, str(dtype).removeprefix("torch."))
+def _on_gpu(network, channels, kind, attempt: Attempt, progress, attention, execution) -> Computed | None:
+    """Return None if the device's memory is too small, by the estimate or in fact."""
+    if memory_needed(network, execution, channels.shape[1:], attempt) > attempt.memory:
+        return None
+    try:
+        return _compute(network, channels, kind, attempt, progress, attention, execution)
+    except (torch.cuda.OutOfMemoryError, RuntimeError) as error:  # torch 2.2 knows it by this name only
+        if not _is_out_of_memory(error):
+            raise
+    if attempt.device.type == "cuda":
+        torch.cuda.empty_cache()  # after the error is gone, which held the tensors
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # CUDA has a class for it, the CPU and MPS a RuntimeError whose text says so.
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "memory" in str(error).lower()
+
+
+def _compute(network, channels, kind, attempt: Attempt, progress, attention, execution) -> Computed:
+    values = to_torch(channels)
+    run = runner(network, execution, progress.within, attention, attempt)
+    if not isinstance(run, Streaming):  # which moves slabs, and folds the weights from float32
+        network.to(attempt.device, attempt.dtype).to(memory_format=torch.channels_last_3d)
+        values = values.to(attempt.device, attempt.dtype)
+    logits = run.run(values)
+    to_probabilities(logits, kind)
+    return Computed(to_numpy(logits), attempt.device.type, str(attempt.dtype).removeprefix("torch."))
+
+
+@torch.inference_mode()
+def to_probabilities(logits: torch.Tensor, kind: str) -> None:
+    """Replace logits (R, z, y, x) by probabilities; plane by plane, for a second copy of them could be too much."""
+    if kind == "nested":
+        logits.sigmoid_()
+        return
+    for plane in logits.unbind(1):
+        plane.copy_(torch.softmax(plane, dim=0))

@@ -1,108 +1,103 @@
-"""Run a network over a whole crop, layer by layer in slabs, exactly.
+"""Run a network over a whole crop, exactly, in slabs along the crop's longest axis, depth first.
 
-Every layer is computed once per voxel. A slab brings the planes along that its kernels reach into; zeros are
-read only beyond the crop's own border, so the result is that of the whole volume at once, whatever the
-slab's thickness. Three feature maps of the crop are held at a time, and one slab's intermediate results.
+Each layer computes a slab as soon as the planes that its kernels reach are there, and of each map only the planes
+that are still to be read are kept (28 and a few slabs for rate 14; those that wait for the residual connection). So
+memory does not grow with that axis, and no voxel is computed twice. Zeros are read beyond the crop's own border
+alone: the result is that of the whole volume at once.
 """
 
 from collections.abc import Callable
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
-from .autofocus import AutofocusLayer, DilatedLayer
+from .folding import FoldedHead, FoldedLayer, Placement, fold
+from .layout import Layout
 from .networks import AutofocusNetwork
+from .planes import Planes, Slab, oldest_needed
+from .widths import AS_THEY_ARE, Widths
 
-SLAB_PLANES = 16
-"""Planes computed at a time. Fixed, not chosen from the free memory, so that a result can be repeated to the bit."""
-
-AttentionSink = Callable[[str, AutofocusLayer, int, torch.Tensor], None]
-"""Called with a layer's name, the layer, a slab's first plane and its maps (K, planes, y, x)."""
+AttentionSink = Callable[[str, FoldedLayer, int, torch.Tensor], None]
+"""Called with a layer's name, the layer (`rates`, `weight`), a slab's first plane and its maps (K, z, y, x), which
+have the crop's size but along its longest axis (the first of equals): there they are the slab's planes."""
 
 
 class Streaming:
-    """One pass of `network` over `channels`; counts its work for a true progress."""
+    """One pass of `network`, in evaluation mode, in `dtype` on `device` (default: its own).
 
-    def __init__(self, network: AutofocusNetwork, planes: int = SLAB_PLANES,
-                 on_progress: Callable[[float], None] | None = None, attention: AttentionSink | None = None):
-        if network.plan.padding != "same" or not isinstance(network, AutofocusNetwork):
+    `planes` is the slab's thickness (None: the CPU's); `memory` in bytes decides how much room the buffers have to
+    spare; channels are padded as `widths` say. `on_progress` is called with the part of all multiplications that is
+    done, after every convolution.
+    """
+
+    def __init__(self, network: AutofocusNetwork, planes: int | None = None,
+                 on_progress: Callable[[float], None] | None = None, attention: AttentionSink | None = None, *,
+                 device: torch.device | None = None, dtype: torch.dtype | None = None, memory: int | None = None,
+                 widths: Widths = AS_THEY_ARE):
+        if not isinstance(network, AutofocusNetwork) or network.plan.padding != "same":
             raise ValueError("streaming needs a network of one pathway with 'same' padding")
+        weight = network.stem[0].weight
         self.network = network
         self.planes = planes
         self.on_progress = on_progress or (lambda fraction: None)
         self.attention = attention
-        self.names = {layer: name for name, layer in network.named_autofocus_layers()}
-        self.done = 0.0
-        self.total = float(sum(_work(module) for module in network.modules()))
+        self.device = device or weight.device
+        self.dtype = dtype or weight.dtype
+        self.memory = memory
+        self.widths = widths
+        self.done = self.total = 0.0
 
     @torch.inference_mode()
     def run(self, channels: torch.Tensor) -> torch.Tensor:
-        """Map channels (C, z, y, x) to logits (R, z, y, x) in float32, both where the network is."""
-        x = channels[None].contiguous(memory_format=torch.channels_last_3d)
-        for layer in self.network.stem:
-            x = self._layer(layer, x)
-        for block in self.network.blocks:
-            hidden = self._layer(block.first, x)
-            x = self._layer(block.second, hidden, lambda y, planes, x=x, block=block: block.join(y, x[:, :, planes]))
-        head, reach = self.network.head, self.network.head_reach
-        return self._slabs(
-            x, lambda planes: head(_with_neighbours(x, planes, reach), (reach, 0, 0)).float(), self.network.pyramid
-        )[0]
+        """Map channels (C, z, y, x) to logits (R, z, y, x) in float32, or float64 for a float64 pass.
 
-    def _layer(self, layer: nn.Module, x: torch.Tensor, finish: Callable | None = None) -> torch.Tensor:
-        finish = finish or (lambda y, planes: F.relu(y))
+        Both lie where the channels are, which need not be the device that computes: slabs travel.
+        """
+        layout = Layout(self.network, channels.shape[1:], self.planes, self.widths)
+        layers = fold(self.network, Placement(self.device, self.dtype, layout.axes, self.widths))
+        value = torch.finfo(self.dtype).bits // 8
+        maps = layout.buffers(layout.spare(value, self.memory), self.dtype, self.device)
+        self.done, self.total = 0.0, sum(layer.work for layer in layers) * float(channels[0].numel())
+        kept = torch.promote_types(self.dtype, torch.float32)
+        logits = torch.empty((layers[-1].channels_out, *channels.shape[1:]), dtype=kept, device=channels.device)
+        order = (0, *(1 + axis for axis in layout.axes))
+        source, target = channels.permute(order), logits.permute(order)
+        done = [0] * len(layout.stages)
+        for slab in layout.slabs:
+            planes = slice(slab.start, slab.stop)
+            if slab.stage == 0:
+                result = source[None, :, planes].to(self.device, self.dtype)
+            else:
+                maps[slab.stage - 1].reach_to(
+                    slab.stop + layout.stages[slab.stage].reach, oldest_needed(layout.stages, done, slab.stage - 1)
+                )
+                result = self._slab(layers[slab.stage - 1], slab, layout, maps)
+            if slab.stage == len(layers):
+                target[:, planes] = result[0]
+            else:
+                maps[slab.stage].append(result, oldest_needed(layout.stages, done, slab.stage))
+            done[slab.stage] = slab.stop
+        return logits
 
-        def compute(planes: slice) -> torch.Tensor:
-            slab, halo = _with_neighbours(x, planes, layer.reach), (layer.reach, 0, 0)
-            if layer in self.names and self.attention is not None:
-                maps = layer.attention(slab, halo)
-                self.attention(self.names[layer], layer, planes.start, maps[0].float())
-                return finish(layer(slab, halo, maps), planes)
-            return finish(layer(slab, halo), planes)
+    def _slab(self, layer: FoldedLayer | FoldedHead, slab: Slab, layout: Layout, maps: list[Planes]) -> torch.Tensor:
+        stage = layout.stages[slab.stage]
+        x = maps[slab.stage - 1].read(slab.start - stage.reach, slab.stop + stage.reach)
+        shortcut = None if stage.shortcut is None else maps[stage.shortcut].read(slab.start, slab.stop)
+        sink = None
+        if self.attention is not None:
+            back = [0, *(1 + layout.axes.index(axis) for axis in range(3))]
 
-        return self._slabs(x, compute, layer)
+            def sink(shares: torch.Tensor) -> None:
+                kept = torch.promote_types(shares.dtype, torch.float32)
+                self.attention(layer.name, layer, slab.start, shares[0].permute(back).to(kept))
 
-    def _slabs(self, x: torch.Tensor, compute: Callable[[slice], torch.Tensor], layer: nn.Module | None):
-        depth = x.shape[2]
-        work = sum(_work(module) for module in layer.modules()) if layer else 0.0
-        result = None
-        for start in range(0, depth, self.planes):
-            planes = slice(start, min(start + self.planes, depth))
-            slab = compute(planes)
-            if result is None:
-                shape = (1, slab.shape[1], *x.shape[2:])
-                result = torch.empty(shape, dtype=slab.dtype, device=slab.device, memory_format=torch.channels_last_3d)
-            result[:, :, planes] = slab
-            self.done += work * (planes.stop - planes.start) / depth
-            self.on_progress(min(self.done / self.total, 1.0))
-        return result
+        return layer(x, shortcut, self._tick, sink)
 
-
-def _with_neighbours(x: torch.Tensor, planes: slice, reach: int) -> torch.Tensor:
-    """Return planes start − reach … stop + reach of `x`, zeros where the crop ends."""
-    low, high = planes.start - reach, planes.stop + reach
-    inside = x[:, :, max(low, 0) : min(high, x.shape[2])]
-    missing = (0, 0, 0, 0, max(-low, 0), max(high - x.shape[2], 0))
-    return F.pad(inside, missing) if any(missing) else inside
-
-
-def _work(module: nn.Module) -> float:
-    """Multiplications per voxel of a layer's convolutions; 0 for containers."""
-    if isinstance(module, AutofocusLayer):
-        return module.weight.numel() * len(module.rates) + module.attention_weight.numel()
-    if isinstance(module, DilatedLayer):
-        return module.weight.numel()
-    return 0.0
+    def _tick(self, work: float) -> None:
+        self.done += work
+        self.on_progress(min(self.done / self.total, 1.0))
 
 
-def bytes_needed(network: AutofocusNetwork, shape: tuple[int, int, int], bytes_per_value: int) -> int:
-    """Memory for one pass over a crop of `shape` (z, y, x): three feature maps and a slab's intermediate results."""
-    plan = network.plan
-    width = max(plan.widths)
-    plane = shape[1] * shape[2] * width * bytes_per_value
-    reach = max(plan.rates)
-    slab = (4 * SLAB_PLANES + 3 * reach) * plane
-    if plan.extra_widths:
-        slab += SLAB_PLANES * shape[1] * shape[2] * plan.extra_widths[0] * (len(plan.rates) + 1) * bytes_per_value
-    return 3 * shape[0] * plane + 2 * slab
+def bytes_needed(network: AutofocusNetwork, shape: tuple[int, int, int], bytes_per_value: int,
+                 planes: int | None = None, widths: Widths = AS_THEY_ARE) -> int:
+    """Memory that one pass over a crop of `shape` (z, y, x) takes at least."""
+    return Layout(network, shape, planes, widths).bytes_needed(bytes_per_value)

@@ -1,5 +1,9 @@
 """Devices that are missing, wrong or full: the CPU takes over with a note, or one sentence says what to do."""
 
+import io
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,13 +20,32 @@ def test_device_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RequestError, match="no 'cuda' device"):
         choose_device("cuda", "auto")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto", "auto")[0].type == "cpu"
+
+
+@pytest.mark.parametrize("flags,expected", [({"avx2"}, torch.float32), ({"avx2", "avx512_bf16"}, torch.bfloat16),
+                                            ({"amx_bf16"}, torch.bfloat16)])  # fmt: skip
+def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, flags, expected):
+    monkeypatch.setattr("afnet.devices.processor_flags", lambda: flags)
+    assert choose_device("cpu", "auto")[1] == expected
+    assert choose_device("cpu", "float32")[1] == torch.float32
+    assert choose_device("cpu", "bfloat16")[1] == torch.bfloat16
+
+
+@pytest.mark.parametrize("capability,expected", [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_bfloat16_on_a_gpu_that_multiplies_it(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    monkeypatch.setattr("afnet.devices.agrees_with_cpu", lambda device, dtype: True)
     device, dtype, notes = choose_device("auto", "auto")
-    assert (device.type, dtype) == ("cpu", torch.float32) or torch.backends.mps.is_available()
+    assert (device.type, dtype, notes) == ("cuda", expected, [])
 
 
 def test_device_that_computes_wrongly_is_left_with_a_note(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     monkeypatch.setattr("afnet.devices.agrees_with_cpu", lambda device, dtype: False)
     for wanted in ("auto", "cuda"):
         device, _, (note,) = choose_device(wanted, "auto")
@@ -53,27 +76,47 @@ def test_free_memory_is_plausible():
     assert 2**27 < memory_limit(None, torch.device("cpu")) < 2**45
 
 
-@pytest.mark.parametrize("how", ["fails", "too small"])
-def test_gpu_without_memory_hands_over_to_the_cpu(monkeypatch, tiny_pelvis, how):
+class _Device:
+    """Stands for a GPU: torch sees its type only, and whatever computes there is told by `_compute`."""
+
+    type = "cuda"
+
+
+@pytest.mark.parametrize("held", [28, 14, 4, 1, 0])
+@pytest.mark.parametrize("how", ["fails", "is known to be too small"])
+def test_gpu_without_memory_takes_thinner_slabs_then_hands_over_to_the_cpu(monkeypatch, tiny_pelvis, held, how):
+    """A GPU that holds slabs of `held` planes at most (0: none). Every step is a note and a progress line."""
     channels = np.random.default_rng(0).random((len(tiny_pelvis.raw["channels"]), 6, 7, 8)).astype(np.float32)
-    compute, devices = inference._compute, []
+    compute, tried = inference._compute, []
 
-    def on_two_devices(network, channels, kind, device, *rest):
-        devices.append(device.type)
-        if device.type == "cuda":
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return compute(network, channels, kind, device, *rest)
+    def on_two_devices(network, channels, kind, attempt, *rest):
+        tried.append((attempt.device.type, attempt.planes))
+        if attempt.device.type == "cuda":
+            if attempt.planes > held:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            attempt = replace(attempt, device=torch.device("cpu"))
+        return replace(compute(network, channels, kind, attempt, *rest), device=tried[-1][0])
 
-    limits = {"cuda": 1 if how == "too small" else 2**40, "cpu": 2**40}
+    def needed(network, execution, shape, attempt):
+        return 2**30 * (how != "fails" and attempt.device.type == "cuda" and attempt.planes > held)
+
     monkeypatch.setattr(inference, "_compute", on_two_devices)
-    monkeypatch.setattr(inference, "memory_limit", lambda text, device: limits[device.type])
-    progress = Progress()
+    monkeypatch.setattr(inference, "memory_limit", lambda text, device: 2**29)
+    monkeypatch.setattr(inference, "memory_needed", needed)
+    stream = io.StringIO()
+    progress = Progress("json", stream)
     progress.stage("network")
-    computed = inference.infer(
-        load_network(tiny_pelvis), channels, "argmax", torch.device("cuda"), torch.float32, None, progress
-    )
-    assert devices == (["cuda", "cpu"] if how == "fails" else ["cpu"])
-    assert computed.device == "cpu" and "so the CPU computes" in progress.notes[0]
+    network = load_network(tiny_pelvis)
+    computed = inference.infer(network, channels, "argmax", _Device(), torch.float32, None, progress)
+    expected = [("cuda", planes) for planes in (28, 14, 4, 1) if planes >= held] + [("cpu", None)] * (held == 0)
+    assert tried == (expected if how == "fails" else expected[-1:])
+    assert computed.device == ("cuda" if held else "cpu")
+    thinner = [note for note in progress.notes if "thinner" in note]
+    assert [f"slabs of {planes} planes" in note for planes, note in zip((28, 14, 4), thinner)] == [True] * len(thinner)
+    assert len(thinner) == [28, 14, 4, 1].index(held or 1)
+    assert ("The cuda device has too little memory, so the CPU computes." in progress.notes) == (held == 0)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["text"] for line in lines if line["event"] == "note"] == progress.notes
     np.testing.assert_allclose(computed.probabilities.sum(0), 1, atol=1e-5)
 
 

@@ -1,0 +1,255 @@
+"""Fine-tuning from the command line: it helps, changes what it may, resumes alike, survives a full disk."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from finetuning_studies import epochs_of, finetune, write_base, write_cases
+
+import afnet
+from afnet.finetuning.loop import EpochTraining
+from afnet.manifest import find_models
+from afnet.model_store import read_comparison, unfinished
+from afnet.parent import StopRequests
+
+MARGIN = 0.2
+"""By how much held-out Dice rises at least, from the base model's."""
+
+SHORT = ("--epochs", 3, "--hold-out", "none")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    return write_cases(tmp_path_factory.mktemp("cases"), [1, 2, 3])
+
+
+@pytest.fixture(scope="module")
+def whole(base, cases, tmp_path_factory):
+    """The weights of a short run that nothing interrupts."""
+    output = tmp_path_factory.mktemp("whole") / "whole"
+    assert finetune(base, cases, output, *SHORT) == 0
+    return weights(output)
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "weights.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def state(output: Path) -> dict:
+    return json.loads((output / "training" / "state.json").read_text())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_helps_on_another_scanner_and_changes_what_it_may(base, cases, tmp_path, seed):
+    before = {file.name: file.read_bytes() for file in base.folder.iterdir()}
+    output = tmp_path / "other-scanner"
+    assert finetune(base, cases, output, "--epochs", 6, "--hold-out", "case 3", "--seed", seed) == 0
+    comparison = read_comparison(output)
+    assert comparison["verdict"] == "better" and comparison["recommended"] and comparison["how"] == "held-out"
+    assert comparison["overall"]["difference"] > MARGIN
+    assert [case["name"] for case in comparison["cases"]] == ["case 3"]
+    place = output / comparison["cases"][0]["folder"]
+    assert sorted(file.name for file in place.iterdir()) == ["base.seg.nrrd", "new.seg.nrrd", "reference.seg.nrrd"]
+
+    old, new = weights(base.folder), weights(output)
+    moved = {name for name in old if not np.array_equal(old[name], new[name])}
+    assert moved and all("attention" in name or "norm" in name or "classifier" in name for name in moved)
+    assert not [name for name in moved if "running" in name]
+    assert {file.name: file.read_bytes() for file in base.folder.iterdir()} == before
+
+    card = next(entry for entry in find_models([tmp_path]) if entry.id == "other-scanner").manifest.raw["fine_tuning"]
+    assert card["parent"]["weights_sha256"] == base.weights_sha256 and card["cases"] == 3 and card["held_out"] == 1
+    assert card["scores"][0]["new_dice"] == comparison["structures"][0]["new_dice"]
+    assert "case 3" not in (output / "model.json").read_text()
+    epochs = epochs_of(output)
+    assert [event["epoch"] for event in epochs] == list(range(7)) and epochs[0]["loss"] is None
+
+
+def test_a_stopped_training_resumes_to_the_same_weights(base, cases, whole, tmp_path, monkeypatch):
+    """Stopped in the middle of an epoch, between two checkpoints."""
+    output, steps = tmp_path / "stopped", []
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequests, "watch_signals", lambda stops: steps.append(stops))
+        step = EpochTraining._step
+
+        def stop_in_the_second_epoch(training):
+            loss = step(training)
+            if training.step == training.steps_per_epoch + 2:
+                steps[0].stop.set()
+            return loss
+
+        patch.setattr(EpochTraining, "_step", stop_in_the_second_epoch)
+        assert finetune(base, cases, output, *SHORT) == 130
+    assert state(output)["status"] == "stopped" and not (output / "model.json").exists()
+    assert [run.folder for run in unfinished(tmp_path)] == [output]
+    assert finetune(base, cases, output, *SHORT) == 2  # begun: only --resume goes on
+    assert finetune(None, None, output, "--resume") == 0
+    assert same(weights(output), whole)
+    assert [event["epoch"] for event in epochs_of(output)] == [0, 1, 2, 3]
+    assert state(output)["status"] == "done" and not unfinished(tmp_path)
+
+
+def test_a_killed_training_resumes_to_the_same_weights(base, cases, whole, tmp_path):
+    output = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(base, cases, output, *SHORT, "--progress", "json"), stdout=subprocess.PIPE, text=True, env=one_thread()
+    )
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == "epoch" and event["epoch"] == 1:
+            process.kill()
+            break
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL and state(output)["status"] == "running"
+    assert not (output / "model.json").exists()
+    assert finetune(None, None, output, "--resume") == 0
+    assert same(weights(output), whole)
+
+
+def test_a_full_disk_leaves_the_last_complete_epoch(base, cases, whole, tmp_path, monkeypatch, capfd):
+    output = tmp_path / "full"
+    with monkeypatch.context() as patch:
+        opened, written = Path.open, []
+
+        def full(path, *arguments, **named):
+            if path.name == "checkpoint.part":
+                written.append(path)
+                if len(written) == 2:
+                    path.write_bytes(b"half")
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            return opened(path, *arguments, **named)
+
+        patch.setattr(Path, "open", full)
+        assert finetune(base, cases, output, *SHORT) == 2
+    text = capfd.readouterr().err
+    assert "the disk is full" in text and "after epoch 1 stays" in text and text.count("\n") == 1
+    run = output / "training" / "runs" / "final"
+    assert sorted(file.name for file in run.iterdir()) == ["checkpoint.pt", "schedule.json"]
+    assert state(output)["status"] == "failed" and "disk is full" in state(output)["problem"]
+    assert finetune(None, None, output, "--resume") == 0
+    assert same(weights(output), whole)
+
+
+def test_two_processes_are_one_within_rounding(base, cases, tmp_path):
+    options = (*SHORT, "--batch", 2)
+    assert finetune(base, cases, tmp_path / "one", *options) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+                "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    result = subprocess.run([*launcher, *command(base, cases, tmp_path / "two", *options)[1:]], env=one_thread(),
+                            capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-4)
+    assert not same(one, weights(base.folder))
+    losses = [[event["loss"] for event in epochs_of(tmp_path / name)][1:] for name in ("one", "two")]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def command(base, cases, output, *more) -> list[str]:
+    """What `finetune` of finetuning_studies runs, for another process."""
+    program = Path(afnet.__file__).parent / "__main__.py"
+    arguments = [program, "finetune", "--base", base.folder, "--cases", cases, "--output", output, "--device", "cpu",
+                 "--learning-rate", "0.02", "--samples-per-case", "2", *more]
+    return [sys.executable, *map(str, arguments)]
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_finish_ends_after_the_epoch_and_is_told(base, cases, tmp_path, monkeypatch):
+    monkeypatch.setattr(StopRequests, "watch_signals", lambda stops: stops.finish.set())
+    assert finetune(base, cases, tmp_path / "out", *SHORT) == 0
+    comparison = read_comparison(tmp_path / "out")
+    assert comparison["epochs"] == 1 and comparison["settings"]["epochs_chosen_by"] == "user stop"
+    assert comparison["verdict"] == "not measured" and comparison["recommended"] is None
+
+
+def test_leave_one_out_with_a_changed_label_set(base, tmp_path):
+    """The femur goes, another structure comes; every case is scored by a model that has not seen it."""
+    change = {"drop": ["femur_left"], "add": [{"id": "bulb", "name": "Bulb"}]}
+    cases = write_cases(tmp_path, [1, 2], structures=change)
+    document = json.loads(cases.read_text())
+    for case in document["cases"]:
+        case["mapping"] = {"5": "bulb"}  # drawn as the femur was
+    cases.write_text(json.dumps(document))
+    output = tmp_path / "grown"
+    assert finetune(base, cases, output, "--leave-one-out", "--epochs", 2, "--candidate-only", "--tune", "all") == 0
+    comparison = read_comparison(output)
+    assert comparison["how"] == "leave-one-out"
+    assert [case["name"] for case in comparison["cases"]] == ["case 1", "case 2"]
+    rows = {row["id"]: row for row in comparison["structures"]}
+    assert rows.keys() == {"bladder", "bulb"} and rows["bulb"]["base_dice"] is None
+    runs = [json.loads(line) for line in (output / "training" / "log.jsonl").read_text().splitlines()]
+    assert [(run["run"], run["held_out"]) for run in runs if run["event"] == "run"] == [
+        ("without-1", ["case 1"]), ("without-2", ["case 2"]), ("final", [])
+    ]
+    candidate = json.loads((output / "training" / "candidate" / "model.json").read_text())
+    assert [item["id"] for item in candidate["structures"]] == ["bladder", "bulb"]
+    assert not (output / "model.json").exists() and [run.state["status"] for run in unfinished(tmp_path)] == ["done"]
+
+
+def test_epochs_by_cross_validation(base, cases, tmp_path):
+    output = tmp_path / "auto"
+    assert finetune(base, cases, output, "--epochs", "auto", "--max-epochs", 2, "--hold-out", "case 3") == 0
+    comparison, epochs = read_comparison(output), epochs_of(output)
+    assert comparison["settings"]["epochs_chosen_by"] == "cross-validation"
+    means = [
+        np.mean([event["held_out_dice"] for event in epochs if event["epoch"] == number and event["run"] != "final"])
+        for number in (1, 2)
+    ]
+    assert comparison["epochs"] == 1 + int(np.argmax(means))
+    assert all("case 3" not in event["held_out"] for event in epochs if event["run"] != "final")
+
+
+def test_refusals(base, cases, tmp_path, refused):
+    out = tmp_path / "out"
+    begin = ["finetune", "--base", base.folder, "--cases", cases, "--output", out]
+    refused(2, ["finetune", "--base", base.folder, "--output", out], "--cases")
+    refused(2, [*begin, "--epochs", "many"], "not a number of epochs")
+    refused(2, [*begin, "--hold-out", "case 9"], "no case called 'case 9'")
+    refused(2, [*begin, "--id", "pelvis-ct"], "already a model with the id pelvis-ct")
+    refused(2, [*begin, "--leave-one-out", "--epochs", "auto"], "fixed number of epochs")
+    refused(2, ["finetune", "--resume", "--output", out], "no training to resume")
+    refused(2, [*begin[:-1], base.folder], "already holds a model")
+    bundled = Path(afnet.__file__).parents[1] / "Resources" / "Models" / "mine"
+    refused(2, [*begin[:-1], bundled], "bundled models is never written")
+    (tmp_path / "file").write_text("")
+    refused(2, [*begin[:-1], tmp_path / "file"], "name of a file")
+    refused(2, [*begin[:-1], tmp_path / "file" / "out"], "cannot be made")
+    assert not out.exists() and not bundled.exists()
+
+
+def test_a_case_that_changed_meanwhile_is_told(base, tmp_path, monkeypatch, refused):
+    cases = write_cases(tmp_path, [1, 2])
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequests, "watch_signals", lambda stops: stops.finish.set())
+        patch.setattr("afnet.finetuning.conclusion.Conclusion.write", stop_here)
+        assert finetune(base, cases, tmp_path / "out", *SHORT) == 130
+    labels = tmp_path / "patient-2" / "labels.nrrd"
+    labels.write_bytes(labels.read_bytes() + b" ")
+    refused(3, ["finetune", "--resume", "--output", tmp_path / "out"], "The files of case 2 have changed")
+
+
+def stop_here(conclusion, trainings):
+    from afnet.errors import Cancelled
+
+    raise Cancelled("Stopped.")
