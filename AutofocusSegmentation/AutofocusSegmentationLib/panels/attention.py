@@ -192,7 +192,7 @@ class AttentionPanel(VTKObservationMixin):
         text = _("Maps of: {name}").format(name=self._subject.segmentation.GetName())
         uniform = self._measurements.uniform.get(self._layer)
         if uniform is not None:
-            text += "\n" + _("This layer looks equally far everywhere: {mm:.0f} mm.").format(mm=uniform)
+            text += "\n" + _("Nearly everywhere this layer looks equally far: {mm:.0f} mm.").format(mm=uniform)
         return text
 
     # Clicks
