@@ -63,10 +63,11 @@ def test_segment(tmp_path, mr_files, name, execution):
         assert np.abs(sum(maps) - 255).max() <= 2 and maps[0].std() > 1
 
 
-def test_cancel_during_the_tiles_leaves_nothing(tmp_path, ct_file, out):
-    """The parent goes while a tile is computed: exit code 130, no file."""
+@pytest.mark.parametrize("execution", ["tiles-75", "whole-volume"])
+def test_cancel_during_the_network_leaves_nothing(tmp_path, ct_file, out, execution):
+    """The parent goes while the network computes: exit code 130, no file."""
     network = {"name": "AFN-6", "widths": [32] * 8, "rates": [2, 6, 10, 14], "flavour": "released"}
-    manifest = tiny_bundle(tmp_path / "model", network=network, grid=COARSE, execution="tiles-75")
+    manifest = tiny_bundle(tmp_path / "model", network=network, grid=COARSE, execution=execution)
     arguments = ct_arguments(ct_file, manifest, out, "--progress", "json", "--parent-pipe", "--device", "cpu")
     process = subprocess.Popen(
         [sys.executable, "-m", "afnet", *map(str, arguments)], cwd=PACKAGE, text=True, stdin=subprocess.PIPE,
