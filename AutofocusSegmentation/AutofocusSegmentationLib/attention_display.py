@@ -47,7 +47,7 @@ class MapDisplay:
 class FocusMeasurements:
     """The focus inside the segments, measured again when there are other maps or after `forget`.
 
-    `uniform`: layer to its focus in mm, for layers that look equally far everywhere.
+    `uniform`: layer to its focus in mm, for layers that look equally far nearly everywhere.
     """
 
     def __init__(self) -> None:

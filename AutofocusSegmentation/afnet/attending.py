@@ -38,7 +38,7 @@ def _compute(study, request: Request, progress: Progress) -> None:
     try:
         infer(
             study.network, study.prepared.channels, study.manifest.raw["decoding"]["kind"], study.device, study.dtype,
-            request.memory, progress, sink,
+            request.memory, progress, sink, study.manifest.execution,
         )
     except _Collected:
         progress.within(1.0)

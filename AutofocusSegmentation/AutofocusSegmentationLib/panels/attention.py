@@ -12,7 +12,6 @@ from afnet.attention_request import AttentionRequest
 
 from .. import attention_maps, attention_statistics, chart_layout, doctor
 from ..attention_display import FocusMeasurements, MapDisplay
-from ..attention_job import AttentionJob
 from ..attention_maps import FOCUS, map_title
 from ..attention_subject import Subject, subject_of
 from ..engine import EngineProcess
@@ -21,13 +20,11 @@ from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..window import SlicerWindow
 from . import focus_table
-from .progress_text import stage_text, time_left_text
-
-POLL_INTERVAL_MS = 100
+from .attention_run import AttentionRun
 
 
 class AttentionPanel(VTKObservationMixin):
-    """Connects the widgets of Attention.ui, the parameter node and one `AttentionJob` at a time.
+    """Connects the widgets of Attention.ui, the parameter node and what runs (attention_run).
 
     It is about the segmentation that the parameter node has as `result`. window: Slicer's main window. one_engine:
     shared with the other panels. log: takes the lines of the log. make_engine: makes the process of each job.
@@ -42,31 +39,29 @@ class AttentionPanel(VTKObservationMixin):
         make_engine: Callable[[], EngineProcess] | None = None,
     ) -> None:
         super().__init__()
-        self._window, self._one_engine, self._log, self._make_engine = window, one_engine, log, make_engine
+        self._make_engine = make_engine
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
-        self._job: AttentionJob | None = None
         self._wanted: AttentionRequest | None = None
         self._manifests: dict = {}
         self._subject = Subject()
         self._keys: list[str] = []
         self._display, self._measurements = MapDisplay(), FocusMeasurements()
-        self._updating = self._failed = False
+        self._updating = False
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
         focus_table.prepare(self.ui.focusTable)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_INTERVAL_MS)
-        self._timer.connect("timeout()", self._poll)
-        self._show_message("")
+        self.run = AttentionRun(
+            self.ui, window, one_engine, log, make_engine=lambda: self._make_engine() if self._make_engine else None,
+            on_finished=self._finished, on_change=self._update,
+        )
         self.ui.attentionSection.connect("contentsCollapsed(bool)", self._section_opened_or_closed)
         self.ui.layerSlider.connect("valueChanged(double)", self._layer_chosen)
         self.ui.mapSelector.connect("currentIndexChanged(int)", self._map_chosen)
         self.ui.focusButton.connect("clicked(bool)", self._focus_clicked)
         self.ui.mapsButton.connect("clicked(bool)", self._maps_clicked)
         self.ui.allLayersButton.connect("clicked(bool)", self._all_layers_clicked)
-        self.ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
         self.ui.plotButton.connect("clicked(bool)", self._plot_clicked)
         self.ui.removeButton.connect("clicked(bool)", self._remove_clicked)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
@@ -74,7 +69,7 @@ class AttentionPanel(VTKObservationMixin):
     @property
     def running(self) -> bool:
         """Whether maps are being computed."""
-        return self._job is not None and self._job.running
+        return self.run.running
 
     def set_parameters(self, parameters: AutofocusSegmentationParameters | None) -> None:
         """Show and change this parameter node from now on; None lets go of the present one."""
@@ -102,17 +97,13 @@ class AttentionPanel(VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The module goes: end a running job and leave no timer, observer or filter behind."""
-        if self.running:
-            self._job.abandon()
-        self._timer.stop()
-        self._window.stop_watching_close()
+        self.run.abandon()
         self.set_parameters(None)
         self.removeObservers()
 
     def scene_about_to_close(self) -> None:
         """The images go: a running job has nothing to return to."""
-        if self.running:
-            self._job.cancel()
+        self.run.cancel()
         self.set_parameters(None)
 
     # State
@@ -135,7 +126,7 @@ class AttentionPanel(VTKObservationMixin):
     def _section_opened_or_closed(self, collapsed: bool) -> None:
         """Opening shows all widgets, also those that were hidden while it was closed."""
         if not collapsed:
-            self._show_message(self.ui.attentionMessageLabel.text, self._failed)
+            self.run.say_again()
             self._update()
 
     @property
@@ -195,15 +186,13 @@ class AttentionPanel(VTKObservationMixin):
         ui.plotButton.setEnabled(bool(made) and attention_statistics.chart_of(subject.segmentation) is not None)
         ui.plotButton.setChecked(chart_layout.is_chart_shown())
         ui.removeButton.setEnabled(bool(made) and not self.running)
-        ui.cancelButton.setVisible(self.running)
-        ui.cancelButton.setEnabled(self.running and not self._job.cancelled)
-        ui.attentionProgressBar.setVisible(self.running)
+        self.run.show()
 
     def _about_subject(self) -> str:
         text = _("Maps of: {name}").format(name=self._subject.segmentation.GetName())
         uniform = self._measurements.uniform.get(self._layer)
         if uniform is not None:
-            text += "\n" + _("This layer looks equally far everywhere: {mm:.0f} mm.").format(mm=uniform)
+            text += "\n" + _("Nearly everywhere this layer looks equally far: {mm:.0f} mm.").format(mm=uniform)
         return text
 
     # Clicks
@@ -229,11 +218,6 @@ class AttentionPanel(VTKObservationMixin):
     def _all_layers_clicked(self, checked=False) -> None:
         self._compute(self._subject.missing_focus(*self._subject.layers))
 
-    def _cancel_clicked(self, checked=False) -> None:
-        self._job.cancel()
-        self._show_message(_("Cancelling"))
-        self._update()
-
     def _plot_clicked(self, checked=False) -> None:
         if checked:
             chart_layout.show_chart(attention_statistics.chart_of(self._subject.segmentation))
@@ -244,7 +228,7 @@ class AttentionPanel(VTKObservationMixin):
         chart_layout.hide_chart()
         attention_maps.remove_maps(self._subject.segmentation)
         self._parameters.attention_shown = False
-        self._show_message("")
+        self.run.say("")
         self._update()
 
     def _show_map(self, key: str) -> None:
@@ -255,58 +239,15 @@ class AttentionPanel(VTKObservationMixin):
     # Running
 
     def _compute(self, request: AttentionRequest) -> None:
-        busy = self._one_engine.refusal(self)
-        if busy:
-            self._show_message(busy, failed=True)
-            return
         self._wanted = request
-        self._job = AttentionJob(
-            self._subject.manifest, self._subject.segmentation, request, device=self._parameters.device.argument(),
-            engine=self._make_engine() if self._make_engine else None,
-            on_progress=self._show_progress, on_log=self._log, on_finished=self._finished,
-        )
-        self._window.watch_close(self._may_close)
-        self._job.start()
-        if self.running:
-            self._one_engine.take(
-                self, _("Attention maps are being computed: wait until that has ended, or cancel it."))
-            self._timer.start()
-        self._update()
-
-    def _poll(self) -> None:
-        self._job.poll()
-
-    def _show_progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
-        self.ui.attentionProgressBar.setValue(round(100 * fraction))
-        text = _("Computing the attention") if stage == "network" else stage_text(stage)
-        left = time_left_text(seconds_left)
-        self._show_message(f"{text}, {left}" if left else text)
+        subject = self._subject
+        if self.run.start(subject.manifest, subject.segmentation, request, self._parameters.device.argument()):
+            self._update()
 
     def _finished(self, outcome: JobOutcome) -> None:
-        self._timer.stop()
-        self._window.stop_watching_close()
-        self._one_engine.release(self)
-        self._show_message(outcome.message, failed=outcome.kind == "failed")
         if outcome.kind == "done" and self._parameters is not None:
             self._show_map(FOCUS if self._wanted.focus else self._subject.map_keys[0])
         self._update()
-
-    def _show_message(self, text: str, failed: bool = False) -> None:
-        self._failed = failed
-        icon = self.widget.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
-        self.ui.attentionMessageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
-        self.ui.attentionMessageIcon.setVisible(failed)
-        self.ui.attentionMessageLabel.setText(text)
-        self.ui.attentionMessageLabel.setVisible(bool(text))
-
-    def _may_close(self) -> bool:
-        """Ask before Slicer closes over a running job; it may end while the question stands."""
-        if not self.running:
-            return True
-        if not self._window.confirm(_("Attention maps are being computed. Stop and close Slicer?")):
-            return False
-        self._job.abandon()
-        return True
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_removed(self, caller, event, node) -> None:

@@ -181,11 +181,7 @@ class TuningRun:
         )
         if not self._window.confirm(question):
             return False
-        slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
-        try:
-            self._job.abandon()
-        finally:
-            slicer.app.restoreOverrideCursor()
+        self._job.abandon()
         return True
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from command_line import left_in
+from conftest import COARSE
+from tiny_model import tiny_bundle
 
 from afnet import attention_request
 from afnet.attention_request import AttentionRequest, autofocus_layers, bytes_of, checked, most_voxels
@@ -25,10 +27,12 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     return {file.name: sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in folder.iterdir()}
 
 
-def test_the_maps_are_those_of_the_segmentation(ct_file, tiny_pelvis, out, tmp_path):
-    assert run(attend_arguments(ct_file, tiny_pelvis, out)) == 0
+@pytest.mark.parametrize("execution", ["whole-volume", "tiles-75"])
+def test_the_maps_are_those_of_the_segmentation(ct_file, tmp_path, out, execution):
+    model = tiny_bundle(tmp_path / "model", "pelvis-ct", grid=COARSE, execution=execution)
+    assert run(attend_arguments(ct_file, model, out)) == 0
     assert {file.name for file in out.iterdir()} == {"maps", "r.json"}
-    segmented = ["segment", "--model", tiny_pelvis.folder, "--input", f"ct={ct_file}", "--device", "cpu",
+    segmented = ["segment", "--model", model.folder, "--input", f"ct={ct_file}", "--device", "cpu",
                  "--output", tmp_path / "s.seg.nrrd", "--attention", tmp_path / "maps", "--progress", "none"]
     assert run([str(argument) for argument in segmented]) == 0
     alone, beside = read(out / "maps"), read(tmp_path / "maps")

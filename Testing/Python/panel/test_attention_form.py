@@ -62,7 +62,7 @@ def test_the_module_has_the_section(open_module, models_folder, make_ct):
     click(widget.segment_panel.ui.segmentButton)
     click(panel.ui.focusButton)
     assert len(engines) == 1 and "A segmentation is running" in panel.ui.attentionMessageLabel.text
-    click(widget.segment_panel.ui.segmentButton)
+    click(widget.segment_panel.ui.cancelButton)
     spin(lambda: not widget.segment_panel.running)
     click(panel.ui.focusButton)
     write_maps(engines[-1], manifest)
@@ -74,4 +74,4 @@ def test_the_module_has_the_section(open_module, models_folder, make_ct):
     import slicer
 
     slicer.app.moduleManager().unload("AutofocusSegmentation")
-    assert engines[-1].cancelled and not engines[-1].folder.exists() and not panel._timer.active
+    assert engines[-1].cancelled and not engines[-1].folder.exists() and not panel.run._timer.active

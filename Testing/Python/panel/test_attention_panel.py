@@ -41,7 +41,7 @@ def test_a_layer_that_looks_equally_far_everywhere_says_so(attention, monkeypatc
     monkeypatch.setattr(attention_study, "attention_of", lambda layer, rates, shape: np.concatenate(
         [np.ones((1, *shape), np.float32), np.zeros((rates - 1, *shape), np.float32)]))
     compute(attention, attention.ui.focusButton)
-    assert attention.ui.subjectLabel.text.endswith("This layer looks equally far everywhere: 12 mm.")
+    assert attention.ui.subjectLabel.text.endswith("Nearly everywhere this layer looks equally far: 12 mm.")
     monkeypatch.undo()
     attention.ui.layerSlider.value = 7
     compute(attention, attention.ui.focusButton)

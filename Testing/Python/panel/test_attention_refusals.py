@@ -124,6 +124,6 @@ def test_more_than_200_mb_is_refused_before_the_click(attention, monkeypatch):
 def test_without_pytorch_it_says_so(attention, monkeypatch):
     from AutofocusSegmentationLib import doctor
 
-    monkeypatch.setattr(doctor, "torch_version", lambda: None)
+    monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     attention.panel.enter()
     assert not attention.ui.focusButton.enabled and "PyTorch is not installed" in attention.ui.focusButton.toolTip

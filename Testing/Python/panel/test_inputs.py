@@ -138,9 +138,6 @@ def refusal(panel, make_volume, make_ct, database, scene):
             node = database.load(make_ct("CT"), modality="PT")
         elif kind == "empty":
             node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
-        elif kind == "attention map":
-            node = make_ct("CT")
-            node.SetAttribute("AutofocusSegmentation.Attention", "1")
         else:
             node = make_ct("CT")
             if kind == "scaled":
@@ -180,7 +177,7 @@ def _bending(grid):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [("2D", "single slice"), ("sheared", "not perpendicular"), ("modality", "of the modality PT, not CT"),
-     ("empty", "without voxels"), ("attention map", "attention map"), ("scaled", "scales, shears or mirrors"),
+     ("empty", "without voxels"), ("scaled", "scales, shears or mirrors"),
      ("bent", "bends it")],
 )
 def test_an_unfit_volume_is_explained_beside_its_slot(refusal, kind, words):

@@ -1,0 +1,125 @@
+"""The part of the attention panel that runs: one job at a time, its progress, its message, Cancel."""
+
+from collections.abc import Callable
+
+import qt
+from slicer.i18n import tr as _
+
+from ..attention_job import AttentionJob
+from ..engine import EngineProcess
+from ..logic import JobOutcome
+from ..one_engine import OneEngine
+from ..window import SlicerWindow
+from .progress_text import stage_text, time_left_text
+
+POLL_INTERVAL_MS = 100
+
+
+class AttentionRun:
+    """Drives an `AttentionJob` with a timer and shows it in the widgets of `ui`.
+
+    window: Slicer's main window. one_engine: shared with the other panels. log: takes the lines of the log.
+    make_engine: makes the process of each job, None for the real one. on_finished(outcome): a job has ended.
+    on_change(): a job has begun or is being cancelled.
+    """
+
+    def __init__(
+        self,
+        ui,
+        window: SlicerWindow,
+        one_engine: OneEngine,
+        log: Callable[[str], None],
+        make_engine: Callable[[], EngineProcess | None],
+        on_finished: Callable[[JobOutcome], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._ui, self._window, self._one_engine, self._log = ui, window, one_engine, log
+        self._make_engine, self._on_finished, self._on_change = make_engine, on_finished, on_change
+        self._job: AttentionJob | None = None
+        self._failed = False
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_INTERVAL_MS)
+        self._timer.connect("timeout()", lambda: self._job.poll())
+        ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
+        self.say("")
+
+    @property
+    def running(self) -> bool:
+        """Whether maps are being computed."""
+        return self._job is not None and self._job.running
+
+    def start(self, manifest, segmentation, wanted, device: str) -> bool:
+        """Start a job (see AttentionJob) unless another panel has the engine; tell whether that was tried."""
+        busy = self._one_engine.refusal(self)
+        if busy:
+            self.say(busy, failed=True)
+            return False
+        self._job = AttentionJob(
+            manifest, segmentation, wanted, device=device, engine=self._make_engine(),
+            on_progress=self._show_progress, on_log=self._log, on_finished=self._finished,
+        )
+        self._window.watch_close(self._may_close)
+        self._job.start()
+        if self.running:
+            self._one_engine.take(
+                self, _("Attention maps are being computed: wait until that has ended, or cancel it."))
+            self._timer.start()
+        return True
+
+    def cancel(self) -> None:
+        """Ask the engine to end; polling goes on until it is gone."""
+        if self.running:
+            self._job.cancel()
+
+    def abandon(self) -> None:
+        """Cancel and wait until the engine is gone. Leaves no timer."""
+        if self.running:
+            self._job.abandon()
+        self._timer.stop()
+        self._window.stop_watching_close()
+
+    def show(self) -> None:
+        """Bring Cancel and the bar in line with the job."""
+        self._ui.cancelButton.setVisible(self.running)
+        self._ui.cancelButton.setEnabled(self.running and not self._job.cancelled)
+        self._ui.attentionProgressBar.setVisible(self.running)
+
+    def say(self, text: str, failed: bool = False) -> None:
+        """Show a message, with a warning sign if something failed."""
+        self._failed = failed
+        icon = self._ui.attentionMessageLabel.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
+        self._ui.attentionMessageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
+        self._ui.attentionMessageIcon.setVisible(failed)
+        self._ui.attentionMessageLabel.setText(text)
+        self._ui.attentionMessageLabel.setVisible(bool(text))
+
+    def say_again(self) -> None:
+        """Hide what an opening section showed although there is nothing to say."""
+        self.say(self._ui.attentionMessageLabel.text, self._failed)
+
+    def _cancel_clicked(self, checked=False) -> None:
+        self.cancel()
+        self.say(_("Cancelling"))
+        self._on_change()
+
+    def _show_progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
+        self._ui.attentionProgressBar.setValue(round(100 * fraction))
+        text = _("Computing the attention") if stage == "network" else stage_text(stage)
+        left = time_left_text(seconds_left)
+        self.say(f"{text}, {left}" if left else text)
+
+    def _finished(self, outcome: JobOutcome) -> None:
+        self._timer.stop()
+        self._window.stop_watching_close()
+        self._one_engine.release(self)
+        self.say(outcome.message, failed=outcome.kind == "failed")
+        self._on_finished(outcome)
+
+    def _may_close(self) -> bool:
+        """Ask before Slicer closes over a running job; it may end while the question stands."""
+        if not self.running:
+            return True
+        if not self._window.confirm(_("Attention maps are being computed. Stop and close Slicer?")):
+            return False
+        self._job.abandon()
+        return True
