@@ -45,7 +45,7 @@ def test_segment(tmp_path, mr_files, name, execution):
         "segment", "--model", str(manifest.folder), *(f"--input={key}={file}" for key, file in mr_files.items()),
         "--output", str(tmp_path / "s.seg.nrrd"), "--labelmap", str(tmp_path / "l.nii.gz"), "--device", "cpu",
         "--report", str(tmp_path / "r.json"), "--precision", "float32", "--progress", "none",
-        "--attention", str(tmp_path / "maps"),
+        *(["--attention", str(tmp_path / "maps")] if name == "AFN-2" else []),
     ]) == 0  # fmt: skip
     images = mr_images(spacing=4.0)
     prepared = prepare({key: images[key] for key in MODALITIES}, manifest)
@@ -60,7 +60,8 @@ def test_segment(tmp_path, mr_files, name, execution):
     if name == "AFN-2":
         files = [tmp_path / "maps" / f"layer8-rate{rate}.nrrd" for rate in (2, 6, 10, 14)]
         maps = [sitk.GetArrayFromImage(sitk.ReadImage(str(file))).astype(int) for file in files]
-        assert np.abs(sum(maps) - 255).max() <= 2 and maps[0].std() > 1
+        inside = sum(maps) > 0
+        assert np.abs(sum(maps) - 255)[inside].max() <= 2 and maps[0][inside].std() > 1 and inside.mean() > 0.3
 
 
 @pytest.mark.parametrize("execution", ["tiles-75", "whole-volume"])
