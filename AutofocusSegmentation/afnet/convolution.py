@@ -21,6 +21,10 @@ CLEARLY_FASTER = 0.8
 """Part of the native form's time below which the polyphase form is taken."""
 
 
+TRIAL = (32, 48, 96, 96)
+"""Channels and sides of the slab with which the forms are timed."""
+
+
 def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, ...], rate: int = 1):
     """Convolve (batch, channels, …) as F.conv3d with `padding` voxels on both sides of each axis and dilation `rate`.
 
@@ -56,8 +60,9 @@ def polyphase(x, weight, bias, padding, rate):
 @lru_cache(maxsize=8)
 def fastest_form(device: torch.device, dtype: torch.dtype) -> Form:
     """Return the form that is faster on `device`, tried once in a process; the native one where the other fails."""
-    x = torch.zeros(1, 32, 36, 64, 64, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last_3d)
-    weight = torch.zeros(32, 32, 3, 3, 3, device=device, dtype=dtype)
+    width = TRIAL[0]
+    x = torch.zeros(1, *TRIAL, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last_3d)
+    weight = torch.zeros(width, width, 3, 3, 3, device=device, dtype=dtype)
     try:
         seconds = {form: _seconds(form, x, weight) for form in (native, polyphase)}
     except (RuntimeError, NotImplementedError):

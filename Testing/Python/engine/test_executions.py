@@ -45,7 +45,7 @@ def test_segment(tmp_path, mr_files, name, execution):
         "segment", "--model", str(manifest.folder), *(f"--input={key}={file}" for key, file in mr_files.items()),
         "--output", str(tmp_path / "s.seg.nrrd"), "--labelmap", str(tmp_path / "l.nii.gz"), "--device", "cpu",
         "--report", str(tmp_path / "r.json"), "--precision", "float32", "--progress", "none",
-        "--attention", str(tmp_path / "maps"),
+        *(["--attention", str(tmp_path / "maps")] if name == "AFN-2" else []),
     ]) == 0  # fmt: skip
     images = mr_images(spacing=4.0)
     prepared = prepare({key: images[key] for key in MODALITIES}, manifest)
@@ -60,13 +60,15 @@ def test_segment(tmp_path, mr_files, name, execution):
     if name == "AFN-2":
         files = [tmp_path / "maps" / f"layer8-rate{rate}.nrrd" for rate in (2, 6, 10, 14)]
         maps = [sitk.GetArrayFromImage(sitk.ReadImage(str(file))).astype(int) for file in files]
-        assert np.abs(sum(maps) - 255).max() <= 2 and maps[0].std() > 1
+        inside = sum(maps) > 0
+        assert np.abs(sum(maps) - 255)[inside].max() <= 2 and maps[0][inside].std() > 1 and inside.mean() > 0.3
 
 
-def test_cancel_during_the_tiles_leaves_nothing(tmp_path, ct_file, out):
-    """The parent goes while a tile is computed: exit code 130, no file."""
+@pytest.mark.parametrize("execution", ["tiles-75", "whole-volume"])
+def test_cancel_during_the_network_leaves_nothing(tmp_path, ct_file, out, execution):
+    """The parent goes while the network computes: exit code 130, no file."""
     network = {"name": "AFN-6", "widths": [32] * 8, "rates": [2, 6, 10, 14], "flavour": "released"}
-    manifest = tiny_bundle(tmp_path / "model", network=network, grid=COARSE, execution="tiles-75")
+    manifest = tiny_bundle(tmp_path / "model", network=network, grid=COARSE, execution=execution)
     arguments = ct_arguments(ct_file, manifest, out, "--progress", "json", "--parent-pipe", "--device", "cpu")
     process = subprocess.Popen(
         [sys.executable, "-m", "afnet", *map(str, arguments)], cwd=PACKAGE, text=True, stdin=subprocess.PIPE,

@@ -171,6 +171,20 @@ def test_progress_is_the_part_of_the_work_that_is_done(name, monkeypatch):
     assert done[-1] == pytest.approx(1) and max(done) <= 1
 
 
+def test_a_cancel_gets_through_after_every_convolution():
+    """Ctrl-C comes out of the progress call, and no convolution is started after it."""
+    calls = []
+
+    def cancel(fraction):
+        calls.append(fraction)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_slabs(network("AFN-6"), channels(), on_progress=cancel)
+    assert len(calls) == 20 and calls[-1] < 0.5
+
+
 def test_attention_reaches_the_sink_plane_by_plane():
     net, x, parts = network("AFN-3").float(), channels().float(), {}
     in_slabs(net, x, 10, attention=lambda name, _, start, maps: parts.setdefault(name, []).append((start, maps)))

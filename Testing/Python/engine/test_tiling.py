@@ -8,7 +8,7 @@ from authors_checkpoint import tiled
 from afnet import tiling
 from afnet.devices import choose_device
 from afnet.errors import OutOfMemory
-from afnet.inference import infer, memory_needed, runner
+from afnet.inference import Attempt, infer, memory_needed, runner
 from afnet.manifest import TILES, WHOLE_VOLUME
 from afnet.networks import AutofocusNetwork, NetworkPlan, build_network
 from afnet.progress import Progress
@@ -160,7 +160,8 @@ def test_attention_is_that_of_the_tiles(small_tiles):
     ],
 )  # fmt: skip
 def test_execution_chooses_the_runner(name, execution, kind):
-    assert type(runner(network(name), execution, None, None)).__name__ == kind
+    attempt = Attempt(torch.device("cpu"), torch.float32)
+    assert type(runner(network(name), execution, None, None, attempt)).__name__ == kind
 
 
 @pytest.mark.parametrize("name", ["AFN-1", "ASPP-c", "Dm"])
