@@ -1,4 +1,4 @@
-"""Attention maps of a study that need not be segmented (again): the network runs as far as the maps are made."""
+"""Attention maps of a study that need not be segmented (again): the pass ends when the maps are made."""
 
 from .attention import AttentionMaps
 from .inference import infer
@@ -27,7 +27,10 @@ def attend(request: Request, progress: Progress) -> dict:
 
 
 def _compute(study, request: Request, progress: Progress) -> None:
-    """Fill `study.maps`. The layers behind the last one that is wanted are not computed: they can be most of it."""
+    """Fill `study.maps`, and end the pass with the last map that is wanted.
+
+    Slabs of later layers that came before it are computed all the same: a pass goes through the layers in turn.
+    """
     maps: AttentionMaps = study.maps
 
     def sink(*slab) -> None:

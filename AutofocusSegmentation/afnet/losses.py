@@ -70,6 +70,7 @@ def region_distance(
     Hinton et al., Distilling the knowledge in a neural network, 2015, at temperature 1. `weight` chooses the channels
     and voxels that are held.
     """
+    other = other.clamp(0, 1)  # interpolated, it may be past 1 by rounding, whose logarithm is no number
     distance = F.binary_cross_entropy_with_logits(logits, other, reduction="none")
     distance = distance + torch.xlogy(other, other) + torch.xlogy(1 - other, 1 - other)
     return _mean(distance, weight.expand_as(logits), total)
@@ -86,7 +87,7 @@ def class_distance(
     weight = (held.sum(1, keepdim=True) > 1.5).to(logits.dtype)
     mask = (held > 0.5) | (weight < 0.5)  # a softmax over nothing would be NaN, also in the gradient
     mine = F.log_softmax(logits.masked_fill(~mask, -1e4), dim=1)
-    other = other * mask
+    other = other.clamp(0, 1) * mask
     other = other / other.sum(1, keepdim=True).clamp(min=1e-6)
     distance = (torch.xlogy(other, other) - other * mine.masked_fill(~mask, 0.0)).sum(1, keepdim=True)
     return _mean(distance, weight, total)

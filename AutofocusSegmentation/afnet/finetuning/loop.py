@@ -142,7 +142,8 @@ class EpochTraining(Training):
         """Train until `epochs` epochs are done, `finish()`, or the loss no longer falls; the average is the result.
 
         `measure` gives the held-out Dice of an epoch's averaged network; `on_step` gets the part done and the seconds
-        left. Raises Cancelled after the step in which `stop()` became true, with a checkpoint.
+        left. Raises Cancelled after the step in which `stop()` became true, with a checkpoint; RequestError if the
+        loss is no longer a number.
         """
         total, begin, first = epochs * self.steps_per_epoch, time.monotonic(), self.step
         try:
@@ -151,6 +152,11 @@ class EpochTraining(Training):
                     self.save()
                     raise Cancelled("Stopped; start again with --resume to go on where the training was.")
                 self.losses.append(self._step())
+                if not math.isfinite(self.losses[-1]):
+                    raise RequestError(
+                        "The training diverged (its loss is no longer a number); start again with a smaller "
+                        "--learning-rate."
+                    )
                 pace = (time.monotonic() - begin) / (self.step - first)
                 on_step(min(self.step / total, 1.0), pace * max(total - self.step, 0))
                 if self.step % self.steps_per_epoch == 0:

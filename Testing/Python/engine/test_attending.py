@@ -60,15 +60,15 @@ def test_one_layer_and_kind_and_a_true_report(ct_file, tiny_pelvis, out):
     assert 8 - 1e-4 <= inside.min() and inside.max() <= 56 + 1e-4 and inside.size > 0.5 * size
 
 
-def test_layers_behind_the_last_wanted_one_are_not_computed(ct_file, tiny_pelvis, out, monkeypatch):
-    from afnet.autofocus import AutofocusLayer
+def test_the_pass_ends_with_the_last_wanted_map(ct_file, tiny_pelvis, out, monkeypatch):
+    from afnet.folding import FoldedLayer
 
     computed = []
-    forward = AutofocusLayer.attention
-    monkeypatch.setattr(AutofocusLayer, "attention",
-                        lambda layer, *more: computed.append(layer) or forward(layer, *more))
+    forward = FoldedLayer.__call__
+    monkeypatch.setattr(FoldedLayer, "__call__",
+                        lambda layer, *more: computed.append(layer.name) or forward(layer, *more))
     assert run(attend_arguments(ct_file, tiny_pelvis, out, "--attention-layers", "layer7")) == 0
-    assert len(set(map(id, computed))) == 1
+    assert computed[-1] == "layer7" and computed.count("layer8") < computed.count("layer7")
 
 
 def test_the_size_can_be_told_before_the_run(ct_file, tiny_pelvis, out):

@@ -238,6 +238,12 @@ def test_refusals(base, cases, tmp_path, refused):
     assert not out.exists() and not bundled.exists()
 
 
+def test_a_training_that_diverges_is_told(base, cases, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(EpochTraining, "_step", lambda training: float("nan"))
+    assert finetune(base, cases, tmp_path / "out", *SHORT) == 2
+    assert "smaller --learning-rate" in capfd.readouterr().err and not (tmp_path / "out" / "model.json").exists()
+
+
 def test_a_case_that_changed_meanwhile_is_told(base, tmp_path, monkeypatch, refused):
     cases = write_cases(tmp_path, [1, 2])
     with monkeypatch.context() as patch:

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from afnet.losses import DICE_SMOOTHING, class_loss, region_loss, soft_dice_loss
+from afnet.losses import (
+    DICE_SMOOTHING,
+    class_distance,
+    class_loss,
+    region_distance,
+    region_loss,
+    soft_dice_loss,
+)
 
 
 def random(*shape, seed=0) -> torch.Tensor:
@@ -108,3 +115,23 @@ def test_classes_that_may_be_there_share_their_likelihood():
     ratio = gradient[:, 0] / gradient[:, 1]
     torch.testing.assert_close(ratio, p[:, 0] / p[:, 1])
     assert (gradient[:, 2] > 0).all()
+
+
+def test_distances_are_kullback_leibler_divergences():
+    logits, others = random(2, 3, 4, 4, 4), random(2, 3, 4, 4, 4, seed=5)
+    weight = torch.ones_like(logits)
+    mine, other = torch.distributions.Bernoulli(logits=logits), torch.distributions.Bernoulli(logits=others)
+    expected = torch.distributions.kl_divergence(other, mine).mean()
+    torch.testing.assert_close(region_distance(logits, other.probs, weight), expected)
+    mine, other = (torch.distributions.Categorical(logits=x.movedim(1, -1)) for x in (logits, others))
+    expected = torch.distributions.kl_divergence(other, mine).mean()
+    torch.testing.assert_close(class_distance(logits, other.probs.movedim(-1, 1), weight), expected)
+
+
+@pytest.mark.parametrize("distance", [region_distance, class_distance])
+def test_interpolated_answers_past_one_keep_the_distance_a_number(distance):
+    logits = random(1, 2, 3, 3, 3).requires_grad_()
+    other = torch.tensor([1 + 1e-6, -1e-6]).view(1, 2, 1, 1, 1).expand_as(logits)
+    loss = distance(logits, other, torch.ones_like(logits))
+    loss.backward()
+    assert loss.item() >= 0 and logits.grad.isfinite().all()
