@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import __version__
 from .attention_request import KINDS, AttentionRequest
+from .benchmark.command import add_benchmark
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
 from .finetuning.command import add_finetune
 from .manifest import TILES, WHOLE_VOLUME, find_models
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
                            help="as the authors did (tiles-75), or faster over the whole brain: another result")
     importing.set_defaults(command=_import_checkpoint)
     add_finetune(commands, _MODEL_FOLDERS)
+    add_benchmark(commands)
     return parser
 
 
