@@ -1,5 +1,8 @@
 """The forms of the dilated convolution are equal, forwards and backwards; a device takes the faster one."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -92,3 +95,44 @@ def test_a_cpu_makes_no_trial(monkeypatch):
     monkeypatch.setattr(convolution, "fastest_form", lambda *_: pytest.fail("a trial"))
     x, weight, bias = operands()
     assert convolve(x, weight, bias, (6, 6, 6), 6).shape == (2, 3, 13, 11, 12)
+
+
+@pytest.fixture(scope="module")
+def forms():
+    """The forms that were measured and dropped, in Testing/benchmarks."""
+    file = Path(__file__).resolve().parents[2] / "benchmarks" / "convolution_forms.py"
+    spec = importlib.util.spec_from_file_location("convolution_forms", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("rate", [2, 6])
+def test_gradients_in_other_forms_are_equal(forms, rate):
+    x, weight, _ = (operand.requires_grad_() for operand in operands((7, 9, 8), batch=1))
+    y = F.conv3d(x, weight, padding=rate, dilation=rate)
+    gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+    y.backward(gradient)
+    with torch.no_grad():
+        for form, expected in (
+            (forms.data_gradient_forward, x.grad), (forms.data_gradient_native, x.grad),
+            (forms.weight_gradient_products, weight.grad), (forms.weight_gradient_native, weight.grad),
+        ):  # fmt: skip
+            found = form(x, weight, rate, gradient)
+            assert (found - expected).norm() <= 1e-12 * expected.norm(), form.__name__
+
+
+def test_blending_first_is_the_autofocus_layer(forms):
+    x, weight, _ = operands((9, 17, 8), batch=1)
+    shares = torch.softmax(torch.randn(1, 4, 9, 17, 8, dtype=x.dtype), 1)
+    expected = forms.separate(x, weight, shares)
+    assert (forms.blended(x, weight, shares) - expected).norm() <= 1e-12 * expected.norm()
+
+
+def test_forms_are_timed(forms, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["convolution_forms.py", "--side", "6", "--widths", "4"])
+    forms.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 4 + 2 + 2 + 2 and all(" ms " in line for line in lines)
+    with pytest.raises(SystemExit, match="is not equal"):
+        forms.measure("x", {"a": lambda x: x, "b": lambda x: 1.1 * x}, (torch.ones(3),), 1e-4)
