@@ -93,7 +93,7 @@ _DECODERS = {"argmax": _argmax, "nested": _nested}
 
 
 def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
-    """Keep the largest piece of organs that are one piece, and drop islands below the manifest's smallest volume.
+    """Keep the largest piece of organs that are one piece and fill their holes; drop islands below the smallest volume.
 
     An island is judged by its whole extent over all codes for nested regions, by its own code otherwise.
     """
@@ -111,8 +111,19 @@ def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
         kept = int((sizes >= rules.get("minimum_ml", 0.0)).sum())
         if code in rules.get("largest_component", []):
             kept = min(kept, 1)
-        array[box][part & (sitk.GetArrayViewFromImage(pieces) > kept)] = 0
+        dropped = part & (sitk.GetArrayViewFromImage(pieces) > kept)
+        array[box][dropped] = 0
+        if code in rules.get("largest_component", []):
+            array[box][_holes(part & ~dropped, labels) & (array[box] == 0)] = code
     return like(array, labels)
+
+
+def _holes(part: np.ndarray, image: sitk.Image) -> np.ndarray:
+    """Voxels that an organ (bool, on the axes of `image`) surrounds in an axial slice: marrow, gas, a seed's shadow."""
+    superior = int(np.abs(np.array(image.GetDirection()).reshape(3, 3)[2]).argmax())
+    slices = [sitk.GetImageFromArray(one) for one in np.moveaxis(part, 2 - superior, 0).astype(np.uint8)]
+    filled = [sitk.GetArrayFromImage(sitk.BinaryFillhole(one)) for one in slices]
+    return (np.moveaxis(np.stack(filled), 0, 2 - superior) > 0) & ~part
 
 
 def check_found(labels: sitk.Image, manifest: Manifest) -> list[str]:

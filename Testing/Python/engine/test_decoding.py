@@ -210,6 +210,24 @@ def test_diagonal_neighbours_are_one_piece():
     assert voxels(clean(image, manifest), 3) == 27 + 8
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_holes_in_axial_slices_are_filled_and_other_organs_stay(axis):
+    """A tube along z, open at both ends, with another organ inside; the scan's slices may lie in any direction."""
+    array = np.zeros((10, 12, 14), np.uint8)
+    array[2:8, 3:9, 4:10] = 3
+    array[2:8, 4:8, 5:9] = 0
+    array[4, 5, 6] = 4
+    directions = {0: np.eye(3), 1: np.eye(3)[:, [0, 2, 1]], 2: np.eye(3)[:, [2, 1, 0]]}
+    image = sitk.GetImageFromArray(np.ascontiguousarray(np.swapaxes(array, 0, axis)))
+    image.SetDirection(directions[axis].ravel().tolist())
+    cleaned = np.swapaxes(sitk.GetArrayFromImage(clean(image, rules(
+        PELVIS, kind="argmax", codes=[0, 3, 4], largest_component=[3], minimum_ml=0.0))), 0, axis)
+    expected = np.zeros_like(array)
+    expected[2:8, 3:9, 4:10] = 3
+    expected[4, 5, 6] = 4
+    np.testing.assert_array_equal(cleaned, expected)
+
+
 def test_cleaning_nothing():
     assert voxels(clean(pieces(), PELVIS), 0) == 8000
 
