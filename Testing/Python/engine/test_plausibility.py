@@ -47,7 +47,7 @@ def test_a_plausible_man_passes_unchanged(direction):
         ({1: ((0, 0, -15), 9, 35)}, "prostate of 4 ml, expected 6 to 200", {1}),
         ({1: ((0, 0, -15), 20, 200)}, "prostate of 200 HU, expected -20 to 130", {1}),
         ({1: ((0, 0, 75), 10, 35), 2: None}, "inferior of bladder, expected 0 to 130", {1}),
-        ({3: ((0, -20, 32), 32, 45)}, "bladder of 45 HU, expected -15 to 30 or 60 to 32767", set()),
+        ({3: ((0, -20, 32), 32, 45)}, "bladder of 45 HU, expected -15 to 30 or from 60", set()),
         ({3: ((0, -20, 32), 32, 400)}, None, set()),
         ({3: ((0, 48, 40), 32, 8), 4: ((0, -20, -5), 20, 20)}, "bladder -", {1, 2}),
         ({5: ORGANS[6], 6: ORGANS[5]}, "left femur -180 mm left of right femur", set()),
