@@ -1,5 +1,6 @@
 """Which device computes, in which precision, and how much memory there is."""
 
+import ctypes
 import os
 import re
 import sys
@@ -16,6 +17,11 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 MEMORY_PART = 0.7
 """Part of the free memory that a run may take unless the user says otherwise."""
+
+GLIBC_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD in malloc.h."""
+
+RETURNED_FROM_BYTES = 2**20
 
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Flags in /proc/cpuinfo of processors that multiply bfloat16 in hardware."""
@@ -110,6 +116,19 @@ def memory_held(device: torch.device) -> int:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def return_freed_memory() -> None:
+    """Make glibc return large freed blocks to the system at once.
+
+    Otherwise it soon keeps those of up to 32 MB, the slabs' maps, and a pass takes a seventh more than it holds. This
+    costs some time, so it is for runs that are short of memory.
+    """
+    if sys.platform.startswith("linux"):
+        try:
+            ctypes.CDLL(None).mallopt(GLIBC_MMAP_THRESHOLD, RETURNED_FROM_BYTES)
+        except (OSError, AttributeError):
+            pass  # another C library
 
 
 def _free_memory() -> int:

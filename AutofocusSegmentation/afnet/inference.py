@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .deepmedic import AtOnce, DeepMedic, at_once_bytes
-from .devices import has_bfloat16, memory_held, memory_limit
+from .devices import has_bfloat16, memory_held, memory_limit, return_freed_memory
 from .errors import OutOfMemory
 from .manifest import TILES, WHOLE_VOLUME
 from .networks import AutofocusNetwork
@@ -93,6 +93,8 @@ def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str
             f"The study needs {needed / 2**30:.2f} GB of memory and {attempt.memory / 2**30:.2f} GB may be used; "
             "close other programs, raise --memory, or crop the image to the organs."
         )
+    if attempt.memory < 2 * needed:
+        return_freed_memory()
     try:
         return _compute(network, channels, kind, attempt, progress, attention, execution)
     except (MemoryError, RuntimeError) as error:
