@@ -47,6 +47,8 @@ class ModelsPanel:
         header.setMinimumSectionSize(20)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         header.setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
+        # A name needs fewer lines in a wider column.
+        header.connect("sectionResized(int,int,int)", lambda *sizes: fit_height(self.ui.modelsTable))
         self.ui.modelsTable.connect("itemSelectionChanged()", self._show_selected)
         for button, clicked in (
             (self.ui.renameButton, self._rename_clicked), (self.ui.exportButton, self._export_clicked),
