@@ -126,14 +126,14 @@ def views(scene):
 
 
 @pytest.fixture
-def attention(module, repository, models_folder, messages, make_ct, views):
+def attention(module, repository, models_folder, messages, make_ct, views, copy_model):
     """The attention panel, opened, 350 px wide, on a segmented CT; `panel.engines` are the engines it started."""
     import qt
     import slicer
     from attention_study import segmented
     from panel_fakes import FakeEngine, RecordedWindow
 
-    from afnet.manifest import find_model
+    from afnet.manifest import find_model, read_manifest
     from AutofocusSegmentation import AutofocusSegmentationLogic
     from AutofocusSegmentationLib.one_engine import OneEngine
     from AutofocusSegmentationLib.panels.attention import AttentionPanel
@@ -153,7 +153,10 @@ def attention(module, repository, models_folder, messages, make_ct, views):
     host.layout().addStretch(1)
     host.resize(350, 800)
     host.show()
-    volume, manifest = make_ct(size=(20, 24, 28)), find_model("pelvis-ct")
+    # A grid and a network of its own, so that no size or reach here depends on what is bundled.
+    network = find_model("pelvis-ct").raw["network"] | {"name": "AFN-3", "widths": [16] * 8}
+    folder = copy_model("coarse-pelvis", network=network, grid={"spacing_mm": 6.0, "margin_mm": 12.0})
+    volume, manifest = make_ct(size=(20, 24, 28)), read_manifest(folder)
     segmentation = segmented(manifest, {"ct": volume})
     parameters = AutofocusSegmentationLogic().getParameterNode()
     parameters.result = segmentation

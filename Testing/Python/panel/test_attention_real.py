@@ -28,6 +28,7 @@ def pelvis(attention, make_volume, scene):
     sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
     from phantoms import CT_ORGANS, ct_image
 
+    from afnet.manifest import find_model
     from AutofocusSegmentationLib.engine import ChildProcess
     from AutofocusSegmentationLib.parameters import Device
 
@@ -43,6 +44,7 @@ def pelvis(attention, make_volume, scene):
     for code, (centre, radius) in CT_ORGANS.items():
         index = np.array(image.TransformPhysicalPointToContinuousIndex([float(each) for each in centre]))[::-1]
         boxes[code] = tuple((round(each - radius / 3.4), round(each + radius / 3.4) + 1) for each in index)
+    attention.manifest = find_model("pelvis-ct")
     attention.segmentation = segmented(attention.manifest, {"ct": volume}, boxes)
     attention.volume = volume
     attention.panel._make_engine = lambda: ChildProcess([sys.executable])
@@ -72,12 +74,14 @@ def test_the_real_engine_and_what_is_seen(pelvis, scene, pictures):
         view.png(pictures / "attention-slice-before.png")
         run(pelvis, pelvis.ui.allLayersButton)
         maps = maps_of(pelvis.segmentation)
-        assert set(maps) == {(f"layer{number}", "focus") for number in (6, 7, 8)}
+        layers, spacing = int(pelvis.manifest.raw["network"]["name"][-1]), pelvis.manifest.spacing
+        assert set(maps) == {(f"layer{number}", "focus") for number in range(9 - layers, 9)}
         for node in maps.values():
             values = slicer.util.arrayFromVolume(node)
             inside = values[values > 0]
-            assert values.dtype == np.float32 and np.allclose(node.GetSpacing(), 6)
-            assert 12 - 1e-3 <= inside.min() < inside.max() <= 84 + 1e-3 and np.unique(inside).size > 1000
+            assert values.dtype == np.float32 and np.allclose(node.GetSpacing(), spacing)
+            assert 2 * spacing - 1e-3 <= inside.min() < inside.max() <= 14 * spacing + 1e-3
+            assert np.unique(inside).size > 1000
 
         pelvis.ui.opacitySlider.value = 0.6
         shown = view.array()
@@ -88,7 +92,7 @@ def test_the_real_engine_and_what_is_seen(pelvis, scene, pictures):
         right = shown[:, 520:].reshape(-1, 3).astype(int)
         for colour in ends:
             assert np.abs(right - colour).max(axis=1).min() < 12
-        pelvis.ui.layerSlider.value = 6
+        pelvis.ui.layerSlider.value = 9 - layers
         assert not np.array_equal(view.array(), shown)
         view.png(pictures / "attention-slice-layer6.png")
         pelvis.process()

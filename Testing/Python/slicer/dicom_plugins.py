@@ -8,6 +8,7 @@ message or an empty text. They record what they were given; that they work in Sl
 
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 
@@ -52,7 +53,7 @@ class Plugins:
             ("DicomRtImportExportPlugin", {"DicomRtImportExportPluginClass": self._rt_plugin()}),
         ):
             module = types.ModuleType(name)
-            module.__spec__ = types.SimpleNamespace(name=name, loader=None, origin="stand-in")
+            module.__spec__ = ModuleSpec(name, loader=None, origin="stand-in")
             vars(module).update(content)
             monkeypatch.setitem(sys.modules, name, module)
         monkeypatch.setattr(slicer, "dicomDatabase", Database(instances), raising=False)
