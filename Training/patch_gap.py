@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 
 from pelvis_bank import as_tensors, read_sample  # noqa: E402
 
-from afnet.cases import load_case  # noqa: E402
 from afnet.manifest import Manifest, read_manifest  # noqa: E402
 from afnet.model_bundle import load_network  # noqa: E402
+from afnet.packed_case import load_case  # noqa: E402
 from afnet.tensors import to_torch  # noqa: E402
 
 

@@ -77,7 +77,7 @@ def mirrored(hu: np.ndarray, possible: np.ndarray, weight: np.ndarray):
 
 def as_tensors(hu: np.ndarray, possible: np.ndarray, weight: np.ndarray, manifest):
     """Channels (C, z, y, x), possible codes (7, z, y, x; 0 or 1) and weight (1, z, y, x; 0 to 1) as float32 tensors."""
-    from afnet.imaging import normalise_channels
+    from afnet.normalisation import normalise_channels
     from afnet.tensors import to_torch
 
     bits = (possible[None] >> np.arange(CODES, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1

@@ -18,14 +18,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from brain_pack import FOLDS  # noqa: E402
+from brain_folds import FOLDS  # noqa: E402
 from fused_layers import accelerate  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.augmentation import random_patch, uniform, vary_mr  # noqa: E402
-from afnet.cases import load_case  # noqa: E402
 from afnet.losses import region_loss  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
+from afnet.packed_case import load_case  # noqa: E402
 from afnet.tensors import to_torch  # noqa: E402
 from afnet.training import Schedule, Training  # noqa: E402
 

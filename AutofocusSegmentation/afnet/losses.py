@@ -62,6 +62,15 @@ def class_loss(
     return entropy + soft_dice_loss(logarithms.exp()[:, 1:], possible[:, 1:], weight * known, total)
 
 
+def likely_classes(share: torch.Tensor) -> torch.Tensor:
+    """Classes that a voxel belongs to by its shares (classes, z, y, x): what fills most of it, else the largest.
+
+    Returns 0 or 1, float32, of the same shape; shares may add up to more than 1 where outlines overlap.
+    """
+    largest = F.one_hot(share.argmax(0), share.shape[0]).movedim(-1, 0)
+    return ((share > 0.5) | (largest > 0)).to(torch.float32)
+
+
 def region_distance(
     logits: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, total: Total = _here
 ) -> torch.Tensor:

@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from pelvis_anatomies import DATA, PACKERS, PACKS
 from pelvis_bank import CODES, PelvisBank, bank_files, make_sample, mirrored, read_sample
 
 from afnet.manifest import find_model
 
-needs_packs = pytest.mark.skipif(
-    not DATA.is_dir() and not all((PACKS / f"{name}.npz").exists() for name in PACKERS),
-    reason=f"no pelvis data in {DATA}",
-)
+needs_packs = pytest.mark.usefixtures("packs")
 
 
 def write(folder, name: str, seed: int) -> None:
