@@ -43,6 +43,11 @@ FULL_WINDOW = (96, 96, 128)
 """A whole pelvis; the centres of smaller windows wander further, so that they cover as much."""
 
 
+def window_shape(spacing: float) -> tuple[int, int, int]:
+    """Voxels (z, y, x) of a whole window on a working grid of `spacing` mm."""
+    return tuple(int(n * SPACING / spacing) for n in FULL_WINDOW)
+
+
 @lru_cache(maxsize=8)
 def _pack(name: str) -> dict:
     return load_pack(name)

@@ -54,7 +54,8 @@ def class_loss(
     not pushed away; Dice is taken over the voxels whose class is known, or where `known` (batch, classes − 1, …) says
     that a voxel's membership of each class is.
     """
-    logarithms = F.log_softmax(logits, dim=1)
+    precise = torch.promote_types(logits.dtype, torch.float32)  # of bfloat16 logits too
+    logarithms = F.log_softmax(logits, dim=1, dtype=precise)
     entropy = -torch.logsumexp(logarithms.masked_fill(possible < 0.5, -torch.inf), dim=1, keepdim=True)
     entropy = _mean(entropy, weight, total)
     if known is None:
