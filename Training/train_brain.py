@@ -23,9 +23,9 @@ from brain_folds import FOLDS  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.augmentation import random_patch, uniform, vary_mr  # noqa: E402
-from afnet.cases import Case, load_case  # noqa: E402
 from afnet.losses import region_loss  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
+from afnet.packed_case import Case, load_case  # noqa: E402
 from afnet.tensors import to_torch  # noqa: E402
 from afnet.training import Schedule, Training  # noqa: E402
 

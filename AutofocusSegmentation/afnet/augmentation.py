@@ -18,11 +18,14 @@ def uniform(generator: torch.Generator, low: float, high: float) -> float:
     return low + (high - low) * torch.rand(1, generator=generator).item()
 
 
-def random_affine(generator: torch.Generator, degrees: float, scale: float) -> torch.Tensor:
-    """A 3×3 matrix: rotation up to `degrees` about each axis, and each axis scaled by up to 1 ± `scale`."""
+def random_affine(
+    generator: torch.Generator, degrees: float | tuple[float, float, float], scale: float
+) -> torch.Tensor:
+    """A 3×3 matrix: rotation up to `degrees` about each axis (z, y, x), each axis scaled by up to 1 ± `scale`."""
     matrix = torch.eye(3)
     for axis in range(3):
-        angle = math.radians(uniform(generator, -degrees, degrees))
+        most = degrees[axis] if isinstance(degrees, tuple) else degrees
+        angle = math.radians(uniform(generator, -most, most))
         turn = torch.eye(3)
         i, j = [a for a in range(3) if a != axis]
         turn[i, i] = turn[j, j] = math.cos(angle)
@@ -121,7 +124,11 @@ def random_patch(volume: torch.Tensor, centre: torch.Tensor, shape, generator: t
 def coarser(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Lose resolution along one axis, as thick slices do, by averaging 2 or 3 voxels there."""
     axis = int(uniform(generator, 0, 3))
-    factor = 2 + int(uniform(generator, 0, 2))
+    return averaged(x, axis, 2 + int(uniform(generator, 0, 2)))
+
+
+def averaged(x: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
+    """Average `factor` voxels of `x` (C, z, y, x) along `axis` (0: z) and interpolate between the means."""
     size = list(x.shape[1:])
     coarse = list(size)
     coarse[axis] = max(size[axis] // factor, 1)

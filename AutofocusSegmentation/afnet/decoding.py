@@ -4,7 +4,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .imaging import Grid, bounding_box, like
+from .grid import Grid, bounding_box
+from .imaging import like
 from .manifest import Manifest
 
 RESTORED_SLICES = 32
