@@ -66,7 +66,7 @@ def test_left_femur_stays_left_and_labels_stay_on_their_tissue(device):
 
 def test_nothing_moves_without_a_deformation():
     hu, possible, weight = man()
-    still = deformed((hu, possible, weight), torch.eye(3), torch.Generator(), 6.0, bending_mm=0.0)
+    still = deformed((hu, possible, weight), torch.eye(3), torch.Generator(), 6.0, bending_mm=(0, 0, 0))
     assert torch.allclose(still[0], hu.float(), atol=0.1)
     assert torch.equal(still[1], possible) and torch.equal(still[2], weight)
 
@@ -74,7 +74,7 @@ def test_nothing_moves_without_a_deformation():
 def test_volume_follows_the_scale_and_the_scan_ends_in_a_plane():
     scan = man()
     scan[0][0] = 50  # the scan ends inside the body
-    smaller = deformed(scan, torch.eye(3) * 1.25, torch.Generator(), 6.0, bending_mm=0.0)
+    smaller = deformed(scan, torch.eye(3) * 1.25, torch.Generator(), 6.0, bending_mm=(0, 0, 0))
     bladder = [(part == 1 << 3).sum().item() for part in (scan[1], smaller[1])]
     assert bladder[1] / bladder[0] == pytest.approx(1.25**-3, abs=0.12)
     assert (smaller[0][:2] == AIR).all() and (smaller[0][3] > AIR).any()
