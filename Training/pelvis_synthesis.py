@@ -34,7 +34,8 @@ def _prepared(name: str) -> dict:
     depth = ndimage.distance_transform_edt(cavity) * SPACING
     return dict(tissue=tissue, labels=labels, femora=femora, hull=hull, outline=body, cavity=cavity,
                 outside=outside.astype(np.float32), depth=depth.astype(np.float32),
-                radius=float(pack["head_radius_mm"]), heads=pack["femoral_heads"] + np.array([0, ROOM, ROOM], np.float32))
+                radius=float(pack["head_radius_mm"]),
+                heads=pack["femoral_heads"] + np.array([0, ROOM, ROOM], np.float32))
 
 
 def _dense_heads(tissue: np.ndarray, labels: np.ndarray, heads: np.ndarray, radius_mm: float) -> None:
