@@ -104,3 +104,12 @@ def test_the_same_generator_gives_the_same_sample(device):
         for generator in (torch.Generator().manual_seed(5), torch.Generator().manual_seed(5))
     )
     assert torch.equal(first, second)
+
+
+def test_nothing_is_mixed_with_tensors_of_another_device(monkeypatch):
+    monkeypatch.setattr("pelvis_augmentation.white_noise", lambda _, shape, device: torch.empty(shape, device=device))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        hu, possible, weight = vary_shape(man("meta"), generator, 6.0)
+        channels, masks, trust = as_tensors(vary_hu(hu, generator), possible, weight, find_model("pelvis-ct"))
+        assert {part.device.type for part in (channels, masks, trust)} == {"meta"} and channels.shape == (3, *SHAPE)
