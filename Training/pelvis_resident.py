@@ -16,7 +16,7 @@ from afnet.tensors import to_torch
 CANDIDATES = 3
 """A draw takes the least used of so many samples, so that all are used about as often."""
 
-LOADED_AT_ONCE = 16
+LOADED_AT_ONCE = 64
 """Files brought over together: a copy waits for all that the device has been given to do."""
 
 LOOK_AGAIN_S = 0.5
@@ -31,7 +31,7 @@ class ResidentSamples:
     """
 
     def __init__(self, folder: Path, device: str, shape: Iterable[int], leave_out: str | None = None,
-                 limit: int = 4000, wait_for: int = 1, patience_s: float = 300):
+                 limit: int = 4000, wait_for: int = 1, patience_s: float = 120):
         self.folder, self.device, self.shape, self.leave_out = Path(folder), device, tuple(shape), leave_out
         self.limit = limit
         self.samples: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []

@@ -71,6 +71,16 @@ def test_nothing_moves_without_a_deformation():
     assert torch.equal(still[1], possible) and torch.equal(still[2], weight)
 
 
+def test_what_ends_in_an_axial_plane_still_does():
+    hu, possible, weight = man()
+    possible[8:, 4:20, 3:29] = 1 << 5
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(10):
+        _, varied, _ = vary_shape((hu, possible, weight), generator, 6.0)
+        section = (varied > 1).sum((1, 2))
+        assert section[section > 0].min() > 0.9 * section.max()
+
+
 def test_volume_follows_the_scale_and_the_scan_ends_in_a_plane():
     scan = man()
     scan[0][0] = 50  # the scan ends inside the body
