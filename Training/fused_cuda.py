@@ -44,6 +44,9 @@ LAUNCH = {
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """Largest relative L2 difference from the separate convolutions in the self-check."""
 
+CHECKED_SIDES = (15, 16, 21)
+"""Of the self-check's volume: longer than the paper's largest rate, of a number of voxels that no block divides."""
+
 
 def available(device: torch.device) -> bool:
     """Whether the kernels run on `device`: Triton is installed and it is a CUDA device, or the interpreter is on."""
@@ -60,8 +63,7 @@ class _Fusion(torch.autograd.Function):
         ctx.save_for_backward(x, planes, weight)
         ctx.rates = rates
         ctx.has_bias = bias is not None
-        by_tap = _padded(weight.flatten(2).permute(2, 1, 0), x.dtype)
-        return _convolve("forward", x, planes, by_tap, bias, weight.shape[0], rates)
+        return blend_and_multiply("forward", x, planes, weight, bias, rates)
 
     @staticmethod
     @once_differentiable
@@ -70,57 +72,63 @@ class _Fusion(torch.autograd.Function):
         dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last_3d)
         results = [None] * 5
         if ctx.needs_input_grad[0]:
-            turned = _padded(weight.flatten(2).flip(2).permute(2, 0, 1), x.dtype)
-            results[0] = _convolve("input", dy, planes, turned, None, x.shape[1], ctx.rates, at_source=True)
+            turned = weight.flip(2, 3, 4).transpose(0, 1)
+            results[0] = blend_and_multiply("input", dy, planes, turned, None, ctx.rates, at_source=True)
         if planes is not None and ctx.needs_input_grad[1]:
-            results[1] = _attention_gradient(x, planes, weight, dy, ctx.rates)
+            results[1] = attention_gradient(x, planes, weight, dy, ctx.rates)
         if ctx.needs_input_grad[2]:
-            results[2] = _weight_gradient(x, planes, weight, dy, ctx.rates)
+            results[2] = weight_gradient(x, planes, weight, dy, ctx.rates)
         if ctx.has_bias and ctx.needs_input_grad[3]:
             results[3] = dy.sum((0, 2, 3, 4), dtype=torch.float32)
         return tuple(results)
 
 
-def _convolve(launch, x, planes, by_tap, bias, out, rates, at_source=False) -> torch.Tensor:
-    """Convolve with weights (27, in, out) in every tap's order."""
+def blend_and_multiply(launch, x, planes, weight, bias, rates, at_source=False) -> torch.Tensor:
+    """Return Σ_t W_t Σ_k Λ_k(p) x(p + r_k t) + bias in every voxel p, with `at_source` of Λ_k(p + r_k t).
+
+    planes (K, N, z, y, x) or None; `launch` names the entry of LAUNCH.
+    """
     faces = _faces(x.shape[0], x.shape[2:], rates, x.device)
-    y = torch.empty((x.shape[0], out, *x.shape[2:]), dtype=x.dtype, device=x.device,
+    y = torch.empty((x.shape[0], weight.shape[0], *x.shape[2:]), dtype=x.dtype, device=x.device,
                     memory_format=torch.channels_last_3d)
+    weight = _by_tap(weight, x.dtype)
     options = LAUNCH[launch]
     kernels.convolve[(triton.cdiv(faces.numel(), options["BLOCK"]),)](
-        x, x if planes is None else planes, by_tap, by_tap if bias is None else bias, faces, _offsets(rates, x.device),
-        y, *_sizes(x), **_channels(rates, x.shape[1], out), WEIGHTED=planes is not None, AT_SOURCE=at_source,
+        x, x if planes is None else planes, weight, weight if bias is None else bias, faces, _offsets(rates, x.device),
+        y, *_sizes(x), **_channels(rates, x.shape[1], y.shape[1]), WEIGHTED=planes is not None, AT_SOURCE=at_source,
         BIASED=bias is not None, **options)
     return y
 
 
-def _attention_gradient(x, planes, weight, dy, rates) -> torch.Tensor:
+def attention_gradient(x, planes, weight, dy, rates) -> torch.Tensor:
+    """Return the gradient of the attention, (N, K, z, y, x)."""
     faces = _faces(x.shape[0], x.shape[2:], rates, x.device)
     result = torch.empty_like(planes)
     options = LAUNCH["attention"]
     kernels.attention_gradient[(triton.cdiv(faces.numel(), options["BLOCK"]),)](
-        x, _padded(weight.flatten(2).permute(2, 0, 1), x.dtype), faces, _offsets(rates, x.device), dy, result,
-        *_sizes(x), **_channels(rates, x.shape[1], weight.shape[0]), **options)
+        x, _by_tap(weight.transpose(0, 1), x.dtype), faces, _offsets(rates, x.device), dy, result, *_sizes(x),
+        **_channels(rates, x.shape[1], dy.shape[1]), **options)
     return result.transpose(0, 1)
 
 
-def _weight_gradient(x, planes, weight, dy, rates) -> torch.Tensor:
+def weight_gradient(x, planes, weight, dy, rates) -> torch.Tensor:
+    """Return the gradient of the weight, in its shape and type."""
     faces = _faces(x.shape[0], x.shape[2:], rates, x.device)
     options = LAUNCH["weight"]
-    channels = _channels(rates, x.shape[1], weight.shape[0])
+    channels = _channels(rates, x.shape[1], dy.shape[1])
     chunks = triton.cdiv(faces.numel(), options["STEPS"] * options["BLOCK"])
     partial = torch.empty((chunks, 27, channels["PADDED_IN"], channels["PADDED_OUT"]), device=x.device)
     kernels.weight_gradient[(27 * chunks,)](
         x, x if planes is None else planes, faces, _offsets(rates, x.device), dy, partial, *_sizes(x), **channels,
         WEIGHTED=planes is not None, **options)
-    total = partial.sum(0)[:, :x.shape[1], :weight.shape[0]]
+    total = partial.sum(0)[:, :x.shape[1], :dy.shape[1]]
     return total.permute(2, 1, 0).reshape(weight.shape).to(weight.dtype)
 
 
-def _padded(by_tap: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Fill the last two axes up to the kernels' sizes with zeros."""
-    missing = [size for channels in reversed(by_tap.shape[1:]) for size in (0, _padded_size(channels) - channels)]
-    return F.pad(by_tap.to(dtype), missing).contiguous()
+def _by_tap(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return weight (out, in, 3, 3, 3) as (27, in, out), the channels filled up to the kernels' sizes with zeros."""
+    missing = [size for channels in weight.shape[:2] for size in (0, _padded_size(channels) - channels)]
+    return F.pad(weight.flatten(2).permute(2, 1, 0).to(dtype), missing).contiguous()
 
 
 def _padded_size(channels: int) -> int:
@@ -193,36 +201,50 @@ def _dilated_forward(layer: DilatedLayer, x: torch.Tensor, halo=(0, 0, 0)) -> to
     return layer.norm(convolve(x, layer.weight, layer.rate, layer.bias))
 
 
-def difference(channels: int, out: int, rates: tuple[int, ...], device: torch.device, dtype: torch.dtype,
-               sides: tuple[int, ...] = (9, 18, 37)) -> float:
-    """Return the largest relative L2 difference of y, dx, dattention, dweight and dbias of `fuse` from float64."""
-    generator = torch.Generator().manual_seed(0)
-    x, scores, towards = (torch.randn(2, size, *sides, generator=generator) for size in (channels, len(rates), out))
-    weight = torch.randn(out, channels, 3, 3, 3, generator=generator) / (27 * channels) ** 0.5
-    inputs = [part.to(device) for part in (x.to(dtype), torch.softmax(scores, 1), weight, torch.ones(out))]
-    results = []
-    for form, kind in ((separate, torch.float64), (fuse, dtype)):
-        parts = [part.to(kind if part is inputs[0] or form is separate else part.dtype).requires_grad_()
-                 for part in inputs]
-        y = form(*parts[:3], rates, parts[3])
-        results.append([y.detach(), *torch.autograd.grad(y, parts, towards.to(dtype).to(device, y.dtype))])
-    return max(((found.double() - exact).norm() / exact.norm()).item() for exact, found in zip(*results))
-
-
 def separate(x, attention, weight, rates, bias) -> torch.Tensor:
-    """What `fuse` computes, with one convolution of torch a rate."""
-    branches = (F.conv3d(x, weight, None, padding=rate, dilation=rate) for rate in rates)
-    parts = [branch * attention[:, k : k + 1] for k, branch in enumerate(branches)]
-    return sum(parts) + bias.view(1, -1, 1, 1, 1)
+    """What `fuse` computes, or `convolve` without attention, with one convolution of torch a rate."""
+    branches = [F.conv3d(x, weight, None, padding=rate, dilation=rate) for rate in rates]
+    if attention is not None:
+        branches = [branch * attention[:, k : k + 1] for k, branch in enumerate(branches)]
+    return sum(branches) + bias.view(1, -1, 1, 1, 1)
+
+
+def differences(channels: int, out: int, rates: tuple[int, ...], weighted: bool, device: torch.device,
+                dtype: torch.dtype) -> dict[str, float]:
+    """Return the relative L2 differences of the output and the gradients from the separate convolutions in float64.
+
+    On a small random volume, x in `dtype`, all else float32; the exact results are the CPU's.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x, scores, towards = (torch.randn(2, size, *CHECKED_SIDES, generator=generator)
+                          for size in (channels, len(rates), out))
+    weight = torch.randn(out, channels, 3, 3, 3, generator=generator) / (27 * channels) ** 0.5
+    inputs = {"x": x.to(dtype), "weight": weight, "bias": torch.randn(out, generator=generator)}
+    if weighted:
+        inputs["attention"] = torch.softmax(scores, 1)
+    results = []
+    for exact in (True, False):
+        parts = {name: (part.double() if exact else part.to(device)).requires_grad_() for name, part in inputs.items()}
+        arguments = parts["x"], parts.get("attention"), parts["weight"], rates, parts["bias"]
+        y = separate(*arguments) if exact else _Fusion.apply(*arguments[:3], parts["bias"], rates)
+        gradients = torch.autograd.grad(y, parts.values(), towards.to(dtype).to(y))
+        results.append([part.detach().double().cpu() for part in (y, *gradients)])
+    return {name: ((found - exact).norm() / exact.norm()).item()
+            for name, exact, found in zip(("y", *inputs), *results)}
 
 
 @lru_cache(maxsize=32)
-def _agrees(channels: int, out: int, rates: tuple[int, ...], device: torch.device) -> bool:
+def _agrees(channels: int, out: int, rates: tuple[int, ...], weighted: bool, device: torch.device) -> bool:
     try:
-        return all(difference(channels, out, rates, device, dtype) <= most for dtype, most in TOLERANCE.items())
-    except Exception as error:  # whatever a compiler or a driver raises: the native form still computes
-        print(f"fused_cuda: the self-check failed, the separate convolutions are taken: {error}", flush=True)
+        for dtype, most in TOLERANCE.items():
+            found = differences(channels, out, rates, weighted, device, dtype)
+            if not max(found.values()) <= most:
+                print(f"The Triton kernels are not used: they are not exact here ({dtype}: {found}).", flush=True)
+                return False
+    except Exception as error:  # whatever a compiler or a driver raises: PyTorch's own convolutions still compute
+        print(f"The Triton kernels are not used: {type(error).__name__}: {error}", flush=True)
         return False
+    return True
 
 
 def accelerate(network: AutofocusNetwork, dilated: bool = False) -> bool:
@@ -232,15 +254,17 @@ def accelerate(network: AutofocusNetwork, dilated: bool = False) -> bool:
     """
     plan = network.plan
     device = next(network.parameters()).device
-    layers = [layer for _, layer in network.named_autofocus_layers()]
     fits = plan.flavour == "paper" and plan.padding == "same" and len(plan.rates) <= MOST_RATES
-    if not (fits and layers and max(plan.widths) <= WIDEST and available(device)):
+    if not (fits and max(plan.widths) <= WIDEST and available(device)):
         return False
-    if not all(_agrees(*reversed(layer.weight.shape[:2]), layer.rates, device) for layer in layers):
+    forwards = {layer: (_forward, layer.rates) for _, layer in network.named_autofocus_layers()}
+    if dilated:
+        forwards |= {layer: (_dilated_forward, (layer.rate,)) for layer in network.modules()
+                     if isinstance(layer, DilatedLayer) and layer.weight.shape[1] >= 16}
+    shapes = {(*reversed(layer.weight.shape[:2]), rates, isinstance(layer, AutofocusLayer))
+              for layer, (_, rates) in forwards.items()}
+    if not shapes or not all(_agrees(*shape, device) for shape in shapes):
         return False
-    for layer in layers:
-        layer.forward = types.MethodType(_forward, layer)
-    for layer in network.modules():
-        if dilated and isinstance(layer, DilatedLayer) and layer.weight.shape[1] >= 16:
-            layer.forward = types.MethodType(_dilated_forward, layer)
+    for layer, (forward, _) in forwards.items():
+        layer.forward = types.MethodType(forward, layer)
     return True
