@@ -117,7 +117,8 @@ def main() -> None:
     (options.run / "run.json").write_text(json.dumps(vars(options), default=str))
     for each in (training.network, training.average):
         renormalise(each)
-        accelerate(each, options.device)
+        fused = accelerate(each, options.device)
+    print("fused kernels" if fused else "separate convolutions", flush=True)
     print("resumed" if training.resume() else "started", options.run.name, "without", options.leave_out, flush=True)
 
     def log(training: Training) -> dict:
