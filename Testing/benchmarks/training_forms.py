@@ -3,9 +3,8 @@
     PYTHONPATH=AutofocusSegmentation:Training .venv/bin/python Testing/benchmarks/training_forms.py
 
 Milliseconds are medians by CUDA events after a first call that is not counted (it compiles). What the device refuses is
-printed as such. The `separate` lines give TFLOP/s of the K convolutions, forwards and backwards. On a CPU this runs
-only to test itself, with TRITON_INTERPRET=1 and
-`--device cpu --precision float32 --width 16 --volumes 1x3x4x5 --variants 1 --repeats 1`.
+printed as such. The `separate` lines give TFLOP/s of the K convolutions, forwards and backwards. TRITON_INTERPRET=1
+`--device cpu --precision float32 --width 16 --volumes 1x3x4x5 --variants 1 --repeats 1` runs it without a device.
 """
 
 import argparse
@@ -20,19 +19,11 @@ import torch
 from afnet.autofocus import RATES, AutofocusLayer
 from afnet.networks import AutofocusNetwork, NetworkPlan
 
-VARIANTS = [
-    {"BLOCK": 64, "num_warps": 4, "num_stages": 1},
-    {"BLOCK": 128, "num_warps": 4, "num_stages": 1},
-    {"BLOCK": 128, "num_warps": 8, "num_stages": 1},
-    {"BLOCK": 64, "num_warps": 4, "num_stages": 2},
-    {"BLOCK": 128, "num_warps": 4, "num_stages": 2},
-    {"BLOCK": 64, "num_warps": 4, "num_stages": 3},
-]
+VARIANTS = [{"BLOCK": block, "num_warps": warps, "num_stages": stages} for block, warps, stages in (
+    (64, 4, 1), (128, 4, 1), (128, 8, 1), (64, 4, 2), (128, 4, 2), (64, 4, 3))]
 """How each kernel is compiled in the sweep."""
 
-AGREEMENT = 5e-3
-"""Largest relative L2 difference of one variant's result from another's."""
-
+AGREEMENT = 5e-3  # largest relative L2 difference of one variant's result from another's
 BEGIN = time.perf_counter()
 
 
@@ -41,17 +32,16 @@ def milliseconds(call: Callable[[], object], device: torch.device, repeats: int)
     call()
     times = []
     for _ in range(repeats):
+        begin = time.perf_counter()
         if device.type == "cuda":
             first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             first.record()
             call()
             last.record()
             last.synchronize()
-            times.append(first.elapsed_time(last))
         else:
-            begin = time.perf_counter()
             call()
-            times.append(1e3 * (time.perf_counter() - begin))
+        times.append(first.elapsed_time(last) if device.type == "cuda" else 1e3 * (time.perf_counter() - begin))
     return statistics.median(times)
 
 
@@ -61,18 +51,17 @@ class Case:
     def __init__(self, volume: tuple[int, ...], width: int, device: torch.device, dtype: torch.dtype, repeats: int):
         torch.manual_seed(0)
         batch, *sides = volume
-        self.device, self.dtype, self.repeats = device, dtype, repeats
-        self.name = f"{batch} x {'x'.join(map(str, sides))}"
+        self.device, self.dtype, self.repeats, self.name = device, dtype, repeats, "x".join(map(str, volume))
         self.layer = AutofocusLayer(width, width).to(device)
         x = torch.randn(batch, width, *sides, device=device).relu().to(dtype)
         self.x = x.contiguous(memory_format=torch.channels_last_3d)
         self.attention = torch.softmax(torch.randn(batch, len(RATES), *sides, device=device), 1)
         self.towards = torch.randn_like(self.x)
+        # Of the separate convolutions, forwards and backwards.
         self.operations = 3 * len(RATES) * 54 * width**2 * batch * torch.Size(sides).numel()
-        """Of the separate convolutions, forwards and backwards."""
 
     def autocast(self, enabled: bool = True):
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled and self.dtype == torch.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled and self.dtype != torch.float32)
 
     def train(self, operation: Callable, rates=RATES, weighted: bool = True, exact: bool = False) -> list:
         """Return y, dx, dattention (None if not `weighted`), dweight, dbias; `exact` in float32 without autocast."""
@@ -93,8 +82,7 @@ class Case:
         """The four kernels alone, by their name in LAUNCH."""
         x, dy, weight = self.x, self.towards, self.layer.weight.detach()
         turned = weight.flip(2, 3, 4).transpose(0, 1)
-        planes = self.attention.transpose(0, 1).contiguous()
-        blend = fused_cuda.blend_and_multiply
+        planes, blend = self.attention.transpose(0, 1).contiguous(), fused_cuda.blend_and_multiply
         return {
             "forward": lambda: blend("forward", x, planes, weight, None, RATES),
             "input": lambda: blend("input", dy, planes, turned, None, RATES, at_source=True),
@@ -107,20 +95,16 @@ class Case:
         try:
             took = milliseconds(call, self.device, self.repeats)
         except Exception as error:  # whatever a compiler or a driver raises is a result here
-            print(f"{self.name:<18} {title:<32} {refusal(error)}", flush=True)
-            return None
-        ratio = f"{native / took:6.2f} x" if native else ""
-        rate = f"{operations / took / 1e9:6.1f} TFLOP/s" if operations else ""
-        print(f"{self.name:<18} {title:<32} {took:9.3f} ms  {ratio}{rate}", flush=True)
+            return self.print(title, refusal(error))
+        rate = f"{operations / took / 1e9:6.1f} TFLOP/s" if operations else f"{native / took:6.2f} x" if native else ""
+        self.print(title, f"{took:9.3f} ms  {rate}")
         return took
 
-
-def alone(x, _, weight, rates, bias) -> torch.Tensor:
-    return fused_cuda.convolve(x, weight, rates[0], bias)
+    def print(self, title: str, text: str) -> None:
+        print(f"{self.name:<14} {title:<24} {text}", flush=True)
 
 
 def difference(found: torch.Tensor, exact: torch.Tensor) -> float:
-    """Relative, L2."""
     return ((found.float() - exact.float()).norm() / exact.float().norm()).item()
 
 
@@ -132,15 +116,13 @@ def sweep(case: Case, variants: int, until: float) -> None:
     """Time each kernel alone in some variants and leave the fastest in LAUNCH that agrees with the first."""
     for name, kernel in case.kernels().items():
         usual, best, exact = fused_cuda.LAUNCH[name], None, None
-        choices = [variant | ({"STEPS": usual["STEPS"]} if name == "weight" else {}) for variant in VARIANTS[:variants]]
-        if name == "weight":
-            choices += [choice | {"STEPS": usual["STEPS"] // 2} for choice in choices[:2]]
+        choices = [usual | variant for variant in VARIANTS[:variants]]
+        choices += [choice | {"STEPS": 16} for choice in choices[:2] if name == "weight"]
         for choice in choices:
             if time.perf_counter() - BEGIN > until:
                 print(f"{name:<10} no time left for {choice}", flush=True)
                 continue
-            fused_cuda.LAUNCH[name] = choice
-            begin = time.perf_counter()
+            fused_cuda.LAUNCH[name], begin = choice, time.perf_counter()
             try:
                 found = kernel()
                 compiled = time.perf_counter() - begin
@@ -157,32 +139,33 @@ def sweep(case: Case, variants: int, until: float) -> None:
         print(f"{name:<10} takes {fused_cuda.LAUNCH[name]}", flush=True)
 
 
+def convolution(x, _, weight, rates, bias) -> torch.Tensor:
+    return fused_cuda.convolve(x, weight, rates[0], bias)
+
+
 def compare(case: Case) -> None:
     """Print the table's lines of one volume."""
     fuse, separate = fused_cuda.fuse, fused_cuda.separate
     native = case.line("separate", lambda: case.train(separate), operations=case.operations)
     case.line("fused", lambda: case.train(fuse), native)
-    native = case.line("whole layer, separate", lambda: case.train_layer(case.layer), operations=case.operations)
+    native = case.line("whole layer, separate", partial(case.train_layer, case.layer), operations=case.operations)
     network = AutofocusNetwork(NetworkPlan("AFN-1", 4, 2, (case.x.shape[1],) * 8)).to(case.device)
     if fused_cuda.accelerate(network):
-        case.line("whole layer, fused", lambda: case.train_layer(network.blocks[2].second), native)
+        case.line("whole layer, fused", partial(case.train_layer, network.blocks[2].second), native)
     for rate in (1, 2):
         native = case.line(f"rate {rate} alone, PyTorch", partial(case.train, separate, (rate,), False))
-        case.line(f"rate {rate} alone, Triton", partial(case.train, alone, (rate,), False), native)
+        case.line(f"rate {rate} alone, Triton", partial(case.train, convolution, (rate,), False), native)
 
 
 def errors(case: Case) -> None:
     """Print relative L2 differences from float32 of what both forms give."""
     exact = case.train(fused_cuda.separate, exact=True)
-    for title, operation in (("separate", fused_cuda.separate), ("fused", fused_cuda.fuse)):
+    for title, operation in (("errors of separate", fused_cuda.separate), ("errors of fused", fused_cuda.fuse)):
         try:
-            found = case.train(operation)
+            pairs = zip(("y", "dx", "dattention", "dweight", "dbias"), case.train(operation), exact)
+            case.print(title, ", ".join(f"{name} {difference(*pair):.1e}" for name, *pair in pairs))
         except Exception as error:  # as above
-            print(f"{case.name:<18} {title:<32} {refusal(error)}", flush=True)
-            continue
-        names = ("y", "dx", "dattention", "dweight", "dbias")
-        values = [f"{name} {difference(*pair):.1e}" for name, *pair in zip(names, found, exact)]
-        print(f"{case.name:<18} {title + ', relative L2 error':<32} {', '.join(values)}", flush=True)
+            case.print(title, refusal(error))
 
 
 def main() -> None:
@@ -191,21 +174,23 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--width", type=int, default=32, help="channels in and out")
     parser.add_argument("--volumes", nargs="+", default=["2x74x92x74", "1x96x96x128"], help="batch x z x y x x")
-    parser.add_argument("--variants", type=int, default=len(VARIANTS), help="of each kernel in the sweep")
-    parser.add_argument("--until", type=float, default=22, help="seconds after which the sweep tries no more")
+    parser.add_argument("--variants", type=int, default=6, help="of each kernel")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--until", type=float, default=22, help="seconds after which the sweep tries no more")
+    parser.add_argument("--cudnn-benchmark", action="store_true", help="let cuDNN try its algorithms (slow start)")
     options = parser.parse_args()
     device = torch.device(options.device)
     if device.type == "cuda":
         print(torch.cuda.get_device_name(device), "PyTorch", torch.__version__, flush=True)
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = options.cudnn_benchmark
     if not fused_cuda.available(device):
         raise SystemExit("Triton is not installed, or the device is not a CUDA device: nothing to compare.")
-    volumes = [tuple(map(int, volume.split("x"))) for volume in options.volumes]
-    for number, volume in enumerate(volumes):
-        case = Case(volume, options.width, device, getattr(torch, options.precision), options.repeats)
+    for volume in options.volumes:
+        sides = tuple(map(int, volume.split("x")))
+        case = Case(sides, options.width, device, getattr(torch, options.precision), options.repeats)
         errors(case)
-        if number == 0:
+        if volume == options.volumes[0]:
             sweep(case, options.variants, options.until)
         compare(case)
         print(f"{time.perf_counter() - BEGIN:.0f} s since the start", flush=True)

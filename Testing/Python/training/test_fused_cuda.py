@@ -72,6 +72,7 @@ def test_output_and_gradients_agree_with_pytorch(monkeypatch, kind, channels, ou
 
 
 @with_triton
+@pytest.mark.slow
 def test_an_accelerated_network_agrees_with_pytorch_in_float64():
     torch.manual_seed(3)
     plain = network(rates=(1, 2))
