@@ -125,7 +125,7 @@ def train(options: argparse.Namespace, cases: list[Case], held_out: set[str], fo
     torch.manual_seed(0)
     network = make_network(options).to(memory_format=torch.channels_last_3d)
     if options.start_from:
-        network.load_state_dict(torch.load(options.start_from, weights_only=True))
+        network.load_state_dict(torch.load(options.start_from, map_location="cpu", weights_only=True))
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
     training = Training(network, region_loss, samples, schedule, folder, options.device,

@@ -101,7 +101,7 @@ def main() -> None:
     network = AutofocusNetwork(plan).to(memory_format=torch.channels_last_3d)
     network.classifier.bias.data.copy_(torch.tensor(PRIOR_LOGITS))
     if options.start_from:
-        network.load_state_dict(torch.load(options.start_from, weights_only=True))
+        network.load_state_dict(torch.load(options.start_from, map_location="cpu", weights_only=True))
     resident = ResidentSamples(options.bank, options.device, window_shape(options.spacing), options.leave_out,
                                options.resident, options.wait_for)
     samples = PelvisSamples(resident, manifest, options.spacing)
