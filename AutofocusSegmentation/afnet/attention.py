@@ -42,13 +42,15 @@ class AttentionMaps:
         if name not in self.request.layers:
             return
         self.rates[name] = layer.rates
+        maps = maps.float()
+        maps = maps / maps.sum(0)  # rounded to bfloat16 they do not quite sum to 1
         shape = self.patient.shape
         axis = _slab_axis(maps.shape[1:], shape)
         stop = start + maps.shape[1 + axis]
         place = (slice(None),) * axis + (slice(start, stop),)
         if self.request.focus:
             reach = torch.tensor(layer.rates, dtype=torch.float32, device=maps.device) * self.grid.spacing
-            values = to_numpy((maps.float() * reach.view(-1, 1, 1, 1)).sum(0))
+            values = to_numpy((maps * reach.view(-1, 1, 1, 1)).sum(0))
             self.focus.setdefault(name, np.zeros(shape, np.float32))[place] = values
         if self.request.maps:
             values = to_numpy((maps * MAP_STEPS).round().to(torch.uint8))

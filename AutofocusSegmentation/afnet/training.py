@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .networks import AutofocusNetwork
 
@@ -169,7 +170,8 @@ class Training:
         decay = min(self.schedule.averaging, (1 + self.step) / (10 + self.step))
         averages, currents = list(self.average.state_dict().values()), list(self.network.state_dict().values())
         numbers = [i for i, tensor in enumerate(averages) if tensor.dtype.is_floating_point]
-        torch._foreach_lerp_([averages[i] for i in numbers], [currents[i] for i in numbers], 1 - decay)
+        average_all = get_ema_multi_avg_fn(decay)  # one kernel for all tensors
+        average_all([averages[i] for i in numbers], [currents[i] for i in numbers], self.step)
         for averaged, current in zip(averages, currents):
             if not averaged.dtype.is_floating_point:
                 averaged.copy_(current)

@@ -41,9 +41,10 @@ def test_the_maps_are_those_of_the_segmentation(ct_file, tmp_path, out, executio
         np.testing.assert_array_equal(array, beside[name])
 
 
-def test_one_layer_and_kind_and_a_true_report(ct_file, tiny_pelvis, out):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_one_layer_and_kind_and_a_true_report(ct_file, tiny_pelvis, out, precision):
     assert run(attend_arguments(ct_file, tiny_pelvis, out, "--attention-layers", "layer7",
-                                "--attention-kind", "focus")) == 0
+                                "--attention-kind", "focus", "--precision", precision)) == 0
     assert left_in(out / "maps") == ["layer7-focus-mm.nrrd"]
     image = sitk.ReadImage(str(out / "maps" / "layer7-focus-mm.nrrd"))
     report = json.loads((out / "r.json").read_text())
@@ -53,7 +54,7 @@ def test_one_layer_and_kind_and_a_true_report(ct_file, tiny_pelvis, out):
     size = int(np.prod(image.GetSize()))
     assert told["bytes"] == 4 * size == bytes_of(AttentionRequest(("layer7",), "focus"), tiny_pelvis, size)
     assert told["layers"][0]["rates"] == [2, 6, 10, 14]
-    assert report["device"] == "cpu" and report["precision"] == "float32" and "structures" not in report
+    assert report["device"] == "cpu" and report["precision"] == precision and "structures" not in report
     assert set(report["seconds"]) == {"read", "prepare", "network", "write", "total"}
     inside = sitk.GetArrayFromImage(image)
     inside = inside[inside > 0]

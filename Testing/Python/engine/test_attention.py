@@ -130,3 +130,12 @@ def test_layers_may_differ_in_their_number_of_rates():
 def test_half_precision_maps():
     maps = random_maps(4).to(torch.bfloat16)
     np.testing.assert_allclose(collected(maps, (2, 6, 10, 14)).maps["layer8"] / 255, maps.float().tolist(), atol=0.006)
+
+
+def test_focus_of_half_precision_maps_is_within_the_reach():
+    """0.9985 becomes 1 in bfloat16, so that these weights sum to 1.0015."""
+    maps = torch.tensor([0.0005, 0.0005, 0.0005, 0.9985]).view(4, 1, 1, 1).expand(4, *SHAPE).to(torch.bfloat16)
+    assert (maps.float().sum(0) > 1.001).all()
+    focus = collected(maps, (2, 6, 10, 14), spacing=4.0).focus["layer8"]
+    np.testing.assert_allclose(focus, 4 * (0.0005 * (2 + 6 + 10) + 0.9985 * 14), rtol=1e-4)
+    assert focus.max() <= 56

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from command_line import ct_arguments
 from phantoms import MODALITIES, mr_images, write_images
 from tiny_model import tiny_bundle
 
 from afnet import __version__
 from afnet.cli import run
+from afnet.devices import has_bfloat16
 from afnet.manifest import find_model
 from afnet.progress import Progress
 
@@ -100,7 +102,8 @@ def test_report_says_what_was_done(good_run, tiny_brain):
         "title": tiny_brain.title,
         "weights_sha256": tiny_brain.weights_sha256,
     }
-    assert report["device"] == "cpu" and report["precision"] == "float32"
+    assert report["device"] == "cpu"
+    assert report["precision"] == ("bfloat16" if has_bfloat16(torch.device("cpu")) else "float32")
     assert set(report["seconds"]) == {"read", "prepare", "network", "restore", "write", "total"}
     assert report["seconds"]["total"] == pytest.approx(
         sum(v for k, v in report["seconds"].items() if k != "total"), abs=0.01

@@ -12,15 +12,18 @@ from afnet.segmentation import Request, segment
 
 @pytest.fixture(scope="module")
 def answer(shared_data, tmp_path_factory):
-    """`answer(model, images)`: the label map of the bundled, trained model; skipped where it has no weights."""
+    """`answer(model, images)`: the label map of the bundled, trained model; skipped where it has no weights.
 
-    def run(model: str, images: dict[str, sitk.Image]) -> sitk.Image:
+    In the processor's own precision, or that asked for.
+    """
+
+    def run(model: str, images: dict[str, sitk.Image], precision: str = "auto") -> sitk.Image:
         if not find_model(model).weights_file.exists():
             pytest.skip(f"{model} has no trained weights yet")
         folder = tmp_path_factory.mktemp("real")
-        segment(
-            Request(model, write_images(folder, images), folder / "s.seg.nrrd", labelmap=folder / "l.nrrd"), Progress()
-        )
+        request = Request(model, write_images(folder, images), folder / "s.seg.nrrd", labelmap=folder / "l.nrrd",
+                          precision=precision)
+        segment(request, Progress())
         return sitk.ReadImage(str(folder / "l.nrrd"))
 
     return run
@@ -56,10 +59,17 @@ def test_air_beside_a_real_patient_changes_no_label(shared_data, answer):
 
 
 @pytest.mark.slow
-def test_real_patient_mirrored_with_the_header_is_the_same(pelvis, answer):
-    image, expected = pelvis
+@pytest.mark.parametrize("precision,part", [("float32", 0.0), ("bfloat16", 1e-3)])
+def test_real_patient_mirrored_with_the_header_is_the_same(pelvis, answer, precision, part):
+    """Resampling differs in the last bit of float32; bfloat16 can make another label of that where two are equal.
+
+    `part` of the labelled voxels may differ.
+    """
+    image = pelvis[0]
     turned = sitk.PermuteAxes(image, [2, 0, 1])[::-1, :, ::-1]
-    np.testing.assert_array_equal(at_same_place(answer("pelvis-ct", {"ct": turned}), image), values(expected))
+    expected, found = (answer("pelvis-ct", {"ct": each}, precision) for each in (image, turned))
+    different = at_same_place(found, image) != values(expected)
+    assert (values(expected) > 0).any() and different.sum() <= part * (values(expected) > 0).sum()
 
 
 @pytest.mark.slow
