@@ -74,7 +74,10 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class Request:
-    """A fine-tuning of the model in the folder `base`. `epochs` 0: chosen by cross-validation, at most `max_epochs`."""
+    """A fine-tuning of the model in the folder `base`. `epochs` 0: chosen by cross-validation, at most `max_epochs`.
+
+    `statistics` of the batch norms: 'auto' re-estimates them at the end where the training cases gain, 'frozen' never.
+    """
 
     base: str
     base_id: str
@@ -95,6 +98,7 @@ class Request:
     batch: int = 1
     samples_per_case: int = 4
     patience: int = 5
+    statistics: str = "auto"
     seed: int = 0
     model_folders: tuple[str, ...] = ()
 
