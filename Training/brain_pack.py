@@ -14,15 +14,6 @@ from afnet.cases import make_case, nested_truth, save_case  # noqa: E402
 from afnet.imaging import prepare  # noqa: E402
 from afnet.manifest import find_model  # noqa: E402
 
-FOLDS = (
-    ("00000", "00009", "00024", "01477", "01482"),
-    ("00002", "00011", "01478", "01480", "01485"),
-    ("00003", "00012", "00031", "01481", "01483"),
-    ("00005", "00008", "00019", "01479"),
-    ("00006", "00014", "01476", "01484"),
-)
-"""Patients of the five folds, without the prefix BraTS2021_."""
-
 
 def pack(patient: Path, folder: Path) -> Path:
     """Pack one patient's folder (t1, t1c, t2, flair, labels as .nii.gz)."""

@@ -17,11 +17,12 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from pelvis_bank import as_tensors, read_sample  # noqa: E402
+from pelvis_bank import read_sample  # noqa: E402
+from pelvis_tensors import as_tensors  # noqa: E402
 
-from afnet.cases import load_case  # noqa: E402
 from afnet.manifest import Manifest, read_manifest  # noqa: E402
 from afnet.model_bundle import load_network  # noqa: E402
+from afnet.packed_case import load_case  # noqa: E402
 from afnet.tensors import to_torch  # noqa: E402
 
 
@@ -58,7 +59,7 @@ def read(file: Path, manifest: Manifest, nested: bool) -> tuple[torch.Tensor, to
         case = load_case(file)
         truth = to_torch(case.truth)
         return to_torch(case.channels), (truth > 0.5).float(), torch.ones(truth.shape[1:])
-    channels, possible, _ = as_tensors(*read_sample(file), manifest)
+    channels, possible, _ = as_tensors(*map(to_torch, read_sample(file)), manifest)
     return channels, possible[1:], (possible.sum(0) == 1).float()
 
 

@@ -2,23 +2,14 @@
 
     python Training/pelvis_anatomies.py     # ../shared/data/pelvis -> Training/packs/pelvis/*.npz
 
-Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patient's left. A pack holds
-
-- ``labels``   uint8, the model's codes: 1 prostate, 2 seminal vesicles, 3 bladder, 4 rectum, 5 left and
-  6 right femur;
-- ``possible`` uint8 bit mask, bit k set where code k may be the truth (a single bit: the label is known);
-- ``body``     uint8, the patient without couch;
-- ``ct``       int16 HU (real scans only);
-- ``tissue`` uint8, codes of ``pelvis_tissues``, and ``hull``, inside the muscles (label-only men);
-- ``weight``   uint8, trust in the labels in percent (where a model drew them; 100 elsewhere);
-- ``ptv``      uint8 (umea only): the treatment volume around the prostate that nobody drew;
-- ``femoral_heads`` float32 (2, 3): centres of the left and the right head, voxels; ``head_radius_mm``.
+What a pack holds stands in pelvis_packs.py; arrays are ordered (z, y, x).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +20,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
 from pelvis_femora import LEFT, cut_femora, femora_from_bone, head_balls  # noqa: E402
+from pelvis_packs import PACKS, load_pack  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
 from afnet.imaging import Grid, lattice_around, smooth_for  # noqa: E402
 
 DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
-PACKS = REPOSITORY / "Training" / "packs" / "pelvis"
 SPACING = 3.0  # mm
 PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
@@ -274,16 +265,13 @@ PACKERS = {
 }
 
 
-def load_pack(name: str, folder: Path = PACKS) -> dict:
-    """The arrays of one pack, made first if not on disk. Raises FileNotFoundError without the data."""
-    path = folder / f"{name}.npz"
-    if not path.exists():
-        if not DATA.is_dir():
-            raise FileNotFoundError(f"No pelvis data in {DATA}: put it there, or copy packs to {folder}.")
-        folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, **PACKERS[name]())
-    with np.load(path, allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files}
+def make_packs(folder: Path = PACKS, names: Iterable[str] = PACKERS) -> None:
+    """Write the packs `names` to `folder`, over those that are there. Raises FileNotFoundError without the data."""
+    if not DATA.is_dir():
+        raise FileNotFoundError(f"There is no pelvis data in {DATA}: put it there, or copy packs to {folder}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        np.savez_compressed(folder / f"{name}.npz", **PACKERS[name]())
 
 
 def main() -> None:
@@ -291,7 +279,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=PACKS)
     folder = parser.parse_args().output
     for name in PACKERS:
-        (folder / f"{name}.npz").unlink(missing_ok=True)
+        make_packs(folder, [name])
         pack = load_pack(name, folder)
         volumes = {c: round(float((pack["labels"] == c).sum()) * SPACING**3 / 1000, 1) for c in range(1, 7)}
         print(f"{name:12s} {pack['labels'].shape} ml {volumes}")

@@ -1,6 +1,7 @@
-"""A bank of generated training samples on disk, so that training never waits for the generator.
+"""A bank of generated training samples in a folder, so that training never waits for the generator.
 
     nice python Training/pelvis_bank.py --count 250 --spacing 4        # resumes; the same seed gives the same samples
+    python Training/pelvis_bank.py --endless --processes 14 --spacing 3 --output /dev/shm/pelvis    # until it is ended
 
 Writes Training/packs/pelvis-bank/4mm/NNNNN-SOURCE.npz, for example 00012-umea.npz: the patient whose anatomy it is
 stands in the name, so that a held-out patient is left out by name (`bank_files(folder, leave_out="umea")`). A file has
@@ -9,17 +10,19 @@ stands in the name, so that a held-out patient is left out by name (`bank_files(
 - ``possible`` uint8 bit mask, bit k set where code k may be the truth;
 - ``weight``   uint8, trust in that, percent.
 
-Reading needs numpy and torch alone.
+Reading needs numpy alone, writing torch and scipy too.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +31,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
 BANK = REPOSITORY / "Training" / "packs" / "pelvis-bank"
-CODES = 7
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment of a generating process: there are as many processes as cores."""
+
+SPARE_BYTES = 2 * 10**9
+"""An endless bank pauses while less is free on its disk."""
 
 
 def bank_folder(spacing: float) -> Path:
@@ -36,7 +44,7 @@ def bank_folder(spacing: float) -> Path:
     return BANK / f"{spacing:g}mm"
 
 
-def make_sample(seed: int, number: int, spacing: float, folder: Path) -> tuple[str, float]:
+def make_sample(seed: int, number: int, spacing: float, folder: Path, compress: bool = True) -> tuple[str, float]:
     """Write sample `number` of `seed` unless it is there; return its file's name and the seconds it took."""
     import torch
     from pelvis_generator import draw_source, weighted_sample
@@ -50,8 +58,9 @@ def make_sample(seed: int, number: int, spacing: float, folder: Path) -> tuple[s
         sample = weighted_sample(rng, source=source, spacing=spacing)
         partial = file.with_suffix(f".{os.getpid()}.part")
         with open(partial, "wb") as stream:
-            np.savez_compressed(stream, hu=np.rint(sample.hu).astype(np.int16), possible=sample.possible,
-                                weight=sample.weight)
+            (np.savez_compressed if compress else np.savez)(
+                stream, hu=np.rint(sample.hu).astype(np.int16), possible=sample.possible, weight=sample.weight
+            )
         partial.replace(file)
     return file.name, time.perf_counter() - start
 
@@ -68,54 +77,51 @@ def read_sample(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return arrays["hu"], arrays["possible"], arrays["weight"]
 
 
-def mirrored(hu: np.ndarray, possible: np.ndarray, weight: np.ndarray):
-    """The sample seen in a mirror: x reversed, and with it the left and the right femur."""
-    left, right = (possible >> 5) & 1, (possible >> 6) & 1
-    possible = (possible & 0b0011111) | (right << 5) | (left << 6)
-    return tuple(np.ascontiguousarray(array[:, :, ::-1]) for array in (hu, possible, weight))
+def fill_bank(options: argparse.Namespace, folder: Path) -> None:
+    """Make the samples of `options` that are not there yet, and say which."""
+    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+        jobs = [pool.submit(make_sample, options.seed, number, options.spacing, folder)
+                for number in range(options.first, options.first + options.count)]
+        for job in jobs:
+            name, seconds = job.result()
+            if seconds > 0.01:
+                print(f"{name}  {seconds:.2f} s", flush=True)
 
 
-def as_tensors(hu: np.ndarray, possible: np.ndarray, weight: np.ndarray, manifest):
-    """Channels (C, z, y, x), possible codes (7, z, y, x; 0 or 1) and weight (1, z, y, x; 0 to 1) as float32 tensors."""
-    from afnet.imaging import normalise_channels
-    from afnet.tensors import to_torch
+def stream(seed: int, first: int, step: int, spacing: float, folder: Path) -> None:
+    """Write the samples `first`, `first` + `step`, … of `seed`, uncompressed, for as long as the parent lives."""
+    parent, number = parent_process(), first
+    while parent is None or parent.is_alive():
+        if shutil.disk_usage(folder).free < SPARE_BYTES:
+            time.sleep(1)
+            continue
+        make_sample(seed, number, spacing, folder, compress=False)
+        number += step
 
-    bits = (possible[None] >> np.arange(CODES, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
-    return (to_torch(normalise_channels({manifest.reference: hu.astype(np.float32)}, manifest)),
-            to_torch(bits.astype(np.float32)), to_torch(weight[None].astype(np.float32) / 100))
 
+def stream_bank(options: argparse.Namespace, folder: Path) -> None:
+    """Stream samples with `options.processes` processes until this one is ended or interrupted.
 
-class PelvisBank:
-    """`bank(generator)` draws a sample for `afnet.training` (see `as_tensors`); half are mirrored, calibration and
-    energy vary a little.
-
-    Files are listed anew at each round, so that a bank which still grows is used as it is. Raises FileNotFoundError
-    where there are none.
+    Raises RuntimeError where a process fails; the others are ended too.
     """
-
-    def __init__(self, folder: Path, manifest, leave_out: str | None = None):
-        self.folder, self.manifest, self.leave_out = Path(folder), manifest, leave_out
-        self.order: list[Path] = []
-
-    def __call__(self, generator):
-        import torch
-
-        if not self.order:
-            files = bank_files(self.folder, self.leave_out)
-            if not files:
-                raise FileNotFoundError(f"No samples in {self.folder}: run Training/pelvis_bank.py first.")
-            self.order = [files[i] for i in torch.randperm(len(files), generator=generator).tolist()]
-        sample = read_sample(self.order.pop())
-        flip, gain, shift = torch.rand(3, generator=generator).tolist()
-        hu, possible, weight = mirrored(*sample) if flip < 0.5 else sample
-        hu = hu.astype(np.float32)
-        hu += (hu > -400) * ((gain - 0.5) * 0.04 * hu + (shift - 0.5) * 10)
-        return as_tensors(hu, possible, weight, self.manifest)
+    context = get_context("spawn")
+    processes = [
+        context.Process(target=stream, daemon=True,
+                        args=(options.seed, options.first + index, options.processes, options.spacing, folder))
+        for index in range(options.processes)
+    ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the daemons are ended with it
+    for process in processes:
+        process.start()
+    while all(process.is_alive() for process in processes):
+        time.sleep(0.5)
+    raise RuntimeError("A process that generates samples has failed; its reason stands above.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Generate a bank of pelvic training samples. Resumes by itself.")
     parser.add_argument("--count", type=int, default=250)
+    parser.add_argument("--endless", action="store_true", help="no count: go on until ended, and compress nothing")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--spacing", type=float, default=4.0, help="mm, of the working grid")
     parser.add_argument("--seed", type=int, default=0)
@@ -126,13 +132,11 @@ def main() -> None:
         parser.error("--first starts at 0, --count and --processes at 1, --spacing goes from 1 to 8 mm")
     folder = options.output or bank_folder(options.spacing)
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
-        jobs = [pool.submit(make_sample, options.seed, number, options.spacing, folder)
-                for number in range(options.first, options.first + options.count)]
-        for job in jobs:
-            name, seconds = job.result()
-            if seconds > 0.01:
-                print(f"{name}  {seconds:.2f} s", flush=True)
+    os.environ.update(ONE_THREAD)
+    try:
+        (stream_bank if options.endless else fill_bank)(options, folder)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

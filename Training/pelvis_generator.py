@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from pelvis_anatomies import load_pack
 from pelvis_deformation import SPACING, inflate, swap_sides, warp, window_coordinates
 from pelvis_devices import place_catheter, place_prosthesis, place_seeds
 from pelvis_insertion import change_contents, insert_prostate
+from pelvis_packs import load_pack
 from pelvis_scanner import AIR, along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
 from pelvis_synthesis import head_centres, paint, synthetic_man
 from pelvis_transplant import new_organs
@@ -41,6 +41,11 @@ tissue maps of whole voxels, blurred by `paint`."""
 
 FULL_WINDOW = (96, 96, 128)
 """A whole pelvis; the centres of smaller windows wander further, so that they cover as much."""
+
+
+def window_shape(spacing: float) -> tuple[int, int, int]:
+    """Voxels (z, y, x) of a whole window on a working grid of `spacing` mm."""
+    return tuple(int(n * SPACING / spacing) for n in FULL_WINDOW)
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ import types
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from afnet.training import norms_of
 
@@ -31,19 +32,21 @@ def renormalise(network: nn.Module) -> None:
 def _forward(norm: nn.BatchNorm3d, x: torch.Tensor) -> torch.Tensor:
     if not norm.training or norm.momentum is None:  # None: the statistics are being re-estimated
         return nn.BatchNorm3d.forward(norm, x)
-    axes = (0, 2, 3, 4)
-    variance, mean = torch.var_mean(x, axes, correction=0)
-    deviation = torch.sqrt(variance + norm.eps)
+    mean, unbiased = torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)
+    # With momentum 1 the norm's own kernel hands the batch's statistics over in float32, whatever x is.
+    normalised = F.batch_norm(x, mean, unbiased, training=True, momentum=1.0, eps=norm.eps)
     with torch.no_grad():
-        if norm.num_batches_tracked == 0:
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(variance)
+        count = x.numel() / x.shape[1]
+        variance = unbiased * ((count - 1) / count)
+        first = norm.num_batches_tracked == 0  # never asked in Python: a GPU would have to be waited for
+        norm.running_mean.copy_(torch.where(first, mean, norm.running_mean))
+        norm.running_var.copy_(torch.where(first, variance, norm.running_var))
         running = torch.sqrt(norm.running_var + norm.eps)
-        r = (deviation / running).clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
+        r = (torch.sqrt(variance + norm.eps) / running).clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
         d = ((mean - norm.running_mean) / running).clamp(-LARGEST_SHIFT, LARGEST_SHIFT)
         norm.running_mean.lerp_(mean, MOMENTUM)
         norm.running_var.lerp_(variance, MOMENTUM)
         norm.num_batches_tracked += 1
-    scale = norm.weight * r / deviation
-    shift = norm.bias + norm.weight * d - mean * scale
-    return torch.addcmul(shift.view(1, -1, 1, 1, 1), x, scale.view(1, -1, 1, 1, 1))
+    scale, shift = norm.weight * r, norm.bias + norm.weight * d
+    scale, shift = (vector.to(x.dtype).view(1, -1, 1, 1, 1) for vector in (scale, shift))
+    return torch.addcmul(shift, normalised, scale)

@@ -1,10 +1,12 @@
 """Train the pelvic CT network on a bank of generated samples (pelvis_bank.py). Resumes by itself.
 
     python Training/train_pelvis.py --bank Training/packs/pelvis-bank/4mm --run Training/runs/pelvis --minutes 90
+    python Training/train_pelvis.py --bank /dev/shm/pelvis --spacing 3 --device cuda --minutes 9 --wait-for 64 \
+           --leave-out umea --run Training/runs/pelvis-without-umea
 
-The first part sees whole windows at 6 mm, where a step is cheap; the second parts of windows at the working grid's
-4 mm; the last whole windows at 4 mm, which is what inference sees, with frozen norms. Until the last part the patient
-`umea` is left out: the weights at its beginning (without-umea.pt) are the ones whose score on `umea` is honest.
+The first part sees whole windows at 6 mm, where a step is cheap; the second whole windows at the working grid, which
+is what inference sees; the last the same with frozen norms. The bank may grow meanwhile. With `--leave-out` a
+patient's anatomy is in no sample of the run, so that the score on this patient is honest.
 """
 
 import argparse
@@ -18,32 +20,32 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from fused_layers import accelerate  # noqa: E402
-from pelvis_bank import CODES, PelvisBank  # noqa: E402
+from acceleration import accelerate  # noqa: E402
+from pelvis_augmentation import vary_hu, vary_shape  # noqa: E402
+from pelvis_generator import SOURCES, window_shape  # noqa: E402
+from pelvis_resident import ResidentSamples  # noqa: E402
+from pelvis_tensors import CODES, as_tensors, class_masks, windowed  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
-from afnet.augmentation import uniform  # noqa: E402
-from afnet.losses import class_loss  # noqa: E402
-from afnet.manifest import find_model  # noqa: E402
+from afnet.losses import class_loss, likely_classes  # noqa: E402
+from afnet.manifest import Manifest, find_model  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
 from afnet.training import Schedule, Training  # noqa: E402
-
-HELD_OUT = "umea"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Up to the part `until` of the time: the windows made coarser by `zoom`, then cut to `shape` (None: whole)."""
+    """Up to the part `until` of the time, whole windows with voxels of `spacing` mm (None: the working grid's).
+
+    A batch holds `samples` for each one of the command line's. Windows of a phase have one shape.
+    """
 
     until: float
-    zoom: float
-    shape: tuple[int, int, int] | None
+    spacing: float | None
+    samples: int
 
 
-PHASES = (Phase(0.45, 1.5, None), Phase(0.75, 1.0, (56, 60, 80)), Phase(1.0, 1.0, None))
-
-ORGAN_PART = 0.8
-"""Part of the cuts that have a voxel of an organ inside, every organ as often."""
+PHASES = (Phase(0.3, 6.0, 2), Phase(0.7, None, 1), Phase(1.0, None, 1))
 
 REESTIMATED = 12
 """Whole windows from which the batch norms' statistics are taken."""
@@ -53,87 +55,74 @@ PRIOR_LOGITS = (0.0, -5.0, -6.0, -4.5, -5.0, -4.5, -4.5)
 
 
 class PelvisSamples:
-    """The bank's samples in the form of `phase`."""
+    """Random, augmented whole windows of a bank on a grid of `spacing` mm, in the form of `phase`."""
 
-    def __init__(self, bank: PelvisBank):
-        self.bank = bank
+    def __init__(self, resident: ResidentSamples, manifest: Manifest, spacing: float):
+        self.resident, self.manifest, self.spacing = resident, manifest, spacing
         self.phase = PHASES[0]
 
     def __call__(self, generator: torch.Generator):
-        channels, possible, weight = self.bank(generator)
-        if self.phase.zoom != 1:
-            shape = [round(n / self.phase.zoom) for n in channels.shape[1:]]
-            channels, possible, weight = (
-                F.interpolate(part[None], size=shape, mode="area")[0] for part in (channels, possible, weight)
-            )
-            # What fills most of a voxel is possible there; where nothing does, the largest share alone.
-            largest = F.one_hot(possible.argmax(0), CODES).permute(3, 0, 1, 2)
-            possible = ((possible > 0.5) | (largest > 0)).float()
-        if self.phase.shape is not None:
-            box = self._box(possible, generator)
-            channels, possible, weight = (part[box] for part in (channels, possible, weight))
-        return channels, possible, weight
-
-    def _box(self, possible: torch.Tensor, generator: torch.Generator) -> tuple[slice, ...]:
-        """A random place for a cut, with a voxel of a random organ inside in most cases."""
-        drawn = (possible.sum(0) == 1) & (possible > 0)
-        organs = [organ.nonzero() for organ in drawn[1:] if organ.any()]
-        starts = []
-        inside = None
-        if organs and uniform(generator, 0, 1) < ORGAN_PART:
-            places = organs[int(uniform(generator, 0, len(organs)))]
-            inside = places[int(uniform(generator, 0, len(places)))].tolist()
-        for axis, (size, wanted) in enumerate(zip(possible.shape[1:], self.phase.shape)):
-            low, high = 0, size - wanted
-            if inside is not None:
-                low, high = max(low, inside[axis] - wanted + 1), min(high, inside[axis])
-            starts.append(low + int(uniform(generator, 0, high - low + 1)))
-        return (slice(None), *(slice(start, start + n) for start, n in zip(starts, self.phase.shape)))
+        hu, possible, weight = vary_shape(self.resident(generator), generator, self.spacing)
+        if self.phase.spacing is None:
+            return as_tensors(vary_hu(hu, generator), possible, weight, self.manifest)
+        shape = window_shape(self.phase.spacing)
+        hu, possible, weight = (
+            F.interpolate(part[None].float(), size=shape, mode="area")[0]
+            for part in (hu[None], class_masks(possible), weight[None])
+        )
+        return windowed(vary_hu(hu[0], generator), self.manifest), likely_classes(possible), weight / 100
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bank", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--spacing", type=float, default=4.0, choices=(3.0, 4.0), help="mm, of the bank's grid")
+    parser.add_argument("--leave-out", choices=tuple(SOURCES), help="patient who is in no sample of this run")
+    parser.add_argument("--wait-for", type=int, default=1, help="samples that must be there before the first step")
+    parser.add_argument("--resident", type=int, default=4000, help="most samples kept in the device's memory")
     parser.add_argument("--minutes", type=float, default=90)
     parser.add_argument("--from", dest="start", type=float, default=0.0, help="part of the time that is left out")
     parser.add_argument("--network", default="AFN-4")
     parser.add_argument("--width", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=1, help="windows at the working grid in a step")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--start-from", type=Path, help="weights (.pt) of an earlier run of the same network")
+    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    torch.backends.cudnn.benchmark = True
 
     manifest = find_model("pelvis-ct")
-    samples = PelvisSamples(PelvisBank(options.bank, manifest, leave_out=HELD_OUT))
     torch.manual_seed(0)
     plan = NetworkPlan(options.network, len(manifest.raw["channels"]), CODES, (options.width,) * 8)
     network = AutofocusNetwork(plan).to(memory_format=torch.channels_last_3d)
     network.classifier.bias.data.copy_(torch.tensor(PRIOR_LOGITS))
     if options.start_from:
         network.load_state_dict(torch.load(options.start_from, weights_only=True))
-    schedule = Schedule(options.minutes, learning_rate=options.learning_rate, checkpoint_minutes=5)
-    training = Training(network, class_loss, samples, schedule, options.run, options.device)
+    resident = ResidentSamples(options.bank, options.device, window_shape(options.spacing), options.leave_out,
+                               options.resident, options.wait_for)
+    samples = PelvisSamples(resident, manifest, options.spacing)
+    schedule = Schedule(options.minutes, options.batch, options.learning_rate,
+                        checkpoint_minutes=options.checkpoint_minutes)
+    training = Training(network, class_loss, samples, schedule, options.run, options.device,
+                        autocast=options.device != "cpu")
     training.seconds = 60 * options.minutes * options.start
     (options.run / "plan.json").write_text(json.dumps(asdict(plan)))
+    (options.run / "run.json").write_text(json.dumps(vars(options), default=str))
     for each in (training.network, training.average):
         renormalise(each)
-        if options.device == "cpu":
-            accelerate(each)
-    print("resumed" if training.resume() else "started", flush=True)
+        accelerate(each, options.device)
+    print("resumed" if training.resume() else "started", options.run.name, "without", options.leave_out, flush=True)
 
-    for phase in PHASES[:-1]:
-        samples.phase = phase
-        training.run(options.minutes * phase.until)
-    samples.phase = PHASES[-1]
-    if not training.norms_frozen:
-        generator = torch.Generator().manual_seed(1)
-        training.freeze_norms([samples(generator)[0] for _ in range(REESTIMATED)])
-        torch.save(training.average.state_dict(), options.run / f"without-{HELD_OUT}.pt")
-        training.save()
-    samples.bank = PelvisBank(options.bank, manifest)
-    training.run()
+    for phase in PHASES:
+        samples.phase, training.batch = phase, phase.samples * options.batch
+        if phase is PHASES[-1] and not training.norms_frozen:
+            generator = torch.Generator().manual_seed(1)
+            training.freeze_norms([samples(generator)[0] for _ in range(REESTIMATED)])
+        training.run(options.minutes * phase.until, on_checkpoint=lambda _: {"samples": resident.arrived})
     torch.save(training.average.state_dict(), options.run / "averaged.pt")
+    resident.close()
 
 
 if __name__ == "__main__":

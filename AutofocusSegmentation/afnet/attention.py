@@ -12,7 +12,7 @@ import torch
 
 from .attention_request import MAP_STEPS, AttentionRequest
 from .autofocus import AutofocusLayer
-from .imaging import Grid
+from .grid import Grid
 from .tensors import to_numpy
 from .writing import write_volume
 

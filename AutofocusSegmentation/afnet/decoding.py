@@ -4,7 +4,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .imaging import Grid, bounding_box, like
+from .grid import Grid, bounding_box
+from .imaging import like
 from .manifest import Manifest
 
 RESTORED_SLICES = 32
@@ -95,7 +96,8 @@ _DECODERS = {"argmax": _argmax, "nested": _nested}
 def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
     """Keep the largest piece of organs that are one piece and fill their holes; drop islands below the smallest volume.
 
-    An island is judged by its whole extent over all codes for nested regions, by its own code otherwise.
+    An island is judged by its whole extent over all codes for nested regions, by its own code otherwise. A code whose
+    whole volume then is below its rule's `below_ml` becomes the code `into`: a trace of it is more often a mistake.
     """
     rules = manifest.raw["decoding"]
     array = sitk.GetArrayFromImage(labels)
@@ -115,6 +117,10 @@ def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
         array[box][dropped] = 0
         if code in rules.get("largest_component", []):
             array[box][_holes(part & ~dropped, labels) & (array[box] == 0)] = code
+    for rule in rules.get("absorbed", []):
+        found = array == rule["code"]
+        if found.sum() * voxel_ml < rule["below_ml"]:
+            array[found] = rule["into"]
     return like(array, labels)
 
 

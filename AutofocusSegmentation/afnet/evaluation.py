@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import RequestError
-from .imaging import bounding_box
+from .grid import bounding_box
 from .manifest import Manifest, Structure
 from .reading import read_labelmap
 from .segmentation_file import SEGMENTATION_SUFFIX, Segmentation, read_segmentation

@@ -1,8 +1,6 @@
 """From images to the network's working grid, and back. SimpleITK throughout; positions in mm, LPS.
 
-The working grid is axis aligned with the patient (LPS), isotropic, and its voxel centres lie at integer
-multiples of the model's spacing: a lattice fixed in the world, so that flipping the array, turning its
-axes or adding air around the patient changes nothing. It is cropped to the patient and a margin.
+The working grid (grid.py) is cropped to the patient and a margin.
 Arrays are (depth, height, width) = (z towards the head, y towards the back, x towards the left).
 """
 
@@ -13,7 +11,9 @@ import SimpleITK as sitk
 
 from .errors import InputError
 from .foreground import body_mask, brain_mask, check_hounsfield
+from .grid import Grid
 from .manifest import Manifest
+from .normalisation import normalise_channels, z_score
 
 FWHM_TO_SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
 """σ of a Gaussian from its full width at half maximum."""
@@ -26,47 +26,6 @@ CT_CEILING = 3000.0
 
 MINIMUM_OVERLAP = 0.5
 """Part of the patient in the reference image that every other image must cover."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The working grid: `first` lattice index and `size` along x, y, z; `spacing` in mm."""
-
-    first: tuple[int, int, int]
-    size: tuple[int, int, int]
-    spacing: float
-
-    @property
-    def origin(self) -> tuple[float, float, float]:
-        """Centre of the first voxel in mm, LPS."""
-        return tuple(index * self.spacing for index in self.first)
-
-    def image(self, array: np.ndarray) -> sitk.Image:
-        """Wrap an array (z, y, x) as an image on this grid."""
-        image = sitk.GetImageFromArray(array)
-        image.SetSpacing((self.spacing,) * 3)
-        image.SetOrigin(self.origin)
-        return image
-
-    def resample(self, image: sitk.Image, outside: float, interpolator=sitk.sitkLinear) -> np.ndarray:
-        """Sample `image` at the voxel centres of this grid; `outside` beyond its extent."""
-        return sitk.GetArrayFromImage(
-            sitk.Resample(
-                image, self.size, sitk.Transform(), interpolator, self.origin, (self.spacing,) * 3,
-                (1, 0, 0, 0, 1, 0, 0, 0, 1), outside, sitk.sitkFloat32,
-            )
-        )
-
-    def crop(self, mask: np.ndarray, margin: float) -> tuple["Grid", tuple[slice, slice, slice]]:
-        """Return the grid around `mask` (z, y, x) with `margin` mm, and the slices that cut it from this grid."""
-        border = int(np.ceil(margin / self.spacing))
-        slices = [
-            slice(max(side.start - border, 0), min(side.stop + border, size))
-            for side, size in zip(bounding_box(mask), mask.shape)
-        ]
-        first = tuple(int(self.first[i] + slices[2 - i].start) for i in range(3))
-        size = tuple(int(slices[2 - i].stop - slices[2 - i].start) for i in range(3))
-        return Grid(first, size, self.spacing), tuple(slices)
 
 
 @dataclass(frozen=True)
@@ -147,47 +106,11 @@ def _prepare_mr(images: dict[str, sitk.Image], manifest: Manifest):
     return resampled, np.logical_or.reduce(list(masks.values())), grid
 
 
-def bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
-    """Return the slices of the smallest box that holds `mask`, one an axis; None if the mask is empty."""
-    box = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        if not filled.size:
-            return None
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(box)
-
-
 def like(array: np.ndarray, image: sitk.Image) -> sitk.Image:
     """Wrap an array (z, y, x) as an image in the geometry of `image`."""
     result = sitk.GetImageFromArray(array)
     result.CopyInformation(image)
     return result
-
-
-def z_score(array: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return zero mean and unit variance inside the mask, and exactly 0 outside, as the paper normalises brains."""
-    values = array[inside].astype(np.float64)
-    result = np.zeros(array.shape, np.float32)
-    result[inside] = (values - values.mean()) / max(values.std(), 1e-12)
-    return result
-
-
-def normalise_channels(arrays: dict[str, np.ndarray], manifest: Manifest) -> np.ndarray:
-    """Return the network's channels (C, z, y, x) from the inputs on the working grid: z-scores, or HU for CT.
-
-    Outside (air, or the background of a stripped head) becomes exactly 0, the value that convolutions pad with.
-    """
-    channels = []
-    for item in manifest.raw["channels"]:
-        array = arrays[item["input"]]
-        if item["normalisation"] == "z-score":
-            limit = item.get("clip", np.inf)
-            channels.append(np.clip(array, -limit, limit))
-        else:
-            low, high = item["window_hu"]
-            channels.append((np.clip(array, low, high) - np.float32(low)) / np.float32(high - low))
-    return np.stack(channels)
 
 
 def _grid_notes(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:

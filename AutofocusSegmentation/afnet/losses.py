@@ -54,12 +54,22 @@ def class_loss(
     not pushed away; Dice is taken over the voxels whose class is known, or where `known` (batch, classes − 1, …) says
     that a voxel's membership of each class is.
     """
-    logarithms = F.log_softmax(logits, dim=1)
+    precise = torch.promote_types(logits.dtype, torch.float32)  # of bfloat16 logits too
+    logarithms = F.log_softmax(logits, dim=1, dtype=precise)
     entropy = -torch.logsumexp(logarithms.masked_fill(possible < 0.5, -torch.inf), dim=1, keepdim=True)
     entropy = _mean(entropy, weight, total)
     if known is None:
         known = (possible.sum(1, keepdim=True) < 1.5).to(weight.dtype)
     return entropy + soft_dice_loss(logarithms.exp()[:, 1:], possible[:, 1:], weight * known, total)
+
+
+def likely_classes(share: torch.Tensor) -> torch.Tensor:
+    """Classes that a voxel belongs to by its shares (classes, z, y, x): what fills most of it, else the largest.
+
+    Returns 0 or 1, float32, of the same shape; shares may add up to more than 1 where outlines overlap.
+    """
+    largest = F.one_hot(share.argmax(0), share.shape[0]).movedim(-1, 0)
+    return ((share > 0.5) | (largest > 0)).to(torch.float32)
 
 
 def region_distance(

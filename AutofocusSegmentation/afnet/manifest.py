@@ -186,7 +186,8 @@ def _code_problems(document: dict) -> list[str]:
             found.append(f"structure {structure['id']} uses a code that the label map does not have")
     if background and 0 not in decoding["codes"]:
         found.append("argmax needs the background, code 0, among the codes of decoding")
-    for code in decoding["codes"] + decoding.get("expected", []) + decoding.get("largest_component", []):
+    absorbed = [rule[end] for rule in decoding.get("absorbed", []) for end in ("code", "into")]
+    for code in decoding["codes"] + decoding.get("expected", []) + decoding.get("largest_component", []) + absorbed:
         if code not in codes + background:
             found.append(f"decoding uses the code {code}, which the label map does not have")
     return found

@@ -14,7 +14,8 @@ from .attention_request import AttentionRequest, check_size, checked
 from .decoding import check_found, clean, restore
 from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import RequestError
-from .imaging import Prepared, bounding_box, prepare
+from .grid import bounding_box
+from .imaging import Prepared, prepare
 from .inference import infer
 from .manifest import Manifest, find_model
 from .model_bundle import load_network

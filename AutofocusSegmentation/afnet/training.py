@@ -41,10 +41,13 @@ class Schedule:
 
 
 class Training:
-    """One run in one folder: `checkpoint.pt` (state), `log.jsonl` (loss, scores), `schedule.json`."""
+    """One run in one folder: `checkpoint.pt` (state), `log.jsonl` (loss, scores), `schedule.json`.
+
+    `autocast` computes in bfloat16 where PyTorch holds that safe; the weights stay float32.
+    """
 
     def __init__(self, network: AutofocusNetwork, loss: Callable, sample: Callable, schedule: Schedule, folder: Path,
-                 device: str = "cpu", seed: int = 0):
+                 device: str = "cpu", seed: int = 0, autocast: bool = False):
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.loss, self.sample, self.schedule, self.folder, self.device = loss, sample, schedule, Path(folder), device
@@ -53,6 +56,8 @@ class Training:
             lr=schedule.learning_rate, weight_decay=schedule.weight_decay,
         )
         self.generator = torch.Generator().manual_seed(seed)
+        self.autocast = autocast
+        self.batch = schedule.batch
         self.step = 0
         self.seconds = 0.0
         self.norms_frozen = False
@@ -107,7 +112,8 @@ class Training:
         """
         if not self.norms_frozen:
             for network in (self.network, self.average):
-                reestimate_norms(network, [volume.to(self.device) for volume in volumes])
+                with self.precision():
+                    reestimate_norms(network, [volume.to(self.device) for volume in volumes])
             self.norms_frozen = True
 
     def run(self, until_minutes: float | None = None, on_checkpoint: Callable | None = None) -> None:
@@ -121,7 +127,7 @@ class Training:
             if time.monotonic() - last_save > 60 * self.schedule.checkpoint_minutes or self.seconds >= end:
                 self.save()
                 scores = on_checkpoint(self) if on_checkpoint else {}
-                self._log(sum(losses) / len(losses), scores)
+                self._log(torch.stack(losses).mean().item(), scores)
                 last_save, losses = time.monotonic(), []
 
     def used(self) -> float:
@@ -129,12 +135,17 @@ class Training:
         return min(self.seconds / (60 * self.schedule.minutes), 1.0)
 
     def _samples(self) -> list[tuple[torch.Tensor, ...]]:
-        return [self.sample(self.generator) for _ in range(self.schedule.batch)]
+        return [self.sample(self.generator) for _ in range(self.batch)]
+
+    def precision(self) -> torch.autocast:
+        """Context in which the network computes."""
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast)
 
     def _join_gradients(self) -> None:
         """Where several processes share a batch: make every gradient that of the whole batch."""
 
-    def _step(self) -> float:
+    def _step(self) -> torch.Tensor:
+        """One step of the optimiser; returns the loss, a number that still lies on the device (reading it waits)."""
         rate = self.schedule.learning_rate * max(0.5 * (1 + math.cos(math.pi * self.used())), 1e-3)
         rate *= min((self.step + 1) / self.schedule.warm_up, 1.0)
         for group in self.optimiser.param_groups:
@@ -145,7 +156,9 @@ class Training:
         if self.norms_frozen:
             for norm in norms_of(self.network):
                 norm.eval()
-        loss = self.loss(self.network(channels), *truth)
+        with self.precision():
+            logits = self.network(channels)
+        loss = self.loss(logits.float(), *truth)
         self.optimiser.zero_grad()
         loss.backward()
         self._join_gradients()
@@ -153,15 +166,16 @@ class Training:
         self.optimiser.step()
         self.step += 1
         self._update_average()
-        return loss.item()
+        return loss.detach()
 
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.schedule.averaging, (1 + self.step) / (10 + self.step))
-        for averaged, current in zip(self.average.state_dict().values(), self.network.state_dict().values()):
-            if averaged.dtype.is_floating_point:
-                averaged.lerp_(current, 1 - decay)
-            else:
+        averages, currents = list(self.average.state_dict().values()), list(self.network.state_dict().values())
+        numbers = [i for i, tensor in enumerate(averages) if tensor.dtype.is_floating_point]
+        torch._foreach_lerp_([averages[i] for i in numbers], [currents[i] for i in numbers], 1 - decay)
+        for averaged, current in zip(averages, currents):
+            if not averaged.dtype.is_floating_point:
                 averaged.copy_(current)
 
     def _log(self, loss: float, scores: dict) -> None:

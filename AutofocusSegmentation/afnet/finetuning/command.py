@@ -192,7 +192,7 @@ def _rate(options) -> float:
 def _original_case(file: Path | None, base: Manifest) -> str | None:
     if file is None:
         return None
-    from ..cases import load_case
+    from ..packed_case import load_case
 
     try:
         case = load_case(file)

@@ -102,11 +102,15 @@ def _added(add: tuple[dict, ...], known: list[str], codes: set[int]) -> list[Str
     return fresh
 
 
+def _codes_of(rule: int | dict) -> set[int]:
+    return {rule["code"], rule["into"]} if isinstance(rule, dict) else {rule}
+
+
 def _document(base: Manifest, structures: tuple[Structure, ...], codes: list[int], lost: set[int]) -> dict:
     decoding = dict(base.raw["decoding"]) | {"codes": codes}
-    for key in ("largest_component", "expected"):
+    for key in ("largest_component", "expected", "absorbed"):
         if key in decoding:
-            decoding[key] = [code for code in decoding[key] if code not in lost]
+            decoding[key] = [rule for rule in decoding[key] if not _codes_of(rule) & lost]
             if not decoding[key]:
                 del decoding[key]
     names = {item["code"]: item["name"] for item in base.raw["labelmap"]}

@@ -158,7 +158,7 @@ class EpochTraining(Training):
                 if self.processes.any(stop()):
                     self.save()
                     raise Cancelled("Stopped; start again with --resume to go on where the training was.")
-                self.losses.append(self._step())
+                self.losses.append(self._step().item())
                 if not math.isfinite(self.losses[-1]):
                     raise RequestError(
                         "The training diverged (its loss is no longer a number); start again with a smaller "

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..cases import load_case, make_case, structure_on_grid
+from ..cases import make_case, structure_on_grid
 from ..evaluation import dice
 from ..imaging import Grid, like, prepare
 from ..manifest import Manifest
+from ..packed_case import load_case
 from .label_set import LabelSet
 
 GENERATED = ("A generated phantom of the base model's kind, not a patient: agreement of the new with the base model "
@@ -49,7 +50,7 @@ MR_TISSUE = {  # brain, ventricle, oedema, enhancing, necrosis
 def original_case(base: Manifest, labels: LabelSet, pack: Path | None, seed: int) -> tuple[np.ndarray, dict, str]:
     """Return channels (C, z, y, x), truth masks by structure id, and what the case is.
 
-    `pack`: an .npz that `afnet.cases.save_case` wrote, with one truth channel per structure of the base model. Raises
+    `pack`: an .npz that `packed_case.save_case` wrote, with one truth channel per structure of the base model. Raises
     InputError or RequestError if there is no case for this model.
     """
     if pack:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from ..augmentation import random_patch, uniform, vary_ct, vary_mr
-from ..cases import likely_classes
-from ..losses import Total, class_distance, class_loss, region_distance, region_loss
+from ..losses import Total, class_distance, class_loss, likely_classes, region_distance, region_loss
 from ..manifest import Manifest
 from ..tensors import to_torch
 from .cache import PreparedCase

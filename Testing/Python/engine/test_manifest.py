@@ -130,6 +130,10 @@ def with_change(change) -> dict:
         (lambda d: d["decoding"].update(kind="nested", codes=[0, 1]), "decoding uses the code 0"),
         (lambda d: d["decoding"].update(expected=[200]), "decoding uses the code 200"),
         (lambda d: d["decoding"].update(largest_component=[200]), "decoding uses the code 200"),
+        (
+            lambda d: d["decoding"].update(absorbed=[{"code": 200, "below_ml": 1, "into": 1}]),
+            "decoding uses the code 200",
+        ),
         (lambda d: d["plausibility"].update(left_out_if_doubtful=[9]), "plausibility uses the code 9"),
         (lambda d: d["plausibility"]["positions"][0].update(of=[8]), "plausibility uses the code 8"),
         (lambda d: d["plausibility"]["structures"][0].update(volume_ml=[9, 8]), "for the code 1 must rise"),

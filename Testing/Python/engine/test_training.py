@@ -31,7 +31,7 @@ def training(folder, seed=0, **schedule) -> Training:
 
 def test_loss_falls_and_the_average_follows(tmp_path):
     run = training(tmp_path, learning_rate=1e-2)
-    losses = [run._step() for _ in range(40)]
+    losses = [run._step().item() for _ in range(40)]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     channels, truth, weight = sample(torch.Generator().manual_seed(9))
     reestimate_norms(run.average, [channels])
@@ -47,12 +47,12 @@ def test_a_resumed_training_goes_on_where_it_stopped(tmp_path):
         whole._step()
     whole.seconds = 77.0
     whole.save()
-    expected = [whole._step() for _ in range(2)]
+    expected = [whole._step().item() for _ in range(2)]
 
     resumed = Training(network(seed=5), region_loss, sample, Schedule(100.0), tmp_path / "whole", seed=99)
     assert resumed.resume()
     assert (resumed.step, resumed.seconds) == (3, 77.0)
-    assert [resumed._step() for _ in range(2)] == pytest.approx(expected, rel=1e-6)
+    assert [resumed._step().item() for _ in range(2)] == pytest.approx(expected, rel=1e-6)
     for name, tensor in whole.average.state_dict().items():
         torch.testing.assert_close(tensor, resumed.average.state_dict()[name])
 

@@ -5,20 +5,17 @@ import time
 import numpy as np
 import pytest
 import torch
-from pelvis_anatomies import DATA, PACKERS, PACKS, load_pack
 from pelvis_deformation import inflate, swap_sides, warp, window_coordinates
 from pelvis_generator import SOURCES, known, sample
+from pelvis_packs import load_pack
 from pelvis_tissues import CODE, TISSUES
 
-needs_packs = pytest.mark.skipif(
-    not DATA.is_dir() and not all((PACKS / f"{name}.npz").exists() for name in PACKERS),
-    reason=f"no pelvis data in {DATA}",
-)
+needs_packs = pytest.mark.usefixtures("packs")
 WINDOW = (64, 72, 112)
 
 
 @pytest.fixture(scope="module")
-def samples() -> dict[str, list]:
+def samples(packs) -> dict[str, list]:
     """Two samples of each source, made once, with the time each took."""
     torch.set_num_threads(1)
     result = {}

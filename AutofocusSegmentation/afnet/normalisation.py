@@ -1,0 +1,30 @@
+"""From intensities to the network's channels. Needs numpy only."""
+
+import numpy as np
+
+from .manifest import Manifest
+
+
+def z_score(array: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return zero mean and unit variance inside the mask, and exactly 0 outside, as the paper normalises brains."""
+    values = array[inside].astype(np.float64)
+    result = np.zeros(array.shape, np.float32)
+    result[inside] = (values - values.mean()) / max(values.std(), 1e-12)
+    return result
+
+
+def normalise_channels(arrays: dict[str, np.ndarray], manifest: Manifest) -> np.ndarray:
+    """Return the network's channels (C, z, y, x) from the inputs on the working grid: z-scores, or HU for CT.
+
+    Outside (air, or the background of a stripped head) becomes exactly 0, the value that convolutions pad with.
+    """
+    channels = []
+    for item in manifest.raw["channels"]:
+        array = arrays[item["input"]]
+        if item["normalisation"] == "z-score":
+            limit = item.get("clip", np.inf)
+            channels.append(np.clip(array, -limit, limit))
+        else:
+            low, high = item["window_hu"]
+            channels.append((np.clip(array, low, high) - np.float32(low)) / np.float32(high - low))
+    return np.stack(channels)

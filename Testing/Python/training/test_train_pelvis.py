@@ -1,0 +1,68 @@
+"""A tiny run of the pelvic training from a bank to weights, and the form of its samples in every phase."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+import train_pelvis
+from pelvis_resident import ResidentSamples
+from train_pelvis import PHASES, PelvisSamples
+
+from afnet.losses import class_loss
+from afnet.manifest import find_model
+
+WINDOW_MM = (72, 72, 96)
+
+
+@pytest.fixture
+def bank(tmp_path, monkeypatch):
+    """Samples of random possible codes at 4 mm, of two patients."""
+    monkeypatch.setattr(train_pelvis, "window_shape", lambda spacing: tuple(int(mm / spacing) for mm in WINDOW_MM))
+    folder = tmp_path / "bank"
+    folder.mkdir()
+    for number, source in enumerate(("umea", "msk_001", "msk_001")):
+        rng = np.random.default_rng(number)
+        shape = tuple(mm // 4 for mm in WINDOW_MM)
+        possible = np.left_shift(1, rng.integers(0, 7, shape)).astype(np.uint8)
+        np.savez(folder / f"{number:05d}-{source}.npz", hu=rng.integers(-1000, 500, shape).astype(np.int16),
+                 possible=possible, weight=np.full(shape, 100, np.uint8))
+    return folder
+
+
+def test_samples_of_every_phase_have_one_shape(bank):
+    resident = ResidentSamples(bank, "cpu", train_pelvis.window_shape(4.0))
+    samples, generator = PelvisSamples(resident, find_model("pelvis-ct"), 4.0), torch.Generator().manual_seed(0)
+    for phase, shape in zip(PHASES, ((12, 12, 16), (18, 18, 24), (18, 18, 24))):
+        samples.phase = phase
+        for _ in range(6):
+            channels, possible, weight = samples(generator)
+            assert channels.shape == (3, *shape) and possible.shape == (7, *shape) and weight.shape == (1, *shape)
+            assert channels.min() >= 0 and channels.max() <= 1
+            assert (possible.sum(0) >= 1).all() and set(possible.unique().tolist()) == {0.0, 1.0}
+            assert torch.allclose(weight, torch.ones(()))
+    resident.close()
+
+
+def test_a_run_leaves_out_its_patient_and_leaves_weights(bank, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    command = ["train_pelvis.py", "--bank", bank, "--run", run, "--minutes", "0.02", "--network", "AFN-1", "--width",
+               "8", "--leave-out", "umea", "--wait-for", "2"]
+    monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+    train_pelvis.main()
+    weights = torch.load(run / "averaged.pt", weights_only=True)
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+    assert torch.load(run / "checkpoint.pt", weights_only=True)["norms_frozen"]
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["samples"] for line in lines] == [2] * len(PHASES)
+    assert json.loads((run / "run.json").read_text())["leave_out"] == "umea"
+
+
+def test_loss_of_bfloat16_logits_is_computed_in_float32():
+    torch.manual_seed(0)
+    logits = torch.randn(1, 7, 4, 4, 4).bfloat16()
+    possible = (torch.rand(1, 7, 4, 4, 4) < 0.4).float()
+    possible[:, 0] = 1
+    weight = torch.ones(1, 1, 4, 4, 4)
+    assert class_loss(logits, possible, weight) == class_loss(logits.float(), possible, weight)

@@ -1,0 +1,33 @@
+"""Packs of male pelvic anatomy as pelvis_anatomies.py writes them, the generator's raw material. Needs numpy only.
+
+Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patient's left. A pack holds
+
+- ``labels``   uint8, the model's codes: 1 prostate, 2 seminal vesicles, 3 bladder, 4 rectum, 5 left and
+  6 right femur;
+- ``possible`` uint8 bit mask, bit k set where code k may be the truth (a single bit: the label is known);
+- ``body``     uint8, the patient without couch;
+- ``ct``       int16 HU (real scans only);
+- ``tissue`` uint8, codes of ``pelvis_tissues``, and ``hull``, inside the muscles (label-only men);
+- ``weight``   uint8, trust in the labels in percent (where a model drew them; 100 elsewhere);
+- ``ptv``      uint8 (umea only): the treatment volume around the prostate that nobody drew;
+- ``femoral_heads`` float32 (2, 3): centres of the left and the right head, voxels; ``head_radius_mm``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+PACKS = Path(__file__).resolve().parent / "packs" / "pelvis"
+
+PACK_NAMES = ("umea", "totalseg", "female", "msk_001", "msk_004", "hubmap", "umea_water")
+
+
+def load_pack(name: str, folder: Path = PACKS) -> dict[str, np.ndarray]:
+    """The arrays of one pack. Raises FileNotFoundError where it has not been made."""
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        raise FileNotFoundError(f"There is no pack {path}: run Training/pelvis_anatomies.py, or copy the packs there.")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
