@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from finetuning_studies import (
     DIM_SCANNER,
     KNOWN_SCANNER,
@@ -277,7 +278,7 @@ def test_refusals(base, cases, tmp_path, refused):
 
 
 def test_a_training_that_diverges_is_told(base, cases, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(EpochTraining, "_step", lambda training: float("nan"))
+    monkeypatch.setattr(EpochTraining, "_step", lambda training: torch.tensor(float("nan")))
     assert finetune(base, cases, tmp_path / "out", *SHORT) == 2
     assert "smaller --learning-rate" in capfd.readouterr().err and not (tmp_path / "out" / "model.json").exists()
 
