@@ -14,6 +14,7 @@ from ..progress import Progress
 from .request import (
     HOLD_OUT_FROM,
     LEARNING_RATES,
+    SAMPLES_PER_CASE,
     TUNES,
     Request,
     choose_held_out,
@@ -41,7 +42,8 @@ def add_finetune(commands, model_folders: dict) -> None:
     parser.add_argument("--original-case", type=Path, metavar="FILE.npz", help="packed case to show what was forgotten")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="default: by what learns")
     parser.add_argument("--batch", type=int, metavar="N", help="samples a step (default: one a process)")
-    parser.add_argument("--samples-per-case", type=int, default=4, metavar="N", help="in an epoch (default 4)")
+    parser.add_argument("--samples-per-case", type=int, default=SAMPLES_PER_CASE, metavar="N",
+                        help=f"in an epoch (default {SAMPLES_PER_CASE})")
     parser.add_argument("--patience", type=int, default=5, metavar="N",
                         help="stop when the loss of N epochs is hardly below that of the N before; 0: never")
     parser.add_argument("--statistics", choices=("auto", "frozen"), default="auto",
