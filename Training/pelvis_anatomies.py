@@ -66,6 +66,10 @@ def _read(path: str) -> sitk.Image:
     return sitk.ReadImage(str(DATA / path))
 
 
+def _femora(labels: np.ndarray) -> np.ndarray:
+    return np.where(labels >= LEFT, labels, 0).astype(np.uint8)
+
+
 def _inside_prostate_volume(hu: np.ndarray, labels: np.ndarray, ptv: np.ndarray) -> np.ndarray:
     """`possible` bits around a prostate that nobody drew (umea).
 
@@ -107,13 +111,14 @@ def pack_umea() -> dict:
     drawn_and_femora.CopyInformation(drawn)
     grid = lattice_around(ct, SPACING, 0.0)
     drawn_radius = float(np.cbrt(drawn_ml * 1000 * 3 / (4 * np.pi)))
-    labels, heads, radius = cut_femora(_resample_labels(drawn_and_femora, grid), drawn_radius)
+    whole = _resample_labels(drawn_and_femora, grid)
+    labels, heads, radius = cut_femora(whole, drawn_radius)
     hu = _resample(ct, grid, -1000.0)
     ptv = _resample_labels(_read("umea/ptv_not_prostate.nii.gz"), grid)
     possible = _inside_prostate_volume(hu, labels, ptv)
     body = _resample_labels(_read("umea/external.nii.gz"), grid)
-    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, ptv=ptv, body=body,
-                femoral_heads=heads, head_radius_mm=radius)
+    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, femora=_femora(whole), possible=possible, ptv=ptv,
+                body=body, femoral_heads=heads, head_radius_mm=radius)
 
 
 def pack_totalseg() -> dict:
@@ -124,6 +129,7 @@ def pack_totalseg() -> dict:
     labels = _resample_labels(_read("totalseg_example/labels.nii.gz"), grid)
     rectum = _resample_labels(_read("totalseg_example/rectum_proxy_from_colon.nii.gz"), grid) > 0
     organs = _resample_labels(_read("totalseg_example/totalseg_117_pseudolabels.nii.gz"), grid)
+    femora = _femora(labels)
     labels, heads, radius = cut_femora(labels)
     smooth = ndimage.gaussian_filter(hu, 0.5)
     body = _largest(ndimage.binary_opening(smooth > -300, iterations=2))
@@ -152,8 +158,8 @@ def pack_totalseg() -> dict:
     possible[canal & (labels == 0)] |= 1 << RECTUM
     near = ndimage.binary_dilation(possible != 1, iterations=2)
     weight = np.where(near, MODEL_WEIGHT, 100).astype(np.uint8)
-    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, body=body.astype(np.uint8),
-                weight=weight, femoral_heads=heads, head_radius_mm=radius)
+    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, femora=femora, possible=possible,
+                body=body.astype(np.uint8), weight=weight, femoral_heads=heads, head_radius_mm=radius)
 
 
 def pack_female() -> dict:
@@ -176,10 +182,11 @@ def pack_female() -> dict:
     between = np.zeros(hu.shape, bool)
     between[:, :, int(heads[1, 2]):int(heads[0, 2])] = True
     possible[low & between & body & ((smooth > -30) | (smooth < -250))] |= (1 << BLADDER) | (1 << RECTUM)
-    labels, heads, radius = cut_femora(_resample_labels(_female_femora(ct), grid), FEMALE_HEAD_RADIUS_MM)
+    femora = _resample_labels(_female_femora(ct), grid)
+    labels, heads, radius = cut_femora(femora, FEMALE_HEAD_RADIUS_MM)
     possible[labels > 0] = np.left_shift(1, labels[labels > 0])
-    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, body=body.astype(np.uint8),
-                femoral_heads=heads, head_radius_mm=radius)
+    return dict(ct=np.rint(hu).astype(np.int16), labels=labels, femora=femora, possible=possible,
+                body=body.astype(np.uint8), femoral_heads=heads, head_radius_mm=radius)
 
 
 def _female_femora(ct: sitk.Image) -> sitk.Image:
@@ -218,15 +225,15 @@ def pack_bones_and_muscles(patient: str) -> dict:
     tissue[shaft & ~shell] = CODE["shaft_marrow"]
     pad = 14  # room for subcutaneous fat
     room = [(0, 0), (pad, pad), (pad, pad)]
-    tissue, labels = np.pad(tissue, room), np.pad(labels, room)
+    tissue, labels, femora = np.pad(tissue, room), np.pad(labels, room), np.pad(femora, room)
     heads = heads + np.array([0, pad, pad], np.float32)
     level = int(heads[:, 0].mean())
     hull = _closed(tissue > 0, [60 if z >= level - 23 else 15 for z in range(len(tissue))])
     # The skin bridges what the muscles leave open: groin, lower abdomen, buttocks.
     outline = _closed(hull, [150 if z >= level - 16 else 60 if z >= level - 23 else 15 for z in range(len(tissue))])
-    return dict(tissue=tissue, labels=labels, possible=np.left_shift(1, labels).astype(np.uint8),
-                hull=hull.astype(np.uint8), body=(hull | outline).astype(np.uint8), femoral_heads=heads,
-                head_radius_mm=radius)
+    possible = np.left_shift(1, labels).astype(np.uint8)
+    return dict(tissue=tissue, labels=labels, femora=_femora(femora), possible=possible, hull=hull.astype(np.uint8),
+                body=(hull | outline).astype(np.uint8), femoral_heads=heads, head_radius_mm=radius)
 
 
 def _above_air(parts: np.ndarray) -> tuple[slice, slice, slice]:

@@ -14,12 +14,13 @@ from torch.nn import functional as F
 from afnet.augmentation import averaged, random_affine, smooth_field, uniform, white_noise
 
 AIR, METAL = -1000.0, 3000.0  # HU, where the engine stops
-TURN = (10.0, 5.0, 5.0)
-"""Largest rotation about z, y and x, degrees."""
+TURN = (10.0, 0.0, 0.0)
+"""Largest rotation about z, y and x, degrees. Axial planes stay axial planes, for in one of them scans end, and the
+femora's labels; men who lie tilted come from the generator."""
 
 SCALE = 0.1
-BENDING_MM = 3.0
-"""Spread of the displacement at the knots of the smooth deformation."""
+BENDING_MM = (0.0, 3.0, 3.0)
+"""Spread of the displacement along z, y and x at the knots of the smooth deformation."""
 
 KNOTS = 7
 """Along each axis of a window of 288×288×384 mm: one in 50 to 60 mm."""
@@ -39,7 +40,7 @@ def vary_shape(scan: Scan, generator: torch.Generator, spacing: float) -> Scan:
 
 
 def deformed(scan: Scan, matrix: torch.Tensor, generator: torch.Generator, spacing: float,
-             bending_mm: float = BENDING_MM) -> Scan:
+             bending_mm: tuple[float, float, float] = BENDING_MM) -> Scan:
     """The sample where `matrix` (3×3; voxels z, y, x from the window's middle) and a smooth displacement point to.
 
     HU trilinear and float32, the others nearest. Beyond the window's sides their last voxel goes on; a slice whose
@@ -50,8 +51,8 @@ def deformed(scan: Scan, matrix: torch.Tensor, generator: torch.Generator, spaci
     turn = (matrix * half[None] / half[:, None]).flip(0, 1)  # grid_sample wants x, y, z in −1…1
     places = F.affine_grid(F.pad(turn, (0, 1))[None].to(hu.device), (1, 1, *hu.shape), align_corners=True)
     level = places[0, :, :, :, 2].mean((1, 2))
-    shift = smooth_field(generator, hu.shape, bending_mm / spacing, KNOTS, 3, hu.device)
-    places = places + (shift.movedim(0, -1) / half.to(hu.device)).flip(-1)
+    shift = smooth_field(generator, hu.shape, 1.0, KNOTS, 3, hu.device).movedim(0, -1)
+    places = places + (shift * (torch.tensor(bending_mm) / spacing / half).to(hu.device)).flip(-1)
     codes = torch.stack([possible, weight])[None].float()
     codes = F.grid_sample(codes, places, "nearest", "border", align_corners=True)[0].round().to(torch.uint8)
     hu = F.grid_sample(hu[None, None].float(), places, "bilinear", "border", align_corners=True)[0, 0]

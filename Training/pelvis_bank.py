@@ -1,7 +1,7 @@
 """A bank of generated training samples in a folder, so that training never waits for the generator.
 
     nice python Training/pelvis_bank.py --count 250 --spacing 4        # resumes; the same seed gives the same samples
-    python Training/pelvis_bank.py --endless --processes 14 --spacing 3 --output /dev/shm/pelvis    # until it is ended
+    python Training/pelvis_bank.py --endless --processes 14 --spacing 3 --output /tmp/pelvis    # until it is ended
 
 Writes Training/packs/pelvis-bank/4mm/NNNNN-SOURCE.npz, for example 00012-umea.npz: the patient whose anatomy it is
 stands in the name, so that a held-out patient is left out by name (`bank_files(folder, leave_out="umea")`). A file has
@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -65,10 +67,11 @@ def make_sample(seed: int, number: int, spacing: float, folder: Path, compress: 
     return file.name, time.perf_counter() - start
 
 
-def bank_files(folder: Path, leave_out: str | None = None) -> list[Path]:
-    """The bank's files in order, without those from the anatomy of `leave_out`."""
-    files = sorted(Path(folder).glob("[0-9]*-*.npz"))
-    return [file for file in files if file.stem.split("-", 1)[1] != leave_out]
+def bank_files(folder: Path, leave_out: str | None = None, but: Collection[str] = ()) -> list[Path]:
+    """The bank's files in order, without those from the anatomy of `leave_out` and those whose names are in `but`."""
+    names = set(os.listdir(folder)).difference(but) if folder.is_dir() else ()
+    samples = (re.fullmatch(r"\d+-(\w+)\.npz", name) for name in names)
+    return [folder / name for name in sorted(found[0] for found in samples if found and found[1] != leave_out)]
 
 
 def read_sample(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,26 +91,35 @@ def fill_bank(options: argparse.Namespace, folder: Path) -> None:
                 print(f"{name}  {seconds:.2f} s", flush=True)
 
 
-def stream(seed: int, first: int, step: int, spacing: float, folder: Path) -> None:
-    """Write the samples `first`, `first` + `step`, … of `seed`, uncompressed, for as long as the parent lives."""
+def stream(seed: int, first: int, step: int, spacing: float, folder: Path, leave_out: str | None) -> None:
+    """Write the samples `first`, `first` + `step`, … of `seed`, uncompressed, for as long as the parent lives.
+
+    Those from the anatomy of `leave_out` are not made.
+    """
+    from pelvis_generator import draw_source
+
     parent, number = parent_process(), first
     while parent is None or parent.is_alive():
         if shutil.disk_usage(folder).free < SPARE_BYTES:
             time.sleep(1)
             continue
-        make_sample(seed, number, spacing, folder, compress=False)
+        if draw_source(np.random.default_rng([seed, number])) != leave_out:
+            make_sample(seed, number, spacing, folder, compress=False)
         number += step
 
 
 def stream_bank(options: argparse.Namespace, folder: Path) -> None:
     """Stream samples with `options.processes` processes until this one is ended or interrupted.
 
-    Raises RuntimeError where a process fails; the others are ended too.
+    Raises OSError where the folder has no room, RuntimeError where a process fails; the others are ended too.
     """
+    if shutil.disk_usage(folder).free < 2 * SPARE_BYTES:
+        raise OSError(f"There is no room for samples in {folder}; choose another folder with --output.")
     context = get_context("spawn")
     processes = [
         context.Process(target=stream, daemon=True,
-                        args=(options.seed, options.first + index, options.processes, options.spacing, folder))
+                        args=(options.seed, options.first + index, options.processes, options.spacing, folder,
+                              options.leave_out))
         for index in range(options.processes)
     ]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the daemons are ended with it
@@ -122,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Generate a bank of pelvic training samples. Resumes by itself.")
     parser.add_argument("--count", type=int, default=250)
     parser.add_argument("--endless", action="store_true", help="no count: go on until ended, and compress nothing")
+    parser.add_argument("--leave-out", help="patient of whom an endless bank makes no samples")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--spacing", type=float, default=4.0, help="mm, of the working grid")
     parser.add_argument("--seed", type=int, default=0)

@@ -83,6 +83,23 @@ def warp(volume: np.ndarray, coordinates: np.ndarray, outside: float, nearest: b
     return result.round_().numpy().astype(volume.dtype) if nearest else result.numpy()
 
 
+def end_femora_in_planes(labels: np.ndarray, possible: np.ndarray, femora: np.ndarray, level: np.ndarray,
+                         lowest: dict[int, int]) -> None:
+    """Let the labels of the femora end in an axial plane of the window (in place), as contours do.
+
+    `femora` holds the warped femora beyond the label's end, `level` where each voxel's z came from in the pack,
+    `lowest` each label's lowest slice there. A slice is labelled where the femur's voxels came from above that, in the
+    mean: a pack's plane, tilted and bent, would end each label obliquely at another place.
+    """
+    for code, low in lowest.items():
+        whole = femora == code
+        count = whole.sum((1, 2))
+        mean = np.where(whole, level, 0).sum((1, 2)) / np.maximum(count, 1)
+        labelled = (mean >= low - 0.5)[:, None, None]
+        for part, label, bits in ((whole & labelled, code, 1 << code), (whole & ~labelled, 0, 1)):
+            labels[part], possible[part] = label, bits
+
+
 def swap_sides(labels: np.ndarray, possible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels and `possible` bits of a mirrored patient: left femur (5) becomes right (6) and the reverse."""
     table = np.array([0, 1, 2, 3, 4, 6, 5], np.uint8)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from pelvis_deformation import SPACING, inflate, swap_sides, warp, window_coordinates
+from pelvis_deformation import SPACING, end_femora_in_planes, inflate, swap_sides, warp, window_coordinates
 from pelvis_devices import place_catheter, place_prosthesis, place_seeds
 from pelvis_insertion import change_contents, insert_prostate
 from pelvis_packs import load_pack
@@ -22,7 +22,7 @@ from pelvis_scanner import AIR, along_axes, draw_scan, limit_field, scan_body, s
 from pelvis_synthesis import head_centres, paint, synthetic_man
 from pelvis_transplant import new_organs
 
-PROSTATE, BLADDER, RECTUM = 1, 3, 4
+PROSTATE, BLADDER, RECTUM, LEFT, RIGHT = 1, 3, 4, 5, 6
 SOURCES = {"umea": 0.33, "totalseg": 0.18, "female": 0.09, "msk_001": 0.22, "msk_004": 0.18}
 """Share of the samples that come from each patient."""
 
@@ -173,6 +173,11 @@ def _organ_moves(rng: np.random.Generator, labels: np.ndarray, coordinates: np.n
     return coordinates
 
 
+def _lowest(labels: np.ndarray) -> dict[int, int]:
+    """Lowest slice of each femur's label."""
+    return {code: int(np.flatnonzero((labels == code).any((1, 2))).min()) for code in (LEFT, RIGHT)}
+
+
 def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
     pack = _pack(name)
     ct, labels, possible = pack["ct"].astype(np.float32), pack["labels"], pack["possible"]
@@ -191,8 +196,9 @@ def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
     coordinates = _organ_moves(rng, labels, coordinates)
     coordinates[0] = np.clip(coordinates[0], 0, ct.shape[0] - 1)
     coordinates[0][beyond] = -10
-    hu = warp(ct, coordinates, AIR)
+    hu, lowest = warp(ct, coordinates, AIR), _lowest(labels)
     labels, possible = warp(labels, coordinates, 0, True), warp(possible, coordinates, 1, True)
+    end_femora_in_planes(labels, possible, warp(pack["femora"], coordinates, 0, True), coordinates[0], lowest)
     body = warp(pack["body"], coordinates, 0, True) > 0
     weight = warp(weight, coordinates, 100, True)
     return change_contents(rng, hu, labels), labels, possible, weight, body
@@ -202,11 +208,14 @@ def _synthetic(rng: np.random.Generator, name: str, shape, mirror: bool):
     centre = _centre(rng, head_centres(name), shape)
     coordinates = window_coordinates(rng, shape, centre, mirror, SIZES[name])
     first, last = int(coordinates[0].min()) - 2, int(coordinates[0].max()) + 3
-    tissue, labels, first = synthetic_man(rng, name, first, last)
+    tissue, labels, femora, first = synthetic_man(rng, name, first, last)
+    lowest = _lowest(labels)
     coordinates[0] -= first
     beyond = _beyond(coordinates, tissue.shape[0])
     coordinates[0] = np.clip(coordinates[0], 0, tissue.shape[0] - 1)
     coordinates[0][beyond] = -10
     tissue, labels = warp(tissue, coordinates, 0, True), warp(labels, coordinates, 0, True)
+    possible = np.left_shift(1, labels).astype(np.uint8)
+    end_femora_in_planes(labels, possible, warp(femora, coordinates, 0, True), coordinates[0], lowest)
     hu = paint(rng, tissue)
-    return hu, labels, np.left_shift(1, labels).astype(np.uint8), np.full(shape, 100, np.uint8), tissue > 0
+    return hu, labels, possible, np.full(shape, 100, np.uint8), tissue > 0

@@ -4,6 +4,7 @@ Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patie
 
 - ``labels``   uint8, the model's codes: 1 prostate, 2 seminal vesicles, 3 bladder, 4 rectum, 5 left and
   6 right femur;
+- ``femora``   uint8, codes 5 and 6: as far down as the scan shows them, where ``labels`` end below the trochanter;
 - ``possible`` uint8 bit mask, bit k set where code k may be the truth (a single bit: the label is known);
 - ``body``     uint8, the patient without couch;
 - ``ct``       int16 HU (real scans only);

@@ -16,7 +16,7 @@ from afnet.tensors import to_torch
 CANDIDATES = 3
 """A draw takes the least used of so many samples, so that all are used about as often."""
 
-LOADED_AT_ONCE = 16
+LOADED_AT_ONCE = 64
 """Files brought over together: a copy waits for all that the device has been given to do."""
 
 LOOK_AGAIN_S = 0.5
@@ -31,18 +31,18 @@ class ResidentSamples:
     """
 
     def __init__(self, folder: Path, device: str, shape: Iterable[int], leave_out: str | None = None,
-                 limit: int = 4000, wait_for: int = 1, patience_s: float = 300):
+                 limit: int = 4000, wait_for: int = 1, patience_s: float = 120):
         self.folder, self.device, self.shape, self.leave_out = Path(folder), device, tuple(shape), leave_out
         self.limit = limit
         self.samples: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self.draws: list[int] = []
         self.arrived = 0
-        self._seen: set[Path] = set()
+        self._seen: set[str] = set()
         self._failure: Exception | None = None
         self._closed = threading.Event()
         deadline = time.monotonic() + patience_s
         while self.arrived < wait_for:
-            if not self._load_new():
+            if self._load_new() == 0:
                 if time.monotonic() > deadline:
                     raise FileNotFoundError(
                         f"There are {self.arrived} samples in {self.folder}, {wait_for} are wanted: run "
@@ -69,16 +69,16 @@ class ResidentSamples:
     def _watch(self) -> None:
         try:
             while not self._closed.is_set():
-                if not self._load_new():
+                if self._load_new() < LOADED_AT_ONCE:
                     self._closed.wait(LOOK_AGAIN_S)
         except Exception as failure:  # told where the samples are drawn
             self._failure = failure
 
-    def _load_new(self) -> bool:
-        """Bring over some of the files that were not seen before; False if there are none."""
-        files = [file for file in bank_files(self.folder, self.leave_out) if file not in self._seen][:LOADED_AT_ONCE]
+    def _load_new(self) -> int:
+        """Bring over the next files that were not seen before, LOADED_AT_ONCE at most; return how many."""
+        files = bank_files(self.folder, self.leave_out, self._seen)[:LOADED_AT_ONCE]
         if not files:
-            return False
+            return 0
         parts = zip(*(self._read(file) for file in files))
         for sample in zip(*(torch.stack(part).to(self.device).unbind() for part in parts)):
             place = self.arrived % self.limit
@@ -88,8 +88,8 @@ class ResidentSamples:
             else:
                 self.samples[place], self.draws[place] = sample, 0
             self.arrived += 1
-        self._seen.update(files)
-        return True
+        self._seen.update(file.name for file in files)
+        return len(files)
 
     def _read(self, file: Path) -> list[torch.Tensor]:
         arrays = read_sample(file)

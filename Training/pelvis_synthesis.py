@@ -23,15 +23,18 @@ def _prepared(name: str) -> dict:
     """A bones-and-muscles pack with the distances (mm) that every sample of it needs."""
     pack = load_pack(name)
     room = ((0, 0), (ROOM, ROOM), (ROOM, ROOM))
-    tissue, labels, hull, body = (np.pad(pack[k], room) for k in ("tissue", "labels", "hull", "body"))
+    tissue, labels, femora, hull, body = (
+        np.pad(pack[k], room) for k in ("tissue", "labels", "femora", "hull", "body")
+    )
     hull, body = hull > 0, body > 0
     body = _rounded(body, float(pack["femoral_heads"][:, 0].mean()))
     _dense_heads(tissue, labels, pack["femoral_heads"] + np.array([0, ROOM, ROOM]), float(pack["head_radius_mm"]))
     outside = ndimage.distance_transform_edt(~body) * SPACING
     cavity = hull & (tissue == 0)
     depth = ndimage.distance_transform_edt(cavity) * SPACING
-    return dict(tissue=tissue, labels=labels, hull=hull, outline=body, outside=outside.astype(np.float32),
-                depth=depth.astype(np.float32), cavity=cavity, radius=float(pack["head_radius_mm"]),
+    return dict(tissue=tissue, labels=labels, femora=femora, hull=hull, outline=body, cavity=cavity,
+                outside=outside.astype(np.float32), depth=depth.astype(np.float32),
+                radius=float(pack["head_radius_mm"]),
                 heads=pack["femoral_heads"] + np.array([0, ROOM, ROOM], np.float32))
 
 
@@ -84,10 +87,11 @@ def head_centres(name: str) -> np.ndarray:
     return _prepared(name)["heads"]
 
 
-def synthetic_man(rng: np.random.Generator, name: str, low: int, high: int) -> tuple[np.ndarray, np.ndarray, int]:
+def synthetic_man(rng: np.random.Generator, name: str, low: int, high: int
+                  ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """One random man on the bones of pack `name`, from slice `low` to `high` and the small pelvis in any case.
 
-    Returns tissue codes and labels (uint8), and the slice of the pack that is their first.
+    Returns tissue codes, labels and whole femora (uint8), and the slice of the pack that is their first.
     """
     man = _prepared(name)
     level = man["heads"][:, 0].mean()
@@ -108,7 +112,7 @@ def synthetic_man(rng: np.random.Generator, name: str, low: int, high: int) -> t
     _draw_vessels(rng, tissue, heads)
     fill_pelvis(rng, tissue, labels, heads)
     tissue[skin & ((tissue == CODE["fat"]) | (tissue == CODE["bulb"]))] = CODE["skin"]
-    return tissue, labels, low
+    return tissue, labels, man["femora"], low
 
 
 def _body(rng: np.random.Generator, man: dict) -> np.ndarray:

@@ -135,7 +135,8 @@ def train(options: argparse.Namespace, cases: list[Case], held_out: set[str], fo
         (folder / "plan.json").write_text(json.dumps(asdict(network.plan)))
         for each in (training.network, training.average):
             renormalise(each)
-            accelerate(each, options.device)
+            fused = accelerate(each, options.device)
+        print("fused kernels" if fused else "separate convolutions", flush=True)
     print("resumed" if training.resume() else "started", folder.name, "with", len(trained), "patients", flush=True)
 
     validate = Validation([case for case in cases if case.name in held_out])

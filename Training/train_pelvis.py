@@ -1,7 +1,7 @@
 """Train the pelvic CT network on a bank of generated samples (pelvis_bank.py). Resumes by itself.
 
     python Training/train_pelvis.py --bank Training/packs/pelvis-bank/4mm --run Training/runs/pelvis --minutes 90
-    python Training/train_pelvis.py --bank /dev/shm/pelvis --spacing 3 --device cuda --minutes 9 --wait-for 64 \
+    python Training/train_pelvis.py --bank /tmp/pelvis --spacing 3 --device cuda --batch 2 --minutes 9 --wait-for 64 \
            --leave-out umea --run Training/runs/pelvis-without-umea
 
 The first part sees whole windows at 6 mm, where a step is cheap; the second whole windows at the working grid, which
@@ -22,7 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 
 from acceleration import accelerate  # noqa: E402
 from pelvis_augmentation import vary_hu, vary_shape  # noqa: E402
-from pelvis_generator import SOURCES, window_shape  # noqa: E402
+from pelvis_deformation import SPACING as PACK_SPACING  # noqa: E402
+from pelvis_generator import REAL, SOURCES, window_shape  # noqa: E402
+from pelvis_held_out import HeldOutPatient  # noqa: E402
 from pelvis_resident import ResidentSamples  # noqa: E402
 from pelvis_tensors import CODES, as_tensors, class_masks, windowed  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
@@ -103,6 +105,9 @@ def main() -> None:
     resident = ResidentSamples(options.bank, options.device, window_shape(options.spacing), options.leave_out,
                                options.resident, options.wait_for)
     samples = PelvisSamples(resident, manifest, options.spacing)
+    held_out = None
+    if options.leave_out in REAL and options.spacing == PACK_SPACING:
+        held_out = HeldOutPatient(options.leave_out, manifest)
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
     training = Training(network, class_loss, samples, schedule, options.run, options.device,
@@ -112,15 +117,19 @@ def main() -> None:
     (options.run / "run.json").write_text(json.dumps(vars(options), default=str))
     for each in (training.network, training.average):
         renormalise(each)
-        accelerate(each, options.device)
+        fused = accelerate(each, options.device)
+    print("fused kernels" if fused else "separate convolutions", flush=True)
     print("resumed" if training.resume() else "started", options.run.name, "without", options.leave_out, flush=True)
+
+    def log(training: Training) -> dict:
+        return {"samples": resident.arrived, **({} if held_out is None else held_out(training))}
 
     for phase in PHASES:
         samples.phase, training.batch = phase, phase.samples * options.batch
         if phase is PHASES[-1] and not training.norms_frozen:
             generator = torch.Generator().manual_seed(1)
             training.freeze_norms([samples(generator)[0] for _ in range(REESTIMATED)])
-        training.run(options.minutes * phase.until, on_checkpoint=lambda _: {"samples": resident.arrived})
+        training.run(options.minutes * phase.until, on_checkpoint=log)
     torch.save(training.average.state_dict(), options.run / "averaged.pt")
     resident.close()
 

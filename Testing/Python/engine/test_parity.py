@@ -91,7 +91,7 @@ def test_phantom_pack_is_what_the_network_sees(tmp_path, caught, monkeypatch):
     files = write_images(tmp_path / "patient", images, ".nii.gz")
     bundle = tiny_bundle(tmp_path / "model", "brain-tumour-mri", grid={"spacing_mm": 4.0, "margin_mm": 6.0})
     inputs = {name: files[name] for name in MODALITIES}
-    report = segment(Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd"), Progress())
+    report = segment(Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
 
     case = packed(tmp_path / "patient", tmp_path / "packs", 4.0, monkeypatch)
     check_parity(case, caught, bundle)
@@ -110,7 +110,7 @@ def test_real_pack_is_what_the_network_sees(tmp_path, caught, shared_data, monke
     bundle = tiny_bundle(tmp_path / "model", "brain-tumour-mri", network=network)
     assert bundle.raw["grid"] == brain.raw["grid"] and bundle.raw["channels"] == brain.raw["channels"]
     inputs = {name: str(patient / f"{name}.nii.gz") for name in MODALITIES}
-    segment(Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd"), Progress())
+    segment(Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
     check_parity(load_case(brain_pack.pack(patient, tmp_path / "packs")), caught, bundle)
 
 
@@ -193,7 +193,10 @@ def test_each_modality_reaches_its_channel(tmp_path, caught, order):
         grid={"spacing_mm": 4.0, "margin_mm": 8.0},
     )
     report = segment(
-        Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", labelmap=tmp_path / "l.nrrd"), Progress()
+        Request(
+            str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", labelmap=tmp_path / "l.nrrd", precision="float32"
+        ),
+        Progress(),
     )
     origin, names = np.array(report["working_grid"]["origin_mm_lps"]), [c["input"] for c in bundle.raw["channels"]]
     assert names == list(MODALITIES)

@@ -66,15 +66,25 @@ def test_left_femur_stays_left_and_labels_stay_on_their_tissue(device):
 
 def test_nothing_moves_without_a_deformation():
     hu, possible, weight = man()
-    still = deformed((hu, possible, weight), torch.eye(3), torch.Generator(), 6.0, bending_mm=0.0)
+    still = deformed((hu, possible, weight), torch.eye(3), torch.Generator(), 6.0, bending_mm=(0, 0, 0))
     assert torch.allclose(still[0], hu.float(), atol=0.1)
     assert torch.equal(still[1], possible) and torch.equal(still[2], weight)
+
+
+def test_what_ends_in_an_axial_plane_still_does():
+    hu, possible, weight = man()
+    possible[8:, 4:20, 3:29] = 1 << 5
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(10):
+        _, varied, _ = vary_shape((hu, possible, weight), generator, 6.0)
+        section = (varied > 1).sum((1, 2))
+        assert section[section > 0].min() > 0.9 * section.max()
 
 
 def test_volume_follows_the_scale_and_the_scan_ends_in_a_plane():
     scan = man()
     scan[0][0] = 50  # the scan ends inside the body
-    smaller = deformed(scan, torch.eye(3) * 1.25, torch.Generator(), 6.0, bending_mm=0.0)
+    smaller = deformed(scan, torch.eye(3) * 1.25, torch.Generator(), 6.0, bending_mm=(0, 0, 0))
     bladder = [(part == 1 << 3).sum().item() for part in (scan[1], smaller[1])]
     assert bladder[1] / bladder[0] == pytest.approx(1.25**-3, abs=0.12)
     assert (smaller[0][:2] == AIR).all() and (smaller[0][3] > AIR).any()
@@ -104,3 +114,12 @@ def test_the_same_generator_gives_the_same_sample(device):
         for generator in (torch.Generator().manual_seed(5), torch.Generator().manual_seed(5))
     )
     assert torch.equal(first, second)
+
+
+def test_nothing_is_mixed_with_tensors_of_another_device(monkeypatch):
+    monkeypatch.setattr("pelvis_augmentation.white_noise", lambda _, shape, device: torch.empty(shape, device=device))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        hu, possible, weight = vary_shape(man("meta"), generator, 6.0)
+        channels, masks, trust = as_tensors(vary_hu(hu, generator), possible, weight, find_model("pelvis-ct"))
+        assert {part.device.type for part in (channels, masks, trust)} == {"meta"} and channels.shape == (3, *SHAPE)

@@ -115,6 +115,23 @@ def test_femora_follow_one_definition():
 
 
 @needs_packs
+@pytest.mark.parametrize("name", ["umea", "msk_004"])
+def test_femora_end_in_an_axial_plane_however_the_man_was_turned(name):
+    """The lowest slice of a femur's label holds nearly the section that the fourth above it has."""
+    seen = 0
+    for seed in range(2):
+        hu, labels, _ = sample(np.random.default_rng([3, seed]), source=name)
+        for code in (5, 6):
+            section = (labels == code).sum((1, 2))
+            end = int(np.flatnonzero(section).min())
+            if end >= 3 and (hu[end - 2] > -999).any():  # neither the window nor the scan ends there
+                assert section[end] > 0.7 * section[end + 4]
+                assert (hu[end - 2][labels[end] == code] > 100).mean() > 0.5  # the bone goes on
+                seen += 1
+    assert seen >= 3
+
+
+@needs_packs
 def test_left_head_of_the_packs_lies_at_larger_x():
     for name in ("umea", "totalseg", "msk_001", "msk_004"):
         left, right = load_pack(name)["femoral_heads"]

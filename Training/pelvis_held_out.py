@@ -1,0 +1,43 @@
+"""Dice of a left-out patient on the working grid, for the log while training; the honest scores come from score.py."""
+
+from __future__ import annotations
+
+import torch
+from pelvis_packs import load_pack
+from pelvis_tensors import class_masks, windowed
+from torch.nn import functional as F
+
+from afnet.manifest import Manifest
+from afnet.tensors import to_torch
+from afnet.training import Training
+
+MULTIPLE = 16
+"""Sides of the volume are filled up to a multiple with what is outside: a GPU likes even ones."""
+
+
+class HeldOutPatient:
+    """The pack `name`, a real scan at 3 mm. Raises KeyError for a pack without CT."""
+
+    def __init__(self, name: str, manifest: Manifest):
+        pack = load_pack(name)
+        self.shape = pack["ct"].shape
+        ends = [number for side in reversed(self.shape) for number in (0, -side % MULTIPLE)]
+        self.channels = F.pad(windowed(to_torch(pack["ct"]), manifest), ends)
+        possible = class_masks(to_torch(pack["possible"]))
+        self.known = possible.sum(0) == 1
+        self.truth = {code: possible[code] * self.known for code in range(1, len(possible))}
+        self.names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
+
+    @torch.inference_mode()
+    def __call__(self, training: Training) -> dict[str, float]:
+        """Dice of each drawn structure, over the voxels whose code is known, with the averaged weights."""
+        channels = self.channels[None].to(training.device).contiguous(memory_format=torch.channels_last_3d)
+        with training.precision(), torch.backends.cudnn.flags(enabled=True, benchmark=False):
+            codes = training.average.eval()(channels)[0].argmax(0).cpu()
+        codes = codes[tuple(slice(side) for side in self.shape)]
+        scores = {}
+        for code, truth in self.truth.items():
+            if truth.any():
+                found = (codes == code) & self.known
+                scores[self.names[code]] = round((2 * (found * truth).sum() / (found.sum() + truth.sum())).item(), 3)
+        return scores
