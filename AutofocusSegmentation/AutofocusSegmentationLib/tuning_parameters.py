@@ -27,7 +27,7 @@ class Tune(enum.Enum):
     def label(self) -> str:
         """Text in the panel's chooser (called by the parameter node wrapper)."""
         return {
-            Tune.ATTENTION: _("Only where it looks (quick, safe)"),
+            Tune.ATTENTION: _("Only where it looks (quickest)"),
             Tune.LAST_BLOCKS: _("The last layers (slower)"),
             Tune.ALL: _("Everything (slowest, needs many cases)"),
         }[self]

@@ -26,13 +26,17 @@ Sample = tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True)
 class Schedule:
-    """`minutes` of wall time in all, over every resumed part; the learning rate follows a cosine over them."""
+    """`minutes` of wall time in all, over every resumed part; the learning rate follows a cosine over them.
+
+    It rises over the first `warm_up` steps.
+    """
 
     minutes: float
     batch: int = 1
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     averaging: float = 0.998
+    warm_up: int = 20
     checkpoint_minutes: float = 3.0
     gradient_norm: float = 5.0
 
@@ -144,7 +148,7 @@ class Training:
     def _step(self) -> torch.Tensor:
         """One step of the optimiser; returns the loss, a number that still lies on the device (reading it waits)."""
         rate = self.schedule.learning_rate * max(0.5 * (1 + math.cos(math.pi * self.used())), 1e-3)
-        rate *= min((self.step + 1) / 20, 1.0)
+        rate *= min((self.step + 1) / self.schedule.warm_up, 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         channels, *truth = (torch.stack(parts).to(self.device) for parts in zip(*self._samples()))

@@ -9,6 +9,9 @@ from afnet.manifest import Manifest, find_model, read_manifest
 from afnet.model_bundle import plan_of, save_bundle
 from afnet.networks import build_network
 
+COARSE = {"spacing_mm": 4.0, "margin_mm": 8.0}
+"""A working grid on which a phantom takes a fraction of a second."""
+
 
 def tiny_document(model: str, **changes) -> dict:
     """The bundled model's document with the narrowest network and no structure that must be found."""

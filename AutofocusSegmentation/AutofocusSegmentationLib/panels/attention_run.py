@@ -10,6 +10,7 @@ from ..engine import EngineProcess
 from ..logic import JobOutcome
 from ..one_engine import OneEngine
 from ..window import SlicerWindow
+from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text
 
 POLL_INTERVAL_MS = 100
@@ -36,12 +37,11 @@ class AttentionRun:
         self._ui, self._window, self._one_engine, self._log = ui, window, one_engine, log
         self._make_engine, self._on_finished, self._on_change = make_engine, on_finished, on_change
         self._job: AttentionJob | None = None
-        self._failed = False
+        self._message = MessageLine(ui.attentionMessageIcon, ui.attentionMessageLabel)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_INTERVAL_MS)
         self._timer.connect("timeout()", lambda: self._job.poll())
         ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
-        self.say("")
 
     @property
     def running(self) -> bool:
@@ -86,16 +86,11 @@ class AttentionRun:
 
     def say(self, text: str, failed: bool = False) -> None:
         """Show a message, with a warning sign if something failed."""
-        self._failed = failed
-        icon = self._ui.attentionMessageLabel.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
-        self._ui.attentionMessageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
-        self._ui.attentionMessageIcon.setVisible(failed)
-        self._ui.attentionMessageLabel.setText(text)
-        self._ui.attentionMessageLabel.setVisible(bool(text))
+        self._message.say(text, failed)
 
     def say_again(self) -> None:
         """Hide what an opening section showed although there is nothing to say."""
-        self.say(self._ui.attentionMessageLabel.text, self._failed)
+        self._message.say_again()
 
     def _cancel_clicked(self, checked=False) -> None:
         self.cancel()

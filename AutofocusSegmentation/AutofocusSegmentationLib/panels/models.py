@@ -15,6 +15,7 @@ from afnet.manifest import Manifest
 from .. import models
 from ..one_engine import OneEngine
 from ..window import SlicerWindow
+from .message_line import MessageLine
 from .table_height import fit_height
 
 
@@ -43,6 +44,7 @@ class ModelsPanel:
         self._lines: list[_Line] = []
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
+        self._message = MessageLine(self.ui.modelsMessageIcon, self.ui.modelsMessageLabel)
         header = self.ui.modelsTable.horizontalHeader()
         header.setMinimumSectionSize(20)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
@@ -56,7 +58,6 @@ class ModelsPanel:
             (self.ui.deleteCachesButton, self._delete_caches_clicked),
         ):
             button.connect("clicked(bool)", clicked)
-        self._tell("")
         self.refresh()
         one_engine.watch(self._update_buttons)
 
@@ -158,18 +159,11 @@ class ModelsPanel:
     def _do(self, action: Callable[[], object], done: str) -> None:
         """Do it, tell how it ended, list again. `done` may name the {result}."""
         try:
-            self._tell(done.format(result=action()))
+            self._message.say(done.format(result=action()))
         except AfnetError as error:
-            self._tell(str(error), failed=True)
+            self._message.say(str(error), failed=True)
         self.refresh()
         self._models_changed()
-
-    def _tell(self, text: str, failed: bool = False) -> None:
-        icon = self.widget.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
-        self.ui.modelsMessageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
-        self.ui.modelsMessageIcon.setVisible(failed)
-        self.ui.modelsMessageLabel.setText(text)
-        self.ui.modelsMessageLabel.setVisible(bool(text))
 
 
 def size_text(count: int) -> str:

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from ..engine import EngineProcess
 from ..job_queue import JobQueue, QueuedStudy
 from ..window import SlicerWindow
+from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text
 from .queue_list import QueueList
 
@@ -30,6 +31,7 @@ class RunView:
         on_change: Callable[[], None],
     ) -> None:
         self._ui = ui
+        self._message = MessageLine(ui.messageIcon, ui.messageLabel)
         self._window = window
         self._on_finished = on_finished
         self._on_change = on_change
@@ -45,7 +47,6 @@ class RunView:
         ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
         ui.progressBar.setVisible(False)
         ui.cancelButton.setVisible(False)
-        self.say("")
 
     @property
     def running(self) -> bool:
@@ -90,11 +91,7 @@ class RunView:
 
     def say(self, text: str, failed: bool = False) -> None:
         """Show a message, with a warning sign if something failed."""
-        icon = self._ui.messageLabel.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
-        self._ui.messageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
-        self._ui.messageIcon.setVisible(failed)
-        self._ui.messageLabel.setText(text)
-        self._ui.messageLabel.setVisible(bool(text))
+        self._message.say(text, failed)
 
     def _started(self, study: QueuedStudy) -> None:
         if study is self.queue.entries[0]:

@@ -12,6 +12,7 @@ from ..finetuning_events import CaseChecked, EpochDone, RunBegun
 from ..one_engine import OneEngine
 from ..tuning_chart import TuningChart
 from ..window import SlicerWindow
+from .message_line import MessageLine
 from .progress_text import time_left_text, tuning_stage_text
 
 POLL_INTERVAL_MS = 100
@@ -34,6 +35,7 @@ class TuningRun:
         make_engine: Callable[[], EngineProcess] | None = None,
     ) -> None:
         self._ui, self._window, self._one_engine = ui, window, one_engine
+        self._message = MessageLine(ui.tuneMessageIcon, ui.tuneMessageLabel)
         self._case_checked, self._ended, self._make_engine = case_checked, ended, make_engine
         self._job: FineTuningJob | None = None
         self._run: RunBegun | None = None
@@ -46,7 +48,6 @@ class TuningRun:
         ui.stopButton.connect("clicked(bool)", self._stop_clicked)
         ui.finishButton.connect("clicked(bool)", self._finish_clicked)
         ui.chartButton.connect("clicked(bool)", self._chart_clicked)
-        self.tell("")
         self.update()
 
     @property
@@ -80,11 +81,7 @@ class TuningRun:
 
     def tell(self, text: str, failed: bool = False) -> None:
         """Show one message below the buttons, empty for none."""
-        icon = self._ui.tuneMessageIcon.style().standardIcon(qt.QStyle.SP_MessageBoxWarning)
-        self._ui.tuneMessageIcon.setPixmap(icon.pixmap(qt.QSize(16, 16)))
-        self._ui.tuneMessageIcon.setVisible(failed)
-        self._ui.tuneMessageLabel.setText(text)
-        self._ui.tuneMessageLabel.setVisible(bool(text))
+        self._message.say(text, failed)
 
     def update(self) -> None:
         """Bring the buttons in line with the job."""

@@ -149,8 +149,8 @@ def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[M
     strange = [match.id for match in matches if match.by == "none" and int(match.id) not in base_codes]
     if strange:
         case.problems.append(
-            f"{what} holds the code {strange[0]}, which the model {base.id} does not have; recode it, or say with "
-            "'mapping' what it means."
+            f"{what} holds the code {strange[0]}, which the model {base.id} does not have; recode it, or say which "
+            "structure it is."
         )
     return matches
 
@@ -177,7 +177,7 @@ def _sort(case: CheckedCase, matches: list[Match], labels: LabelSet) -> None:
             other = owners[match.structure].segment
             title = labels.structure(match.structure).name
             case.problems.append(
-                f"{name}: '{other}' and '{match.segment}' both match {title}; say which with 'mapping'."
+                f"{name}: '{other}' and '{match.segment}' both match {title}; say which of them it is."
             )
         else:
             owners[match.structure] = match
@@ -193,7 +193,7 @@ def _sort(case: CheckedCase, matches: list[Match], labels: LabelSet) -> None:
     if not case.masks and not (case.files.absent and not case.unknown):
         case.problems.append(
             f"The segmentation of {name} is empty: it holds no voxel of a structure of the model; draw one, or "
-            "say with 'mapping' what its segments are."
+            "say which structures its segments are."
         )
 
 

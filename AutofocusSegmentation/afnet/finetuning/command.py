@@ -14,6 +14,7 @@ from ..progress import Progress
 from .request import (
     HOLD_OUT_FROM,
     LEARNING_RATES,
+    SAMPLES_PER_CASE,
     TUNES,
     Request,
     choose_held_out,
@@ -41,9 +42,13 @@ def add_finetune(commands, model_folders: dict) -> None:
     parser.add_argument("--original-case", type=Path, metavar="FILE.npz", help="packed case to show what was forgotten")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="default: by what learns")
     parser.add_argument("--batch", type=int, metavar="N", help="samples a step (default: one a process)")
-    parser.add_argument("--samples-per-case", type=int, default=4, metavar="N", help="in an epoch (default 4)")
+    parser.add_argument("--samples-per-case", type=int, default=SAMPLES_PER_CASE, metavar="N",
+                        help=f"in an epoch (default {SAMPLES_PER_CASE})")
     parser.add_argument("--patience", type=int, default=5, metavar="N",
                         help="stop when the loss of N epochs is hardly below that of the N before; 0: never")
+    parser.add_argument("--statistics", choices=("auto", "frozen"), default="auto",
+                        help="running statistics of the normalisation: auto re-estimates them once at the end, on "
+                             "whole training volumes, where the training cases gain by it; frozen keeps the base's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output folder")
     parser.add_argument("--check-only", action="store_true", help="check the cases and tell the result as JSON")
@@ -154,7 +159,7 @@ def read_request(options, processes: int) -> Request:
         title=" ".join(options.title.split()), candidate_only=options.candidate_only, original_case=original,
         learning_rate=_rate(options), batch=_at_least_one(options.batch or processes, "--batch"),
         samples_per_case=_at_least_one(options.samples_per_case, "--samples-per-case"),
-        patience=max(options.patience, 0), seed=abs(options.seed),
+        patience=max(options.patience, 0), statistics=options.statistics, seed=abs(options.seed),
         model_folders=tuple(str(place) for place in options.models),
     )
 

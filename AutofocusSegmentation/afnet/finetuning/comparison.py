@@ -25,6 +25,9 @@ CLEAR_DIFFERENCE = 0.01
 LOST = 0.05
 """Drop of one structure's mean Dice that the advice names although the whole is better."""
 
+BY_CROSS_VALIDATION = "cross-validation"
+"""How the number of epochs was chosen, in the settings."""
+
 AGREEMENT_KEPT = 0.8
 """Dice between both models' answers to the original domain's case below which the advice speaks of forgetting."""
 
@@ -88,8 +91,14 @@ def _row(structure, scores: dict) -> dict:
     }
 
 
-def compare(cases: list[dict], original: dict | None, how: str, epochs: int, settings: dict) -> dict:
-    """Join the cases' scores to comparison.json: per structure, over all, verdict and advice."""
+def compare(
+    cases: list[dict], original: dict | None, how: str, epochs: int, settings: dict, training: dict | None = None
+) -> dict:
+    """Join the cases' scores to comparison.json: per structure, over all, verdict and advice.
+
+    `training`: what `Settled.to_json` says of the training cases. A model that is worse even on these is not
+    recommended, whatever was or was not measured.
+    """
     rows: dict[str, list[dict]] = {}
     for case in cases:
         for row in case["structures"]:
@@ -103,12 +112,31 @@ def compare(cases: list[dict], original: dict | None, how: str, epochs: int, set
         "p_sign_flip": sign_flip(differences),
     }
     verdict = judge(differences)
+    advice = " ".join([*_warnings(epochs, settings, training), _advice(verdict, overall, structures, original)])
+    recommended = None if verdict == "not measured" else verdict == "better"
+    if _unlearned(training):
+        recommended = False
     return {
-        "verdict": verdict, "advice": _advice(verdict, overall, structures, original),
-        "recommended": None if verdict == "not measured" else verdict == "better",
+        "verdict": verdict, "advice": advice, "recommended": recommended,
         "how": how, "epochs": epochs, "settings": settings, "cases": cases, "structures": structures,
-        "overall": overall, "original": original,
+        "overall": overall, "original": original, "training": training,
     }
+
+
+def _unlearned(training: dict | None) -> bool:
+    return bool(training) and training["verdict"] == "worse"
+
+
+def _warnings(epochs: int, settings: dict, training: dict | None) -> list[str]:
+    """What the trainings themselves say, before anything is measured on other cases."""
+    found = []
+    if epochs == 0 and settings.get("epochs_chosen_by") == BY_CROSS_VALIDATION:
+        found.append("The new model has the base model's weights: with none of the numbers of epochs tried were cases "
+                     "better that were left out of the training.")
+    if _unlearned(training):
+        found.append(f"Do not use the new model: even on the cases that it learned from mean Dice went from "
+                     f"{training['base_dice']:.2f} to {training['new_dice']:.2f}.")
+    return found
 
 
 def judge(differences: list[float]) -> str:

@@ -15,9 +15,10 @@ from ..writing import write_json
 from .answers import answer, decide
 from .card import new_document
 from .checking import check_case
-from .comparison import compare, score_case
+from .comparison import BY_CROSS_VALIDATION, compare, score_case
 from .label_set import base_probabilities
 from .loop import EpochTraining
+from .norm_statistics import Settled, settle
 from .original_case import compare_original, original_case
 from .plan import Run
 
@@ -36,20 +37,23 @@ class Conclusion:
         """Score, write the new model as a candidate and, unless only that was asked, as the folder's model."""
         self.progress.stage("score")
         final = trainings["final"]
+        settled = self.settle(final)
         settings = self.settings(final)
         scored = [(run, number) for run in self.runs if run.scored for number in run.held_out]
         rows = []
         for place, (run, number) in enumerate(scored):
-            rows.append(self.score(trainings[run.name].average, run, number))
+            own = settled if run.name == "final" else self.settle(trainings[run.name])
+            rows.append(self.score(own.network, run, number))
             self.progress.within((place + 1) / (len(scored) + 1))
         how = "leave-one-out" if self.request.leave_one_out else "held-out" if scored else "none"
-        comparison = compare(rows, self.original(final.average), how, len(final.history), settings)
+        original = self.original(settled.network)
+        comparison = compare(rows, original, how, len(final.history), settings, settled.to_json())
 
         self.progress.stage("write")
         partial = self.folder.training / "candidate-partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(self.folder.candidate, ignore_errors=True)
-        load_network(self.bundle(partial, final.average, comparison))
+        load_network(self.bundle(partial, settled.network, comparison))
         partial.rename(self.folder.candidate)
         write_json(self.folder.comparison_file, comparison)
         if not self.request.candidate_only:
@@ -57,6 +61,12 @@ class Conclusion:
         self.progress.event(event="comparison", file="training/comparison.json")
         self.progress.within(1.0)
         return comparison
+
+    def settle(self, training: EpochTraining) -> Settled:
+        """The training's averaged network; a training that took no step leaves the base's statistics alone too."""
+        reestimate = self.request.statistics == "auto" and bool(training.history)
+        cases = training.samples.cases
+        return settle(training.average, cases, self.labels, reestimate, self.progress.interrupt)
 
     def bundle(self, folder: Path, network: AutofocusNetwork, comparison: dict) -> Manifest:
         document = new_document(self.base, self.labels, self.request, comparison)
@@ -91,10 +101,11 @@ class Conclusion:
         request = self.request
         chosen = final.ended_by
         if chosen == "fixed" and not request.epochs:
-            chosen = "cross-validation"
+            chosen = BY_CROSS_VALIDATION
         return {
             "tune": request.tune, "learning_rate": request.learning_rate, "batch": request.batch,
             "samples_per_case": request.samples_per_case, "epochs": len(final.history), "epochs_chosen_by": chosen,
-            "horizon": request.horizon, "patience": request.patience, "seed": request.seed,
+            "horizon": request.horizon, "statistics": request.statistics, "patience": request.patience,
+            "seed": request.seed,
             "dropped": list(request.drop), "added": [wish["id"] for wish in request.add], "afnet": __version__,
         }

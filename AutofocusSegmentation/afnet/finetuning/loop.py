@@ -22,6 +22,10 @@ from .samples import Ahead, CaseSamples
 AVERAGING = 0.98
 """Decay a step of the averaged weights, which are the result: about fifty steps."""
 
+WARM_UP, LONGEST_WARM_UP = 0.1, 20
+"""Part of the planned steps over which the learning rate rises, and the most steps: a short training needs its steps,
+and AdamW's first ones follow the sign of single samples."""
+
 IMPROVEMENT = 0.01
 """Part by which the smoothed loss must fall within the patience, or the training stops early."""
 
@@ -71,9 +75,10 @@ class EpochTraining(Training):
         horizon: int, batch: int, learning_rate: float, seed: int,
     ):
         choose_what_learns(network, tune)
-        schedule = Schedule(0.0, batch, learning_rate, 0.0, AVERAGING)
         self.samples, self.processes, self.horizon = samples, processes, horizon
         self.steps_per_epoch = math.ceil(len(samples) / batch)
+        warm_up = min(math.ceil(WARM_UP * horizon * self.steps_per_epoch), LONGEST_WARM_UP)
+        schedule = Schedule(0.0, batch, learning_rate, 0.0, AVERAGING, warm_up=warm_up)
         self.ahead: Ahead | None = None
         self.losses: list[float] = []
         self.history: list[Epoch] = []
@@ -146,6 +151,8 @@ class EpochTraining(Training):
         loss is no longer a number.
         """
         total, begin, first = epochs * self.steps_per_epoch, time.monotonic(), self.step
+        if not epochs:  # nothing was better than the base model
+            self.ended_by = "fixed"
         try:
             while not self.done:
                 if self.processes.any(stop()):

@@ -52,11 +52,14 @@ def plan_runs(request: Request) -> list[Run]:
 
 
 def choose_epochs(histories: list[list[Epoch]]) -> int:
-    """The number of epochs with the best mean Dice of the left-out folds; of equals the smallest."""
+    """The number of epochs with the best mean Dice of the left-out folds; of equals the smallest.
+
+    Every history begins with epoch 0, the base model: 0 is the answer where no epoch is better.
+    """
     shared = min(len(history) for history in histories)
     means = []
     for number in range(shared):
         values = [history[number].held_out_dice for history in histories]
         values = [value for value in values if value is not None]
         means.append(sum(values) / len(values) if values else 0.0)
-    return means.index(max(means)) + 1
+    return means.index(max(means))

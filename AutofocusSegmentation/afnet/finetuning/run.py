@@ -147,7 +147,11 @@ class FineTuning:
         self, run: Run, number: int, cases: list[PreparedCase], before: dict[str, EpochTraining]
     ) -> EpochTraining:
         """Train one run to its end, from its checkpoint if there is one."""
-        epochs = run.epochs or choose_epochs([before[name].history for name in before])
+        if run.epochs is None:
+            chosen = [[self.start(other, cases), *before[other.name].history] for other in self.runs[:number]]
+            epochs = choose_epochs(chosen)
+        else:
+            epochs = run.epochs
         training = self.training_of(run, cases)
         training.resume()
         names = [files.name for files in self.request.cases]
@@ -182,8 +186,7 @@ class FineTuning:
             }
 
         seconds_left: list[float | None] = [None]
-        start = {names[one]: dice_on_grid(cases[one].base, cases[one], self.labels) for one in run.held_out}
-        for epoch in [Epoch(0, 0.0, start), *training.history]:
+        for epoch in [self.start(run, cases), *training.history]:
             report_epoch(epoch)
         training.train(
             epochs, self.stops.stop.is_set, self.stops.finish.is_set, self.request.patience, measure, report_step,
@@ -191,6 +194,13 @@ class FineTuning:
         )
         self.stops.finish.clear()
         return training
+
+    def start(self, run: Run, cases: list[PreparedCase]) -> Epoch:
+        """Epoch 0: the base model on the cases that the run leaves out."""
+        names = [files.name for files in self.request.cases]
+        return Epoch(0, 0.0, {
+            names[one]: dice_on_grid(cases[one].base, cases[one], self.labels) for one in run.held_out
+        })
 
     def report(self, event: dict) -> None:
         if not self.processes.first:

@@ -2,12 +2,9 @@
 
 import pytest
 from phantoms import ct_image, mr_images, write_images
-from tiny_model import tiny_bundle
+from tiny_model import COARSE, tiny_bundle
 
 from afnet.cli import run
-
-COARSE = {"spacing_mm": 4.0, "margin_mm": 8.0}
-"""A working grid on which a phantom takes a fraction of a second."""
 
 
 @pytest.fixture(scope="session")

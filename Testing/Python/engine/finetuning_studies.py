@@ -14,7 +14,11 @@ from phantoms import CT_BOX, CT_CHANNEL, empty_grid, known_network, like, world
 from tiny_model import tiny_document
 
 from afnet.cli import run
+from afnet.imaging import prepare
 from afnet.manifest import Manifest
+from afnet.model_bundle import load_network, save_bundle
+from afnet.tensors import to_torch
+from afnet.training import norms_of, reestimate_norms
 
 SPACING = 8.0
 CODES = {"bladder": 3, "femur_left": 5}
@@ -22,6 +26,9 @@ CODES = {"bladder": 3, "femur_left": 5}
 KNOWN_SCANNER = {"muscle": 0.0, "bladder": 140.0, "femur_left": 420.0}
 OTHER_SCANNER = {"muscle": -80.0, "bladder": 30.0, "femur_left": 220.0}
 """HU."""
+
+DIM_SCANNER = KNOWN_SCANNER | {"gain": 0.8}
+"""All that is above air is darker, by one factor: what a normalisation by the images' own statistics undoes."""
 
 
 def patient(seed: int, scanner: dict) -> tuple[sitk.Image, sitk.Image]:
@@ -39,6 +46,7 @@ def patient(seed: int, scanner: dict) -> tuple[sitk.Image, sitk.Image]:
         inside = ((points - centre) ** 2).sum(-1) <= rng.uniform(22, 28) ** 2
         values[inside], codes[inside] = scanner[name], CODES[name]
     values += rng.normal(0, 5, x.shape)
+    values = (values + 1000) * scanner.get("gain", 1.0) - 1000
     return like(values.astype(np.int16), grid), like(codes, grid)
 
 
@@ -77,6 +85,19 @@ def write_base(folder: Path, **changes) -> Manifest:
     }
     logits, bias = [[0.0], [40.0], [80.0]], [0.0, -40 * 0.52, -80 * 0.5725]
     return known_network(folder, "pelvis-ct", logits, bias, name="AFN-1", **(known | changes))
+
+
+def write_normalised_base(folder: Path, seeds) -> Manifest:
+    """The base model with the statistics of patients of the known scanner, and the scale and shift that undo them."""
+    base = write_base(folder)
+    network = load_network(base)
+    images = [patient(seed, KNOWN_SCANNER)[0] for seed in seeds]
+    volumes = [to_torch(prepare({"ct": image}, base).channels) for image in images]
+    for norm in norms_of(network):  # from the input on: the statistics of a layer are of what comes before it
+        reestimate_norms(network, volumes)
+        norm.weight.data.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.data.copy_(norm.running_mean)
+    return save_bundle(folder, base.raw, network)
 
 
 def finetune(base: Manifest | None, cases: Path | None, output: Path, *more) -> int:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from command_line import left_in
-from conftest import COARSE
-from tiny_model import tiny_bundle
+from tiny_model import COARSE, tiny_bundle
 
 from afnet import attention_request
 from afnet.attention_request import AttentionRequest, autofocus_layers, bytes_of, checked, most_voxels

@@ -11,9 +11,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 from command_line import ct_arguments, left_in
-from conftest import COARSE
 from phantoms import MODALITIES, mr_images
-from tiny_model import tiny_bundle
+from tiny_model import COARSE, tiny_bundle
 
 from afnet.cli import run
 from afnet.decoding import restore

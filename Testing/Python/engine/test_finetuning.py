@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from finetuning_studies import epochs_of, finetune, write_base, write_cases
+from finetuning_studies import (
+    DIM_SCANNER,
+    KNOWN_SCANNER,
+    epochs_of,
+    finetune,
+    write_base,
+    write_cases,
+    write_normalised_base,
+)
 
 import afnet
 from afnet.finetuning.loop import EpochTraining
@@ -60,7 +68,8 @@ def state(output: Path) -> dict:
 def test_it_helps_on_another_scanner_and_changes_what_it_may(base, cases, tmp_path, seed):
     before = {file.name: file.read_bytes() for file in base.folder.iterdir()}
     output = tmp_path / "other-scanner"
-    assert finetune(base, cases, output, "--epochs", 6, "--hold-out", "case 3", "--seed", seed) == 0
+    assert finetune(base, cases, output, "--epochs", 6, "--hold-out", "case 3", "--seed", seed, "--statistics",
+                    "frozen") == 0
     comparison = read_comparison(output)
     assert comparison["verdict"] == "better" and comparison["recommended"] and comparison["how"] == "held-out"
     assert comparison["overall"]["difference"] > MARGIN
@@ -215,10 +224,39 @@ def test_epochs_by_cross_validation(base, cases, tmp_path):
     assert comparison["settings"]["epochs_chosen_by"] == "cross-validation"
     means = [
         np.mean([event["held_out_dice"] for event in epochs if event["epoch"] == number and event["run"] != "final"])
-        for number in (1, 2)
+        for number in (0, 1, 2)
     ]
-    assert comparison["epochs"] == 1 + int(np.argmax(means))
+    assert comparison["epochs"] == int(np.argmax(means)) > 0
     assert all("case 3" not in event["held_out"] for event in epochs if event["run"] != "final")
+
+
+def test_where_no_epoch_helps_the_base_model_is_kept(base, tmp_path):
+    """Cases that the base model segments perfectly, and steps so long that they spoil it."""
+    cases, output = write_cases(tmp_path, [1, 2, 3], KNOWN_SCANNER), tmp_path / "kept"
+    assert finetune(base, cases, output, "--epochs", "auto", "--max-epochs", 1, "--hold-out", "case 3",
+                    "--learning-rate", "0.9") == 0
+    comparison = read_comparison(output)
+    assert comparison["epochs"] == 0 and comparison["verdict"] == "similar" and not comparison["recommended"]
+    assert comparison["advice"].startswith("The new model has the base model's weights")
+    assert same(weights(output), weights(base.folder))
+
+
+def test_the_statistics_are_taken_anew_where_that_helps(tmp_path):
+    """A darker scanner, and steps so small that they alone change nothing."""
+    base = write_normalised_base(tmp_path / "base", [11, 12, 13])
+    cases = write_cases(tmp_path, [1, 2, 3], DIM_SCANNER)
+    options = ("--epochs", 1, "--hold-out", "case 3", "--learning-rate", "0.0001")
+    assert finetune(base, cases, tmp_path / "frozen", *options, "--statistics", "frozen") == 0
+    assert finetune(base, cases, tmp_path / "auto", *options) == 0
+    frozen, auto, old = (weights(folder) for folder in (tmp_path / "frozen", tmp_path / "auto", base.folder))
+    statistics = {name for name in old if "running" in name or "tracked" in name}
+    moved = {name for name in old if not np.array_equal(frozen[name], auto[name])}
+    assert moved and moved <= statistics
+    assert all(np.array_equal(frozen[name], old[name]) for name in statistics)
+    found = [read_comparison(tmp_path / name) for name in ("frozen", "auto")]
+    assert [each["training"]["statistics"] for each in found] == ["kept", "re-estimated"]
+    assert found[1]["training"]["new_dice"] > found[0]["training"]["new_dice"] + MARGIN
+    assert found[1]["overall"]["new_dice"] > found[0]["overall"]["new_dice"] + MARGIN
 
 
 def test_refusals(base, cases, tmp_path, refused):

@@ -159,9 +159,12 @@ def test_the_runs_of_a_fine_tuning():
 
 
 def test_epochs_are_chosen_over_the_folds():
-    folds = [[Epoch(n + 1, 1.0, {"a": {"x": dice}}) for n, dice in enumerate(values)]
-             for values in ((0.1, 0.6, 0.5), (0.2, 0.3, 0.5, 0.9))]
-    assert choose_epochs(folds) == 3  # 0.15, 0.45, 0.5; the fourth epoch is not known of every fold
+    def folds(*histories):
+        return [[Epoch(n, 1.0, {"a": {"x": dice}}) for n, dice in enumerate(values)] for values in histories]
+
+    # 0.05, 0.15, 0.45, 0.5; the fourth epoch is not known of every fold
+    assert choose_epochs(folds((0.0, 0.1, 0.6, 0.5), (0.1, 0.2, 0.3, 0.5, 0.9))) == 3
+    assert choose_epochs(folds((0.6, 0.5, 0.7), (0.6, 0.4, 0.5))) == 0  # the base model is as good as the second
     assert _stalled([1.0, 1.0, 1.0, 1.0], 2) and not _stalled([1.0, 1.0, 0.5, 0.5], 2) and not _stalled([1.0], 2)
 
 
@@ -187,6 +190,15 @@ def test_a_worse_model_is_called_worse():
         "difference": pytest.approx(-0.075), "improved": 0, "worsened": 2,
     }]
     assert json.dumps(found)
+
+
+def test_a_model_that_is_worse_on_what_it_learned_from_is_advised_against():
+    training = {"cases": 2, "base_dice": 0.8, "new_dice": 0.6, "statistics": "kept", "verdict": "worse"}
+    found = compare([], None, "none", 3, {}, training)
+    assert found["verdict"] == "not measured" and found["recommended"] is False and found["training"] == training
+    assert found["advice"].startswith("Do not use the new model") and "0.80 to 0.60" in found["advice"]
+    found = compare([], None, "none", 3, {}, training | {"verdict": "better"})
+    assert found["recommended"] is None and found["advice"].startswith("Not measured")
 
 
 @pytest.mark.parametrize("model", ["pelvis-ct", "brain-tumour-mri"])

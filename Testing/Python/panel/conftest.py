@@ -82,6 +82,42 @@ def panel(module, repository, models_folder, messages):
 
 
 @pytest.fixture
+def ready(panel, make_ct):
+    """The segment panel, ready to segment a CT."""
+    from clicks import choose_model
+
+    volume = make_ct()
+    choose_model(panel.ui, "pelvis-ct")
+    panel.process()
+    assert panel.ui.segmentButton.enabled
+    panel.volume = volume
+    return panel
+
+
+@pytest.fixture
+def tuning(module, repository, models_folder, messages):
+    """The fine-tuning panel on a scene, shown 350 px wide; see tuning_panel.open_panel."""
+    from tuning_panel import close_panel, open_panel
+
+    opened = open_panel(repository, messages)
+    opened.models_folder = models_folder
+    yield opened
+    close_panel(opened)
+
+
+@pytest.fixture
+def listed(tuning):
+    """The fine-tuning panel with the pelvis model and three studies in the list."""
+    from clicks import click
+    from tuning_panel import add_study
+
+    tuning.studies = [add_study(f"patient {letter}") for letter in "abc"]
+    tuning.ui.baseSelector.setCurrentIndex(tuning.ui.baseSelector.findData("pelvis-ct"))
+    click(tuning.ui.fromSceneButton)
+    return tuning
+
+
+@pytest.fixture
 def make_ct(make_volume):
     """`make_ct(name='CT', size=(12, 14, 16))`: a CT-like volume node, HU, 2 mm voxels."""
 

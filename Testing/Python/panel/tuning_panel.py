@@ -3,7 +3,9 @@
 from types import SimpleNamespace
 
 import numpy as np
+from clicks import click, spin
 from panel_fakes import FakeEngine, RecordedWindow
+from tuning_results import make_image, write_candidate, write_case, write_comparison, write_state
 
 from harness.scene_makers import make_segmentation, make_volume
 
@@ -104,3 +106,35 @@ def tick(table, row, column, ticked=True) -> None:
 
 def message(opened) -> str:
     return opened.ui.tuneMessageLabel.text if opened.ui.tuneMessageLabel.isVisible() else ""
+
+
+def start(opened):
+    assert opened.ui.startButton.enabled, opened.ui.hintLabel.text
+    click(opened.ui.startButton)
+    assert opened.panel.running, message(opened)
+    return opened.engines[-1]
+
+
+def finish(opened, engine, verdict="better", advice="It may be used.", held_out=("case 3",)):
+    """End a training as the engine does: candidate, comparison, state."""
+    from afnet.manifest import find_model
+
+    folder = engine.folder
+    cases = [write_case(folder, name, make_image(folder / "training" / "inputs" / name[-1] / "ct.nrrd",
+                                                 size=(24, 20, 16)), find_model("pelvis-ct")) for name in held_out]
+    write_candidate(folder)
+    write_comparison(folder, cases, verdict, advice)
+    write_state(folder, "done")
+    engine.succeed()
+    spin(lambda: not opened.panel.running)
+    return folder
+
+
+def check(opened, *results):
+    click(opened.ui.checkButton)
+    engine = opened.engines[-1]
+    for result in results:
+        engine.tell(result)
+    engine.succeed()
+    spin(lambda: not opened.panel.running)
+    return engine

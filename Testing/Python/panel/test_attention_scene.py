@@ -1,0 +1,89 @@
+"""The attention section and the scene: removing, maps deleted elsewhere, saving, closing."""
+
+import numpy as np
+from attention_study import compute, foregrounds, made_nodes, maps
+from clicks import click, scene_state, spin, tick
+
+
+def test_remove_frees_every_node(attention, scene, make_volume):
+    mine = make_volume(name="PET")
+    attention.views[1].SetForegroundVolumeID(mine.GetID())
+    before, views = set(scene_state(scene)), foregrounds(attention)
+    compute(attention, attention.ui.focusButton)
+    compute(attention, attention.ui.mapsButton)
+    compute(attention, attention.ui.allLayersButton)
+    assert len(made_nodes(scene)) > 8
+    click(attention.ui.removeButton)
+    left = {node for node in set(scene_state(scene)) - before if "SubjectHierarchy" not in node}
+    assert left == set() and made_nodes(scene) == []
+    assert foregrounds(attention) == views
+    assert not attention.ui.removeButton.enabled and not attention.ui.focusTable.isVisible()
+    assert attention.ui.mapSelector.count == 1 and not attention.parameters.attention_shown
+    compute(attention, attention.ui.focusButton)
+    assert len(maps(attention)) == 1
+
+
+def test_a_map_deleted_in_the_data_module(attention, scene):
+    compute(attention, attention.ui.focusButton)
+    scene.RemoveNode(maps(attention)["layer8", "focus"])
+    attention.process()
+    assert attention.ui.focusButton.enabled and not attention.ui.focusTable.isVisible()
+    scene.RemoveNode(attention.segmentation)
+    attention.process()
+    assert "Segment a study first" in attention.ui.subjectLabel.text
+    assert not attention.ui.focusButton.enabled
+
+
+def test_a_saved_scene_reopens_with_the_map_in_place(attention, scene, tmp_path, make_volume):
+    import slicer
+
+    mine = make_volume(name="PET")
+    attention.views[1].SetForegroundVolumeID(mine.GetID())
+    attention.views[1].SetForegroundOpacity(0.3)
+    attention.ui.layerSlider.value = 7
+    compute(attention, attention.ui.focusButton)
+    attention.ui.opacitySlider.value = 0.7
+    values = slicer.util.arrayFromVolume(maps(attention)["layer7", "focus"]).copy()
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+
+    def logic():
+        from AutofocusSegmentation import AutofocusSegmentationLogic
+
+        return AutofocusSegmentationLogic()
+
+    attention.panel.scene_about_to_close()
+    scene.Clear(0)
+    attention.panel.set_parameters(logic().getParameterNode())
+    attention.panel.set_parameters(None)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    attention.parameters = logic().getParameterNode()
+    attention.segmentation = attention.parameters.result
+    attention.panel.set_parameters(attention.parameters)
+    attention.panel.enter()
+    attention.views = sorted(slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"),
+                             key=lambda view: ("Red", "Green", "Yellow").index(view.GetLayoutName()))
+    assert len(attention.views) == 3
+    node = maps(attention)["layer7", "focus"]
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), values)
+    assert foregrounds(attention) == [(node.GetID(), 0.7, True)] * 3
+    assert attention.ui.layerSlider.value == 7 and attention.ui.opacitySlider.value == 0.7
+    assert attention.ui.shownCheckBox.checked and attention.ui.focusTable.isVisible()
+    colors = node.GetDisplayNode().GetColorNode()
+    assert colors.GetNumberOfColors() == 256
+    assert (node.GetDisplayNode().GetWindowLevelMin(), node.GetDisplayNode().GetWindowLevelMax()) == (12, 84)
+    assert slicer.modules.colors.logic().GetColorLegendDisplayNode(node).GetVisibility()
+    assert len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")) == 1
+    tick(attention.ui.shownCheckBox)
+    pet = slicer.util.getNode("PET")
+    assert foregrounds(attention) == [(None, 0.0, False), (pet.GetID(), 0.3, False), (None, 0.0, False)]
+    compute(attention, attention.ui.mapsButton)  # the images are known, and are what they were
+    click(attention.ui.removeButton)
+    assert made_nodes(scene) == []
+
+
+def test_closing_the_scene_ends_the_run(attention, scene):
+    click(attention.ui.focusButton)
+    attention.panel.scene_about_to_close()
+    scene.Clear(0)
+    spin(lambda: not attention.panel.running)
+    assert attention.engines[-1].cancelled

@@ -1,0 +1,144 @@
+"""The fine-tuning panel by clicks, with a fake engine: start, progress, stop, resume, what fails."""
+
+
+from clicks import click, spin
+from tuning_panel import (
+    cell,
+    checked,
+    epoch,
+    finish,
+    message,
+    run_begun,
+    start,
+    tick,
+)
+from tuning_results import write_state
+
+
+def test_choices_reach_the_engine(listed):
+    ui = listed.ui
+    ui.tuneSelector.setCurrentIndex(1)
+    ui.holdOutSelector.setCurrentIndex(2)
+    assert ui.hintLabel.text.startswith("Tick at least one case as test")
+    tick(ui.casesTable, 2, 1)
+    ui.titleEdit.setText("Pelvis Umeå 2")
+    ui.epochsSpinBox.setValue(7)
+    engine = start(listed)
+    arguments = engine.request.arguments()
+    options = dict(zip(arguments, arguments[1:]))
+    assert options["--tune"] == "last-blocks" and options["--epochs"] == "7" and options["--hold-out"] == "case 3"
+    assert options["--title"] == "Pelvis Umeå 2" and "--parent-pipe" in arguments and "--job-folder" not in arguments
+    assert engine.folder == listed.models_folder / "pelvis-umea-2"
+    inputs = engine.folder / "training" / "inputs"
+    assert {path.name for path in (inputs / "2").iterdir()} == {"ct.nrrd", "segmentation.seg.nrrd"}
+    assert engine.request.cancel_grace_s >= 60
+
+
+def test_leave_one_out_automatic_passes_and_the_name(listed):
+    listed.ui.holdOutSelector.setCurrentIndex(1)
+    click(listed.ui.chooseEpochsCheckBox)
+    assert not listed.ui.epochsSpinBox.enabled
+    arguments = start(listed).request.arguments()
+    assert "--leave-one-out" in arguments and "--hold-out" not in arguments
+    assert arguments[arguments.index("--epochs") + 1] == "auto"
+    assert arguments[arguments.index("--title") + 1] == "pelvis-ct of our scanner"
+
+
+def test_progress_chart_and_log(listed, scene):
+    engine = start(listed)
+    assert not listed.ui.setupBox.enabled and not listed.ui.chartButton.isVisible()
+    engine.tell(checked("case 1"))
+    engine.tell(run_begun())
+    engine.tell(epoch(0, None, 0.61))
+    engine.tell(epoch(1, 0.52, 0.66))
+    engine.note("The GPU was not used.")
+    engine.say("train", 0.42, 200)
+    spin(lambda: listed.ui.tuneProgressBar.value == 42)
+    assert message(listed) == "Training, 1 of 20 passes done, about 4 min left"
+    log = listed.ui.tuneLogText.plainText
+    assert "Pass 1 of 20, loss 0.520, held-out Dice 0.660" in log and "The GPU was not used." in log
+    chart = scene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
+    assert chart.GetNumberOfPlotSeriesNodes() == 2 and chart.GetTitle() == "Fine-tuning on 2 cases"
+    assert listed.ui.chartButton.isVisible()
+    assert cell(listed.ui.casesTable, 0, 2) == "1 of 6 drawn"
+
+
+def test_finish_early_is_asked_for_once(listed):
+    engine = start(listed)
+    click(listed.ui.finishButton)
+    click(listed.ui.finishButton)
+    assert engine.sent == ["finish"] and listed.panel.running
+
+
+def test_stop_then_resume(listed):
+    engine = start(listed)
+    folder = engine.folder
+    write_state(folder, "stopped", epoch=3)
+    click(listed.ui.stopButton)
+    assert engine.cancelled and not listed.ui.stopButton.enabled
+    assert message(listed).startswith("Stopping after the present step")
+    spin(lambda: not listed.panel.running)
+    assert message(listed) == "Stopped. Resume goes on where it was."
+    assert listed.ui.unfinishedBox.isVisible() and listed.ui.resumeButton.text == "Resume"
+    click(listed.ui.resumeButton)
+    engine = listed.engines[-1]
+    assert engine.request.arguments()[:4] == ["finetune", "--resume", "--output", str(folder)]
+    assert engine.folder == folder and not listed.ui.unfinishedBox.isVisible()
+    engine.tell(run_begun())
+    engine.tell(epoch(3, 0.4, 0.7))
+    finish(listed, engine)
+    assert listed.ui.comparisonSection.isVisible() and not listed.ui.tuneMessageIcon.isVisible()
+
+
+def test_stopped_before_anything_was_learnt_leaves_nothing(listed):
+    engine = start(listed)
+    click(listed.ui.stopButton)
+    spin(lambda: not listed.panel.running)
+    assert message(listed) == "Stopped before the training began."
+    assert not engine.folder.exists() and not listed.ui.unfinishedBox.isVisible()
+
+
+def test_refused_cases_leave_nothing_and_are_marked(listed):
+    engine = start(listed)
+    write_state(engine.folder, "failed", checkpoint=False)
+    engine.tell(checked("case 2", usable=False, problems=["case 2: The CT has one slice."]))
+    engine.fail(3, "case 2: The CT has one slice.")
+    spin(lambda: not listed.panel.running)
+    assert message(listed) == "case 2: The CT has one slice." and listed.ui.tuneMessageIcon.isVisible()
+    assert cell(listed.ui.casesTable, 1, 2) == "Cannot be used"
+    assert list(listed.models_folder.iterdir()) == []
+
+
+def test_a_killed_engine_can_be_resumed(listed):
+    engine = start(listed)
+    write_state(engine.folder, "running", epoch=5)
+    engine.fail(-9, "The operating system stopped the engine.", "killed")
+    spin(lambda: not listed.panel.running)
+    assert message(listed) == "The operating system stopped the engine."
+    assert "killed" in listed.ui.tuneLogText.plainText
+    assert listed.ui.resumeButton.isVisible() and listed.ui.resumeButton.enabled
+
+
+def test_unfinished_runs_are_discarded_after_a_question(tuning):
+    for name in ("first", "second"):
+        write_state(tuning.models_folder / name)
+    tuning.panel.enter()
+    assert tuning.ui.unfinishedSelector.count == 2
+    tuning.window.answer = False
+    click(tuning.ui.discardButton)
+    assert (tuning.models_folder / "first").exists()
+    tuning.window.answer = True
+    click(tuning.ui.discardButton)
+    assert [path.name for path in tuning.models_folder.iterdir()] == ["second"]
+    click(tuning.ui.discardButton)
+    assert not tuning.ui.unfinishedBox.isVisible()
+
+
+def test_an_unwritable_models_folder_is_one_sentence(listed, tmp_path):
+    from AutofocusSegmentationLib import models
+
+    (tmp_path / "file").write_text("x")
+    models.set_user_models_folder(tmp_path / "file")
+    click(listed.ui.startButton)
+    assert not listed.panel.running and listed.ui.tuneMessageIcon.isVisible()
+    assert "folder" in message(listed) and listed.ui.startButton.enabled

@@ -1,0 +1,89 @@
+"""The fine-tuning panel beside the rest: one engine, closing the scene and Slicer, saved scenes."""
+
+
+from clicks import click, spin
+from tuning_panel import (
+    check,
+    checked,
+    column,
+    epoch,
+    finish,
+    run_begun,
+    start,
+    tick,
+)
+from tuning_results import write_state
+
+
+def test_one_engine_at_a_time(listed):
+    other = object()
+    listed.one_engine.take(other, "A segmentation is running: wait until it has ended, or cancel it.")
+    assert not listed.ui.startButton.enabled and not listed.ui.checkButton.enabled
+    assert listed.ui.hintLabel.text.startswith("A segmentation is running")
+    listed.one_engine.release(other)
+    assert listed.ui.startButton.enabled and listed.one_engine.refusal(other) == ""
+    engine = start(listed)
+    assert listed.one_engine.refusal(other).startswith("A fine-tuning is running")
+    engine.fail(1, "x")
+    spin(lambda: not listed.panel.running)
+    assert listed.one_engine.refusal(other) == ""
+
+
+def test_closing_slicer_asks_and_waits_for_the_checkpoint(listed):
+    engine = start(listed)
+    write_state(engine.folder, "running")
+    listed.window.answer = False
+    assert listed.window.may_close() is False and not engine.cancelled
+    listed.window.answer = True
+    assert listed.window.may_close() is True
+    assert engine.cancelled and not listed.panel.running and listed.window.may_close is None
+    assert "resume it later" in listed.window.questions[-1] and engine.folder.exists()
+
+
+def test_a_closed_scene_leaves_the_training_running(listed, scene):
+    engine = start(listed)
+    engine.tell(run_begun())
+    engine.tell(epoch(0, None, 0.6))
+    spin(lambda: scene.GetFirstNodeByClass("vtkMRMLPlotChartNode") is not None)
+    listed.panel.scene_about_to_close()
+    scene.Clear(0)
+    listed.panel.set_parameters(listed.parameters())
+    assert listed.panel.running and not engine.cancelled
+    assert listed.ui.casesTable.rowCount == 0
+    engine.tell(epoch(1, 0.5, 0.7))
+    spin(lambda: scene.GetFirstNodeByClass("vtkMRMLPlotChartNode") is not None)
+    table = scene.GetFirstNodeByClass("vtkMRMLPlotSeriesNode").GetTableNode()
+    assert table.GetNumberOfRows() == 2
+    finish(listed, engine)
+    click(listed.ui.showHeldOutButton)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 3
+
+
+def test_cleanup_leaves_nothing_running(listed):
+    engine = start(listed)
+    listed.panel.cleanup()
+    assert engine.cancelled and listed.window.may_close is None and not listed.panel.running
+
+
+def test_the_scene_keeps_cases_and_choices(listed, scene, tmp_path):
+    import slicer.util
+
+    check(listed, *(checked(f"case {n}") for n in (1, 2, 3)))
+    listed.ui.holdOutSelector.setCurrentIndex(2)
+    tick(listed.ui.casesTable, 0, 0, False)
+    tick(listed.ui.casesTable, 1, 1)
+    listed.ui.casesTable.setCurrentCell(1, 0)
+    tick(listed.ui.structuresTable, 0, 2)
+    listed.ui.titleEdit.setText("Ours")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    listed.panel.scene_about_to_close()
+    scene.Clear(0)
+    listed.panel.set_parameters(listed.parameters())
+    assert listed.ui.casesTable.rowCount == 0
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    listed.panel.set_parameters(listed.parameters())
+    assert column(listed.ui.casesTable, 0) == [f"case {n}: patient {letter}" for n, letter in enumerate("abc", 1)]
+    first, second, third = listed.panel._list.cases
+    assert (first.use, second.hold_out, second.absent) == (False, True, {"prostate"})
+    assert second.segmentation.GetName() == "patient b" and second.inputs["ct"].GetName() == "CT patient b"
+    assert listed.ui.titleEdit.text == "Ours" and third.use and listed.ui.startButton.enabled
