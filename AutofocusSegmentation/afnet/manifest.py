@@ -202,7 +202,8 @@ def _plausibility_problems(document: dict) -> list[str]:
     limits = rules["structures"] + rules["positions"]
     used = [item["code"] for item in limits] + rules["left_out_if_doubtful"]
     found = []
-    for code in used + [code for item in rules["positions"] for code in item["of"]]:
+    used += [code for item in limits for code in item.get("of", []) + item.get("beside", [])]
+    for code in used:
         if code not in codes:
             found.append(f"plausibility uses the code {code}, which the label map does not have")
     for item in limits:

@@ -48,7 +48,7 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
 
     `labels` (the result) and `image` (the reference input; HU for CT) lie on the same grid. A structure that the
     manifest names in `left_out_if_doubtful` goes if it breaks its own limits, or if most of the other structures that
-    must be there are missing or break theirs. Nothing else is changed.
+    must be there, or all that it lies `beside`, are missing or break theirs. Nothing else is changed.
     """
     rules = manifest.raw.get("plausibility")
     if not rules:
@@ -140,9 +140,11 @@ def _doubts(found: dict[int, _Found], beyond: dict[int, str], rules: dict, names
 def _left_out(found, beyond, doubted: set[int], rules: dict) -> list[int]:
     left_out = []
     for code in rules["left_out_if_doubtful"]:
-        others = [item["code"] for item in rules["structures"]
-                  if item["required"] and item["code"] != code and item["code"] not in beyond]
-        if code in found and (code in doubted or 2 * len(doubted.intersection(others)) > len(others)):
+        others = {item["code"] for item in rules["structures"] if item["required"]} - {code} - set(beyond)
+        beside = {near for item in rules["structures"] if item["code"] == code for near in item.get("beside", [])}
+        beside -= set(beyond)
+        alone = beside and beside <= doubted
+        if code in found and (code in doubted or alone or 2 * len(doubted & others) > len(others)):
             left_out.append(code)
     return left_out
 

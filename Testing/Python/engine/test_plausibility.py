@@ -52,6 +52,8 @@ def test_a_plausible_man_passes_unchanged(direction):
         ({3: ((0, 48, 40), 32, 8), 4: ((0, -20, -5), 20, 20)}, "bladder -", {1, 2}),
         ({5: ORGANS[6], 6: ORGANS[5]}, "left femur -180 mm left of right femur", set()),
         ({3: None, 5: None, 6: None}, "no bladder was found; no left femur was found; no right femur", {1, 2}),
+        ({3: None, 4: None}, "no bladder was found; no rectum was found", {1, 2}),
+        ({5: None, 6: None}, "no left femur was found; no right femur was found", set()),
         ({1: None, 2: None}, "no prostate was found", set()),
     ],
 )
