@@ -12,9 +12,10 @@ from afnet.errors import RequestError
 from afnet.finetuning.cache import PreparedCase, load_prepared, save_prepared
 from afnet.finetuning.comparison import compare, judge, sign_flip
 from afnet.finetuning.label_set import adapt_outputs, base_probabilities, change_labels
-from afnet.finetuning.loop import Epoch, _stalled, choose_what_learns
+from afnet.finetuning.loop import Epoch, EpochTraining, _stalled, choose_what_learns
 from afnet.finetuning.original_case import compare_original, original_case
 from afnet.finetuning.plan import choose_epochs, plan_runs
+from afnet.finetuning.processes import Processes
 from afnet.finetuning.request import CaseFiles, Request
 from afnet.finetuning.samples import Ahead, CaseSamples
 from afnet.manifest import find_model
@@ -144,6 +145,15 @@ def test_what_learns(base):
     assert set(small) < set(last) < set(everything) == {name for name, _ in network.named_parameters()}
     assert any("attention" in name for name in small) and "classifier.weight" in small
     assert not any(name.startswith("stem") and name.endswith("weight") and "norm" not in name for name in last)
+
+
+def test_the_warm_up_is_a_part_of_the_planned_steps(base, tmp_path):
+    def warm_up(epochs: int) -> int:  # of four steps
+        own = samples(base, [True, True])
+        training = EpochTraining(load_network(base), own, tmp_path, Processes(), "attention", epochs, 1, 1e-3, 0)
+        return training.schedule.warm_up
+
+    assert [warm_up(epochs) for epochs in (1, 3, 20, 100)] == [1, 2, 8, 20]
 
 
 def test_the_runs_of_a_fine_tuning():
