@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .autofocus import AutofocusLayer, DilatedLayer
+from .autofocus import AutofocusLayer, DilatedLayer, crop
 from .convolution import convolve
 from .networks import AutofocusNetwork
 from .widths import Widths
@@ -65,12 +65,16 @@ class Convolution:
         """Multiplications per voxel."""
         return self.weight.numel()
 
-    def __call__(self, x: torch.Tensor, brought: int, tick: Tick) -> torch.Tensor:
-        """Convolve the slab `x` that brings `brought` planes along on both sides; zeros beyond the other axes."""
+    def __call__(self, x: torch.Tensor, brought: int, tick: Tick, border: int = 0) -> torch.Tensor:
+        """Convolve the slab `x` that brings `brought` planes along on both sides; zeros beyond the other axes, of which
+        `x` may bring a `border`, not shorter than the reach, along too."""
         surplus, reach = brought - self.reach, self.reach
         if surplus:
             x = x.narrow(2, surplus, x.shape[2] - 2 * surplus)
-        y = convolve(x, self.weight, self.bias, (0, reach, reach), self.rate)
+        missing = 0 if border else reach
+        y = convolve(x, self.weight, self.bias, (0, missing, missing), self.rate)
+        if border:
+            y = crop(y, (0, border - reach, border - reach))
         tick(float(self.work) * y[0, 0].numel())
         return y
 
@@ -105,18 +109,22 @@ class FoldedLayer:
         """The first branch's, to ask for device and number type."""
         return self.branches[0].weight
 
-    def __call__(self, x: torch.Tensor, shortcut: torch.Tensor | None, tick: Tick, sink=None) -> torch.Tensor:
-        """Compute a slab; `x` brings `reach` planes along on both sides, `shortcut` none. `sink(maps)` sees Λ."""
+    def __call__(self, x: torch.Tensor, shortcut: torch.Tensor | None, tick: Tick, sink=None,
+                 border: int = 0) -> torch.Tensor:
+        """Compute a slab; `x` brings `reach` planes along on both sides, `shortcut` none. `sink(maps)` sees Λ.
+
+        `border`: voxels of zeros that `x` brings along on both sides of the other axes, 0 or `reach`.
+        """
         if self.attention is None:
-            total = self.branches[0](x, self.reach, tick)
+            total = self.branches[0](x, self.reach, tick, border)
         else:
             hidden, scores = self.attention
-            maps = torch.softmax(scores(hidden(x, self.reach, tick).relu_(), 0, tick), dim=1)
+            maps = torch.softmax(scores(hidden(x, self.reach, tick, border).relu_(), 0, tick), dim=1)
             if sink is not None:
                 sink(maps)
             total = None
             for k, branch in enumerate(self.branches):
-                part, share = branch(x, self.reach, tick), maps[:, k : k + 1]
+                part, share = branch(x, self.reach, tick, border), maps[:, k : k + 1]
                 total = part.mul_(share) if total is None else total.addcmul_(part, share)
         if self.skip is not False:
             total += shortcut if self.skip is True else self.skip(shortcut, 0, tick)
@@ -144,12 +152,13 @@ class FoldedHead:
     def channels_out(self) -> int:
         return self.classifiers[0].weight.shape[0]
 
-    def __call__(self, x: torch.Tensor, shortcut: None, tick: Tick, sink=None) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, shortcut: None, tick: Tick, sink=None, border: int = 0) -> torch.Tensor:
+        """As a layer's."""
         if not self.branches:
             return self.classifiers[0](x, 0, tick)
         total = None
         for branch, classifier in zip(self.branches, self.classifiers):
-            part = classifier(branch(x, self.reach, tick).relu_(), 0, tick)
+            part = classifier(branch(x, self.reach, tick, border).relu_(), 0, tick)
             total = part if total is None else total.add_(part)
         return total
 

@@ -58,7 +58,7 @@ def memory_needed(network: AutofocusNetwork | DeepMedic, execution: str, shape: 
     bytes_per_value = torch.finfo(attempt.dtype).bits // 8
     if isinstance(network, DeepMedic):
         return at_once_bytes(network, shape, bytes_per_value)
-    return bytes_needed(network, shape, bytes_per_value, attempt.planes, best_widths(attempt.device))
+    return bytes_needed(network, shape, attempt.device, attempt.dtype, attempt.planes, best_widths(attempt.device))
 
 
 def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str, device: torch.device,

@@ -27,11 +27,12 @@ class Layout:
 
     `axes` are the crop's axes in the order of memory: the slabs' axis, the longest (the first of equals), then the
     others. Stage 0 is the input, stages 1…8 the hidden layers, stage 9 the head. `channels` are those of every
-    stage's map, padded as `widths` say.
+    stage's map, padded as `widths` say. With `framed` the planes lie in memory with the zeros around them that the next
+    stage reads.
     """
 
     def __init__(self, network: AutofocusNetwork, shape: tuple[int, ...], thickness: int | None = None,
-                 widths: Widths = AS_THEY_ARE):
+                 widths: Widths = AS_THEY_ARE, framed: bool = False):
         plan = network.plan
         longest = max(range(3), key=lambda axis: shape[axis])
         self.axes = (longest, *(axis for axis in range(3) if axis != longest))
@@ -48,21 +49,29 @@ class Layout:
         self.slabs = schedule(self.stages, self.depth, self.thickness)
         self.channels = [plan.inputs, *map(widths.map, plan.widths[:8]), plan.outputs]
         self.widest = max(*self.channels, *map(widths.map, plan.extra_widths))
+        self.framed = framed
         self.needed = capacities(self.stages, self.depth, self.thickness)
 
     def buffers(self, spare: int, dtype: torch.dtype, device: torch.device) -> list[Planes]:
         """Return the buffers of all maps but the last, with room for `spare` slabs more than needed."""
         return [
-            Planes(channels, capacity, self.plane, reader.reach, dtype, device)
+            Planes(channels, capacity, self.plane, reader.reach, dtype, device, self.framed)
             for channels, capacity, reader in zip(self.channels, self._capacities(spare), self.stages[1:])
         ]
 
     def bytes_needed(self, bytes_per_value: int, spare: int = 0) -> int:
         """Memory of one pass: the buffers, one slab's intermediate results, the channels and the logits."""
-        planes = sum(channels * count for channels, count in zip(self.channels, self._capacities(spare)))
-        planes += 4 * self.widest * self.thickness
-        whole = 4 * self.depth * (self.channels[0] + self.channels[-1])
-        return prod(self.plane) * (planes * bytes_per_value + whole)
+        values = sum(
+            channels * count * self._voxels(reader)
+            for channels, count, reader in zip(self.channels, self._capacities(spare), self.stages[1:])
+        )
+        values += 4 * self.widest * self.thickness * max(map(self._voxels, self.stages))
+        whole = 4 * self.depth * (self.channels[0] + self.channels[-1]) * prod(self.plane)
+        return values * bytes_per_value + whole
+
+    def _voxels(self, reader: Stage) -> int:
+        """Of a plane that the stage `reader` reads, with its frame."""
+        return prod(side + (2 * reader.reach if self.framed else 0) for side in self.plane)
 
     def spare(self, bytes_per_value: int, memory: int | None) -> int:
         """Return the most spare slabs with which the pass stays within `memory` bytes (None: no limit)."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .autofocus import crop
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -76,21 +78,24 @@ def capacities(stages: list[Stage], depth: int, thickness: int) -> list[int]:
 class Planes:
     """The planes of one feature map that are still needed, (1, C, planes, …) in channels-last memory.
 
-    Plane numbers are those of the crop; `border` planes of zeros stand before the first.
+    Plane numbers are those of the crop; `border` planes of zeros stand before the first. With `framed` every plane has
+    as many zeros around it.
     """
 
     def __init__(self, channels: int, capacity: int, plane: tuple[int, int], border: int, dtype: torch.dtype,
-                 device: torch.device):
+                 device: torch.device, framed: bool = False):
+        self.frame = border if framed else 0
+        sides = (side + 2 * self.frame for side in plane)
         self.buffer = torch.empty(
-            (1, channels, capacity, *plane), dtype=dtype, device=device, memory_format=torch.channels_last_3d
+            (1, channels, capacity, *sides), dtype=dtype, device=device, memory_format=torch.channels_last_3d
         )
         self.first = -border
         self.stop = 0
-        self.buffer[:, :, :border] = 0
+        (self.buffer if framed else self.buffer[:, :, :border]).zero_()
 
     def append(self, slab: torch.Tensor, oldest: int) -> None:
         """Add the next planes; those before `oldest` may be dropped."""
-        self._room(slab.shape[2], oldest).copy_(slab)
+        self._within(self._room(slab.shape[2], oldest)).copy_(slab)
 
     def reach_to(self, stop: int, oldest: int) -> None:
         """Add zeros, those beyond the crop's end, until the planes go to `stop` − 1; drop as `append` does."""
@@ -98,8 +103,15 @@ class Planes:
             self._room(stop - self.stop, oldest).zero_()
 
     def read(self, start: int, stop: int) -> torch.Tensor:
-        """Return the planes start … stop − 1, a view."""
+        """Return the planes start … stop − 1 with their frames, a view."""
         return self.buffer.narrow(2, start - self.first, stop - start)
+
+    def read_within(self, start: int, stop: int) -> torch.Tensor:
+        """Return the planes start … stop − 1 without frames, a view."""
+        return self._within(self.read(start, stop))
+
+    def _within(self, planes: torch.Tensor) -> torch.Tensor:
+        return crop(planes, (0, self.frame, self.frame))
 
     def _room(self, count: int, oldest: int) -> torch.Tensor:
         """Return the place of the next `count` planes, which are counted as there from now on."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 
+from .convolution import wants_borders
 from .folding import FoldedHead, FoldedLayer, Placement, fold
 from .layout import Layout
 from .networks import AutofocusNetwork
@@ -52,7 +53,8 @@ class Streaming:
 
         Both lie where the channels are, which need not be the device that computes: slabs travel.
         """
-        layout = Layout(self.network, channels.shape[1:], self.planes, self.widths)
+        framed = wants_borders(self.device, self.dtype)
+        layout = Layout(self.network, channels.shape[1:], self.planes, self.widths, framed)
         layers = fold(self.network, Placement(self.device, self.dtype, layout.axes, self.widths))
         value = torch.finfo(self.dtype).bits // 8
         maps = layout.buffers(layout.spare(value, self.memory), self.dtype, self.device)
@@ -81,7 +83,7 @@ class Streaming:
     def _slab(self, layer: FoldedLayer | FoldedHead, slab: Slab, layout: Layout, maps: list[Planes]) -> torch.Tensor:
         stage = layout.stages[slab.stage]
         x = maps[slab.stage - 1].read(slab.start - stage.reach, slab.stop + stage.reach)
-        shortcut = None if stage.shortcut is None else maps[stage.shortcut].read(slab.start, slab.stop)
+        shortcut = None if stage.shortcut is None else maps[stage.shortcut].read_within(slab.start, slab.stop)
         sink = None
         if self.attention is not None:
             back = [0, *(1 + layout.axes.index(axis) for axis in range(3))]
@@ -90,14 +92,15 @@ class Streaming:
                 kept = torch.promote_types(shares.dtype, torch.float32)
                 self.attention(layer.name, layer, slab.start, shares[0].permute(back).to(kept))
 
-        return layer(x, shortcut, self._tick, sink)
+        return layer(x, shortcut, self._tick, sink, stage.reach if layout.framed else 0)
 
     def _tick(self, work: float) -> None:
         self.done += work
         self.on_progress(min(self.done / self.total, 1.0))
 
 
-def bytes_needed(network: AutofocusNetwork, shape: tuple[int, int, int], bytes_per_value: int,
+def bytes_needed(network: AutofocusNetwork, shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype,
                  planes: int | None = None, widths: Widths = AS_THEY_ARE) -> int:
     """Memory that one pass over a crop of `shape` (z, y, x) takes at least."""
-    return Layout(network, shape, planes, widths).bytes_needed(bytes_per_value)
+    layout = Layout(network, shape, planes, widths, wants_borders(device, dtype))
+    return layout.bytes_needed(torch.finfo(dtype).bits // 8)

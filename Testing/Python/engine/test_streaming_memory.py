@@ -93,26 +93,30 @@ def test_buffer_of_the_capacity_gives_back_what_was_put_in(depth, thickness, spa
 
 
 MEASURED = """
+import sys
 import torch
 from afnet.devices import peak_memory_mb
 from afnet.layout import Layout
 from afnet.networks import AutofocusNetwork, NetworkPlan
 from afnet.streaming import Streaming
 network = AutofocusNetwork(NetworkPlan("Basic", 1, 2, (32,) * 8)).eval()
-Streaming(network).run(torch.zeros(1, 4, 32, 32))
+dtype = getattr(torch, sys.argv[1])
+Streaming(network, dtype=dtype).run(torch.zeros(1, 4, 32, 32))
 x = torch.zeros(1, 400, 24, 32)
 before = peak_memory_mb()
-Streaming(network, memory=1).run(x)
-print(1e6 * (peak_memory_mb() - before), Layout(network, x.shape[1:]).bytes_needed(4))
+Streaming(network, memory=1, dtype=dtype).run(x)
+said = Layout(network, x.shape[1:], framed=dtype == torch.bfloat16).bytes_needed(torch.finfo(dtype).bits // 8)
+print(1e6 * (peak_memory_mb() - before), said)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="peak memory cannot be asked for")
-def test_measured_peak_stays_under_what_is_said():
-    """A whole map of this crop is 39 MB, so a pass that holds three of them does not go through."""
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_measured_peak_stays_under_what_is_said(dtype):
+    """A whole map of this crop is 39 MB in float32, so a pass that holds three of them does not go through."""
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
     process = subprocess.run(
-        [sys.executable, "-c", MEASURED], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", MEASURED, dtype], env=environment, capture_output=True, text=True, timeout=120
     )
     assert process.returncode == 0, process.stderr
     taken, said = map(float, process.stdout.split())
