@@ -46,8 +46,9 @@ def runner(network: AutofocusNetwork | DeepMedic, execution: str, on_progress, a
         return Tiling(network, on_progress, attention)
     if isinstance(network, DeepMedic):
         return AtOnce(network, on_progress)
+    widths = best_widths(attempt.device, attempt.dtype)
     return Streaming(network, attempt.planes, on_progress, attention, device=attempt.device, dtype=attempt.dtype,
-                     memory=attempt.memory - memory_held(attempt.device), widths=best_widths(attempt.device))
+                     memory=attempt.memory - memory_held(attempt.device), widths=widths)
 
 
 def memory_needed(network: AutofocusNetwork | DeepMedic, execution: str, shape: tuple[int, int, int],
@@ -58,7 +59,8 @@ def memory_needed(network: AutofocusNetwork | DeepMedic, execution: str, shape: 
     bytes_per_value = torch.finfo(attempt.dtype).bits // 8
     if isinstance(network, DeepMedic):
         return at_once_bytes(network, shape, bytes_per_value)
-    return bytes_needed(network, shape, attempt.device, attempt.dtype, attempt.planes, best_widths(attempt.device))
+    widths = best_widths(attempt.device, attempt.dtype)
+    return bytes_needed(network, shape, attempt.device, attempt.dtype, attempt.planes, widths)
 
 
 def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str, device: torch.device,
