@@ -67,6 +67,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="structures that the truth holds")
     parser.add_argument("patients", type=Path, nargs="+")
     options = parser.parse_args()
+    known = [structure.id for structure in read_manifest(options.model).structures]
+    unknown = [name for name in options.only.split(",") if name and name not in known]
+    if unknown:
+        parser.error(f"the model has no structure {', '.join(unknown)}; it has {', '.join(known)}")
     results = []
     for patient in options.patients:
         results.append(score(options.model, patient, options.only))
