@@ -202,7 +202,7 @@ def test_the_model_card_is_one_click_away(panel, repository, tmp_path):
     panel.process()
     assert panel.ui.modelCardText.isVisible()
     text = panel.ui.modelCardText.toPlainText()
-    for words in ("Not for clinical use", "BraTS 2021", "CC BY 4.0", "Enhancing tumour", "Weights", "held-out"):
+    for words in ("Not for clinical use", "BraTS 2021", "CC BY 4.0", "Enhancing tumour", "Weights", "cross-validation"):
         assert words in text
     panel.host.resize(350, 700)
     Pictures(tmp_path).grab(panel.host, "segment-model-card")
