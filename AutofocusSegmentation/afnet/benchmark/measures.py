@@ -110,7 +110,8 @@ def _nnunet(setting: Setting, study: Study) -> dict:
 
     result = _passed(calls, run)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return result | {"window": NNUNET_PATCH, "mirrored_seconds": MIRRORINGS * result["seconds"], "weights": parameters}
+    return result | {"precision": setting.precision, "window": NNUNET_PATCH, "weights": parameters,
+                     "mirrored_seconds": MIRRORINGS * result["seconds"]}  # fmt: skip
 
 
 def _passed(calls: TimedCalls, run) -> dict:
