@@ -1,5 +1,7 @@
 """One measurement of the benchmark, made in a process of its own: seconds, peak memory, and what to say about it."""
 
+import json
+import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -129,9 +131,10 @@ def _end_to_end(setting: Setting, study: Study) -> dict:
 
     with tempfile.TemporaryDirectory() as folder:
         files = study.write_images(Path(folder))
+        model = _undemanding(study.model, Path(folder) / "model")
         begin = time.perf_counter()
         report = segment(
-            Request(study.model, files, Path(folder) / "s.seg.nrrd", device=setting.device,
+            Request(str(model), files, Path(folder) / "s.seg.nrrd", device=setting.device,
                     precision=setting.precision, memory=setting.memory),
             Progress(),
         )  # fmt: skip
@@ -140,6 +143,16 @@ def _end_to_end(setting: Setting, study: Study) -> dict:
         "seconds": seconds, "stages": report["seconds"], "grid": report["working_grid"], "device": report["device"],
         "precision": report["precision"],
     }  # fmt: skip
+
+
+def _undemanding(model: str, folder: Path) -> Path:
+    """A copy of a bundled model that does not refuse the made-up images, in which it finds nothing it knows."""
+    manifest = find_model(model)
+    folder.mkdir()
+    shutil.copyfile(manifest.weights_file, folder / manifest.weights_file.name)
+    decoding = {key: rule for key, rule in manifest.raw["decoding"].items() if key != "expected"}
+    (folder / "model.json").write_text(json.dumps(manifest.raw | {"decoding": decoding}), encoding="utf-8")
+    return folder
 
 
 def _matrix_rate(setting: Setting, study: Study) -> dict:

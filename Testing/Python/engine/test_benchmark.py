@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from afnet.benchmark import command, rivals, table
-from afnet.benchmark.measures import measure
+from afnet.benchmark.measures import Setting, measure
 from afnet.benchmark.rivals import Missing, TimedCalls, in_patches, nnunet, with_monai
 from afnet.benchmark.studies import STUDIES
 from afnet.cli import run
@@ -102,6 +102,13 @@ def test_calls_after_the_limit_are_counted_alike():
     assert [bool(answer.any()) for answer in answers] == [True] * 2 + [False] * 8
     assert len(calls.times) == 2 and calls.seconds == pytest.approx(5 * sum(calls.times))
     assert calls.whole(1.0) == pytest.approx(1.0 + 4 * sum(calls.times))
+
+
+@pytest.mark.parametrize("study", ["brain", "pelvis"])
+def test_bundled_models_from_files_to_files(study):
+    """Whatever they find in the made-up images."""
+    result = measure(Setting("end-to-end", study, 0.3))
+    assert result["seconds"] > 0 and result["precision"] == "float32" and "error" not in result
 
 
 def test_lines():
