@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from acceleration import unmeasured
 from pelvis_packs import load_pack
 from pelvis_tensors import class_masks, windowed
 from torch.nn import functional as F
@@ -32,7 +33,7 @@ class HeldOutPatient:
     def __call__(self, training: Training) -> dict[str, float]:
         """Dice of each drawn structure, over the voxels whose code is known, with the averaged weights."""
         channels = self.channels[None].to(training.device).contiguous(memory_format=torch.channels_last_3d)
-        with training.precision(), torch.backends.cudnn.flags(enabled=True, benchmark=False):
+        with training.precision(), unmeasured():
             codes = training.average.eval()(channels)[0].argmax(0).cpu()
         codes = codes[tuple(slice(side) for side in self.shape)]
         scores = {}

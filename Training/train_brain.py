@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from acceleration import accelerate  # noqa: E402
+from acceleration import accelerate, unmeasured  # noqa: E402
 from brain_folds import FOLDS  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
@@ -99,11 +99,6 @@ class Validation:
         mean = {name: round(value, 3) for name, value in zip(REGIONS, torch.stack(rows).mean(0).tolist())}
         patients = {case.name[-5:]: [round(n, 2) for n in row.tolist()] for case, row in zip(self.cases, rows)}
         return {**mean, "patients": patients}
-
-
-def unmeasured():
-    """Context for volumes that each have a size of their own: cuDNN would time every convolution for each of them."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False)
 
 
 def make_network(options: argparse.Namespace) -> torch.nn.Module:

@@ -10,7 +10,8 @@ runs=$1 bank=${2:-/dev/shm/pelvis}
 mkdir -p "$runs" "$bank"
 export PYTHONUNBUFFERED=1
 
-python3 Training/pelvis_bank.py --endless --processes $(($(nproc) - 3)) --spacing 3 --output "$bank" > "$runs/bank.txt" 2>&1 &
+cores=$(nproc)
+python3 Training/pelvis_bank.py --endless --processes $((cores > 3 ? cores - 3 : 1)) --spacing 3 --output "$bank" > "$runs/bank.txt" 2>&1 &
 generator=$!
 trap 'kill $generator 2> /dev/null' EXIT
 

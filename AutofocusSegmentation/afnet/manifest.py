@@ -200,10 +200,9 @@ def _plausibility_problems(document: dict) -> list[str]:
         return []
     codes = [item["code"] for item in document["labelmap"]]
     limits = rules["structures"] + rules["positions"]
-    used = [item["code"] for item in limits] + rules["left_out_if_doubtful"]
+    used = [code for item in limits for code in [item["code"], *item.get("of", []), *item.get("beside", [])]]
     found = []
-    used += [code for item in limits for code in item.get("of", []) + item.get("beside", [])]
-    for code in used:
+    for code in used + rules["left_out_if_doubtful"]:
         if code not in codes:
             found.append(f"plausibility uses the code {code}, which the label map does not have")
     for item in limits:
