@@ -1,17 +1,29 @@
-"""What makes training fast on each device: the autofocus layer's fastest form, and when cuDNN is to try its own."""
+"""What makes training fast on each device: the fastest form of the layers, and when cuDNN is to try its own."""
 
+import fused_amx
 import fused_layers
+import fused_norm
 import torch
 from torch import nn
 
 
-def accelerate(network: nn.Module, device: str) -> bool:
-    """Let the autofocus layers compute with a fused kernel where one works on `device`; False where none does."""
+def accelerate(network: nn.Module, device: str) -> str:
+    """Let the layers compute with what is fast on `device`; returns in words what that is.
+
+    Batch norms must be renormalised before.
+    """
     if device == "cpu":
-        return fused_layers.accelerate(network)
+        if fused_amx.accelerate(network):
+            return "AMX tiles" + (", norms of their own" if fused_norm.accelerate(network) else "")
+        return "compiled layers" if fused_layers.accelerate(network) else "separate convolutions"
     import fused_cuda  # needs Triton
 
-    return fused_cuda.accelerate(network)
+    return "Triton kernels" if fused_cuda.accelerate(network) else "separate convolutions"
+
+
+def in_bfloat16(device: str) -> bool:
+    """Whether training computes under bfloat16 autocast."""
+    return device != "cpu" or fused_amx.available()
 
 
 def unmeasured():

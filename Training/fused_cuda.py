@@ -12,6 +12,7 @@ import os
 import types
 from functools import lru_cache
 
+import fusion_check
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -47,9 +48,6 @@ blocks of 128 or more stages are 3 to 25 % slower.
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """Largest relative L2 difference from the separate convolutions in the self-check."""
-
-CHECKED_SIDES = (15, 16, 21)
-"""Of the self-check's volume: longer than the paper's largest rate, of a number of voxels that no block divides."""
 
 
 def available(device: torch.device) -> bool:
@@ -205,36 +203,13 @@ def _dilated_forward(layer: DilatedLayer, x: torch.Tensor, halo=(0, 0, 0)) -> to
     return layer.norm(convolve(x, layer.weight, layer.rate, layer.bias))
 
 
-def separate(x, attention, weight, rates, bias) -> torch.Tensor:
-    """What `fuse` computes, or `convolve` without attention, with one convolution of torch a rate."""
-    branches = [F.conv3d(x, weight, None, padding=rate, dilation=rate) for rate in rates]
-    if attention is not None:
-        branches = [branch * attention[:, k : k + 1] for k, branch in enumerate(branches)]
-    return sum(branches) + bias.view(1, -1, 1, 1, 1)
-
-
 def differences(channels: int, out: int, rates: tuple[int, ...], weighted: bool, device: torch.device,
                 dtype: torch.dtype) -> dict[str, float]:
-    """Return the relative L2 differences of the output and the gradients from the separate convolutions in float64.
+    """Return how far output and gradients are from the separate convolutions: see fusion_check.py."""
+    def operation(x, attention, weight, rates, bias):
+        return _Fusion.apply(x, attention, weight, bias, rates)
 
-    On a small random volume, x in `dtype`, all else float32; the exact results are the CPU's.
-    """
-    generator = torch.Generator().manual_seed(0)
-    x, scores, towards = (torch.randn(2, size, *CHECKED_SIDES, generator=generator)
-                          for size in (channels, len(rates), out))
-    weight = torch.randn(out, channels, 3, 3, 3, generator=generator) / (27 * channels) ** 0.5
-    inputs = {"x": x.to(dtype), "weight": weight, "bias": torch.randn(out, generator=generator)}
-    if weighted:
-        inputs["attention"] = torch.softmax(scores, 1)
-    results = []
-    for exact in (True, False):
-        parts = {name: (part.double() if exact else part.to(device)).requires_grad_() for name, part in inputs.items()}
-        arguments = parts["x"], parts.get("attention"), parts["weight"], rates, parts["bias"]
-        y = separate(*arguments) if exact else _Fusion.apply(*arguments[:3], parts["bias"], rates)
-        gradients = torch.autograd.grad(y, parts.values(), towards.to(dtype).to(y))
-        results.append([part.detach().double().cpu() for part in (y, *gradients)])
-    return {name: ((found - exact).norm() / exact.norm()).item()
-            for name, exact, found in zip(("y", *inputs), *results)}
+    return fusion_check.differences(operation, channels, out, rates, weighted, device, dtype)
 
 
 @lru_cache(maxsize=32)

@@ -6,14 +6,10 @@ the sums is not.
 """
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
 import types
-from functools import lru_cache
 from pathlib import Path
 
+import compiled
 import torch
 from torch.nn import functional as F
 
@@ -21,7 +17,6 @@ from afnet.autofocus import AutofocusLayer, dilated_conv3d
 from afnet.networks import AutofocusNetwork
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-BUILD_FOLDER = Path(__file__).parent / "runs" / "build"
 LANES = 8
 """Channels are multiples of this."""
 
@@ -29,25 +24,9 @@ HIDDEN_MULTIPLE = 16
 """oneDNN is several times slower on 12 output channels than on 16."""
 
 
-@lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """Build the kernel once per source and processor; None where there is no compiler."""
-    compiler = shutil.which("g++") or shutil.which("c++")
-    if compiler is None:
-        return None
-    processor = subprocess.run([compiler, "-march=native", "-E", "-v", "-xc++", os.devnull], capture_output=True)
-    name = hashlib.sha256(SOURCE.read_bytes() + processor.stderr).hexdigest()[:16]
-    built = BUILD_FOLDER / f"fused_layers-{name}.so"
-    if not built.exists():
-        BUILD_FOLDER.mkdir(parents=True, exist_ok=True)
-        partial = built.with_suffix(f".{os.getpid()}.part")
-        subprocess.run(
-            [compiler, "-O3", "-march=native", "-ffast-math", "-funroll-loops", "-std=c++17", "-Wno-ignored-attributes",
-             "-shared", "-fPIC", "-pthread", str(SOURCE), "-o", str(partial)],
-            check=True,
-        )
-        partial.replace(built)
-    return ctypes.CDLL(str(built))
+    """The kernel; None where there is no compiler."""
+    return compiled.library(SOURCE)
 
 
 class _Fusion(torch.autograd.Function):

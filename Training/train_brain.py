@@ -18,8 +18,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from acceleration import accelerate, unmeasured  # noqa: E402
+from acceleration import accelerate, in_bfloat16, unmeasured  # noqa: E402
 from brain_folds import FOLDS  # noqa: E402
+from brain_tumours import transplanted, with_other_contrast  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.augmentation import random_patch, uniform, vary_mr  # noqa: E402
@@ -30,6 +31,7 @@ from afnet.tensors import to_torch  # noqa: E402
 from afnet.training import Schedule, Training  # noqa: E402
 
 REGIONS = ("whole", "core", "enhancing")
+MODALITIES = ("t1", "t1c", "t2", "flair")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ PHASES = (
 ELASTIC = 2.0
 """Voxels (4 mm) by which half of the brains are bent."""
 
+TRANSPLANTED, OTHER_CONTRAST = 0.35, 0.6
+"""Parts of the samples with another patient's tumour besides, and with paler or stronger tumours."""
+
 PRIOR_LOGITS = (-2.5, -3.5, -4.0)
 """About the logarithmic odds of a brain's voxel to lie in each region; the classifier starts with them."""
 
@@ -69,10 +74,18 @@ class BrainSamples:
         self.cases = [torch.cat([to_torch(case.channels), to_torch(case.truth)]).to(device) for case in cases]
         self.phase = PHASES[0]
 
-    def __call__(self, generator: torch.Generator):
+    def _brain(self, generator: torch.Generator) -> torch.Tensor:
         volume = self.cases[int(uniform(generator, 0, len(self.cases)))]
         centre = (torch.tensor(volume.shape[1:]) - 1) / 2
         brain = random_patch(volume, centre, self.phase.shape, generator, zoom=self.phase.zoom, elastic=ELASTIC)
+        if uniform(generator, 0, 1) < OTHER_CONTRAST:
+            brain = with_other_contrast(brain, MODALITIES, generator)
+        return brain
+
+    def __call__(self, generator: torch.Generator):
+        brain = self._brain(generator)
+        if uniform(generator, 0, 1) < TRANSPLANTED:
+            brain = transplanted(self._brain(generator), brain)
         image, truth = brain[: -len(REGIONS)], brain[-len(REGIONS) :]
         return vary_mr(image, generator), truth, torch.ones_like(truth[:1])
 
@@ -124,14 +137,14 @@ def train(options: argparse.Namespace, cases: list[Case], held_out: set[str], fo
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
     training = Training(network, region_loss, samples, schedule, folder, options.device,
-                        autocast=options.device != "cpu")
+                        autocast=in_bfloat16(options.device))
     training.seconds = 60 * options.minutes * options.start
     if isinstance(network, AutofocusNetwork):
         (folder / "plan.json").write_text(json.dumps(asdict(network.plan)))
         for each in (training.network, training.average):
             renormalise(each)
-            fused = accelerate(each, options.device)
-        print("fused kernels" if fused else "separate convolutions", flush=True)
+            form = accelerate(each, options.device)
+        print(form, flush=True)
     print("resumed" if training.resume() else "started", folder.name, "with", len(trained), "patients", flush=True)
 
     validate = Validation([case for case in cases if case.name in held_out])

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from acceleration import accelerate  # noqa: E402
+from acceleration import accelerate, in_bfloat16  # noqa: E402
 from pelvis_augmentation import vary_hu, vary_shape  # noqa: E402
 from pelvis_deformation import SPACING as PACK_SPACING  # noqa: E402
 from pelvis_generator import REAL, SOURCES, window_shape  # noqa: E402
@@ -111,14 +111,14 @@ def main() -> None:
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
     training = Training(network, class_loss, samples, schedule, options.run, options.device,
-                        autocast=options.device != "cpu")
+                        autocast=in_bfloat16(options.device))
     training.seconds = 60 * options.minutes * options.start
     (options.run / "plan.json").write_text(json.dumps(asdict(plan)))
     (options.run / "run.json").write_text(json.dumps(vars(options), default=str))
     for each in (training.network, training.average):
         renormalise(each)
-        fused = accelerate(each, options.device)
-    print("fused kernels" if fused else "separate convolutions", flush=True)
+        form = accelerate(each, options.device)
+    print(form, flush=True)
     print("resumed" if training.resume() else "started", options.run.name, "without", options.leave_out, flush=True)
 
     def log(training: Training) -> dict:

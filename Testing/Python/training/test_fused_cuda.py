@@ -19,6 +19,7 @@ if DEVICE.type == "cpu" and find_spec("triton"):
     os.environ["TRITON_INTERPRET"] = "1"  # read by Triton when it is imported
 
 import fused_cuda  # noqa: E402
+import fusion_check  # noqa: E402
 
 from afnet.autofocus import AutofocusLayer, DilatedLayer  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
@@ -37,7 +38,7 @@ def small(monkeypatch):
     for options in fused_cuda.LAUNCH.values():
         monkeypatch.setitem(options, "BLOCK", 16)
     monkeypatch.setitem(fused_cuda.LAUNCH["weight"], "STEPS", 2)
-    monkeypatch.setattr(fused_cuda, "CHECKED_SIDES", (2, 3, 4))
+    monkeypatch.setattr(fusion_check, "SIDES", (2, 3, 4))
     monkeypatch.setattr(fused_cuda, "TOLERANCE", {kind: TOLERANCE[kind] for kind in (torch.float32, HALF)})
     yield
     fused_cuda._agrees.cache_clear()
@@ -64,7 +65,7 @@ def changed(network) -> list:
     (32, 16, (2,), False, (3, 5, 3)),
 ])
 def test_output_and_gradients_agree_with_pytorch(monkeypatch, kind, channels, out, rates, weighted, sides):
-    monkeypatch.setattr(fused_cuda, "CHECKED_SIDES", sides)
+    monkeypatch.setattr(fusion_check, "SIDES", sides)
     found = fused_cuda.differences(channels, out, rates, weighted, DEVICE, kind)
     assert set(found) == {"y", "x", "weight", "bias"} | ({"attention"} if weighted else set())
     for name, difference in found.items():
