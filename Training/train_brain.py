@@ -4,8 +4,9 @@
     python Training/train_brain.py --packs Training/packs/brain --run Training/runs/brain --hold-out 0 --minutes 180
 
 One run after the other, each in a folder of its own: fold-1 … fold-5 without the patients of that fold, `all` with
-everyone. The first part sees whole brains at 3 mm, where a step is cheap; the second whole brains at the working
-grid's 2 mm, which is what inference sees; the last the same with frozen norms.
+everyone. The first part sees whole brains at 3 mm, where a step is cheap; the second patches of the working grid's
+2 mm, mostly around tumours; the third whole brains there, which is what inference sees; the last the same with frozen
+norms.
 """
 
 import argparse
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 
 from acceleration import accelerate, in_bfloat16, unmeasured  # noqa: E402
 from brain_folds import FOLDS  # noqa: E402
-from brain_tumours import transplanted, with_other_contrast  # noqa: E402
+from brain_variation import shifted, transplanted, tumour_voxel, with_bad_modality, with_other_contrast  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.augmentation import random_patch, uniform, vary_mr  # noqa: E402
@@ -38,26 +39,29 @@ MODALITIES = ("t1", "t1c", "t2", "flair")
 class Phase:
     """Up to the part `until` of the time, samples have `shape` voxels (z, y, x) of `zoom` times the grid's spacing.
 
-    A batch holds `samples` for each one of the command line's.
+    A batch holds `samples` for each one of the command line's. `around_tumours`: which part of them lies around a voxel
+    of a tumour, the others around the middle of the brain.
     """
 
     until: float
     shape: tuple[int, int, int]
     zoom: float
     samples: int
+    around_tumours: float = 0.0
 
 
 PHASES = (
     Phase(0.25, (48, 64, 48), 1.5, 3),
-    Phase(0.7, (76, 92, 76), 1.0, 1),
+    Phase(0.6, (56, 64, 56), 1.0, 2, around_tumours=0.75),
+    Phase(0.75, (76, 92, 76), 1.0, 1),
     Phase(1.0, (76, 92, 76), 1.0, 1),
 )
 
 ELASTIC = 2.0
 """Voxels (4 mm) by which half of the brains are bent."""
 
-TRANSPLANTED, OTHER_CONTRAST = 0.35, 0.6
-"""Parts of the samples with another patient's tumour besides, and with paler or stronger tumours."""
+TRANSPLANTED, OTHER_CONTRAST, BAD_MODALITY = 0.35, 0.6, 0.15
+"""Parts of the samples with another patient's tumour besides, with paler or stronger tumours, with a bad modality."""
 
 PRIOR_LOGITS = (-2.5, -3.5, -4.0)
 """About the logarithmic odds of a brain's voxel to lie in each region; the classifier starts with them."""
@@ -74,19 +78,28 @@ class BrainSamples:
         self.cases = [torch.cat([to_torch(case.channels), to_torch(case.truth)]).to(device) for case in cases]
         self.phase = PHASES[0]
 
-    def _brain(self, generator: torch.Generator) -> torch.Tensor:
-        volume = self.cases[int(uniform(generator, 0, len(self.cases)))]
-        centre = (torch.tensor(volume.shape[1:]) - 1) / 2
+    def _volume(self, generator: torch.Generator) -> torch.Tensor:
+        return self.cases[int(uniform(generator, 0, len(self.cases)))]
+
+    def _patch(self, volume: torch.Tensor, centre: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         brain = random_patch(volume, centre, self.phase.shape, generator, zoom=self.phase.zoom, elastic=ELASTIC)
         if uniform(generator, 0, 1) < OTHER_CONTRAST:
             brain = with_other_contrast(brain, MODALITIES, generator)
         return brain
 
     def __call__(self, generator: torch.Generator):
-        brain = self._brain(generator)
+        volume = self._volume(generator)
+        centre = (torch.tensor(volume.shape[1:]) - 1) / 2
+        if uniform(generator, 0, 1) < self.phase.around_tumours:
+            centre = tumour_voxel(volume, generator)
+        brain = self._patch(volume, centre, generator)
         if uniform(generator, 0, 1) < TRANSPLANTED:
-            brain = transplanted(self._brain(generator), brain)
+            donor = self._volume(generator)
+            elsewhere = shifted(tumour_voxel(donor, generator), generator)
+            brain = transplanted(self._patch(donor, elsewhere, generator), brain)
         image, truth = brain[: -len(REGIONS)], brain[-len(REGIONS) :]
+        if uniform(generator, 0, 1) < BAD_MODALITY:
+            image = with_bad_modality(image, generator)
         return vary_mr(image, generator), truth, torch.ones_like(truth[:1])
 
 

@@ -8,7 +8,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
 
-from brain_tumours import BORDER, CONTRAST, REGIONS, transplanted, with_other_contrast  # noqa: E402
+from brain_variation import (  # noqa: E402
+    BORDER,
+    CONTRAST,
+    REGIONS,
+    transplanted,
+    tumour_voxel,
+    with_bad_modality,
+    with_other_contrast,
+)
 
 MODALITIES = tuple(CONTRAST)
 SIDES = (24, 26, 22)
@@ -54,3 +62,24 @@ def test_nothing_grows_outside_the_brain():
     donor[:, :6] = torch.where(donor[:1, :6] != 0, donor[:, :6], 0)
     host[:, :6] = 0  # this brain is shorter than the donor's
     assert not transplanted(donor, host)[:, :6].any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_modality_is_bad_and_the_others_are_not(seed):
+    before = brain(3, (12, 13, 11), 5)[:-REGIONS]
+    after = with_bad_modality(before, torch.Generator().manual_seed(seed))
+    changed = [not torch.equal(a, b) for a, b in zip(after, before)]
+    assert sum(changed) == 1
+    worst = changed.index(True)
+    assert torch.equal(after[worst] != 0, before[worst] != 0)
+    assert after[worst].std() < before[worst].std()
+
+
+def test_voxels_of_small_regions_are_drawn_as_often_as_of_large_ones():
+    patient, generator = brain(4, (12, 13, 11), 5), torch.Generator().manual_seed(0)
+    places = torch.stack([tumour_voxel(patient, generator) for _ in range(300)]).long()
+    depth = patient[-REGIONS:][(slice(None), *places.T)].sum(0)
+    assert (depth >= 1).all()
+    assert (depth == REGIONS).float().mean() > 1 / REGIONS
+    patient[-REGIONS:] = 0
+    assert tumour_voxel(patient, generator).tolist() == [11.5, 12.5, 10.5]
