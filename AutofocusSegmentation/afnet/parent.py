@@ -104,6 +104,7 @@ def leave() -> NoReturn:
             _delete_partials()
             if _job_folder is not None:
                 _remove_job_folder(_job_folder)
+            _delete_partials()  # the main thread has run on: it may have begun a file, or opened one anew
         finally:
             os._exit(CANCELLED_EXIT_CODE)
 
