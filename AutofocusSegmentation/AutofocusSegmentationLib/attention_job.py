@@ -9,7 +9,7 @@ from afnet.manifest import Manifest
 
 from . import study_record
 from .attention_maps import load_maps
-from .engine import Request
+from .engine_request import Request
 from .logic import SegmentationJob
 from .result import ResultError
 

@@ -10,7 +10,6 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,96 +17,23 @@ import afnet
 
 from . import launcher
 from .engine_output import Done, Event, Failure, Note, OutputReader, Progress, Started
+from .engine_request import EngineRequest, Request
 from .outcome import Outcome, cancelled, failure, not_ours, success
 
-__all__ = ["ChildProcess", "EngineProcess", "Event", "Note", "Outcome", "Progress", "Request", "Started"]
+__all__ = [
+    "ChildProcess", "EngineProcess", "EngineRequest", "Event", "Note", "Outcome", "Progress", "Request", "Started",
+]
 
 PROTOCOL = 1
 """Version of the JSON lines that this file understands."""
 
 MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
-_CANCEL_GRACE_S = 1.0
-"""How long a cancelled segmentation may take to end by itself before its process tree is killed."""
-
 _ORPHAN_GRACE_S = 3.0
 """How long the pipes may stay open after a kill, held by a process that left the tree."""
 
 _YIELD_S = 0.002
 """Slicer's main thread keeps Python's interpreter lock outside Python; this pause lets the readers run."""
-
-
-class EngineRequest(Protocol):
-    """What the engine is asked: one of its commands."""
-
-    @property
-    def cancel_grace_s(self) -> float:
-        """How long the command may take to end by itself after a cancel before its process tree is killed."""
-
-    def arguments(self) -> list[str]:
-        """Return the command line after `afnet`."""
-
-    def outputs(self) -> list[str]:
-        """Return the files, relative to the engine's folder, that must exist after success."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the engine is asked; names of files are ASCII and relative to the job folder."""
-
-    model: str | os.PathLike
-    """Id of a model, or the folder of one."""
-    inputs: Mapping[str, str]
-    """Input name ('ct'; 't1', 't1c', 't2', 'flair') to file."""
-    output: str | None = "segmentation.seg.nrrd"
-    """None asks for attention maps alone (`afnet attend`)."""
-    report: str = "report.json"
-    device: str = "auto"
-    """auto, cuda, mps or cpu."""
-    labelmap: str | None = None
-    attention: str | None = None
-    """Folder for attention maps."""
-    attention_layers: Sequence[str] = ()
-    """Layers whose maps are wanted; none for all."""
-    attention_kind: str | None = None
-    """focus, maps or both."""
-    models_folder: str | os.PathLike | None = None
-    """The user's own models."""
-    memory: str | None = None
-    """Limit for the network's activations, for example '2GB'."""
-    precision: str | None = None
-    """auto, float32 or bfloat16."""
-
-    def arguments(self) -> list[str]:
-        """Return the command line after `afnet`."""
-        arguments = ["segment" if self.output else "attend", "--model", os.fspath(self.model)]
-        for name, file in self.inputs.items():
-            arguments += ["--input", f"{name}={file}"]
-        options = {
-            "--output": self.output,
-            "--report": self.report,
-            "--device": self.device,
-            "--labelmap": self.labelmap,
-            "--attention": self.attention,
-            "--attention-layers": ",".join(self.attention_layers) or None,
-            "--attention-kind": self.attention_kind,
-            "--models": self.models_folder,
-            "--memory": self.memory,
-            "--precision": self.precision,
-        }
-        for option, value in options.items():
-            if value is not None:
-                arguments += [option, os.fspath(value)]
-        # The folder is the working directory, so that no argument holds a path of the user's.
-        return [*arguments, "--progress", "json", "--parent-pipe", "--job-folder", "."]
-
-    @property
-    def cancel_grace_s(self) -> float:
-        return _CANCEL_GRACE_S
-
-    def outputs(self) -> list[str]:
-        """Return the files that must exist after success."""
-        return [name for name in (self.output, self.report, self.labelmap, self.attention) if name]
 
 
 class EngineProcess(Protocol):

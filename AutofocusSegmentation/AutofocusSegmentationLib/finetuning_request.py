@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .engine import EngineRequest
+from .engine_request import EngineRequest
 
 STOP_GRACE_S = 60.0
 """How long a stopped training may take to finish its step and write a checkpoint before it is killed."""
