@@ -40,7 +40,7 @@ class Phase:
     """Up to the part `until` of the time, samples have `shape` voxels (z, y, x) of `zoom` times the grid's spacing.
 
     A batch holds `samples` for each one of the command line's. `around_tumours`: which part of them lies around a voxel
-    of a tumour, the others around the middle of the brain.
+    of a tumour; the others lie anywhere. Without any of them samples are whole brains.
     """
 
     until: float
@@ -57,6 +57,9 @@ PHASES = (
     Phase(1.0, PATCH, 1.0, 2, around_tumours=0.5),
 )
 """Fold 5 was better with patches than with whole brains (one a batch, as the time allowed) after them."""
+
+ANYWHERE = (0.15, 0.85)
+"""Part of the brain's box, along each axis, in which patches lie that seek no tumour."""
 
 ELASTIC = 2.0
 """Voxels (4 mm) by which half of the brains are bent."""
@@ -82,6 +85,14 @@ class BrainSamples:
     def _volume(self, generator: torch.Generator) -> torch.Tensor:
         return self.cases[int(uniform(generator, 0, len(self.cases)))]
 
+    def _centre(self, volume: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        ends = torch.tensor(volume.shape[1:]) - 1
+        if not self.phase.around_tumours:
+            return ends / 2
+        if uniform(generator, 0, 1) < self.phase.around_tumours:
+            return tumour_voxel(volume, generator)
+        return ends * torch.tensor([uniform(generator, *ANYWHERE) for _ in range(3)])
+
     def _patch(self, volume: torch.Tensor, centre: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         brain = random_patch(volume, centre, self.phase.shape, generator, zoom=self.phase.zoom, elastic=ELASTIC)
         if uniform(generator, 0, 1) < OTHER_CONTRAST:
@@ -90,10 +101,7 @@ class BrainSamples:
 
     def __call__(self, generator: torch.Generator):
         volume = self._volume(generator)
-        centre = (torch.tensor(volume.shape[1:]) - 1) / 2
-        if uniform(generator, 0, 1) < self.phase.around_tumours:
-            centre = tumour_voxel(volume, generator)
-        brain = self._patch(volume, centre, generator)
+        brain = self._patch(volume, self._centre(volume, generator), generator)
         if uniform(generator, 0, 1) < TRANSPLANTED:
             donor = self._volume(generator)
             elsewhere = shifted(tumour_voxel(donor, generator), generator)

@@ -96,8 +96,9 @@ _DECODERS = {"argmax": _argmax, "nested": _nested}
 def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
     """Keep the largest piece of organs that are one piece and fill their holes; drop islands below the smallest volume.
 
-    An island is judged by its whole extent over all codes for nested regions, by its own code otherwise. A code whose
-    whole volume then is below its rule's `below_ml` becomes the code `into`: a trace of it is more often a mistake.
+    The smallest is `minimum_ml`, and `smallest_part` of the largest island. An island is judged by its whole extent over
+    all codes for nested regions, by its own code otherwise. A code whose whole volume then is below its rule's
+    `below_ml` becomes the code `into`: a trace of it is more often a mistake.
     """
     rules = manifest.raw["decoding"]
     array = sitk.GetArrayFromImage(labels)
@@ -110,7 +111,8 @@ def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
         part = array[box] > 0 if nested else array[box] == code
         pieces = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(part.astype(np.uint8)), True))
         sizes = np.bincount(sitk.GetArrayViewFromImage(pieces).ravel())[1:] * voxel_ml
-        kept = int((sizes >= rules.get("minimum_ml", 0.0)).sum())
+        smallest = max(rules.get("minimum_ml", 0.0), rules.get("smallest_part", 0.0) * sizes[0])
+        kept = int((sizes >= smallest).sum())
         if code in rules.get("largest_component", []):
             kept = min(kept, 1)
         dropped = part & (sitk.GetArrayViewFromImage(pieces) > kept)

@@ -204,6 +204,13 @@ def test_nested_islands_are_judged_whole():
     assert voxels(result, 4) == 1 and voxels(result, 2) == 215
 
 
+@pytest.mark.parametrize("smallest_part, kept", [(0.0, 216 + 64 + 27), (0.2, 216 + 64), (0.3, 216), (1.0, 216)])
+def test_islands_are_judged_by_the_largest(smallest_part, kept):
+    image = pieces(((0, 0, 0), (6, 6, 6)), ((10, 10, 10), (14, 14, 14)), ((16, 0, 0), (19, 3, 3)), codes=[2, 4, 1])
+    result = clean(image, rules(BRAIN, kind="nested", codes=[2, 1, 4], smallest_part=smallest_part))
+    assert sum(voxels(result, code) for code in (1, 2, 4)) == kept
+
+
 @pytest.mark.parametrize("side,code", [(2, 1), (3, 4)])
 def test_a_trace_of_a_code_is_absorbed(side, code):
     """0.008 ml of enhancing tumour become core, 0.027 ml stay; the volume is that of all its places together."""
