@@ -96,8 +96,8 @@ _DECODERS = {"argmax": _argmax, "nested": _nested}
 def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
     """Keep the largest piece of organs that are one piece and fill their holes; drop islands below the smallest volume.
 
-    The smallest is `minimum_ml`, and `smallest_part` of the largest island. An island is judged by its whole extent over
-    all codes for nested regions, by its own code otherwise. A code whose whole volume then is below its rule's
+    The smallest is `minimum_ml`, and `smallest_part` of the largest island. An island is judged by its whole extent
+    over all codes for nested regions, by its own code otherwise. A code whose whole volume then is below its rule's
     `below_ml` becomes the code `into`: a trace of it is more often a mistake.
     """
     rules = manifest.raw["decoding"]
