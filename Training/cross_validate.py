@@ -1,7 +1,7 @@
 """Score the brain's fold networks, each on the patients that it was not trained on, with the command line.
 
     python Training/cross_validate.py --run Training/runs/brain --out Training/runs/brain/scores.json
-           [--data ../shared/data/brain] [--choose-absorbed]
+           [--data ../shared/data/brain] [--choose-absorbed] [options of write_bundle.py]
 
 Writes folder/fold-N/bundle, segments and evaluates from the files (score.py), and prints each patient, mean and
 median, and enhancing tumour by its size. Absent structures: both empty counts 1, one empty 0.
@@ -25,7 +25,7 @@ SIZEABLE_ML = 2.0
 CANDIDATES_ML = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
-def score_folds(run: Path, data: Path, spacing: float | None) -> list[dict]:
+def score_folds(run: Path, data: Path, bundle_options: list[str]) -> list[dict]:
     """Score every fold that has weights; the rows of each patient, in the folds' order."""
     results = []
     for number, patients in enumerate(FOLDS, start=1):
@@ -34,7 +34,7 @@ def score_folds(run: Path, data: Path, spacing: float | None) -> list[dict]:
             continue
         command = [sys.executable, str(REPOSITORY / "Training" / "write_bundle.py"), "--model", "brain-tumour-mri",
                    "--weights", str(folder / "averaged.pt"), "--to", str(folder / "bundle")]
-        subprocess.run(command + (["--spacing", str(spacing)] if spacing else []), check=True)
+        subprocess.run(command + bundle_options, check=True)
         for name in patients:
             result = score(folder / "bundle", data / f"BraTS2021_{name}", "")
             results.append(result | {"fold": number})
@@ -88,13 +88,12 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data" / "brain")
-    parser.add_argument("--spacing", type=float)
     parser.add_argument("--choose-absorbed", action="store_true", help="from the scores that --out holds already")
-    options = parser.parse_args()
+    options, bundle_options = parser.parse_known_args()
     if options.choose_absorbed:
         choose_absorbed(json.loads(options.out.read_text())["patients"])
         return
-    results = score_folds(options.run, options.data, options.spacing)
+    results = score_folds(options.run, options.data, bundle_options)
     options.out.write_text(json.dumps({"summary": summarise(results), "patients": results}, indent=1))
     report(results)
 

@@ -2,6 +2,7 @@
 
     python Training/write_bundle.py --model brain-tumour-mri --weights Training/runs/brain/averaged.pt --to FOLDER
            [--spacing 4] [--scores scores.json --how "…" --summary "…"] [--version 0.1.0]
+           [--classifier-bias -0.85 0 0] [--smallest-part 0.5]
 
 The network is the one of the run's plan.json, which lies beside the weights. Without `--scores` the scores stay as
 they are (for a candidate that is scored next).
@@ -31,6 +32,9 @@ def main() -> None:
     parser.add_argument("--how", help="how the scores were measured, in plain words")
     parser.add_argument("--summary", help="one line for the list of models")
     parser.add_argument("--version")
+    parser.add_argument("--classifier-bias", type=float, nargs="+", default=[],
+                        help="added to each output: patches around tumours show more of them than whole brains do")
+    parser.add_argument("--smallest-part", type=float, help="of the largest island that an island must have to stay")
     options = parser.parse_args()
 
     manifest = find_model(options.model)
@@ -46,6 +50,10 @@ def main() -> None:
         document["grid"] = document["grid"] | {"spacing_mm": options.spacing}
     network = AutofocusNetwork(NetworkPlan(**plan))
     network.load_state_dict(torch.load(options.weights, map_location="cpu", weights_only=True))
+    if options.classifier_bias:
+        network.classifier.bias.data += torch.tensor(options.classifier_bias)
+    if options.smallest_part is not None:
+        document["decoding"] = document["decoding"] | {"smallest_part": options.smallest_part}
     written = save_bundle(options.to, document, network)
     load_network(written)
     size = written.weights_file.stat().st_size
