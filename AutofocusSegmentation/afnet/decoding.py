@@ -93,12 +93,13 @@ def _nested(parts: list[np.ndarray], codes: list[int]) -> np.ndarray:
 _DECODERS = {"argmax": _argmax, "nested": _nested}
 
 
-def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
+def clean(labels: sitk.Image, manifest: Manifest, notes: list[str] | None = None) -> sitk.Image:
     """Keep the largest piece of organs that are one piece and fill their holes; drop islands below the smallest volume.
 
     The smallest is `minimum_ml`, and `smallest_part` of the largest island. An island is judged by its whole extent
     over all codes for nested regions, by its own code otherwise. A code whose whole volume then is below its rule's
-    `below_ml` becomes the code `into`: a trace of it is more often a mistake.
+    `below_ml` becomes the code `into`: a trace of it is more often a mistake. Islands that only `smallest_part` drops
+    could be a second tumour: a sentence about them is added to `notes`.
     """
     rules = manifest.raw["decoding"]
     array = sitk.GetArrayFromImage(labels)
@@ -113,6 +114,9 @@ def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
         sizes = np.bincount(sitk.GetArrayViewFromImage(pieces).ravel())[1:] * voxel_ml
         smallest = max(rules.get("minimum_ml", 0.0), rules.get("smallest_part", 0.0) * sizes[0])
         kept = int((sizes >= smallest).sum())
+        sizeable = sizes[kept:][sizes[kept:] >= rules.get("minimum_ml", 0.0)]
+        if len(sizeable) and notes is not None:
+            notes.append(_left_out(sizeable, rules["smallest_part"]))
         if code in rules.get("largest_component", []):
             kept = min(kept, 1)
         dropped = part & (sitk.GetArrayViewFromImage(pieces) > kept)
@@ -124,6 +128,14 @@ def clean(labels: sitk.Image, manifest: Manifest) -> sitk.Image:
         if found.sum() * voxel_ml < rule["below_ml"]:
             array[found] = rule["into"]
     return like(array, labels)
+
+
+def _left_out(sizes_ml: np.ndarray, smallest_part: float) -> str:
+    if len(sizes_ml) == 1:
+        return (f"Left out: an island of {sizes_ml[0]:.1f} ml, less than {smallest_part:.0%} of the largest; "
+                "check that it is no second tumour.")
+    return (f"Left out: {len(sizes_ml)} islands of up to {sizes_ml.max():.1f} ml, each less than {smallest_part:.0%} "
+            "of the largest; check that none of them is a second tumour.")
 
 
 def _holes(part: np.ndarray, image: sitk.Image) -> np.ndarray:

@@ -78,10 +78,12 @@ def segment(request: Request, progress: Progress) -> dict:
 
     progress.stage("restore")
     reference = study.images[manifest.reference]
-    labels = clean(restore(computed.probabilities, prepared.grid, reference, manifest, progress.within), manifest)
+    left_out: list[str] = []
+    labels = restore(computed.probabilities, prepared.grid, reference, manifest, progress.within)
+    labels = clean(labels, manifest, left_out)
     missing = check_found(labels, manifest)
     labels, doubts = judge(labels, reference, manifest)
-    for note in missing + doubts:
+    for note in left_out + missing + doubts:
         progress.note(note)
 
     progress.stage("write")

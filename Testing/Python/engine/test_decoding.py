@@ -211,6 +211,18 @@ def test_islands_are_judged_by_the_largest(smallest_part, kept):
     assert sum(voxels(result, code) for code in (1, 2, 4)) == kept
 
 
+def test_what_could_be_a_second_tumour_is_told():
+    """Of islands with 1.73, 0.51, 0.22 and 0.03 ml the last is too small to be told."""
+    image = pieces(((0, 0, 0), (6, 6, 6)), ((10, 10, 10), (14, 14, 14)), ((16, 0, 0), (19, 3, 3)),
+                   ((0, 18, 18), (1, 20, 20)), codes=[2, 4, 1, 1])
+    for part, said in ((0.5, "2 islands of up to 0.5 ml, each less than 50% of the largest"),
+                       (0.2, "an island of 0.2 ml, less than 20% of the largest"), (0.05, None), (0.0, None)):
+        notes = []
+        clean(image, rules(BRAIN, kind="nested", codes=[2, 1, 4], minimum_ml=0.1, smallest_part=part), notes)
+        assert len(notes) == (said is not None)
+        assert said is None or said in notes[0]
+
+
 @pytest.mark.parametrize("side,code", [(2, 1), (3, 4)])
 def test_a_trace_of_a_code_is_absorbed(side, code):
     """0.008 ml of enhancing tumour become core, 0.027 ml stay; the volume is that of all its places together."""
