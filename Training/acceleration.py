@@ -6,6 +6,8 @@ import fused_norm
 import torch
 from torch import nn
 
+AMX = "AMX tiles"
+
 
 def accelerate(network: nn.Module, device: str) -> str:
     """Let the layers compute with what is fast on `device`; returns in words what that is.
@@ -14,16 +16,16 @@ def accelerate(network: nn.Module, device: str) -> str:
     """
     if device == "cpu":
         if fused_amx.accelerate(network):
-            return "AMX tiles" + (", norms of their own" if fused_norm.accelerate(network) else "")
+            return AMX + (", norms of their own" if fused_norm.accelerate(network) else "")
         return "compiled layers" if fused_layers.accelerate(network) else "separate convolutions"
     import fused_cuda  # needs Triton
 
     return "Triton kernels" if fused_cuda.accelerate(network) else "separate convolutions"
 
 
-def in_bfloat16(device: str) -> bool:
-    """Whether training computes under bfloat16 autocast."""
-    return device != "cpu" or fused_amx.available()
+def in_bfloat16(device: str, form: str = "") -> bool:
+    """Whether training computes under bfloat16 autocast; `form` is what `accelerate` returned."""
+    return device != "cpu" or form.startswith(AMX)
 
 
 def unmeasured():

@@ -166,6 +166,7 @@ def train(options: argparse.Namespace, cases: list[Case], held_out: set[str], fo
         for each in (training.network, training.average):
             renormalise(each)
             form = accelerate(each, options.device)
+        training.autocast = in_bfloat16(options.device, form)
         print(form, flush=True)
     print("resumed" if training.resume() else "started", folder.name, "with", len(trained), "patients", flush=True)
 

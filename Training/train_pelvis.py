@@ -118,6 +118,7 @@ def main() -> None:
     for each in (training.network, training.average):
         renormalise(each)
         form = accelerate(each, options.device)
+    training.autocast = in_bfloat16(options.device, form)
     print(form, flush=True)
     print("resumed" if training.resume() else "started", options.run.name, "without", options.leave_out, flush=True)
 
