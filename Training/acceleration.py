@@ -23,7 +23,7 @@ def accelerate(network: nn.Module, device: str) -> str:
     return "Triton kernels" if fused_cuda.accelerate(network) else "separate convolutions"
 
 
-def in_bfloat16(device: str, form: str = "") -> bool:
+def in_bfloat16(device: str, form: str) -> bool:
     """Whether training computes under bfloat16 autocast; `form` is what `accelerate` returned."""
     return device != "cpu" or form.startswith(AMX)
 

@@ -12,7 +12,8 @@ from afnet.augmentation import averaged, uniform
 
 REGIONS = 3
 CONTRAST = {"t1": (0.35, 1.15), "t1c": (0.6, 1.2), "t2": (0.35, 1.15), "flair": (0.35, 1.15)}
-"""By which factor a tumour's contrast to the mean of the brain changes. Enhancement stays visible."""
+"""By which factor a tumour's contrast to the mean of the brain changes, in the order of the channels. Enhancement
+stays visible."""
 
 BORDER = 5
 """Voxels over which a transplanted tumour and its surroundings pass into the other brain."""
@@ -24,12 +25,12 @@ THICKEST = 6
 """Voxels (12 mm) that the slices of a bad modality are thick at most."""
 
 
-def with_other_contrast(brain: torch.Tensor, modalities: tuple[str, ...], generator: torch.Generator) -> torch.Tensor:
+def with_other_contrast(brain: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The brain with a tumour that is paler or stronger in each of its modalities."""
     part = F.avg_pool3d(brain[None, -REGIONS], 3, 1, 1)
     image = [
-        channel * (1 + (uniform(generator, *CONTRAST[name]) - 1) * part[0])
-        for channel, name in zip(brain[:-REGIONS], modalities)
+        channel * (1 + (uniform(generator, *factors) - 1) * part[0])
+        for channel, factors in zip(brain[:-REGIONS], CONTRAST.values(), strict=True)
     ]
     return torch.cat([torch.stack(image), brain[-REGIONS:]])
 

@@ -4,38 +4,34 @@
 
 Every patient is computed by the network that was not trained on the fold (folder/fold-N/averaged.pt), on the working
 grid. For each fold the pair is taken that gives the best mean Dice of whole tumour on the other folds; printed is what
-it gives on this one, so that no patient has a say in the choice for itself. Islands are judged as `afnet.decoding` does
+it gives on this one, so that no patient has a say in the choice for itself. Islands are judged by `afnet.decoding`
 (`smallest_part`). The honest scores still come from cross_validate.py.
 """
 
 import argparse
 import itertools
-import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import torch
-from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
 from brain_folds import FOLDS  # noqa: E402
+from write_bundle import trained_network  # noqa: E402
 
-from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
+from afnet.decoding import clean  # noqa: E402
+from afnet.evaluation import dice  # noqa: E402
+from afnet.manifest import Manifest, find_model  # noqa: E402
 from afnet.packed_case import Case, load_case  # noqa: E402
 from afnet.tensors import to_numpy, to_torch  # noqa: E402
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 SMALLEST_PARTS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
 AS_IT_IS = (0.5, 0.0)
-
-
-def load_fold(folder: Path) -> torch.nn.Module:
-    """The network of one fold in evaluation mode."""
-    network = AutofocusNetwork(NetworkPlan(**json.loads((folder / "plan.json").read_text())))
-    network.load_state_dict(torch.load(folder / "averaged.pt", map_location="cpu", weights_only=True))
-    return network.eval().to(memory_format=torch.channels_last_3d)
 
 
 @torch.inference_mode()
@@ -45,18 +41,11 @@ def whole_tumour(network: torch.nn.Module, case: Case) -> tuple[np.ndarray, np.n
     return to_numpy(torch.sigmoid(network(channels)[0, 0]).contiguous()), case.truth[0] > 0.5
 
 
-def without_islands(found: np.ndarray, smallest_part: float) -> np.ndarray:
-    """What is left of a mask without the islands smaller than `smallest_part` of the largest."""
-    labels, count = ndimage.label(found, np.ones((3, 3, 3)))
-    if count < 2:
-        return found
-    sizes = np.bincount(labels.ravel())[1:]
-    return np.isin(labels, 1 + np.flatnonzero(sizes >= smallest_part * sizes.max()))
-
-
-def dice(found: np.ndarray, truth: np.ndarray) -> float:
-    total = found.sum() + truth.sum()
-    return float(2 * (found & truth).sum() / total) if total else 1.0
+def without_islands(found: np.ndarray, smallest_part: float, manifest: Manifest) -> np.ndarray:
+    """What `afnet.decoding.clean` leaves of a mask (z, y, x) under that rule alone."""
+    rule = {"decoding": {"kind": "nested", "smallest_part": smallest_part}}
+    image = sitk.GetImageFromArray(found.astype(np.uint8))
+    return sitk.GetArrayFromImage(clean(image, replace(manifest, raw=rule))) > 0
 
 
 def main() -> None:
@@ -64,15 +53,18 @@ def main() -> None:
     parser.add_argument("--packs", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     options = parser.parse_args()
+    manifest = find_model("brain-tumour-mri")
     pairs = list(itertools.product(THRESHOLDS, SMALLEST_PARTS))
     table, folds = [], []
     for number, patients in enumerate(FOLDS, start=1):
         if not (options.run / f"fold-{number}" / "averaged.pt").exists():
             continue
-        network = load_fold(options.run / f"fold-{number}")
+        network = trained_network(options.run / f"fold-{number}" / "averaged.pt").eval()
+        network.to(memory_format=torch.channels_last_3d)
         for name in patients:
             probability, truth = whole_tumour(network, load_case(options.packs / f"BraTS2021_{name}.npz"))
-            table.append([dice(without_islands(probability > threshold, part), truth) for threshold, part in pairs])
+            table.append([dice(without_islands(probability > threshold, part, manifest), truth)
+                          for threshold, part in pairs])
             folds.append(number)
     table, folds = np.array(table), np.array(folds)
     before, chosen = table[:, pairs.index(AS_IT_IS)], np.empty(len(folds))

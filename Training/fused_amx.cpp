@@ -106,28 +106,16 @@ const bf16* input(const Shape& s, const Tap& tap, bf16* buffer) {
     return buffer;
 }
 
-// sums[first + 0…15][32] = sum over taps of rows[tap][first + 0…15][32] times the tap's weights.
-void multiply(const bf16* const* rows, const bf16* weights, int first, float* sums) {
+// sums[first + 0…15][32] = sum over taps of rows[tap][first + 0…15][32] times the tap's weights; with BOTH the same for
+// `second`, so that two blocks of 16 voxels share what is loaded of the weights.
+template <bool BOTH>
+void multiply(const bf16* const* rows, const bf16* weights, int first, int second, float* sums) {
     _tile_zero(0);
     _tile_zero(1);
-    for (int tap = 0; tap < TAPS; tap++) {
-        if (!rows[tap]) continue;
-        _tile_loadd(4, rows[tap] + first * CHANNELS, ROW_BYTES);
-        _tile_loadd(6, weights + tap * TAP_WEIGHTS, ROW_BYTES);
-        _tile_loadd(7, weights + tap * TAP_WEIGHTS + TILE_WEIGHTS, ROW_BYTES);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
+    if constexpr (BOTH) {
+        _tile_zero(2);
+        _tile_zero(3);
     }
-    _tile_stored(0, sums + first * CHANNELS, CHANNELS * 4);
-    _tile_stored(1, sums + first * CHANNELS + TILE, CHANNELS * 4);
-}
-
-// The same for two blocks of 16 voxels, which share what is loaded of the weights.
-void multiply_two(const bf16* const* rows, const bf16* weights, int first, int second, float* sums) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
     for (int tap = 0; tap < TAPS; tap++) {
         if (!rows[tap]) continue;
         _tile_loadd(4, rows[tap] + first * CHANNELS, ROW_BYTES);
@@ -135,14 +123,18 @@ void multiply_two(const bf16* const* rows, const bf16* weights, int first, int s
         _tile_dpbf16ps(0, 4, 6);
         _tile_loadd(7, weights + tap * TAP_WEIGHTS + TILE_WEIGHTS, ROW_BYTES);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, rows[tap] + second * CHANNELS, ROW_BYTES);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        if constexpr (BOTH) {
+            _tile_loadd(5, rows[tap] + second * CHANNELS, ROW_BYTES);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
     }
     _tile_stored(0, sums + first * CHANNELS, CHANNELS * 4);
     _tile_stored(1, sums + first * CHANNELS + TILE, CHANNELS * 4);
-    _tile_stored(2, sums + second * CHANNELS, CHANNELS * 4);
-    _tile_stored(3, sums + second * CHANNELS + TILE, CHANNELS * 4);
+    if constexpr (BOTH) {
+        _tile_stored(2, sums + second * CHANNELS, CHANNELS * 4);
+        _tile_stored(3, sums + second * CHANNELS + TILE, CHANNELS * 4);
+    }
 }
 
 // The first voxels of the blocks of 16 that cover a row; the last one overlaps its neighbour.
@@ -221,8 +213,9 @@ void convolve(int depth, int height, int width, int margin, int branches, const 
                 }
                 settle();
                 size_t n = 0;
-                for (; n + 2 <= starts.size(); n += 2) multiply_two(rows, weights, starts[n], starts[n + 1], sums.data());
-                if (n < starts.size()) multiply(rows, weights, starts[n], sums.data());
+                for (; n + 2 <= starts.size(); n += 2)
+                    multiply<true>(rows, weights, starts[n], starts[n + 1], sums.data());
+                if (n < starts.size()) multiply<false>(rows, weights, starts[n], starts[n], sums.data());
                 bf16* to = y + (long(z) * height + row) * width * CHANNELS;
                 const __m512 low = _mm512_loadu_ps(bias), high = _mm512_loadu_ps(bias + TILE);
                 for (int p = 0; p < width; p++) {

@@ -32,7 +32,6 @@ from afnet.tensors import to_torch  # noqa: E402
 from afnet.training import Schedule, Training  # noqa: E402
 
 REGIONS = ("whole", "core", "enhancing")
-MODALITIES = ("t1", "t1c", "t2", "flair")
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class BrainSamples:
     def _patch(self, volume: torch.Tensor, centre: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         brain = random_patch(volume, centre, self.phase.shape, generator, zoom=self.phase.zoom, elastic=ELASTIC)
         if uniform(generator, 0, 1) < OTHER_CONTRAST:
-            brain = with_other_contrast(brain, MODALITIES, generator)
+            brain = with_other_contrast(brain, generator)
         return brain
 
     def __call__(self, generator: torch.Generator):
@@ -158,16 +157,16 @@ def train(options: argparse.Namespace, cases: list[Case], held_out: set[str], fo
         network.load_state_dict(torch.load(options.start_from, map_location="cpu", weights_only=True))
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
-    training = Training(network, region_loss, samples, schedule, folder, options.device,
-                        autocast=in_bfloat16(options.device))
+    training = Training(network, region_loss, samples, schedule, folder, options.device)
     training.seconds = 60 * options.minutes * options.start
+    form = "separate convolutions"
     if isinstance(network, AutofocusNetwork):
         (folder / "plan.json").write_text(json.dumps(asdict(network.plan)))
         for each in (training.network, training.average):
             renormalise(each)
             form = accelerate(each, options.device)
-        training.autocast = in_bfloat16(options.device, form)
-        print(form, flush=True)
+    training.autocast = in_bfloat16(options.device, form)
+    print(form, flush=True)
     print("resumed" if training.resume() else "started", folder.name, "with", len(trained), "patients", flush=True)
 
     validate = Validation([case for case in cases if case.name in held_out])

@@ -110,8 +110,7 @@ def main() -> None:
         held_out = HeldOutPatient(options.leave_out, manifest)
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
-    training = Training(network, class_loss, samples, schedule, options.run, options.device,
-                        autocast=in_bfloat16(options.device))
+    training = Training(network, class_loss, samples, schedule, options.run, options.device)
     training.seconds = 60 * options.minutes * options.start
     (options.run / "plan.json").write_text(json.dumps(asdict(plan)))
     (options.run / "run.json").write_text(json.dumps(vars(options), default=str))

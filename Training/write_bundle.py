@@ -2,7 +2,7 @@
 
     python Training/write_bundle.py --model brain-tumour-mri --weights Training/runs/brain/averaged.pt --to FOLDER
            [--spacing 4] [--scores scores.json --how "…" --summary "…"] [--version 0.1.0]
-           [--classifier-bias -0.85 0 0] [--smallest-part 0.5]
+           [--classifier-bias -0.405 0 0] [--smallest-part 0.5]
 
 The network is the one of the run's plan.json, which lies beside the weights. Without `--scores` the scores stay as
 they are (for a candidate that is scored next).
@@ -20,6 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 from afnet.manifest import find_model  # noqa: E402
 from afnet.model_bundle import load_network, save_bundle  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan, count_parameters  # noqa: E402
+
+
+def trained_network(weights: Path) -> AutofocusNetwork:
+    """The network of the plan.json beside `weights` (.pt), with them."""
+    network = AutofocusNetwork(NetworkPlan(**json.loads((weights.parent / "plan.json").read_text())))
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return network
 
 
 def main() -> None:
@@ -44,12 +51,10 @@ def main() -> None:
     if options.scores:
         structures = json.loads(options.scores.read_text())["summary"]
         document["scores"] = {"how": options.how, "summary": options.summary, "structures": structures}
-    plan = json.loads((options.weights.parent / "plan.json").read_text())
-    document["network"] = {key: plan[key] for key in ("name", "widths", "rates", "flavour")}
+    network = trained_network(options.weights)
+    document["network"] = {key: getattr(network.plan, key) for key in ("name", "widths", "rates", "flavour")}
     if options.spacing:
         document["grid"] = document["grid"] | {"spacing_mm": options.spacing}
-    network = AutofocusNetwork(NetworkPlan(**plan))
-    network.load_state_dict(torch.load(options.weights, map_location="cpu", weights_only=True))
     if options.classifier_bias:
         network.classifier.bias.data += torch.tensor(options.classifier_bias)
     if options.smallest_part is not None:

@@ -112,11 +112,10 @@ def clean(labels: sitk.Image, manifest: Manifest, notes: list[str] | None = None
         part = array[box] > 0 if nested else array[box] == code
         pieces = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(part.astype(np.uint8)), True))
         sizes = np.bincount(sitk.GetArrayViewFromImage(pieces).ravel())[1:] * voxel_ml
-        smallest = max(rules.get("minimum_ml", 0.0), rules.get("smallest_part", 0.0) * sizes[0])
-        kept = int((sizes >= smallest).sum())
-        sizeable = sizes[kept:][sizes[kept:] >= rules.get("minimum_ml", 0.0)]
-        if len(sizeable) and notes is not None:
-            notes.append(_left_out(sizeable, rules["smallest_part"]))
+        sizeable = sizes[sizes >= rules.get("minimum_ml", 0.0)]  # the largest first
+        kept = int((sizeable >= rules.get("smallest_part", 0.0) * sizes[0]).sum())
+        if kept < len(sizeable) and notes is not None:
+            notes.append(_left_out(sizeable[kept:], rules["smallest_part"]))
         if code in rules.get("largest_component", []):
             kept = min(kept, 1)
         dropped = part & (sitk.GetArrayViewFromImage(pieces) > kept)
