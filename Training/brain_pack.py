@@ -1,9 +1,11 @@
 """Pack the brain patients: what `afnet segment` shows the network of each, and the truth on the same grid.
 
-    python Training/brain_pack.py ../shared/data/brain Training/packs/brain
+    python Training/brain_pack.py ../shared/data/brain Training/packs/brain [--spacing 1.5]
 """
 
+import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -12,20 +14,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 
 from afnet.cases import make_case, nested_truth, save_case  # noqa: E402
 from afnet.imaging import prepare  # noqa: E402
-from afnet.manifest import find_model  # noqa: E402
+from afnet.manifest import Manifest, find_model  # noqa: E402
 
 
-def pack(patient: Path, folder: Path) -> Path:
+def pack(patient: Path, folder: Path, manifest: Manifest) -> Path:
     """Pack one patient's folder (t1, t1c, t2, flair, labels as .nii.gz)."""
-    manifest = find_model("brain-tumour-mri")
     images = {item.name: sitk.ReadImage(str(patient / f"{item.name}.nii.gz")) for item in manifest.inputs}
     prepared = prepare(images, manifest)
     truth = nested_truth(sitk.ReadImage(str(patient / "labels.nii.gz")), manifest, prepared.grid)
     return save_case(make_case(patient.name, prepared, truth), folder)
 
 
-if __name__ == "__main__":
-    source, target = Path(sys.argv[1]), Path(sys.argv[2])
-    for patient in sorted(source.iterdir()):
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("patients", type=Path)
+    parser.add_argument("packs", type=Path)
+    parser.add_argument("--spacing", type=float, help="mm of the working grid, where it is not the bundled model's")
+    options = parser.parse_args()
+    manifest = find_model("brain-tumour-mri")
+    if options.spacing:
+        manifest = replace(manifest, spacing=options.spacing)
+    for patient in sorted(options.patients.iterdir()):
         if patient.is_dir():
-            print(pack(patient, target))
+            print(pack(patient, options.packs, manifest))
+
+
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,7 @@ DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
 SPACING = 3.0  # mm
 PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
+BONE_HU = 130.0
 
 FEMALE_HEADS_MM = ((62, 293, 362), (56, 272, 189))
 """Left and right femoral head of the female scan, (z, y, x) from its first voxel, read off the picture."""
@@ -132,6 +133,7 @@ def pack_totalseg() -> dict:
     femora = _femora(labels)
     labels, heads, radius = cut_femora(labels)
     smooth = ndimage.gaussian_filter(hu, 0.5)
+    labels[(labels == BLADDER) & (smooth > BONE_HU)] = 0  # the model's bladder runs into the symphysis
     body = _largest(ndimage.binary_opening(smooth > -300, iterations=2))
     body = np.stack([ndimage.binary_fill_holes(s) for s in body])
     possible = np.left_shift(1, labels).astype(np.uint8)

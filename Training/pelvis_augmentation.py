@@ -8,7 +8,7 @@ those of pelvis_tensors.py, (z, y, x).
 from __future__ import annotations
 
 import torch
-from pelvis_tensors import mirrored
+from pelvis_tensors import Scan, mirrored
 from torch.nn import functional as F
 
 from afnet.augmentation import averaged, random_affine, smooth_field, uniform, white_noise
@@ -25,9 +25,9 @@ BENDING_MM = (0.0, 3.0, 3.0)
 KNOTS = 7
 """Along each axis of a window of 288×288×384 mm: one in 50 to 60 mm."""
 
-NOISE_HU = 20.0
-Scan = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""hu, possible and weight of one sample."""
+NOISE_HU = 10.0
+"""Largest standard deviation of the noise added to a sample, which has its scanner's already: urine is 20 HU darker
+than the prostate."""
 
 
 def vary_shape(scan: Scan, generator: torch.Generator, spacing: float) -> Scan:

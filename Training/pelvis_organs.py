@@ -2,7 +2,8 @@
 
 Positions are mm from the middle between the femoral heads: z to the head, y to the back, x to the left. They
 follow the four men whose organs are drawn: prostate's apex 38 mm below and its back 24 mm behind; the rectum from
-75 mm below to 60 mm above, 35 mm behind at the apex and 54 mm in the ampulla; the bladder on the prostate.
+75 mm below to 60 mm above, 35 mm behind at the apex and 54 mm in the ampulla. The bladder lies on the prostate and
+before its upper third to half: in all four, and in nearly half of the loose slices, one axial slice shows both.
 """
 
 from __future__ import annotations
@@ -20,17 +21,26 @@ BONE = ("cortex", "marrow", "head_marrow", "neck_marrow", "shaft_marrow", "shaft
 BOX_LOW, BOX_HIGH = np.array([-96, -117, -75]), np.array([105, 105, 75])  # mm
 
 
+MIDDLE_LOBE = 0.35
+"""Part of the prostates with a lobe that bulges into the bladder."""
+
+
 def draw_prostate(rng: np.random.Generator, z, y, x, volume_ml: float, apex: float = -38.0, back: float = 24.0):
     """Prostate of about `volume_ml`, narrow at its apex: (mask, base z, back y, half width)."""
-    ratio = np.array([1.0, 0.9, 1.15]) * rng.normal(1, 0.08, 3)  # height, depth, width
+    ratio = np.array([1.0, 0.9, 1.15]) * rng.normal(1, 0.1, 3)  # height, depth, width
     c, b, a = ratio * np.cbrt(volume_ml * 1000 * 3 / (4 * np.pi) / ratio.prod())
     apex, back = apex + rng.normal(0, 4), back + rng.normal(0, 3)
     height = (z - apex - c) / c
     taper = 0.84 + 0.18 * np.clip(height, -1, 1)
-    power = rng.uniform(2.0, 2.6)
+    power = rng.uniform(2.0, 2.9)
     inside = (np.abs(height) ** power + np.abs((y - back + b) / (b * taper)) ** power
-              + np.abs((x - rng.normal(0, 2)) / (a * taper)) ** power)
-    return inside < 1, apex + 2 * c, back, a
+              + np.abs((x - rng.normal(0, 2)) / (a * taper)) ** power) < 1
+    base = apex + 2 * c
+    if rng.random() < MIDDLE_LOBE:
+        radius = b * rng.uniform(0.35, 0.75)
+        level, depth = base - radius * rng.uniform(-0.4, 0.8), back - b * rng.uniform(0.7, 1.3)
+        inside |= (z - level) ** 2 + (y - depth) ** 2 + (x - rng.normal(0, 4)) ** 2 < radius**2
+    return inside, base, back, a
 
 
 def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float) -> np.ndarray:
@@ -49,7 +59,8 @@ def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float) -
 
 
 def draw_bladder(rng: np.random.Generator, z, y, x, base: float, front: float, volume_ml: float) -> np.ndarray:
-    """Bladder resting on the prostate's base; broad and flat when nearly empty, round and high when full."""
+    """Bladder on the prostate's base and, as its floor slopes to the front, before the prostate's upper part; broad and
+    flat when nearly empty, round and high when full."""
     back = rng.normal(14, 4)
     full = np.clip(volume_ml / 300, 0.15, 1.3)
     cube = volume_ml * 1000 * 3 / (4 * np.pi)
@@ -58,7 +69,8 @@ def draw_bladder(rng: np.random.Generator, z, y, x, base: float, front: float, v
     height = np.clip(cube / depth / width, 9, 62)
     middle = base + height * rng.uniform(0.75, 0.95)
     lean = rng.normal(-0.25, 0.15) * full  # a full bladder leans forward
-    up = (z - middle) / height
+    slope = rng.uniform(0.1, 0.8) * np.clip((middle - z) / height, 0, 1)  # of the floor; the dome is level
+    up = (z + slope * np.clip(back - 6 - y, 0, 40) - middle) / height
     power = rng.uniform(2.0, 2.5)
     inside = (np.abs(up) ** power + np.abs((y - back + depth - lean * (z - middle)) / depth) ** power
               + np.abs((x - rng.normal(0, 5)) / (width * (0.95 + 0.12 * np.clip(up, -1, 1)))) ** power)
@@ -77,10 +89,11 @@ def draw_rectum(rng: np.random.Generator, z, y, x, back: float, base: float):
                        [6, 9, 10.5, 0.8 * ampulla + 2, ampulla, 0.9 * ampulla, 12, 12]) * np.clip(waves, 0.7, 1.35)
     axis = np.interp(levels, *CENTRE_LINE.T) + rng.normal(0, 3)
     axis += np.interp(levels, levels[::8], rng.normal(0, 2, levels[::8].size))
-    along = (levels > -40) & (levels < base + 5)
-    axis[along] = np.maximum(axis[along], back + 1.5 + 0.85 * radius[along])
-    axis, radius = ndimage.gaussian_filter1d(axis, 1.5), ndimage.gaussian_filter1d(radius, 1.0)
     flat = np.interp(levels, levels[::8], np.exp(rng.normal(0, 0.12, levels[::8].size)))
+    flat *= np.exp(-rng.uniform(0, 0.45) * np.interp(levels, [-75, -50, -20, 5], [0, 1, 1, 0]))  # between the levators
+    along = (levels > -40) & (levels < base + 5)
+    axis[along] = np.maximum(axis[along], back + 1.5 + 0.85 * (radius / flat)[along])
+    axis, radius = ndimage.gaussian_filter1d(axis, 1.5), ndimage.gaussian_filter1d(radius, 1.0)
     at = z[:, :1, :1]
     r, cy, cx, f = (np.interp(at, levels, v).astype(np.float32) for v in (radius, axis, drift, flat))
     distance = np.sqrt(((y - cy) / (r / f)) ** 2 + ((x - cx) / (r * f)) ** 2)
@@ -109,7 +122,7 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     vesicles = draw_vesicles(rng, z, y, x, base, back) & free & ~prostate
     front = float(np.percentile(y[free & (np.abs(x) < 20) & (z > base) & (z < base + 40)], 4)) + 6
     urine_ml = float(np.clip(np.exp(rng.normal(np.log(170), 0.65)), 35, 650))
-    bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate
+    bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate & ~_before_symphysis(bone, y, x)
     bladder &= ~ndimage.binary_dilation(vesicles)
     distance, radius, axis, top, anus = draw_rectum(rng, z, y, x, back, base)
     in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
@@ -129,6 +142,13 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     t[vesicles], t[prostate] = CODE["vesicles"], CODE["prostate"]
     for code, mask in ((RECTUM, rectum), (BLADDER, bladder), (VESICLES, vesicles), (PROSTATE, prostate)):
         organ[mask] = code
+
+
+def _before_symphysis(bone: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """What lies, slice by slice, less than 4 mm behind the back of the pubic bones, or before it."""
+    pubis = bone & (np.abs(x) < 20) & (y < 5)
+    back = np.where(pubis, y, -np.inf).max((1, 2), keepdims=True)
+    return y < back + 4
 
 
 def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> None:

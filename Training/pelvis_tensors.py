@@ -6,10 +6,16 @@ percent, as pelvis_bank.py writes them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+
+from afnet.augmentation import uniform
 
 CODES = 7
 LEFT, RIGHT = 5, 6
+Scan = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""hu, possible and weight of one sample."""
 
 
 def windowed(hu: torch.Tensor, manifest) -> torch.Tensor:
@@ -29,8 +35,25 @@ def as_tensors(hu: torch.Tensor, possible: torch.Tensor, weight: torch.Tensor, m
     return windowed(hu, manifest), class_masks(possible), weight[None].float() / 100
 
 
-def mirrored(hu: torch.Tensor, possible: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def mirrored(hu: torch.Tensor, possible: torch.Tensor, weight: torch.Tensor) -> Scan:
     """The sample seen in a mirror: x reversed, and with it the left and the right femur."""
     left, right = (possible >> LEFT) & 1, (possible >> RIGHT) & 1
     possible = (possible & ((1 << LEFT) - 1)) | (right << LEFT) | (left << RIGHT)
     return tuple(tensor.flip(2) for tensor in (hu, possible, weight))
+
+
+def part_around_organ(scan: Scan, size: Sequence[int], chance: float, generator: torch.Generator) -> Scan:
+    """A box of `size` voxels (z, y, x) of the sample, inside it: with that `chance` a random voxel of one of its organs
+    is in the middle, as far as the box fits there; otherwise the box lies anywhere. Shorter sides stay as they are."""
+    possible = scan[1]
+    centre = [uniform(generator, 0, side) for side in possible.shape]
+    if uniform(generator, 0, 1) < chance:
+        organs = [code for code in range(1, CODES) if (possible == 1 << code).any()]
+        if organs:
+            voxels = torch.nonzero(possible == 1 << organs[int(uniform(generator, 0, len(organs)))])
+            centre = voxels[int(uniform(generator, 0, len(voxels)))].tolist()
+    box = []
+    for middle, wanted, side in zip(centre, size, possible.shape, strict=True):
+        first = min(max(int(middle - wanted / 2), 0), max(side - wanted, 0))
+        box.append(slice(first, first + wanted))
+    return tuple(part[tuple(box)] for part in scan)

@@ -13,6 +13,9 @@ from pelvis_synthesis import paint
 from pelvis_tissues import CODE
 from scipy import ndimage
 
+LARGEST_MARROW = 170
+"""Voxels of 3 mm in an axial slice: a femoral head has about 150."""
+
 RING_MM = 12.0
 """Soft tissue nearer than this to an old organ may be overdrawn; what is further is muscle, and stays."""
 
@@ -54,10 +57,20 @@ def _tissues(rng: np.random.Generator, hu: np.ndarray, old: np.ndarray, organ: n
     soft = (hu > -30) & (hu < 150)
     tissue[soft & far] = CODE["muscle"]
     tissue[soft & ~far] = CODE["levator"]
-    tissue[hu >= 150] = CODE["cortex"]
+    tissue[_whole_bones(hu >= 150)] = CODE["cortex"]
     tissue[hu < -300] = CODE["air"]
     tissue[old] = CODE["pelvic_fat"]
     loops = old & (smooth_noise(rng, hu.shape, 22.0)[0] > rng.uniform(0.0, 1.5))
     loops[:hu.shape[0] // 2] = False  # bowel hangs down to the bladder, not to the pelvic floor
     tissue[loops] = CODE["bowel"]
     return tissue
+
+
+def _whole_bones(cortex: np.ndarray) -> np.ndarray:
+    """Bones with the marrow that `cortex` (z, y, x) encloses in axial slices, without what a ring of bones holds."""
+    result = cortex.copy()
+    for z, cut in enumerate(ndimage.binary_closing(cortex, np.ones((1, 3, 3)))):
+        holes, count = ndimage.label(ndimage.binary_fill_holes(cut) & ~cortex[z])
+        small = np.flatnonzero(np.bincount(holes.ravel(), minlength=count + 1)[1:] <= LARGEST_MARROW) + 1
+        result[z] |= np.isin(holes, small)
+    return result

@@ -4,9 +4,9 @@
     python Training/train_brain.py --packs Training/packs/brain --run Training/runs/brain --hold-out 0 --minutes 180
 
 One run after the other, each in a folder of its own: fold-1 … fold-5 without the patients of that fold, `all` with
-everyone. The first part sees whole brains at 3 mm, where a step is cheap; the second patches of the working grid's
-2 mm, mostly around tumours; the last the same with norms that are frozen with the statistics of whole brains, so that
-whole brains, which inference sees, are another size but not another function.
+everyone. The first part sees whole brains at 3 mm, where a step is cheap; the second patches of the working grid
+(1.5 mm), mostly around tumours; the last the same with norms that are frozen with the statistics of whole brains, so
+that whole brains, which inference sees, are another size but not another function.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Phase:
 
 PATCH = (56, 64, 56)
 PHASES = (
-    Phase(0.25, (48, 64, 48), 1.5, 3),
+    Phase(0.25, (48, 64, 48), 2.0, 3),
     Phase(0.7, PATCH, 1.0, 2, around_tumours=0.75),
     Phase(1.0, PATCH, 1.0, 2, around_tumours=0.5),
 )
@@ -61,7 +61,7 @@ ANYWHERE = (0.15, 0.85)
 """Part of the brain's box, along each axis, in which patches lie that seek no tumour."""
 
 ELASTIC = 2.0
-"""Voxels (4 mm) by which half of the brains are bent."""
+"""Voxels (3 mm) by which half of the brains are bent."""
 
 TRANSPLANTED, OTHER_CONTRAST, BAD_MODALITY = 0.35, 0.6, 0.15
 """Parts of the samples with another patient's tumour besides, with paler or stronger tumours, with a bad modality."""

@@ -4,9 +4,10 @@
     python Training/train_pelvis.py --bank /tmp/pelvis --spacing 3 --device cuda --batch 2 --minutes 9 --wait-for 64 \
            --leave-out umea --run Training/runs/pelvis-without-umea
 
-The first part sees whole windows at 6 mm, where a step is cheap; the second whole windows at the working grid, which
-is what inference sees; the last the same with frozen norms. The bank may grow meanwhile. With `--leave-out` a
-patient's anatomy is in no sample of the run, so that the score on this patient is honest.
+The first part sees whole windows at 6 mm, where a step is cheap; the second parts of windows at the working grid,
+mostly around organs; the last the same with norms that are frozen with the statistics of whole windows, which is what
+inference sees. The bank may grow meanwhile. With `--leave-out` a patient's anatomy is in no sample of the run, so
+that the score on this patient is honest.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from pelvis_deformation import SPACING as PACK_SPACING  # noqa: E402
 from pelvis_generator import REAL, SOURCES, window_shape  # noqa: E402
 from pelvis_held_out import HeldOutPatient  # noqa: E402
 from pelvis_resident import ResidentSamples  # noqa: E402
-from pelvis_tensors import CODES, as_tensors, class_masks, windowed  # noqa: E402
+from pelvis_tensors import CODES, as_tensors, class_masks, part_around_organ, windowed  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.losses import class_loss, likely_classes  # noqa: E402
@@ -37,17 +38,32 @@ from afnet.training import Schedule, Training  # noqa: E402
 
 @dataclass(frozen=True)
 class Phase:
-    """Up to the part `until` of the time, whole windows with voxels of `spacing` mm (None: the working grid's).
+    """Up to the part `until` of the time, windows with voxels of `spacing` mm (None: the working grid's), whole ones or
+    parts of `size_mm` (z, y, x).
 
-    A batch holds `samples` for each one of the command line's. Windows of a phase have one shape.
+    A batch holds `samples` for each one of the command line's. Samples of a phase have one shape.
     """
 
     until: float
     spacing: float | None
     samples: int
+    size_mm: tuple[float, float, float] | None = None
 
 
-PHASES = (Phase(0.3, 6.0, 2), Phase(0.7, None, 1), Phase(1.0, None, 1))
+PART_MM = (264, 240, 360)
+"""Both hips and all between them; parts of 168×192×240 mm made femora and rectum go on below their ends, for what tells
+where these are was out of sight."""
+
+PHASES = (
+    Phase(0.3, 6.0, 2),
+    Phase(0.7, None, 1, size_mm=PART_MM),
+    Phase(1.0, None, 1, size_mm=PART_MM),
+)
+
+WHOLE = Phase(1.0, None, 1)
+
+AROUND_ORGANS = 0.8
+"""Which part of the parts of windows lies around a voxel of a random organ; the others lie anywhere."""
 
 REESTIMATED = 12
 """Whole windows from which the batch norms' statistics are taken."""
@@ -57,14 +73,18 @@ PRIOR_LOGITS = (0.0, -5.0, -6.0, -4.5, -5.0, -4.5, -4.5)
 
 
 class PelvisSamples:
-    """Random, augmented whole windows of a bank on a grid of `spacing` mm, in the form of `phase`."""
+    """Random, augmented windows of a bank on a grid of `spacing` mm, or parts of them, in the form of `phase`."""
 
     def __init__(self, resident: ResidentSamples, manifest: Manifest, spacing: float):
         self.resident, self.manifest, self.spacing = resident, manifest, spacing
         self.phase = PHASES[0]
 
     def __call__(self, generator: torch.Generator):
-        hu, possible, weight = vary_shape(self.resident(generator), generator, self.spacing)
+        scan = vary_shape(self.resident(generator), generator, self.spacing)
+        if self.phase.size_mm is not None:
+            size = [int(mm / self.spacing) for mm in self.phase.size_mm]
+            scan = part_around_organ(scan, size, AROUND_ORGANS, generator)
+        hu, possible, weight = scan
         if self.phase.spacing is None:
             return as_tensors(vary_hu(hu, generator), possible, weight, self.manifest)
         shape = window_shape(self.phase.spacing)
@@ -125,10 +145,10 @@ def main() -> None:
         return {"samples": resident.arrived, **({} if held_out is None else held_out(training))}
 
     for phase in PHASES:
-        samples.phase, training.batch = phase, phase.samples * options.batch
         if phase is PHASES[-1] and not training.norms_frozen:
-            generator = torch.Generator().manual_seed(1)
+            generator, samples.phase = torch.Generator().manual_seed(1), WHOLE
             training.freeze_norms([samples(generator)[0] for _ in range(REESTIMATED)])
+        samples.phase, training.batch = phase, phase.samples * options.batch
         training.run(options.minutes * phase.until, on_checkpoint=log)
     torch.save(training.average.state_dict(), options.run / "averaged.pt")
     resident.close()

@@ -74,14 +74,13 @@ def check_parity(case: Case, caught: Caught, bundle) -> None:
     assert logits.std() > 0.01
 
 
-def packed(patient, folder, spacing, monkeypatch) -> Case:
+def packed(patient, folder, spacing=None) -> Case:
     """The case that Training/brain_pack.py makes of a patient's folder, for a model on a grid of `spacing`."""
-    manifest = replace(find_model("brain-tumour-mri"), spacing=spacing)
-    monkeypatch.setattr(brain_pack, "find_model", lambda name: manifest)
-    return load_case(brain_pack.pack(patient, folder))
+    manifest = find_model("brain-tumour-mri")
+    return load_case(brain_pack.pack(patient, folder, replace(manifest, spacing=spacing or manifest.spacing)))
 
 
-def test_phantom_pack_is_what_the_network_sees(tmp_path, caught, monkeypatch):
+def test_phantom_pack_is_what_the_network_sees(tmp_path, caught):
     """Two of the inputs on grids of their own, one of them oblique."""
     images = mr_images(spacing=3.0)
     oblique = empty_grid((np.full(3, -80.0), np.full(3, 80.0)), 4.0, OBLIQUE)
@@ -93,7 +92,7 @@ def test_phantom_pack_is_what_the_network_sees(tmp_path, caught, monkeypatch):
     inputs = {name: files[name] for name in MODALITIES}
     report = segment(Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
 
-    case = packed(tmp_path / "patient", tmp_path / "packs", 4.0, monkeypatch)
+    case = packed(tmp_path / "patient", tmp_path / "packs", 4.0)
     check_parity(case, caught, bundle)
     assert report["working_grid"] == {
         "size": list(case.grid.size),
@@ -103,7 +102,7 @@ def test_phantom_pack_is_what_the_network_sees(tmp_path, caught, monkeypatch):
     assert case.name == "patient" and case.mask.any()
 
 
-def test_real_pack_is_what_the_network_sees(tmp_path, caught, shared_data, monkeypatch):
+def test_real_pack_is_what_the_network_sees(tmp_path, caught, shared_data):
     patient = shared_data / "brain" / "BraTS2021_01476"
     brain = find_model("brain-tumour-mri")
     network = brain.raw["network"] | {"name": "AFN-1", "widths": [2] * 8}
@@ -111,7 +110,7 @@ def test_real_pack_is_what_the_network_sees(tmp_path, caught, shared_data, monke
     assert bundle.raw["grid"] == brain.raw["grid"] and bundle.raw["channels"] == brain.raw["channels"]
     inputs = {name: str(patient / f"{name}.nii.gz") for name in MODALITIES}
     segment(Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
-    check_parity(load_case(brain_pack.pack(patient, tmp_path / "packs")), caught, bundle)
+    check_parity(packed(patient, tmp_path / "packs"), caught, bundle)
 
 
 def test_truth_lies_where_the_channels_lie(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from pelvis_augmentation import AIR, deformed, vary_hu, vary_shape
-from pelvis_tensors import CODES, as_tensors, mirrored, windowed
+from pelvis_tensors import CODES, as_tensors, mirrored, part_around_organ, windowed
 
 from afnet.manifest import find_model
 from afnet.normalisation import normalise_channels
@@ -123,3 +123,21 @@ def test_nothing_is_mixed_with_tensors_of_another_device(monkeypatch):
         hu, possible, weight = vary_shape(man("meta"), generator, 6.0)
         channels, masks, trust = as_tensors(vary_hu(hu, generator), possible, weight, find_model("pelvis-ct"))
         assert {part.device.type for part in (channels, masks, trust)} == {"meta"} and channels.shape == (3, *SHAPE)
+
+
+def test_parts_of_a_sample_lie_around_every_organ_or_anywhere():
+    generator, scan = torch.Generator().manual_seed(0), man()
+    scan[0].copy_(torch.arange(scan[0].numel(), dtype=torch.int32).view(SHAPE) % 30000)  # a voxel's place is its value
+    middles = set()
+    for _ in range(40):
+        hu, possible, weight = part_around_organ(scan, (8, 6, 10), 1.0, generator)
+        assert hu.shape == possible.shape == weight.shape == (8, 6, 10)
+        middle = int(possible[4, 3, 5])
+        assert middle in (1 << 3, 1 << 5, 1 << 6)
+        middles.add(middle)
+        z, y, x = (scan[0] == hu[0, 0, 0]).nonzero()[0].tolist()
+        assert torch.equal(scan[1][z:z + 8, y:y + 6, x:x + 10], possible)
+    assert len(middles) == 3
+    corners = [part_around_organ(scan, (8, 6, 10), 0.0, generator)[0][0, 0, 0].item() for _ in range(40)]
+    assert len(set(corners)) > 20
+    assert part_around_organ(scan, (99, 6, 10), 1.0, generator)[0].shape == (24, 6, 10)

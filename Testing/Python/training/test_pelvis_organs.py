@@ -1,0 +1,65 @@
+"""Drawn organs lie to each other as in the four men whose organs people drew."""
+
+import numpy as np
+from pelvis_organs import BLADDER, draw_bladder, draw_prostate, draw_rectum, fill_pelvis
+from pelvis_tissues import CODE
+from pelvis_transplant import _whole_bones
+
+AXIS = np.arange(-90, 91, 3.0, dtype=np.float32)
+Z, Y, X = np.meshgrid(AXIS, AXIS, AXIS, indexing="ij")
+
+
+def men(count: int = 24):
+    """Prostate, bladder without prostate, and rectum (masks, 3 mm) of random men, the wall of the belly at -70 mm."""
+    for number in range(count):
+        rng = np.random.default_rng([3, number])
+        prostate, base, back, _ = draw_prostate(rng, Z, Y, X, float(np.exp(rng.normal(np.log(42), 0.4))))
+        bladder = draw_bladder(rng, Z, Y, X, base, -70.0, float(rng.uniform(80, 400))) & ~prostate
+        distance, *_ = draw_rectum(rng, Z, Y, X, back, base)
+        yield prostate, bladder, (distance < 1) & ~prostate & ~bladder
+
+
+def test_bladder_lies_before_the_upper_part_of_the_prostate():
+    shares = []
+    for prostate, bladder, _ in men():
+        levels = prostate.any((1, 2))
+        both = levels & (bladder.sum((1, 2)) > 25)
+        shares.append(both.sum() / levels.sum())
+        for z in np.flatnonzero(both)[:-2]:  # on top they lie one in the other
+            assert np.argwhere(bladder[z])[:, 0].mean() < np.argwhere(prostate[z])[:, 0].mean()
+        assert np.argwhere(bladder)[:, 0].mean() > np.argwhere(prostate)[:, 0].mean()
+    assert 0.25 < np.median(shares) < 0.55  # 0.3, 0.42 and 0.45 in the three whose prostate is not cut
+    assert np.ptp(shares) > 0.2
+
+
+def test_rectum_lies_behind_and_is_deep_rather_than_wide_beside_the_apex():
+    shapes = []
+    for prostate, _, rectum in men():
+        middle = prostate.nonzero()[0].min() + 2
+        there = np.argwhere(rectum[middle])
+        assert there[:, 0].mean() > np.argwhere(prostate[middle])[:, 0].mean() + 5
+        shapes.append(np.ptp(there[:, 0]) / np.ptp(there[:, 1]))
+    assert 1.1 < np.median(shapes) < 1.8
+
+
+def test_bladder_stays_behind_the_symphysis():
+    """Two pubic bones with a gap between them, in fat: no bladder in the gap, nor before it at their level."""
+    for number in range(6):
+        tissue = np.full(Z.shape, CODE["pelvic_fat"], np.uint8)
+        pubis = (np.abs(Z + 15) < 20) & (np.abs(Y + 30) < 10) & (np.abs(X) > 4) & (np.abs(X) < 40)
+        tissue[pubis] = CODE["marrow"]
+        labels, middle = np.zeros_like(tissue), (len(AXIS) - 1) / 2
+        fill_pelvis(np.random.default_rng([4, number]), tissue, labels, np.full((2, 3), middle, np.float32))
+        bladder = labels == BLADDER
+        assert bladder.any()
+        assert not (bladder & pubis.any((1, 2))[:, None, None] & (Y < -20)).any()
+
+
+def test_marrow_belongs_to_its_bone_and_what_a_ring_of_bones_holds_does_not():
+    cortex = np.zeros((3, 60, 60), bool)
+    cortex[1, 5:15, 5:15] = True
+    cortex[1, 7:13, 7:13] = False  # marrow
+    cortex[1, 20:55, 20:55] = True
+    cortex[1, 22:53, 22:53] = False  # a pelvis
+    bones = _whole_bones(cortex)
+    assert bones[1, 5:15, 5:15].all() and not bones[1, 22:53, 22:53].any() and not bones[[0, 2]].any()
