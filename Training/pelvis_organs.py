@@ -18,7 +18,7 @@ CENTRE_LINE = np.array([
     (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),
     (100, 20)], float)  # z, y of the rectum and the first sigmoid
 BONE = ("cortex", "marrow", "head_marrow", "neck_marrow", "shaft_marrow", "shaft_cortex")
-BOX_LOW, BOX_HIGH = np.array([-96, -117, -75]), np.array([105, 105, 75])  # mm
+BOX_LOW, BOX_HIGH = np.array([-120, -117, -75]), np.array([105, 105, 75])  # mm
 
 
 MIDDLE_LOBE = 0.35
@@ -127,7 +127,8 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     distance, radius, axis, top, anus = draw_rectum(rng, z, y, x, back, base)
     in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
     rectum = in_tube & (z > anus) & (z < top)
-    _draw_floor(rng, t, z, y, x, free, distance * radius, half_width)
+    _draw_floor(rng, t, z, y, x, free, distance * radius, half_width, anus)
+    _draw_cleft(rng, t, z, y, x, anus, float(np.interp(anus, *CENTRE_LINE.T)))
     near = ndimage.distance_transform_edt(~prostate) * SPACING
     plexus = (near < rng.uniform(3, 11)) & (smooth_noise(rng, t.shape, 13.0)[0] > rng.uniform(-0.5, 1.2))
     t[free & plexus & (t == CODE["pelvic_fat"])] = CODE["plexus"]
@@ -164,12 +165,21 @@ def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> Non
         tissue[lumen & (behind < height * radius) & (level > rng.uniform(-0.8, 0.4))] = CODE["gas"]
 
 
-def _draw_floor(rng: np.random.Generator, tissue, z, y, x, free, from_rectum, half_width) -> None:
+def _draw_cleft(rng: np.random.Generator, tissue, z, y, x, anus: float, behind: float) -> None:
+    """The natal cleft: a sheet of skin on skin in the fat, from the anus (z, y) down and, further back, up."""
+    top = rng.uniform(-25, 5)
+    start = behind + np.clip((z - anus) / (top - anus), -0.8, None) * rng.uniform(45, 75)
+    sheet = (np.abs(x - rng.normal(0, 2)) < rng.uniform(1.5, 4.0)) & (y > start) & (z < top)
+    fat = np.isin(tissue, [CODE["fat"], CODE["pelvic_fat"]])
+    tissue[fat & sheet] = CODE["skin"] if rng.random() < 0.5 else CODE["bulb"]
+
+
+def _draw_floor(rng: np.random.Generator, tissue, z, y, x, free, from_rectum, half_width, anus) -> None:
     """Levator sling beside prostate and canal, urogenital diaphragm and bulb below the apex: soft, hardly outlined."""
     sling = np.maximum(half_width + rng.uniform(1, 5) + np.clip(z + 10, 0, 60) * 0.6, 10)
     wall = np.abs(np.abs(x) - sling) < rng.uniform(2.0, 4.5)
     tissue[free & wall & (z < 5) & (z > -50) & (y > -15) & (y < 62)] = CODE["levator"]
-    canal = (from_rectum < rng.uniform(13, 18)) & (z < -35)
+    canal = (from_rectum < rng.uniform(13, 18)) & (z < -35) & (z > anus - rng.uniform(3, 10))
     tissue[free & canal] = CODE["levator"]
     diaphragm = (np.abs(x) < 22) & (y > -20) & (y < 32) & (z < -34) & (z > -34 - rng.uniform(10, 22))
     tissue[free & diaphragm] = CODE["levator"]

@@ -15,6 +15,9 @@ from pelvis_tissues import CODE, TISSUES
 from scipy import ndimage
 from scipy.spatial import ConvexHull, Delaunay
 
+THIGHS_MM = 115.0
+"""How far below the heads' centres the thighs part."""
+
 ROOM = 6  # voxels around a pack for subcutaneous fat, genitals
 
 
@@ -71,9 +74,12 @@ def _draw_femoral_marrow(rng: np.random.Generator, tissue, labels, heads, radius
 
 
 def _rounded(body: np.ndarray, level: float) -> np.ndarray:
-    """The outline made convex in each axial slice from the groin upwards, as skin and fat make it, and smooth."""
+    """The outline made convex in each axial slice above the thighs, as skin and fat make it, and smooth.
+
+    Men lie on the couch with their buttocks pressed together: there is no air behind the anus.
+    """
     body = body.copy()
-    for z in range(max(0, int(level) - 14), len(body)):
+    for z in range(max(0, int(level - THIGHS_MM / SPACING)), len(body)):
         points = np.argwhere(body[z])
         if len(points) > 3:
             corners = points[ConvexHull(points).vertices]

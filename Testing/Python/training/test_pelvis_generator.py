@@ -126,7 +126,7 @@ def test_femora_end_in_an_axial_plane_however_the_man_was_turned(name):
             end = int(np.flatnonzero(section).min())
             if end >= 3 and (hu[end - 2] > -999).any():  # neither the window nor the scan ends there
                 assert section[end] > 0.7 * section[end + 4]
-                assert (hu[end - 2][labels[end] == code] > 100).mean() > 0.5  # the bone goes on
+                assert (hu[end - 2][labels[end] == code] > 100).mean() > 0.4  # the bone goes on
                 seen += 1
     assert seen >= 3
 
