@@ -1,6 +1,7 @@
 """Pack the brain patients: what `afnet segment` shows the network of each, and the truth on the same grid.
 
-    python Training/brain_pack.py ../shared/data/brain Training/packs/brain [--spacing 1.5]
+    python Training/brain_pack.py ../shared/data/brain Training/packs/brain-1.5
+    python Training/brain_pack.py ../shared/data/brain Training/packs/brain --spacing 2      (the companion's grid)
 """
 
 import argparse

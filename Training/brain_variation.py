@@ -19,10 +19,10 @@ BORDER = 5
 """Voxels over which a transplanted tumour and its surroundings pass into the other brain."""
 
 SHIFT = 18
-"""Voxels (27 mm) by which a tumour moves at most, along each axis, into another brain."""
+"""Voxels (27 to 36 mm) by which a tumour moves at most, along each axis, into another brain."""
 
 THICKEST = 6
-"""Voxels (9 mm) that the slices of a bad modality are thick at most."""
+"""Voxels (9 to 12 mm) that the slices of a bad modality are thick at most."""
 
 
 def with_other_contrast(brain: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

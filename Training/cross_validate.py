@@ -1,7 +1,7 @@
 """Score the brain's fold networks, each on the patients that it was not trained on, with the command line.
 
     python Training/cross_validate.py --run Training/runs/brain --out Training/runs/brain/scores.json
-           [--data ../shared/data/brain] [--choose-absorbed] [options of write_bundle.py]
+           [--data ../shared/data/brain] [--choose-absorbed] [options of write_bundle.py, {fold} for a fold's number]
 
 Writes folder/fold-N/bundle, segments and evaluates from the files (score.py), and prints each patient, mean and
 median, and enhancing tumour by its size. Absent structures: both empty counts 1, one empty 0.
@@ -34,7 +34,7 @@ def score_folds(run: Path, data: Path, bundle_options: list[str]) -> list[dict]:
             continue
         command = [sys.executable, str(REPOSITORY / "Training" / "write_bundle.py"), "--model", "brain-tumour-mri",
                    "--weights", str(folder / "averaged.pt"), "--to", str(folder / "bundle")]
-        subprocess.run(command + bundle_options, check=True)
+        subprocess.run(command + [option.replace("{fold}", str(number)) for option in bundle_options], check=True)
         for name in patients:
             result = score(folder / "bundle", data / f"BraTS2021_{name}", "")
             results.append(result | {"fold": number})

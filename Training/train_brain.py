@@ -4,8 +4,8 @@
     python Training/train_brain.py --packs Training/packs/brain --run Training/runs/brain --hold-out 0 --minutes 180
 
 One run after the other, each in a folder of its own: fold-1 … fold-5 without the patients of that fold, `all` with
-everyone. The first part sees whole brains at 3 mm, where a step is cheap; the second patches of the working grid
-(1.5 mm), mostly around tumours; the last the same with norms that are frozen with the statistics of whole brains, so
+everyone. The first part sees whole brains at 3 mm, where a step is cheap; the second patches of the packs'
+grid, mostly around tumours; the last the same with norms that are frozen with the statistics of whole brains, so
 that whole brains, which inference sees, are another size but not another function.
 """
 
@@ -36,7 +36,7 @@ REGIONS = ("whole", "core", "enhancing")
 
 @dataclass(frozen=True)
 class Phase:
-    """Up to the part `until` of the time, samples have `shape` voxels (z, y, x) of `zoom` times the grid's spacing.
+    """Up to the part `until` of the time, samples have `shape` voxels (z, y, x) of `spacing` mm (None: the packs').
 
     A batch holds `samples` for each one of the command line's. `around_tumours`: which part of them lies around a voxel
     of a tumour; the others lie anywhere. Without any of them samples are whole brains.
@@ -44,16 +44,16 @@ class Phase:
 
     until: float
     shape: tuple[int, int, int]
-    zoom: float
+    spacing: float | None
     samples: int
     around_tumours: float = 0.0
 
 
 PATCH = (56, 64, 56)
 PHASES = (
-    Phase(0.25, (48, 64, 48), 2.0, 3),
-    Phase(0.7, PATCH, 1.0, 2, around_tumours=0.75),
-    Phase(1.0, PATCH, 1.0, 2, around_tumours=0.5),
+    Phase(0.25, (48, 64, 48), 3.0, 3),
+    Phase(0.7, PATCH, None, 2, around_tumours=0.75),
+    Phase(1.0, PATCH, None, 2, around_tumours=0.5),
 )
 """Fold 5 was better with patches than with whole brains (one a batch, as the time allowed) after them."""
 
@@ -61,7 +61,7 @@ ANYWHERE = (0.15, 0.85)
 """Part of the brain's box, along each axis, in which patches lie that seek no tumour."""
 
 ELASTIC = 2.0
-"""Voxels (3 mm) by which half of the brains are bent."""
+"""Voxels (3 to 4 mm) by which half of the brains are bent."""
 
 TRANSPLANTED, OTHER_CONTRAST, BAD_MODALITY = 0.35, 0.6, 0.15
 """Parts of the samples with another patient's tumour besides, with paler or stronger tumours, with a bad modality."""
@@ -79,6 +79,7 @@ class BrainSamples:
     def __init__(self, cases: list[Case], device: str):
         # The truth travels with the channels through the same resampling.
         self.cases = [torch.cat([to_torch(case.channels), to_torch(case.truth)]).to(device) for case in cases]
+        self.spacing = cases[0].grid.spacing
         self.phase = PHASES[0]
 
     def _volume(self, generator: torch.Generator) -> torch.Tensor:
@@ -93,7 +94,8 @@ class BrainSamples:
         return ends * torch.tensor([uniform(generator, *ANYWHERE) for _ in range(3)])
 
     def _patch(self, volume: torch.Tensor, centre: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        brain = random_patch(volume, centre, self.phase.shape, generator, zoom=self.phase.zoom, elastic=ELASTIC)
+        zoom = (self.phase.spacing or self.spacing) / self.spacing
+        brain = random_patch(volume, centre, self.phase.shape, generator, zoom=zoom, elastic=ELASTIC)
         if uniform(generator, 0, 1) < OTHER_CONTRAST:
             brain = with_other_contrast(brain, generator)
         return brain

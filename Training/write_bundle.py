@@ -2,7 +2,7 @@
 
     python Training/write_bundle.py --model brain-tumour-mri --weights Training/runs/brain/averaged.pt --to FOLDER
            [--spacing 4] [--scores scores.json --how "…" --summary "…"] [--version 0.1.0]
-           [--classifier-bias -0.405 0 0] [--smallest-part 0.5]
+           [--classifier-bias -0.405 0 0] [--smallest-part 0.5] [--companion FOLDER]
 
 The network is the one of the run's plan.json, which lies beside the weights. Without `--scores` the scores stay as
 they are (for a candidate that is scored next).
@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from afnet.manifest import find_model  # noqa: E402
+from afnet.manifest import find_model, read_manifest  # noqa: E402
 from afnet.model_bundle import load_network, save_bundle  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan, count_parameters  # noqa: E402
 
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--classifier-bias", type=float, nargs="+", default=[],
                         help="added to each output: patches around tumours show more of them than whole brains do")
     parser.add_argument("--smallest-part", type=float, help="of the largest island that an island must have to stay")
+    parser.add_argument("--companion", type=Path, help="folder of a model on another grid, whose output is averaged in")
     options = parser.parse_args()
 
     manifest = find_model(options.model)
@@ -59,9 +60,11 @@ def main() -> None:
         network.classifier.bias.data += torch.tensor(options.classifier_bias)
     if options.smallest_part is not None:
         document["decoding"] = document["decoding"] | {"smallest_part": options.smallest_part}
-    written = save_bundle(options.to, document, network)
-    load_network(written)
-    size = written.weights_file.stat().st_size
+    companion = read_manifest(options.companion) if options.companion else None
+    written = save_bundle(options.to, document, network, companion)
+    for member in written.members:
+        load_network(member)
+    size = sum(member.weights_file.stat().st_size for member in written.members)
     print(f"{written.folder}: {count_parameters(network)} parameters, {size / 1000:.0f} kB, {written.weights_sha256}")
 
 

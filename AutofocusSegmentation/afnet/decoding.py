@@ -23,10 +23,7 @@ def restore(
     labels = np.zeros((depth, height, width), np.uint8)
     decode = _DECODERS[manifest.raw["decoding"]["kind"]]
     codes = manifest.raw["decoding"]["codes"]
-    # Outside the grid nothing is found: the first class of an argmax is the background, regions are absent.
-    outside = [0.0] * len(codes)
-    if manifest.raw["decoding"]["kind"] == "argmax":
-        outside[codes.index(0)] = 1.0
+    outside = found_outside(manifest)
     # Lattice points beyond the scan know nothing of the patient: interpolate between those inside it alone, so that
     # an organ which runs out of the scan is found up to its last slice. The last image is the weight of those.
     known = _inside(grid, reference)
@@ -51,6 +48,15 @@ def restore(
         if on_progress:
             on_progress((stop - z0) / (z1 - z0))
     return like(labels, reference)
+
+
+def found_outside(manifest: Manifest) -> list[float]:
+    """Each output's probability where nothing was computed: background for an argmax, no region."""
+    codes = manifest.raw["decoding"]["codes"]
+    outside = [0.0] * len(codes)
+    if manifest.raw["decoding"]["kind"] == "argmax":
+        outside[codes.index(0)] = 1.0
+    return outside
 
 
 def _inside(grid: Grid, reference: sitk.Image) -> np.ndarray:

@@ -1,13 +1,14 @@
 """What a model says of itself (`model.json`), and where models are looked for. Needs no torch.
 
-A model is a folder with `model.json`, checked against `model.schema.json`, and `weights.npz`.
+A model is a folder with `model.json`, checked against `model.schema.json`, and `weights.npz`; a model that averages
+the outputs on two grids has the second's weights in `companion.npz`.
 """
 
 import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .errors import RequestError
@@ -18,6 +19,8 @@ SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
 
 SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
+
+COMPANION_FILE = "companion.npz"
 
 WHOLE_VOLUME, TILES = "whole-volume", "tiles-75"
 """How a model is executed: over its whole crop, or in the authors' tiles (tiling.py). Two different functions."""
@@ -67,6 +70,22 @@ class Manifest:
     spacing: float
     margin: float
     raw: dict = field(repr=False, compare=False)
+    weights_name: str = "weights.npz"
+
+    @property
+    def companion(self) -> "Manifest | None":
+        """The same model on a grid of another spacing, with weights of its own: the mean of both outputs decides."""
+        rule = self.raw.get("companion")
+        if rule is None:
+            return None
+        raw = {key: value for key, value in self.raw.items() if key != "companion"}
+        return replace(self, spacing=float(rule["spacing_mm"]), weights_sha256=rule["weights_sha256"], raw=raw,
+                       weights_name=COMPANION_FILE)
+
+    @property
+    def members(self) -> tuple["Manifest", ...]:
+        """The model on each of its grids: itself, and its companion where it has one."""
+        return (self,) if self.companion is None else (self, self.companion)
 
     @property
     def execution(self) -> str:
@@ -83,7 +102,7 @@ class Manifest:
 
     @property
     def weights_file(self) -> Path:
-        return self.folder / "weights.npz"
+        return self.folder / self.weights_name
 
     def input(self, name: str) -> Input:
         """Return the input called `name`; raises KeyError."""

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from .errors import RequestError
-from .manifest import Manifest, read_manifest
+from .manifest import COMPANION_FILE, Manifest, read_manifest
 from .networks import AutofocusNetwork, DeepMedic, NetworkPlan, build_network
 from .tensors import to_numpy, to_torch
 
@@ -61,9 +62,18 @@ def _kind(tensor: torch.Tensor) -> str:
     return "f" if tensor.dtype.is_floating_point else "i"
 
 
-def save_bundle(folder: Path, document: dict, network: AutofocusNetwork | DeepMedic) -> Manifest:
-    """Write `network` as folder/weights.npz and `document` with its hash as folder/model.json; return the manifest."""
+def save_bundle(
+    folder: Path, document: dict, network: AutofocusNetwork | DeepMedic, companion: Manifest | None = None
+) -> Manifest:
+    """Write `network` as folder/weights.npz and `document` with its hash as folder/model.json; return the manifest.
+
+    The weights of `companion` go with it, on its grid; without one the model has none, whatever `document` says.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    document = {key: value for key, value in document.items() if key != "companion"}
+    if companion:
+        shutil.copyfile(companion.weights_file, folder / COMPANION_FILE)
+        document["companion"] = {"spacing_mm": companion.spacing, "weights_sha256": companion.weights_sha256}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: _stored(tensor) for name, tensor in network.state_dict().items()})
     (folder / "weights.npz").write_bytes(buffer.getvalue())

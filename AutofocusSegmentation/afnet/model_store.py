@@ -184,10 +184,7 @@ def verified(folder: str | os.PathLike) -> Manifest:
     """Read a model and check, without torch, that its weights are its own and plain arrays of finite numbers."""
     manifest = read_manifest(folder)
     try:
-        if hashlib.sha256(manifest.weights_file.read_bytes()).hexdigest() != manifest.weights_sha256:
-            raise RequestError("The model's weights are damaged or not its own (SHA-256 differs); copy it again.")
-        with np.load(manifest.weights_file, allow_pickle=False) as arrays:
-            sound = bool(arrays.files) and all(np.isfinite(arrays[name]).all() for name in arrays.files)
+        sound = all(_sound(member) for member in manifest.members)
     except RequestError:
         raise
     except OSError:
@@ -197,6 +194,13 @@ def verified(folder: str | os.PathLike) -> Manifest:
     if not sound:
         raise RequestError("The model's weights are not a plain .npz file of numbers; copy the model again.")
     return manifest
+
+
+def _sound(manifest: Manifest) -> bool:
+    if hashlib.sha256(manifest.weights_file.read_bytes()).hexdigest() != manifest.weights_sha256:
+        raise RequestError("The model's weights are damaged or not its own (SHA-256 differs); copy it again.")
+    with np.load(manifest.weights_file, allow_pickle=False) as arrays:
+        return bool(arrays.files) and all(np.isfinite(arrays[name]).all() for name in arrays.files)
 
 
 def _own(folder: str | os.PathLike, models_folder: str | os.PathLike) -> Path:
@@ -235,8 +239,9 @@ def _write_folder(target: Path, manifest: Manifest) -> Path:
 
 
 def _write_model(target: Path, manifest: Manifest, document: dict) -> None:
-    with atomic(target / "weights.npz", "The model") as partial:
-        shutil.copyfile(manifest.weights_file, partial)
+    for member in manifest.members:
+        with atomic(target / member.weights_name, "The model") as partial:
+            shutil.copyfile(member.weights_file, partial)
     _write_document(target, document)
 
 

@@ -31,6 +31,7 @@ class Progress:
         self._begin = self._stage_begin = time.monotonic()
         self._stage: str | None = None
         self._last = 0.0
+        self._share = (0.0, 1.0)
 
     def start(self, **facts) -> None:
         self._json(event="start", protocol=PROTOCOL, **facts)
@@ -38,7 +39,7 @@ class Progress:
     def stage(self, name: str) -> None:
         """Enter a stage; the one before is finished."""
         self.finish_stage()
-        self._stage, self._stage_begin, self._last = name, time.monotonic(), 0.0
+        self._stage, self._stage_begin, self._last, self._share = name, time.monotonic(), 0.0, (0.0, 1.0)
         self.within(0.0)
 
     def finish_stage(self) -> None:
@@ -46,8 +47,13 @@ class Progress:
             self.seconds[self._stage] = round(time.monotonic() - self._stage_begin, 3)
             self._stage = None
 
+    def share(self, low: float, high: float) -> None:
+        """From here to the end of the stage, what `within` is told lies between `low` and `high` (0…1) of it."""
+        self._share = (low, high)
+
     def within(self, part: float, left: float | None = None) -> None:
-        """Report that `part` (0…1) of the current stage is done; `left`: seconds, if known better than by that."""
+        """Report that `part` (0…1) of the current stage, or of its share, is done; `left`: seconds, if known better
+        than by that."""
         if self.interrupt:
             self.interrupt()
         now = time.monotonic()
@@ -56,6 +62,7 @@ class Progress:
         if now - self._last < QUIET_SECONDS and 0 < part < 1:
             return
         self._last = now
+        part = self._share[0] + part * (self._share[1] - self._share[0])
         names = list(self.stages)
         before = sum(self.stages[name] for name in names[: names.index(self._stage)])
         fraction = before + self.stages[self._stage] * part

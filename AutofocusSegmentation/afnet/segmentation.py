@@ -1,6 +1,6 @@
 """The main job: from the images of one study to a segmentation on the reference image's own grid."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
@@ -11,12 +11,12 @@ import torch
 from . import __version__
 from .attention import AttentionMaps, patient_mask
 from .attention_request import AttentionRequest, check_size, checked
-from .decoding import check_found, clean, restore
+from .decoding import check_found, clean, found_outside, restore
 from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import RequestError
 from .grid import bounding_box
 from .imaging import Prepared, prepare
-from .inference import infer
+from .inference import Computed, infer
 from .manifest import Manifest, find_model
 from .model_bundle import load_network
 from .networks import AutofocusNetwork
@@ -58,6 +58,7 @@ class Study:
     images: dict[str, sitk.Image]
     prepared: Prepared
     maps: AttentionMaps | None
+    companion: AutofocusNetwork | None
 
 
 def segment(request: Request, progress: Progress) -> dict:
@@ -69,12 +70,10 @@ def segment(request: Request, progress: Progress) -> dict:
     study = open_study(request, progress)
     manifest, prepared = study.manifest, study.prepared
 
+    second = prepare(study.images, manifest.companion) if study.companion else None
+
     progress.stage("network")
-    kind = manifest.raw["decoding"]["kind"]
-    computed = infer(
-        study.network, prepared.channels, kind, study.device, study.dtype, request.memory, progress, study.maps,
-        manifest.execution,
-    )
+    computed = compute(study, second, request.memory, progress)
 
     progress.stage("restore")
     reference = study.images[manifest.reference]
@@ -108,6 +107,7 @@ def open_study(request: Request, progress: Progress) -> Study:
     for note in notes:
         progress.note(note)
     network = load_network(manifest)
+    companion = load_network(manifest.companion) if manifest.companion else None
 
     progress.stage("read")
     images = {}
@@ -122,16 +122,35 @@ def open_study(request: Request, progress: Progress) -> Study:
         wanted, patient = checked(request.maps, manifest), patient_mask(prepared.mask)
         check_size(wanted, manifest, prod(side.stop - side.start for side in bounding_box(patient)))
         maps = AttentionMaps(wanted, prepared.grid, patient)
-    return Study(manifest, network, device, dtype, images, prepared, maps)
+    return Study(manifest, network, device, dtype, images, prepared, maps, companion)
+
+
+def compute(study: Study, second: Prepared | None, memory: str | None, progress: Progress) -> Computed:
+    """Compute the probabilities on the study's grid: of its network, or the mean with its companion's on `second`."""
+    manifest, first = study.manifest, study.prepared
+    kind = manifest.raw["decoding"]["kind"]
+    part = 1.0 if second is None else first.mask.size / (first.mask.size + second.mask.size)
+    progress.share(0.0, part)
+    computed = infer(study.network, first.channels, kind, study.device, study.dtype, memory, progress, study.maps,
+                     manifest.execution)
+    if second is None:
+        return computed
+    progress.share(part, 1.0)
+    other = infer(study.companion, second.channels, kind, study.device, study.dtype, memory, progress, None,
+                  manifest.execution)
+    pairs = zip(computed.probabilities, other.probabilities, found_outside(manifest), strict=True)
+    mean = [(mine + first.grid.resample(second.grid.image(its), absent)) / 2 for mine, its, absent in pairs]
+    return replace(computed, probabilities=np.stack(mean))
 
 
 def describe(study: Study, device: str, precision: str, progress: Progress) -> dict:
     """Return what every report says: model, device, how the images were brought to the working grid."""
     manifest, grid = study.manifest, study.prepared.grid
+    other = {"companion": manifest.raw["companion"]} if manifest.companion else {}
     return {
         "protocol": PROTOCOL,
         "model": {"id": manifest.id, "version": manifest.version, "title": manifest.title,
-                  "weights_sha256": manifest.weights_sha256},
+                  "weights_sha256": manifest.weights_sha256, **other},
         "device": device,
         "precision": precision,
         "geometry": list(study.prepared.notes),

@@ -22,6 +22,7 @@ def tiny_document(model: str, **changes) -> dict:
     document["decoding"].pop("expected", None)
     document["decoding"].pop("largest_component", None)
     document["decoding"].pop("smallest_part", None)
+    document.pop("companion", None)
     if "labelmap" in changes:
         document.pop("plausibility", None)  # its limits are those of the bundled structures
     return document | changes

@@ -149,7 +149,8 @@ def _undemanding(model: str, folder: Path) -> Path:
     """A copy of a bundled model that does not refuse the made-up images, in which it finds nothing it knows."""
     manifest = find_model(model)
     folder.mkdir()
-    shutil.copyfile(manifest.weights_file, folder / manifest.weights_file.name)
+    for member in manifest.members:
+        shutil.copyfile(member.weights_file, folder / member.weights_name)
     decoding = {key: rule for key, rule in manifest.raw["decoding"].items() if key != "expected"}
     (folder / "model.json").write_text(json.dumps(manifest.raw | {"decoding": decoding}), encoding="utf-8")
     return folder

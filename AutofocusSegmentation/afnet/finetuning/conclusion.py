@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from .run import FineTuning
 
 
+def kept_companion(base: Manifest, document: dict) -> Manifest | None:
+    """The base's companion, which is not tuned; None where the new model's outputs are others than the base's."""
+    return base.companion if document["decoding"] == base.raw["decoding"] else None
+
+
 class Conclusion:
     """What follows the trainings of `job`, in process 0."""
 
@@ -70,7 +75,7 @@ class Conclusion:
 
     def bundle(self, folder: Path, network: AutofocusNetwork, comparison: dict) -> Manifest:
         document = new_document(self.base, self.labels, self.request, comparison)
-        return save_bundle(folder, document, network.cpu())
+        return save_bundle(folder, document, network.cpu(), kept_companion(self.base, document))
 
     def score(self, network: AutofocusNetwork, run: Run, number: int) -> dict:
         case = check_case(self.request.cases[number], self.base, self.labels, {})

@@ -1,0 +1,151 @@
+"""A model on two grids: the mean of both outputs decides; its second weights are checked, copied and kept with it."""
+
+import json
+
+import numpy as np
+import pytest
+from phantoms import (
+    CT_BOX,
+    bone_network,
+    ct_hounsfield,
+    empty_grid,
+    known_network,
+    mr_images,
+    sampled,
+    write_images,
+)
+from scipy import ndimage
+from tiny_model import tiny_bundle
+
+from afnet import model_store
+from afnet.errors import RequestError
+from afnet.finetuning.conclusion import kept_companion
+from afnet.imaging import prepare
+from afnet.inference import infer
+from afnet.manifest import COMPANION_FILE, find_model, read_manifest
+from afnet.model_bundle import load_network, save_bundle
+from afnet.progress import Progress
+from afnet.segmentation import Request, compute, open_study, segment
+
+MARGIN = 8.0
+
+
+def joined(folder, first, second):
+    """The model `first` with `second` as its companion."""
+    return save_bundle(folder, first.raw, load_network(first), second)
+
+
+def constant(folder, logit: float, spacing: float):
+    """A brain model that gives every voxel the same logit of whole tumour, and neither core nor enhancing tumour."""
+    return known_network(folder, "brain-tumour-mri", np.zeros((3, 4)), [logit, -9.0, -9.0],
+                         grid={"spacing_mm": spacing, "margin_mm": MARGIN})
+
+
+@pytest.fixture
+def files(tmp_path):
+    return write_images(tmp_path / "patient", mr_images(spacing=4.0))
+
+
+@pytest.mark.parametrize("other, found", [(-0.5, True), (-2.0, False)])
+def test_mean_of_both_decides(tmp_path, files, other, found):
+    """0.73 and 0.38 are more than one half together, 0.73 and 0.12 are not; alone the first finds all."""
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", other, 6.0))
+    progress = Progress()
+    report = segment(Request(str(model.folder), files, tmp_path / "o.seg.nrrd", tmp_path / "o.nrrd"), progress)
+    assert (report["structures"][0]["voxels"] > 1000) is found
+    assert report["model"]["companion"] == model.raw["companion"]
+    assert report["model"]["companion"]["spacing_mm"] == 6.0 and report["working_grid"]["spacing_mm"] == 4.0
+
+
+def test_outputs_of_both_grids_meet_at_the_same_place(tmp_path, files):
+    """Against scipy's interpolation at the first grid's places in the second grid."""
+    grids = [{"spacing_mm": spacing, "margin_mm": MARGIN} for spacing in (4.0, 5.5)]
+    alone = [tiny_bundle(tmp_path / f"{n}", "brain-tumour-mri", seed=n, grid=grid) for n, grid in enumerate(grids)]
+    model = joined(tmp_path / "both", *alone)
+    study = open_study(Request(str(model.folder), files, None, precision="float32"), Progress())
+    second = prepare(study.images, model.companion)
+    assert second.grid.spacing == 5.5
+    probabilities = compute(study, second, None, Progress()).probabilities
+
+    mine, its = (
+        infer(load_network(member), prepared.channels, "nested", study.device, study.dtype, None, Progress())
+        for member, prepared in zip(alone, (study.prepared, second))
+    )
+    first, other = study.prepared.grid, second.grid
+    places = [
+        (np.arange(first.size[axis]) * first.spacing + first.origin[axis] - other.origin[axis]) / other.spacing
+        for axis in (2, 1, 0)
+    ]
+    there = np.stack([
+        ndimage.map_coordinates(channel, np.meshgrid(*places, indexing="ij"), order=1, cval=0.0)
+        for channel in its.probabilities
+    ])
+    inner = (slice(None), *[slice(4, -4)] * 3)
+    assert np.abs(probabilities - (mine.probabilities + there) / 2)[inner].max() < 1e-4
+    assert np.abs(mine.probabilities - there)[inner].max() > 0.1  # they differ
+
+
+def test_beyond_the_companions_grid_there_is_background(tmp_path):
+    """An argmax model's probabilities sum to one everywhere, also where the grids do not overlap."""
+    both = joined(tmp_path / "both", bone_network(tmp_path / "a"), bone_network(tmp_path / "b", spacing=7.0))
+    image = sampled(empty_grid(CT_BOX, 5.0), ct_hounsfield, np.int16)
+    files = write_images(tmp_path / "patient", {"ct": image})
+    study = open_study(Request(str(both.folder), files, None), Progress())
+    found = compute(study, prepare(study.images, both.companion), None, Progress()).probabilities
+    assert np.abs(found.sum(0) - 1).max() < 1e-4
+    assert (found[5] > 0.5).any()
+
+
+def test_progress_of_both_passes_only_rises(tmp_path, files):
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
+    told = []
+    progress = Progress()
+    progress._json = lambda **event: told.append(event)
+    progress._last = -1e9
+    segment(Request(str(model.folder), files, tmp_path / "o.seg.nrrd"), progress)
+    parts = [event["fraction"] for event in told if event.get("event") == "progress"]
+    assert parts == sorted(parts) and len(parts) > 5
+
+
+@pytest.mark.parametrize(
+    "spoil, word",
+    [(lambda file: file.unlink(), "missing"), (lambda file: file.write_bytes(file.read_bytes()[:-9]), "damaged")],
+)
+def test_spoilt_companion_is_refused_before_anything_is_read(tmp_path, files, spoil, word):
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
+    spoil(model.folder / COMPANION_FILE)
+    with pytest.raises(RequestError, match=word) as caught:
+        segment(Request(str(model.folder), files, tmp_path / "o.seg.nrrd"), Progress())
+    assert "install the model again" in str(caught.value) and not (tmp_path / "o.seg.nrrd").exists()
+    with pytest.raises(RequestError, match=word):
+        model_store.verified(model.folder)
+
+
+def test_exported_and_imported_model_has_its_companion(tmp_path):
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
+    (tmp_path / "usb").mkdir()
+    (tmp_path / "models").mkdir()
+    exported = model_store.export_model(model.folder, tmp_path / "usb")
+    model_store.import_model(exported, tmp_path / "models")
+    imported = read_manifest(tmp_path / "models" / model.id)
+    assert imported.companion.weights_sha256 == model.companion.weights_sha256
+    load_network(imported.companion)
+
+
+def test_new_weights_without_a_companion_have_none(tmp_path):
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
+    again = save_bundle(tmp_path / "again", model.raw, load_network(model))
+    assert again.companion is None and "companion" not in json.loads((again.folder / "model.json").read_text())
+
+
+def test_tuned_model_keeps_the_companion_unless_its_outputs_change(tmp_path):
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
+    assert kept_companion(model, dict(model.raw)) == model.companion
+    added = model.raw["decoding"] | {"codes": [*model.raw["decoding"]["codes"], 9]}
+    assert kept_companion(model, model.raw | {"decoding": added}) is None
+
+
+def test_bundled_members_load():
+    for name in ("brain-tumour-mri", "pelvis-ct"):
+        for member in find_model(name).members:
+            load_network(member)
