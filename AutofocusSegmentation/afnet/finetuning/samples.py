@@ -18,8 +18,8 @@ from .cache import PreparedCase
 from .label_set import LabelSet
 
 LARGEST_PATCH = (80, 98, 80)
-"""Voxels (z, y, x) of a patch: a whole brain at 2 mm, as the bundled weights were trained at last. Cases that are no
-larger are seen whole, as inference sees them; of larger ones a part, with a drawn structure at half of the centres."""
+"""Voxels (z, y, x) of a patch: a whole brain at 2 mm. Cases that are no larger are seen whole, as inference sees them;
+of larger ones a part, with a drawn structure at half of the centres."""
 
 HELD_WEIGHT = 1.0
 """Weight of the distance from the base model, where nothing is drawn, beside the loss where something is."""

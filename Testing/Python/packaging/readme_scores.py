@@ -23,8 +23,8 @@ def table() -> str:
         lines = [
             f"### `{model['id']}` {model['version']}: {model['title']}",
             "",
-            f"For: {model['population']}. Network {model['network']['name']}, grid of "
-            f"{model['grid']['spacing_mm']:g} mm. {model['scores']['summary']}",
+            f"For: {model['population']}. Network {model['network']['name']}, {grids(model)}. "
+            f"{model['scores']['summary']}",
             "",
             f"How it was measured: {model['scores']['how']}",
             "",
@@ -35,6 +35,14 @@ def table() -> str:
             lines.append(row(structure["name"], scores.get(structure["id"])))
         sections.append("\n".join(lines))
     return "\n\n".join(sections) + "\n"
+
+
+def grids(model: dict) -> str:
+    """On which grid the model computes, in words."""
+    spacing = model["grid"]["spacing_mm"]
+    if "companion" not in model:
+        return f"grid of {spacing:g} mm"
+    return f"the mean of two, on grids of {spacing:g} and {model['companion']['spacing_mm']:g} mm"
 
 
 def row(name: str, score: dict | None) -> str:
