@@ -57,7 +57,7 @@ def _tissues(rng: np.random.Generator, hu: np.ndarray, old: np.ndarray, organ: n
     soft = (hu > -30) & (hu < 150)
     tissue[soft & far] = CODE["muscle"]
     tissue[soft & ~far] = CODE["levator"]
-    tissue[_whole_bones(hu >= 150)] = CODE["cortex"]
+    tissue[whole_bones(hu >= 150)] = CODE["cortex"]
     tissue[hu < -300] = CODE["air"]
     tissue[old] = CODE["pelvic_fat"]
     loops = old & (smooth_noise(rng, hu.shape, 22.0)[0] > rng.uniform(0.0, 1.5))
@@ -66,7 +66,7 @@ def _tissues(rng: np.random.Generator, hu: np.ndarray, old: np.ndarray, organ: n
     return tissue
 
 
-def _whole_bones(cortex: np.ndarray) -> np.ndarray:
+def whole_bones(cortex: np.ndarray) -> np.ndarray:
     """Bones with the marrow that `cortex` (z, y, x) encloses in axial slices, without what a ring of bones holds."""
     result = cortex.copy()
     for z, cut in enumerate(ndimage.binary_closing(cortex, np.ones((1, 3, 3)))):

@@ -3,7 +3,7 @@
 import numpy as np
 from pelvis_organs import BLADDER, draw_bladder, draw_prostate, draw_rectum, fill_pelvis
 from pelvis_tissues import CODE
-from pelvis_transplant import _whole_bones
+from pelvis_transplant import whole_bones
 
 AXIS = np.arange(-90, 91, 3.0, dtype=np.float32)
 Z, Y, X = np.meshgrid(AXIS, AXIS, AXIS, indexing="ij")
@@ -61,5 +61,5 @@ def test_marrow_belongs_to_its_bone_and_what_a_ring_of_bones_holds_does_not():
     cortex[1, 7:13, 7:13] = False  # marrow
     cortex[1, 20:55, 20:55] = True
     cortex[1, 22:53, 22:53] = False  # a pelvis
-    bones = _whole_bones(cortex)
+    bones = whole_bones(cortex)
     assert bones[1, 5:15, 5:15].all() and not bones[1, 22:53, 22:53].any() and not bones[[0, 2]].any()
