@@ -1,5 +1,7 @@
 """Where the patient is, and the sentence for images that show none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -144,7 +146,7 @@ def test_mask_is_the_same_in_any_intensity():
 
 def test_normalised_brain_has_mean_0_and_variance_1_inside_and_is_0_outside():
     """Where the image's voxels lie on the lattice, the network sees them as they are, normalised."""
-    brain = find_model("brain-tumour-mri")
+    brain = replace(find_model("brain-tumour-mri"), spacing=2.0)  # on whose lattice the phantom's box lies
     grid = empty_grid((BRAIN_BOX[0] - 1, BRAIN_BOX[1] - 1), brain.spacing)
     images = {
         item.name: sampled(grid, lambda points, name=item.name: mr_intensity(points, name)) for item in brain.inputs
@@ -174,7 +176,7 @@ def test_images_on_other_grids_are_brought_to_the_reference_and_named():
     images = mr_images(spacing=4.0)
     grid = empty_grid((BRAIN_BOX[0] - 20, BRAIN_BOX[1] + 20), 3.0, OBLIQUE)
     images["flair"] = sampled(grid, lambda points: mr_intensity(points, "flair"), np.int16)
-    brain = find_model("brain-tumour-mri")
+    brain = replace(find_model("brain-tumour-mri"), spacing=2.0)
     prepared, expected = prepare(images, brain), prepare(mr_images(spacing=4.0), brain)
     assert prepared.notes == ("FLAIR lies on another grid than T1 with contrast and was resampled by its position.",)
     assert expected.notes == ()

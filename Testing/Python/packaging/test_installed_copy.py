@@ -7,6 +7,8 @@ import sys
 
 from test_import_rules import TORCH, import_all
 
+from afnet.manifest import read_manifest
+
 
 def afnet(installed, *arguments):
     """Run the copy's command line as the Slicer side does, by file, from another folder and without PYTHONPATH."""
@@ -33,7 +35,8 @@ def test_weights_are_installed_for_every_model(installed_copy):
     folders = [folder for folder in (installed_copy / "Resources" / "Models").iterdir() if folder.is_dir()]
     assert sorted(folder.name for folder in folders) == ["brain-tumour-mri", "pelvis-ct"]
     for folder in folders:
-        assert sorted(file.name for file in folder.iterdir()) == ["model.json", "weights.npz"]
+        weights = [member.weights_name for member in read_manifest(folder).members]
+        assert sorted(file.name for file in folder.iterdir()) == sorted(["model.json", *weights])
 
 
 def test_slicer_side_imports_from_the_copy(installed_copy):
