@@ -103,7 +103,7 @@ def publish(folder: str | os.PathLike, title: str | None = None) -> Manifest:
     manifest = verified(candidate)
     _refuse_existing(folder)
     document = {**manifest.raw, "title": _title(title)} if title else manifest.raw
-    _write_model(folder, manifest, document)
+    write_model(folder, manifest, document)
     shutil.rmtree(candidate, ignore_errors=True)
     return read_manifest(folder)
 
@@ -231,14 +231,15 @@ def _write_folder(target: Path, manifest: Manifest) -> Path:
     except OSError as error:
         raise refusal(error, "The model") from None
     try:
-        _write_model(target, manifest, manifest.raw)
+        write_model(target, manifest, manifest.raw)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
     return target
 
 
-def _write_model(target: Path, manifest: Manifest, document: dict) -> None:
+def write_model(target: Path, manifest: Manifest, document: dict) -> None:
+    """Write `document` and the weights of `manifest`, its companion's too, into the folder `target`."""
     for member in manifest.members:
         with atomic(target / member.weights_name, "The model") as partial:
             shutil.copyfile(member.weights_file, partial)

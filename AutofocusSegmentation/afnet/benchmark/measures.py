@@ -1,7 +1,5 @@
 """One measurement of the benchmark, made in a process of its own: seconds, peak memory, and what to say about it."""
 
-import json
-import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -14,6 +12,7 @@ from ..devices import PRECISIONS, peak_memory_mb
 from ..inference import infer
 from ..manifest import find_model
 from ..model_bundle import plan_of
+from ..model_store import write_model
 from ..networks import AutofocusNetwork, NetworkPlan
 from ..progress import Progress
 from ..streaming import Streaming
@@ -149,10 +148,8 @@ def _undemanding(model: str, folder: Path) -> Path:
     """A copy of a bundled model that does not refuse the made-up images, in which it finds nothing it knows."""
     manifest = find_model(model)
     folder.mkdir()
-    for member in manifest.members:
-        shutil.copyfile(member.weights_file, folder / member.weights_name)
     decoding = {key: rule for key, rule in manifest.raw["decoding"].items() if key != "expected"}
-    (folder / "model.json").write_text(json.dumps(manifest.raw | {"decoding": decoding}), encoding="utf-8")
+    write_model(folder, manifest, manifest.raw | {"decoding": decoding})
     return folder
 
 
