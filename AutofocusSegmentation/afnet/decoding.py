@@ -29,7 +29,7 @@ def restore(
     known = _inside(grid, reference)
     images = [grid.image(channel * known) for channel in probabilities] + [grid.image(known)]
     outside.append(1.0)
-    (x0, x1), (y0, y1), (z0, z1) = _covered(grid, reference)
+    (x0, x1), (y0, y1), (z0, z1) = grid.index_ranges(reference)
     for start in range(z0, z1, RESTORED_SLICES):
         stop = min(start + RESTORED_SLICES, z1)
         corner = reference.TransformContinuousIndexToPhysicalPoint([float(x0), float(y0), float(start)])
@@ -64,17 +64,6 @@ def _inside(grid: Grid, reference: sitk.Image) -> np.ndarray:
     ones = sitk.Image(reference.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(reference)
     return grid.resample(ones, 0.0, sitk.sitkNearestNeighbor)
-
-
-def _covered(grid: Grid, reference: sitk.Image) -> list[tuple[int, int]]:
-    """Index ranges of `reference` along its own axes that hold the whole working grid."""
-    corners = []
-    for ends in np.ndindex(2, 2, 2):
-        point = [(first + end * (n - 1)) * grid.spacing for first, end, n in zip(grid.first, ends, grid.size)]
-        corners.append(reference.TransformPhysicalPointToContinuousIndex(point))
-    low = np.floor(np.min(corners, axis=0)).astype(int) - 1
-    high = np.ceil(np.max(corners, axis=0)).astype(int) + 2
-    return [(max(int(a), 0), min(int(b), n)) for a, b, n in zip(low, high, reference.GetSize())]
 
 
 def _argmax(parts: list[np.ndarray], codes: list[int]) -> np.ndarray:

@@ -49,6 +49,17 @@ class Grid:
             )
         )
 
+    def index_ranges(self, image: "sitk.Image", spare: int = 0) -> list[tuple[int, int]]:
+        """First index and end along each axis of `image` (x, y, z) that hold this whole grid and `spare` voxels more,
+        as far as the image goes."""
+        corners = []
+        for ends in np.ndindex(2, 2, 2):
+            point = [(first + end * (n - 1)) * self.spacing for first, end, n in zip(self.first, ends, self.size)]
+            corners.append(image.TransformPhysicalPointToContinuousIndex(point))
+        low = np.floor(np.min(corners, axis=0)).astype(int) - 1 - spare
+        high = np.ceil(np.max(corners, axis=0)).astype(int) + 2 + spare
+        return [(max(int(a), 0), min(int(b), n)) for a, b, n in zip(low, high, image.GetSize())]
+
     def crop(self, mask: np.ndarray, margin: float) -> tuple["Grid", tuple[slice, slice, slice]]:
         """Return the grid around `mask` (z, y, x) with `margin` mm, and the slices that cut it from this grid."""
         border = int(np.ceil(margin / self.spacing))

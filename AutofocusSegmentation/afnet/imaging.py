@@ -4,6 +4,7 @@ The working grid (grid.py) is cropped to the patient and a margin.
 Arrays are (depth, height, width) = (z towards the head, y towards the back, x towards the left).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from .normalisation import normalise_channels, z_score
 
 FWHM_TO_SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
 """σ of a Gaussian from its full width at half maximum."""
+
+KERNEL_SIGMAS = 4
+"""How far `smooth_for` reaches at most, in σ; its kernels end where 1 % of their area is left."""
 
 CT_OUTSIDE = -1000.0
 """HU of air, given to everything outside the scan; scanners' padding (−1024, −2000, −3024) is raised to it."""
@@ -62,48 +66,76 @@ def smooth_for(image: sitk.Image, spacing: float) -> sitk.Image:
     return sitk.DiscreteGaussian(image, variances, 32, 0.01, True)
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """A study's images on their own grids, in units that the network knows: σ within the brain for MR, HU for CT.
+
+    `masks` (0 or 1) say where each MR image shows the patient; a CT's patient is found on the working grid.
+    """
+
+    images: dict[str, sitk.Image]
+    masks: dict[str, sitk.Image]
+    notes: tuple[str, ...]
+
+
 def prepare(images: dict[str, sitk.Image], manifest: Manifest) -> Prepared:
     """Bring the images of one study to the model's working grid and normalise them.
 
     `images` maps every input's name to an image in any orientation and spacing. Raises InputError if they do
     not show what the model needs: no patient, no overlap, not Hounsfield units, a head that is not stripped.
     """
+    return on_working_grid(scale(images, manifest), manifest)
+
+
+def scale(images: dict[str, sitk.Image], manifest: Manifest) -> Scaled:
+    """Do what `prepare` does before the working grid, once for models that compute on two. Raises as it does."""
     if manifest.inputs[0].modality == "CT":
-        resampled, mask, grid = _prepare_ct(images[manifest.reference], manifest)
-        notes = []
-    else:
-        resampled, mask, grid = _prepare_mr(images, manifest)
-        notes = _grid_notes(images, manifest)
-    grid, cut = grid.crop(mask, manifest.margin)
-    channels = normalise_channels({name: array[cut] for name, array in resampled.items()}, manifest)
-    return Prepared(channels, mask[cut], grid, tuple(notes))
-
-
-def _prepare_ct(image: sitk.Image, manifest: Manifest):
-    check_hounsfield(image)
-    hounsfield = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, CT_OUTSIDE, CT_CEILING)
-    grid = lattice_around(image, manifest.spacing, manifest.margin)
-    array = grid.resample(smooth_for(hounsfield, manifest.spacing), CT_OUTSIDE)
-    return {manifest.reference: array}, body_mask(array, manifest.spacing), grid
-
-
-def _prepare_mr(images: dict[str, sitk.Image], manifest: Manifest):
-    grid = lattice_around(images[manifest.reference], manifest.spacing, manifest.margin)
-    resampled, masks = {}, {}
+        image = images[manifest.reference]
+        check_hounsfield(image)
+        hounsfield = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, CT_OUTSIDE, CT_CEILING)
+        return Scaled({manifest.reference: hounsfield}, {}, ())
+    scaled, masks = {}, {}
     for item in manifest.inputs:
         image = sitk.Cast(images[item.name], sitk.sitkFloat32)
         inside = brain_mask(image, item.title)
-        masks[item.name] = grid.resample(like(inside.astype(np.float32), image), 0.0) >= 0.5
-        normalised = like(z_score(sitk.GetArrayViewFromImage(image), inside), image)
-        resampled[item.name] = grid.resample(smooth_for(normalised, manifest.spacing), 0.0)
-    reference = masks[manifest.reference]
+        masks[item.name] = like(inside.astype(np.float32), image)
+        scaled[item.name] = like(z_score(sitk.GetArrayViewFromImage(image), inside), image)
+    return Scaled(scaled, masks, tuple(_grid_notes(images, manifest)))
+
+
+def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:
+    """Do what `prepare` does on the grid of `manifest`. Raises InputError where two images do not overlap."""
+    grid = lattice_around(scaled.images[manifest.reference], manifest.spacing, manifest.margin)
+    if scaled.masks:
+        mask = _brain(scaled.masks, manifest, grid)
+        grid, cut = grid.crop(mask, manifest.margin)
+        resampled = {name: grid.resample(_smooth_under(grid, image), 0.0) for name, image in scaled.images.items()}
+    else:
+        hounsfield = grid.resample(smooth_for(scaled.images[manifest.reference], grid.spacing), CT_OUTSIDE)
+        mask = body_mask(hounsfield, grid.spacing)
+        grid, cut = grid.crop(mask, manifest.margin)
+        resampled = {manifest.reference: hounsfield[cut]}
+    return Prepared(normalise_channels(resampled, manifest), mask[cut], grid, scaled.notes)
+
+
+def _smooth_under(grid: Grid, image: sitk.Image) -> sitk.Image:
+    """Do what `smooth_for` does, in the part of `image` that has a say on `grid`: most of a head's image is air."""
+    ranges = grid.index_ranges(image, math.ceil(KERNEL_SIGMAS * FWHM_TO_SIGMA * grid.spacing / min(image.GetSpacing())))
+    size, start = [stop - start for start, stop in ranges], [start for start, _ in ranges]
+    return smooth_for(sitk.RegionOfInterest(image, size, start), grid.spacing)
+
+
+def _brain(masks: dict[str, sitk.Image], manifest: Manifest, grid: Grid) -> np.ndarray:
+    """Where any image shows the brain (z, y, x); each must show most of what the reference shows."""
+    inside = {name: grid.resample(mask, 0.0) >= 0.5 for name, mask in masks.items()}
+    reference = inside[manifest.reference]
     for item in manifest.inputs:
-        if (masks[item.name] & reference).sum() < MINIMUM_OVERLAP * reference.sum():
+        if (inside[item.name] & reference).sum() < MINIMUM_OVERLAP * reference.sum():
             title = manifest.input(manifest.reference).title
             raise InputError(
                 f"{item.title} and {title} do not show the same place; register {item.title} to {title} first."
             )
-    return resampled, np.logical_or.reduce(list(masks.values())), grid
+    return np.logical_or.reduce(list(inside.values()))
 
 
 def like(array: np.ndarray, image: sitk.Image) -> sitk.Image:

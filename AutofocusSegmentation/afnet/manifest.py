@@ -6,13 +6,13 @@ the outputs on two grids has the second's weights in `companion.npz`.
 
 import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .errors import RequestError
 from .json_schema import violations
+from .manifest_consistency import inconsistencies
 
 BUNDLED_MODELS = Path(__file__).resolve().parent.parent / "Resources" / "Models"
 SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
@@ -24,9 +24,6 @@ COMPANION_FILE = "companion.npz"
 
 WHOLE_VOLUME, TILES = "whole-volume", "tiles-75"
 """How a model is executed: over its whole crop, or in the authors' tiles (tiling.py). Two different functions."""
-
-WIDTHS = {"ASPP-c": 9, "ASPP-s": 9, "Dm": 10}
-"""Largest number of widths of the networks that have more than the eight hidden layers' (networks.py)."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +85,11 @@ class Manifest:
         return (self,) if self.companion is None else (self, self.companion)
 
     @property
+    def members_sha256(self) -> str:
+        """One text that changes with the weights of any member."""
+        return "+".join(member.weights_sha256 for member in self.members)
+
+    @property
     def execution(self) -> str:
         return self.raw.get("execution", WHOLE_VOLUME)
 
@@ -141,7 +143,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             f"The model in {folder} was written by a newer version; update AutofocusSegmentation to use it."
         )
     problems = violations(document, json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
-    problems = problems or _inconsistencies(document)
+    problems = problems or inconsistencies(document)
     if problems:
         raise RequestError(
             f"The model in {folder} is not usable: in model.json, {problems[0]}; copy the model again from its source."
@@ -151,86 +153,6 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 def _no_number(name: str):
     raise ValueError(f"{name} is not JSON")
-
-
-def _inconsistencies(document: dict) -> list[str]:
-    """What a schema cannot say: names, codes and kinds that refer to each other."""
-    found = _input_problems(document) + _code_problems(document) + _plausibility_problems(document)
-    network = document["network"]
-    if len(network["widths"]) not in (8, WIDTHS.get(network["name"], 8)):
-        found.append(f"network.widths has a wrong number of entries for {network['name']}")
-    ids = [structure["id"] for structure in document["structures"]]
-    if len(set(ids)) < len(ids):
-        found.append("two structures have the same id")
-    return found
-
-
-def _input_problems(document: dict) -> list[str]:
-    inputs = [item["name"] for item in document["inputs"]]
-    modalities = {item["modality"] for item in document["inputs"]}
-    found = []
-    if document["reference"] not in inputs:
-        found.append("reference is not the name of an input")
-    if len(set(inputs)) < len(inputs):
-        found.append("two inputs have the same name")
-    if len(modalities) > 1:
-        found.append("inputs of different modalities are mixed, which this version cannot prepare")
-    elif modalities == {"CT"} and len(inputs) > 1:
-        found.append("a CT model has one input, and this one has more")
-    for item in document["inputs"]:
-        for pattern in item["name_patterns"]:
-            try:
-                re.compile(pattern)
-            except re.error:
-                found.append(f"the name pattern {pattern} is not a regular expression")
-    for channel in document["channels"]:
-        if channel["input"] not in inputs:
-            found.append(f"channel input {channel['input']} is not the name of an input")
-        if channel["normalisation"] != ("window" if modalities == {"CT"} else "z-score"):
-            found.append(f"the normalisation {channel['normalisation']} does not suit the modality")
-        if "window_hu" in channel and channel["window_hu"][0] >= channel["window_hu"][1]:
-            found.append("a channel's window_hu must rise")
-    return found
-
-
-def _code_problems(document: dict) -> list[str]:
-    codes = [item["code"] for item in document["labelmap"]]
-    decoding = document["decoding"]
-    background = [0] if decoding["kind"] == "argmax" else []
-    found = []
-    if len(set(codes)) < len(codes):
-        found.append("two entries of the label map have the same code")
-    for structure in document["structures"]:
-        if not set(codes).issuperset(structure["labels"]):
-            found.append(f"structure {structure['id']} uses a code that the label map does not have")
-    if background and 0 not in decoding["codes"]:
-        found.append("argmax needs the background, code 0, among the codes of decoding")
-    absorbed = [rule[end] for rule in decoding.get("absorbed", []) for end in ("code", "into")]
-    for code in decoding["codes"] + decoding.get("expected", []) + decoding.get("largest_component", []) + absorbed:
-        if code not in codes + background:
-            found.append(f"decoding uses the code {code}, which the label map does not have")
-    return found
-
-
-def _plausibility_problems(document: dict) -> list[str]:
-    """Limits on codes that do not exist, that cannot be kept, or in a unit that the images do not have."""
-    rules = document.get("plausibility")
-    if not rules:
-        return []
-    codes = [item["code"] for item in document["labelmap"]]
-    limits = rules["structures"] + rules["positions"]
-    used = [code for item in limits for code in [item["code"], *item.get("of", []), *item.get("beside", [])]]
-    found = []
-    for code in used + rules["left_out_if_doubtful"]:
-        if code not in codes:
-            found.append(f"plausibility uses the code {code}, which the label map does not have")
-    for item in limits:
-        ranges = [item[key] for key in ("volume_ml", "distance_mm") if key in item] + item.get("median_hu", [])
-        if any(low > high for low, high in ranges):
-            found.append(f"a limit of plausibility for the code {item['code']} must rise")
-    if any("median_hu" in item for item in limits) and {item["modality"] for item in document["inputs"]} != {"CT"}:
-        found.append("plausibility has limits in HU, which only CT has")
-    return found
 
 
 def _manifest(document: dict, folder: Path) -> Manifest:

@@ -15,7 +15,7 @@ from .decoding import check_found, clean, found_outside, restore
 from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import RequestError
 from .grid import bounding_box
-from .imaging import Prepared, prepare
+from .imaging import Prepared, on_working_grid, scale
 from .inference import Computed, infer
 from .manifest import Manifest, find_model
 from .model_bundle import load_network
@@ -48,8 +48,19 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A model's second network, and the study on its grid."""
+
+    network: AutofocusNetwork
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
 class Study:
-    """A study ready for the network: the images as read, by input name, and as the network sees them."""
+    """A study ready for the network: the images as read, by input name, and as the network sees them.
+
+    `companion` is None where the model has none, and where only attention maps are asked for: those are the first's.
+    """
 
     manifest: Manifest
     network: AutofocusNetwork
@@ -58,7 +69,7 @@ class Study:
     images: dict[str, sitk.Image]
     prepared: Prepared
     maps: AttentionMaps | None
-    companion: AutofocusNetwork | None
+    companion: Companion | None
 
 
 def segment(request: Request, progress: Progress) -> dict:
@@ -70,10 +81,8 @@ def segment(request: Request, progress: Progress) -> dict:
     study = open_study(request, progress)
     manifest, prepared = study.manifest, study.prepared
 
-    second = prepare(study.images, manifest.companion) if study.companion else None
-
     progress.stage("network")
-    computed = compute(study, second, request.memory, progress)
+    computed = compute(study, request.memory, progress)
 
     progress.stage("restore")
     reference = study.images[manifest.reference]
@@ -107,7 +116,7 @@ def open_study(request: Request, progress: Progress) -> Study:
     for note in notes:
         progress.note(note)
     network = load_network(manifest)
-    companion = load_network(manifest.companion) if manifest.companion else None
+    second = load_network(manifest.companion) if manifest.companion and request.output else None
 
     progress.stage("read")
     images = {}
@@ -116,7 +125,9 @@ def open_study(request: Request, progress: Progress) -> Study:
         progress.within(number / len(manifest.inputs))
 
     progress.stage("prepare")
-    prepared = prepare(images, manifest)
+    scaled = scale(images, manifest)
+    prepared = on_working_grid(scaled, manifest)
+    companion = Companion(second, on_working_grid(scaled, manifest.companion)) if second else None
     maps = None
     if request.attention:
         wanted, patient = checked(request.maps, manifest), patient_mask(prepared.mask)
@@ -125,18 +136,19 @@ def open_study(request: Request, progress: Progress) -> Study:
     return Study(manifest, network, device, dtype, images, prepared, maps, companion)
 
 
-def compute(study: Study, second: Prepared | None, memory: str | None, progress: Progress) -> Computed:
-    """Compute the probabilities on the study's grid: of its network, or the mean with its companion's on `second`."""
+def compute(study: Study, memory: str | None, progress: Progress) -> Computed:
+    """Compute the probabilities on the study's grid: of its network, or the mean with its companion's."""
     manifest, first = study.manifest, study.prepared
     kind = manifest.raw["decoding"]["kind"]
-    part = 1.0 if second is None else first.mask.size / (first.mask.size + second.mask.size)
+    second = study.companion.prepared if study.companion else None
+    part = first.mask.size / (first.mask.size + second.mask.size) if second else 1.0
     progress.share(0.0, part)
     computed = infer(study.network, first.channels, kind, study.device, study.dtype, memory, progress, study.maps,
                      manifest.execution)
     if second is None:
         return computed
     progress.share(part, 1.0)
-    other = infer(study.companion, second.channels, kind, study.device, study.dtype, memory, progress, None,
+    other = infer(study.companion.network, second.channels, kind, study.device, study.dtype, memory, progress, None,
                   manifest.execution)
     pairs = zip(computed.probabilities, other.probabilities, found_outside(manifest), strict=True)
     mean = [(mine + first.grid.resample(second.grid.image(its), absent)) / 2 for mine, its, absent in pairs]

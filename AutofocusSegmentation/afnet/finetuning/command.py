@@ -151,7 +151,7 @@ def read_request(options, processes: int) -> Request:
     output = options.output.absolute()
     original = _original_case(options.original_case, base)
     return Request(
-        base=str(base.folder), base_id=base.id, base_sha256=base.weights_sha256, cases=cases, drop=drop, add=add,
+        base=str(base.folder), base_id=base.id, base_sha256=base.members_sha256, cases=cases, drop=drop, add=add,
         tune=options.tune, epochs=_epochs(options.epochs),
         max_epochs=_at_least_one(options.max_epochs, "--max-epochs"),
         hold_out=() if options.leave_one_out else choose_held_out(options.hold_out, names),

@@ -85,6 +85,8 @@ class CaseFiles:
 class Request:
     """A fine-tuning of the model in the folder `base`. `epochs` 0: chosen by cross-validation, at most `max_epochs`.
 
+    `base_sha256` is that model's `members_sha256`, by which it is known again when the training is resumed.
+
     `statistics` of the batch norms: 'auto' re-estimates them at the end where the training cases gain, 'frozen' never.
     """
 

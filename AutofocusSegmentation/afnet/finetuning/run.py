@@ -41,7 +41,7 @@ class FineTuning:
         self.progress.stages, self.progress.interrupt = STAGES, self.stop_if_asked
         self.device = device
         self.base = find_model(request.base)
-        if self.base.weights_sha256 != request.base_sha256:
+        if self.base.members_sha256 != request.base_sha256:
             raise RequestError("The base model has changed since the training began; start again in another folder.")
         self.labels = change_labels(self.base, request.drop, request.add)
         self.network = load_network(self.base)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from finetuning_studies import finetune, write_base, write_cases
 from phantoms import (
     CT_BOX,
     bone_network,
@@ -18,8 +19,10 @@ from scipy import ndimage
 from tiny_model import tiny_bundle
 
 from afnet import model_store
-from afnet.errors import RequestError
+from afnet.attending import attend
+from afnet.errors import Cancelled, RequestError
 from afnet.finetuning.conclusion import kept_companion
+from afnet.finetuning.run import FineTuning
 from afnet.imaging import prepare
 from afnet.inference import infer
 from afnet.manifest import COMPANION_FILE, find_model, read_manifest
@@ -28,6 +31,8 @@ from afnet.progress import Progress
 from afnet.segmentation import Request, compute, open_study, segment
 
 MARGIN = 8.0
+
+COARSE = {"spacing_mm": 7.0, "margin_mm": MARGIN}
 
 
 def joined(folder, first, second):
@@ -62,10 +67,10 @@ def test_outputs_of_both_grids_meet_at_the_same_place(tmp_path, files):
     grids = [{"spacing_mm": spacing, "margin_mm": MARGIN} for spacing in (4.0, 5.5)]
     alone = [tiny_bundle(tmp_path / f"{n}", "brain-tumour-mri", seed=n, grid=grid) for n, grid in enumerate(grids)]
     model = joined(tmp_path / "both", *alone)
-    study = open_study(Request(str(model.folder), files, None, precision="float32"), Progress())
+    study = open_study(Request(str(model.folder), files, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
     second = prepare(study.images, model.companion)
-    assert second.grid.spacing == 5.5
-    probabilities = compute(study, second, None, Progress()).probabilities
+    assert second.grid.spacing == 5.5 and np.array_equal(second.channels, study.companion.prepared.channels)
+    probabilities = compute(study, None, Progress()).probabilities
 
     mine, its = (
         infer(load_network(member), prepared.channels, "nested", study.device, study.dtype, None, Progress())
@@ -90,8 +95,8 @@ def test_beyond_the_companions_grid_there_is_background(tmp_path):
     both = joined(tmp_path / "both", bone_network(tmp_path / "a"), bone_network(tmp_path / "b", spacing=7.0))
     image = sampled(empty_grid(CT_BOX, 5.0), ct_hounsfield, np.int16)
     files = write_images(tmp_path / "patient", {"ct": image})
-    study = open_study(Request(str(both.folder), files, None), Progress())
-    found = compute(study, prepare(study.images, both.companion), None, Progress()).probabilities
+    study = open_study(Request(str(both.folder), files, tmp_path / "o.seg.nrrd"), Progress())
+    found = compute(study, None, Progress()).probabilities
     assert np.abs(found.sum(0) - 1).max() < 1e-4
     assert (found[5] > 0.5).any()
 
@@ -121,6 +126,13 @@ def test_spoilt_companion_is_refused_before_anything_is_read(tmp_path, files, sp
         model_store.verified(model.folder)
 
 
+def test_attention_maps_need_no_companion(tmp_path, files):
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
+    (model.folder / COMPANION_FILE).unlink()
+    report = attend(Request(str(model.folder), files, None, attention=tmp_path / "maps"), Progress())
+    assert report["attention"] and list((tmp_path / "maps").glob("*.nrrd"))
+
+
 def test_exported_and_imported_model_has_its_companion(tmp_path):
     model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
     (tmp_path / "usb").mkdir()
@@ -143,6 +155,22 @@ def test_tuned_model_keeps_the_companion_unless_its_outputs_change(tmp_path):
     assert kept_companion(model, dict(model.raw)) == model.companion
     added = model.raw["decoding"] | {"codes": [*model.raw["decoding"]["codes"], 9]}
     assert kept_companion(model, model.raw | {"decoding": added}) is None
+
+
+def test_resumed_tuning_refuses_another_companion(tmp_path, monkeypatch, refused):
+    alone = write_base(tmp_path / "alone")
+    both = joined(tmp_path / "both", alone, write_base(tmp_path / "second", grid=COARSE))
+    begin = "--epochs", 1, "--hold-out", "none"
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "train", stopped)
+        assert finetune(both, write_cases(tmp_path, [1, 2]), tmp_path / "out", *begin) == 130
+    other = tiny_bundle(tmp_path / "other", "pelvis-ct", seed=5, network=alone.raw["network"], grid=COARSE)
+    joined(both.folder, alone, other)
+    refused(2, ["finetune", "--resume", "--output", tmp_path / "out"], "base model has changed")
+
+
+def stopped(*_):
+    raise Cancelled("Stopped.")
 
 
 def test_bundled_members_load():
