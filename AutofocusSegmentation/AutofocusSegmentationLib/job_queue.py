@@ -10,6 +10,7 @@ from afnet.manifest import Manifest
 
 from .engine import EngineProcess
 from .logic import JobOutcome, SegmentationJob
+from .models import short_title
 
 
 @dataclass(eq=False)
@@ -33,7 +34,7 @@ class QueuedStudy:
     def title(self) -> str:
         """What the user reads of it: the reference volume's name and the model's title."""
         reference = self.inputs[self.manifest.reference]
-        return _("{volume}, {model}").format(volume=reference.GetName(), model=self.manifest.title.split(" (")[0])
+        return _("{volume}, {model}").format(volume=reference.GetName(), model=short_title(self.manifest.title))
 
     def asks_the_same_as(self, other: "QueuedStudy") -> bool:
         """Tell whether both would make the same result in the same place."""

@@ -1,8 +1,11 @@
 """The models the panel offers: the bundled ones and those in the user's own folder."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import qt
+from slicer.i18n import tr as _
 
 from afnet.errors import AfnetError
 from afnet.manifest import Manifest, ModelEntry, find_model, find_models
@@ -35,6 +38,22 @@ def set_user_models_folder(folder: str | Path | None) -> None:
 def list_models() -> list[ModelEntry]:
     """List bundled and user's models in the order of the chooser, unusable ones with their problem."""
     return find_models([user_models_folder()])
+
+
+def short_title(title: str) -> str:
+    """A model's title without what stands in brackets: a panel would cut off what comes after them, as “fine-tuned”."""
+    return re.sub(r"\s*\([^()]*\)", "", title).strip() or title
+
+
+def chooser_titles(entries: list[ModelEntry]) -> list[str]:
+    """What a chooser calls each model: its short title where no other has the same one, else the whole."""
+    shorts = [short_title(entry.manifest.title) if entry.manifest else "" for entry in entries]
+    count = Counter(shorts)
+    return [
+        (short if count[short] == 1 else entry.manifest.title) if entry.manifest
+        else _("{id} (unusable)").format(id=entry.id)
+        for entry, short in zip(entries, shorts)
+    ]
 
 
 def model_called(model: str | Path | Manifest) -> Manifest:

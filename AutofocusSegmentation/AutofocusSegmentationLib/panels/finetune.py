@@ -112,8 +112,8 @@ class FineTunePanel(VTKObservationMixin):
         selector = self.ui.baseSelector
         selector.blockSignals(True)
         selector.clear()
-        for entry in self._bases:
-            selector.addItem(entry.manifest.title, entry.id)
+        for entry, title in zip(self._bases, models.chooser_titles(self._bases)):
+            selector.addItem(title, entry.id)
         ids = [entry.id for entry in self._bases]
         if self._parameters.tuningBase not in ids:
             self._parameters.tuningBase = next(iter(ids), "")

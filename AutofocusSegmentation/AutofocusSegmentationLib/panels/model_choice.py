@@ -33,8 +33,7 @@ class ModelChoice:
         selector = self._ui.modelSelector
         selector.blockSignals(True)
         selector.clear()
-        for entry in self._entries:
-            title = entry.manifest.title if entry.manifest else _("{id} (unusable)").format(id=entry.id)
+        for entry, title in zip(self._entries, models.chooser_titles(self._entries)):
             selector.addItem(title, entry.id)
         selector.blockSignals(False)
         if wanted in [entry.id for entry in self._entries]:

@@ -107,12 +107,24 @@ def test_models_of_the_user_are_listed_and_a_broken_one_says_why(panel, copy_mod
     (copy_model("broken") / "model.json").write_text("{", encoding="utf-8")
     panel.panel.enter()
     texts = [panel.ui.modelSelector.itemText(row) for row in range(panel.ui.modelSelector.count)]
-    assert "My pelvis" in texts
+    assert "My pelvis" in texts and "Male pelvis on CT" in texts
     choose_model(panel.ui, "broken")
     assert "cannot be read" in panel.ui.modelInfoLabel.text
     assert not panel.ui.segmentButton.enabled
     choose_model(panel.ui, "my-pelvis")
     assert panel.logic.getParameterNode().model == "my-pelvis"
+
+
+def test_models_are_told_apart_where_the_panel_is_narrow(panel, copy_model):
+    whole = "Male pelvis on CT (prostate, seminal vesicles, bladder, rectum, femora), fine-tuned"
+    copy_model("tuned", title=whole)
+    panel.panel.enter()
+    selector = panel.ui.modelSelector
+    assert selector.itemText(selector.findData("tuned")) == "Male pelvis on CT, fine-tuned"
+    copy_model("tuned-again", title=whole.replace("femora", "both femora"))
+    panel.panel.enter()
+    texts = [selector.itemText(row) for row in range(selector.count)]
+    assert whole in texts and "Male pelvis on CT" in texts and len(set(texts)) == len(texts)
 
 
 def test_the_models_folder_is_a_setting(panel, copy_model, tmp_path):
