@@ -27,9 +27,13 @@ def restore(
     # Lattice points beyond the scan know nothing of the patient: interpolate between those inside it alone, so that
     # an organ which runs out of the scan is found up to its last slice. The last image is the weight of those.
     known = _inside(grid, reference)
+    # What linear interpolation finds between lattice points is found at one of them: nothing needs it elsewhere.
+    found = (decode(list(probabilities), codes) > 0) & (known > 0)
+    if not found.any():
+        return like(labels, reference)
     images = [grid.image(channel * known) for channel in probabilities] + [grid.image(known)]
     outside.append(1.0)
-    (x0, x1), (y0, y1), (z0, z1) = grid.index_ranges(reference)
+    (x0, x1), (y0, y1), (z0, z1) = grid.crop(found, grid.spacing)[0].index_ranges(reference)
     for start in range(z0, z1, RESTORED_SLICES):
         stop = min(start + RESTORED_SLICES, z1)
         corner = reference.TransformContinuousIndexToPhysicalPoint([float(x0), float(y0), float(start)])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 
+from .grid import bounding_box
 from .imaging import like
 from .manifest import Manifest
 
@@ -88,14 +89,16 @@ def _measure(labels: sitk.Image, image: sitk.Image, codes) -> dict[int, _Found]:
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
     faces = _faces(labels)
     found = {}
-    for code in codes:
-        where = np.nonzero(array == code)
+    box = bounding_box(array > 0)
+    for code in codes if box else ():
+        where = np.nonzero(array[box] == code)
         if not where[0].size:
             continue
-        index = where[::-1]
+        index = [part + side.start for part, side in zip(where, box)][::-1]
         cut = {face for face, (axis, last) in faces.items() if (index[axis] == last).any()}
         centre = labels.TransformContinuousIndexToPhysicalPoint([float(part.mean()) for part in index])
-        found[code] = _Found(where[0].size * voxel_ml, np.array(centre), float(np.median(values[where])), tuple(cut))
+        median = float(np.median(values[box][where]))
+        found[code] = _Found(where[0].size * voxel_ml, np.array(centre), median, tuple(cut))
     return found
 
 

@@ -222,13 +222,14 @@ def measure(labels: sitk.Image, manifest: Manifest) -> list[dict]:
     """Return id, name, voxels, volume in ml and whether it touches the image's edge, for every structure."""
     array = sitk.GetArrayViewFromImage(labels)
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
+    faces = (array[0], array[-1], array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1])
+    part = array[bounding_box(array > 0) or np.s_[:0]]
     rows = []
     for structure in manifest.structures:
-        inside = np.isin(array, structure.labels)
-        faces = (inside[0], inside[-1], inside[:, 0], inside[:, -1], inside[:, :, 0], inside[:, :, -1])
+        inside = np.isin(part, structure.labels)
         rows.append({
             "id": structure.id, "name": structure.name, "voxels": int(inside.sum()),
             "volume_ml": round(float(inside.sum()) * voxel_ml, 3),
-            "touches_edge": bool(any(face.any() for face in faces)),
+            "touches_edge": any(np.isin(face, structure.labels).any() for face in faces),
         })
     return rows

@@ -82,6 +82,21 @@ def test_slabs_change_nothing(monkeypatch, direction, slices):
     assert {0, 2, 6} == set(np.unique(expected))
 
 
+@pytest.mark.parametrize("direction", [np.eye(3), OBLIQUE], ids=["axial", "oblique"])
+@pytest.mark.parametrize("place", [(7, 7, 7), (2, 11, 7), (5, 3, 12)])
+def test_what_surrounds_a_single_lattice_point_is_found(direction, place):
+    """Only the neighbourhood of what is found on the lattice is looked at: against all of it."""
+    probabilities = np.zeros((2, 14, 15, 16), np.float32)
+    probabilities[0], probabilities[(slice(None), *place)] = 1.0, (0.05, 0.95)
+    grid = Grid((-8, -7, -6), (16, 15, 14), 4.0)
+    reference = empty_grid((np.full(3, -25.0), np.full(3, 25.0)), (1.5, 1.0, 2.0), direction)
+    found = sitk.GetArrayFromImage(restore(probabilities, grid, reference, rules(PELVIS, kind="argmax", codes=[0, 5])))
+    share = sitk.GetArrayFromImage(sitk.Resample(grid.image(probabilities[1]), reference))
+    assert (found == 5).sum() > 3
+    clear = np.abs(share - 0.5) > 1e-4
+    np.testing.assert_array_equal((found == 5)[clear], (share > 0.5)[clear])
+
+
 def ball_image(radius, spacing, offset, direction=None) -> sitk.Image:
     half = radius + 14
     grid = empty_grid((np.full(3, -half), np.full(3, half)), np.array(spacing), direction)
