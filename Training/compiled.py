@@ -13,12 +13,13 @@ BUILD_FOLDER = Path(__file__).parent / "runs" / "build"
 
 @lru_cache(maxsize=4)
 def library(source: Path) -> ctypes.CDLL | None:
-    """Return the library of a source, built anew where source or processor changed; None without a compiler."""
+    """Return the library of a source, built anew where it, a header beside it or the processor changed; None without a compiler."""
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         return None
     processor = subprocess.run([compiler, "-march=native", "-E", "-v", "-xc++", os.devnull], capture_output=True)
-    name = hashlib.sha256(source.read_bytes() + processor.stderr).hexdigest()[:16]
+    text = b"".join(file.read_bytes() for file in (source, *sorted(source.parent.glob("*.h"))))
+    name = hashlib.sha256(text + processor.stderr).hexdigest()[:16]
     built = BUILD_FOLDER / f"{source.stem}-{name}.so"
     if not built.exists():
         BUILD_FOLDER.mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <thread>
 #include <vector>
+
+#include "in_parallel.h"
 
 namespace {
 
@@ -148,18 +149,15 @@ inline __m512i rounded(const float* from) {
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + TILE), _mm512_loadu_ps(from));
 }
 
+// `in_parallel` by threads that are ready for tiles.
 template <class Work>
-void in_parallel(int planes, int threads, Work work) {
-    const auto with_tiles = [&](int thread) {
+void in_parallel_with_tiles(int planes, int threads, Work work) {
+    in_parallel(planes, threads, [&](int thread, int begin, int end) {
         const TileConfig config;
         _tile_loadconfig(&config);
-        work(thread, planes * thread / threads, planes * (thread + 1) / threads);
+        work(thread, begin, end);
         _tile_release();
-    };
-    std::vector<std::thread> others;
-    for (int t = 1; t < threads; t++) others.emplace_back(with_tiles, t);
-    with_tiles(0);
-    for (auto& other : others) other.join();
+    });
 }
 
 Shape shape_of(int depth, int height, int width, int margin, int branches, const int* rates) {
@@ -201,7 +199,7 @@ void convolve(int depth, int height, int width, int margin, int branches, const 
     const Shape s = shape_of(depth, height, width, margin, branches, rates);
     const Rows zero(s);
     const std::vector<int> starts = blocks(width);
-    in_parallel(depth, threads, [&](int, int begin, int end) {
+    in_parallel_with_tiles(depth, threads, [&](int, int begin, int end) {
         std::vector<bf16> blended(long(TAPS) * width * CHANNELS);
         std::vector<float> sums(width * CHANNELS);
         const bf16* rows[TAPS];
@@ -235,7 +233,7 @@ void weight_gradient(int depth, int height, int width, int margin, int branches,
     const Shape s = shape_of(depth, height, width, margin, branches, rates);
     const Rows zero(s);
     const int steps = (width + 31) / 32, stride = steps * 32;
-    in_parallel(depth, threads, [&](int thread, int begin, int end) {
+    in_parallel_with_tiles(depth, threads, [&](int thread, int begin, int end) {
         std::vector<bf16> blended(width * CHANNELS), pairs(steps * TAP_WEIGHTS), transposed(CHANNELS * stride);
         float* mine = gradient + long(thread) * TAPS * 4 * TILE * TILE;
         for (int z = begin; z < end; z++)
@@ -280,7 +278,7 @@ void attention_gradient(int depth, int height, int width, int margin, int branch
     const std::vector<int> starts = blocks(width);
     constexpr int TOGETHER = 4;
     const int rounded_width = (width + TOGETHER - 1) / TOGETHER * TOGETHER;
-    in_parallel(depth, threads, [&](int, int begin, int end) {
+    in_parallel_with_tiles(depth, threads, [&](int, int begin, int end) {
         std::vector<bf16> back(long(TAPS) * rounded_width * CHANNELS);  // W_t' dy of every tap
         alignas(64) float sums[TILE * CHANNELS];
         const bf16* from[TAPS * RATES];

@@ -10,8 +10,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <thread>
 #include <vector>
+
+#include "in_parallel.h"
 
 namespace {
 
@@ -152,15 +153,6 @@ void give_back(const Shape& s, const Source& source, const float* x, const float
         }
         dots[long(at) * s.branches + source.branch] = dot;
     }
-}
-
-template <class Work>
-void in_parallel(int planes, int threads, Work work) {
-    std::vector<std::thread> others;
-    for (int t = 1; t < threads; t++)
-        others.emplace_back(work, t, planes * t / threads, planes * (t + 1) / threads);
-    work(0, 0, planes / threads);
-    for (auto& other : others) other.join();
 }
 
 }  // namespace

@@ -8,8 +8,9 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <thread>
 #include <vector>
+
+#include "in_parallel.h"
 
 namespace {
 
@@ -33,14 +34,6 @@ inline Voxel numbers(const float* from) { return {_mm512_loadu_ps(from), _mm512_
 
 inline void store(bf16* to, __m512 low, __m512 high) {
     _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-}
-
-template <class Work>
-void in_parallel(long voxels, int threads, Work work) {
-    std::vector<std::thread> others;
-    for (int t = 1; t < threads; t++) others.emplace_back(work, t, voxels * t / threads, voxels * (t + 1) / threads);
-    work(0, 0, voxels / threads);
-    for (auto& other : others) other.join();
 }
 
 void add(double* sums, __m512 low, __m512 high) {

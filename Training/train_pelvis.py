@@ -110,13 +110,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="windows at the working grid in a step")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--start-from", type=Path, help="weights (.pt) of an earlier run of the same network")
+    parser.add_argument("--seed", type=int, default=0, help="another for each run that is averaged with others")
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.backends.cudnn.benchmark = True
 
     manifest = find_model("pelvis-ct")
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     plan = NetworkPlan(options.network, len(manifest.raw["channels"]), CODES, (options.width,) * 8)
     network = AutofocusNetwork(plan).to(memory_format=torch.channels_last_3d)
     network.classifier.bias.data.copy_(torch.tensor(PRIOR_LOGITS))
@@ -130,7 +131,8 @@ def main() -> None:
         held_out = HeldOutPatient(options.leave_out, manifest)
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
-    training = Training(network, class_loss, samples, schedule, options.run, options.device)
+    training = Training(network, class_loss, samples, schedule, options.run, options.device,
+                        seed=options.seed)
     training.seconds = 60 * options.minutes * options.start
     (options.run / "plan.json").write_text(json.dumps(asdict(plan)))
     (options.run / "run.json").write_text(json.dumps(vars(options), default=str))
