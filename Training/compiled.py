@@ -13,7 +13,7 @@ BUILD_FOLDER = Path(__file__).parent / "runs" / "build"
 
 @lru_cache(maxsize=4)
 def library(source: Path) -> ctypes.CDLL | None:
-    """Return the library of a source, built anew where it, a header beside it or the processor changed; None without a compiler."""
+    """Return a source's library, built anew where it, a header or the processor changed; None without a compiler."""
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         return None

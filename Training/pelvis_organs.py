@@ -2,7 +2,9 @@
 
 Positions are mm from the middle between the femoral heads: z to the head, y to the back, x to the left. They
 follow the four men whose organs are drawn: prostate's apex 38 mm below and its back 24 mm behind; the rectum from
-75 mm below to 60 mm above, 35 mm behind at the apex and 54 mm in the ampulla. The bladder lies on the prostate and
+70 mm below to 60 mm above, 35 mm behind at the apex and 54 mm in the ampulla. It is drawn down to 27, 30 and 39 mm
+below the apex, not to the anus, and its front is 6 mm before the prostate's back to 18 mm behind it; 25 mm below the
+apex its axis is 11, 27 and 43 mm behind the prostate's back. The bladder lies on the prostate and
 before its upper third to half: in all four, and in nearly half of the loose slices, one axial slice shows both.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 from pelvis_deformation import SPACING, smooth_noise
+from pelvis_floor import draw_cleft, draw_floor, draw_symphysis_gap
 from pelvis_tissues import CODE
 from scipy import ndimage
 
@@ -77,8 +80,9 @@ def draw_bladder(rng: np.random.Generator, z, y, x, base: float, front: float, v
     return inside < 1
 
 
-def draw_rectum(rng: np.random.Generator, z, y, x, back: float, base: float):
-    """Rectum and canal: distance from the axis over the radius; radius and axis along z; top and anus (mm)."""
+def draw_rectum(rng: np.random.Generator, z, y, x, back: float, base: float, apex: float = -38.0):
+    """Rectum and canal: distance from the axis over the radius; radius and axis along z; top, lower end and anal verge
+    (mm)."""
     levels = np.arange(BOX_LOW[0], BOX_HIGH[0] + 1, 3.0)
     wander = np.cumsum(rng.normal(0, 1.0, levels.size))
     drift = np.interp(levels, [-80, 0, 100], [0, rng.normal(0, 3), rng.normal(-10, 16)])
@@ -90,14 +94,17 @@ def draw_rectum(rng: np.random.Generator, z, y, x, back: float, base: float):
     axis = np.interp(levels, *CENTRE_LINE.T) + rng.normal(0, 3)
     axis += np.interp(levels, levels[::8], rng.normal(0, 2, levels[::8].size))
     flat = np.interp(levels, levels[::8], np.exp(rng.normal(0, 0.12, levels[::8].size)))
+    axis += np.clip(apex + 8 - levels, 0, 40) / 40 * rng.uniform(-16, 14)  # the canal's way to the skin
     flat *= np.exp(-rng.uniform(0, 0.45) * np.interp(levels, [-75, -50, -20, 5], [0, 1, 1, 0]))  # between the levators
-    along = (levels > -40) & (levels < base + 5)
-    axis[along] = np.maximum(axis[along], back + 1.5 + 0.85 * (radius / flat)[along])
+    along = (levels > apex - 2) & (levels < base + 5)
+    gap = rng.uniform(0, 7)
+    axis[along] = np.maximum(axis[along], back + gap + 0.85 * (radius / flat)[along])
     axis, radius = ndimage.gaussian_filter1d(axis, 1.5), ndimage.gaussian_filter1d(radius, 1.0)
     at = z[:, :1, :1]
     r, cy, cx, f = (np.interp(at, levels, v).astype(np.float32) for v in (radius, axis, drift, flat))
     distance = np.sqrt(((y - cy) / (r / f)) ** 2 + ((x - cx) / (r * f)) ** 2)
-    return distance, r, cy, rng.uniform(48, 74), rng.uniform(-80, -60)
+    end = apex - rng.uniform(26, 38)
+    return distance, r, cy, rng.uniform(48, 74), end, end - rng.uniform(8, 26)
 
 
 def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray, heads: np.ndarray) -> None:
@@ -117,25 +124,28 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     bone = np.isin(t, [CODE[name] for name in BONE])
     free = (t != CODE["air"]) & ~bone & (t != CODE["muscle"])
     volume = float(np.clip(np.exp(rng.normal(np.log(42), 0.55)), 13, 125))
-    prostate, base, back, half_width = draw_prostate(rng, z, y, x, volume)
+    prostate, base, back, _ = draw_prostate(rng, z, y, x, volume)
     prostate &= ~bone
     vesicles = draw_vesicles(rng, z, y, x, base, back) & free & ~prostate
     front = float(np.percentile(y[free & (np.abs(x) < 20) & (z > base) & (z < base + 40)], 4)) + 6
     urine_ml = float(np.clip(np.exp(rng.normal(np.log(170), 0.65)), 35, 650))
     bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate & ~_before_symphysis(bone, y, x)
     bladder &= ~ndimage.binary_dilation(vesicles)
-    distance, radius, axis, top, anus = draw_rectum(rng, z, y, x, back, base)
+    apex = float(z[prostate].min())
+    distance, radius, axis, top, end, verge = draw_rectum(rng, z, y, x, back, base, apex)
     in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
-    rectum = in_tube & (z > anus) & (z < top)
-    _draw_floor(rng, t, z, y, x, free, distance * radius, half_width, anus)
-    _draw_cleft(rng, t, z, y, x, anus, float(np.interp(anus, *CENTRE_LINE.T)))
+    rectum = in_tube & (z > end) & (z < top)
+    canal = in_tube & (z > verge) & (z <= end)
+    draw_floor(rng, t, z, y, x, free, prostate | ((distance < 1) & (z > verge)), axis, apex, verge)
+    draw_symphysis_gap(rng, t, free, smooth_noise(rng, t.shape, 15.0)[0], z, y, x)
+    draw_cleft(rng, t, z, y, x, verge, float(np.interp(verge, z[:, 0, 0], axis[:, 0, 0])))
     near = ndimage.distance_transform_edt(~prostate) * SPACING
     plexus = (near < rng.uniform(3, 11)) & (smooth_noise(rng, t.shape, 13.0)[0] > rng.uniform(-0.5, 1.2))
     t[free & plexus & (t == CODE["pelvic_fat"])] = CODE["plexus"]
     sigmoid = in_tube & (z >= top)
     t[sigmoid & (distance * radius > radius - 3.5)] = CODE["bowel"]
     t[sigmoid & (distance * radius <= radius - 3.5)] = CODE["stool" if rng.random() < 0.6 else "gas"]
-    t[rectum] = CODE["rectal_wall"]
+    t[rectum | canal] = CODE["rectal_wall"]
     _fill_rectum(rng, t, rectum & (distance * radius < radius - rng.uniform(2.5, 4.5)), y - axis, radius)
     t[bladder] = CODE["urine"]
     if rng.random() < 0.6:
@@ -163,28 +173,3 @@ def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> Non
     if kind in ("gas", "both"):
         height = rng.uniform(-0.7, 0.5)
         tissue[lumen & (behind < height * radius) & (level > rng.uniform(-0.8, 0.4))] = CODE["gas"]
-
-
-def _draw_cleft(rng: np.random.Generator, tissue, z, y, x, anus: float, behind: float) -> None:
-    """The natal cleft: a sheet of skin on skin in the fat, from the anus (z, y) down and, further back, up."""
-    top = rng.uniform(-25, 5)
-    start = behind + np.clip((z - anus) / (top - anus), -0.8, None) * rng.uniform(45, 75)
-    sheet = (np.abs(x - rng.normal(0, 2)) < rng.uniform(1.5, 4.0)) & (y > start) & (z < top)
-    fat = np.isin(tissue, [CODE["fat"], CODE["pelvic_fat"]])
-    tissue[fat & sheet] = CODE["skin"] if rng.random() < 0.5 else CODE["bulb"]
-
-
-def _draw_floor(rng: np.random.Generator, tissue, z, y, x, free, from_rectum, half_width, anus) -> None:
-    """Levator sling beside prostate and canal, urogenital diaphragm and bulb below the apex: soft, hardly outlined."""
-    sling = np.maximum(half_width + rng.uniform(1, 5) + np.clip(z + 10, 0, 60) * 0.6, 10)
-    wall = np.abs(np.abs(x) - sling) < rng.uniform(2.0, 4.5)
-    tissue[free & wall & (z < 5) & (z > -50) & (y > -15) & (y < 62)] = CODE["levator"]
-    canal = (from_rectum < rng.uniform(13, 18)) & (z < -35) & (z > anus - rng.uniform(3, 10))
-    tissue[free & canal] = CODE["levator"]
-    diaphragm = (np.abs(x) < 22) & (y > -20) & (y < 32) & (z < -34) & (z > -34 - rng.uniform(10, 22))
-    tissue[free & diaphragm] = CODE["levator"]
-    bulb = ((z + 60) / 20) ** 2 + ((y - 8) / 26) ** 2 + (x / 15) ** 2 < 1
-    tissue[free & bulb] = CODE["bulb"]
-    symphysis_gap = (np.abs(x) < 14) & (y > -24) & (y < -8) & (z < -8) & (z > -36)
-    if rng.random() < 0.5:
-        tissue[free & symphysis_gap & (smooth_noise(rng, tissue.shape, 15.0)[0] > 0)] = CODE["levator"]

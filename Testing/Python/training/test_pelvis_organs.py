@@ -1,7 +1,7 @@
 """Drawn organs lie to each other as in the four men whose organs people drew."""
 
 import numpy as np
-from pelvis_organs import BLADDER, draw_bladder, draw_prostate, draw_rectum, fill_pelvis
+from pelvis_organs import BLADDER, PROSTATE, RECTUM, draw_bladder, draw_prostate, draw_rectum, fill_pelvis
 from pelvis_tissues import CODE
 from pelvis_transplant import whole_bones
 
@@ -53,6 +53,25 @@ def test_bladder_stays_behind_the_symphysis():
         bladder = labels == BLADDER
         assert bladder.any()
         assert not (bladder & pubis.any((1, 2))[:, None, None] & (Y < -20)).any()
+
+
+def test_rectum_ends_above_the_anus_amid_muscle():
+    """A drop of muscle around and behind its lower end: the network must not take all of that for rectum."""
+    for number in range(8):
+        tissue = np.full(Z.shape, CODE["pelvic_fat"], np.uint8)
+        labels, middle = np.zeros_like(tissue), (len(AXIS) - 1) / 2
+        fill_pelvis(np.random.default_rng([5, number]), tissue, labels, np.full((2, 3), middle, np.float32))
+        rectum, muscle = labels == RECTUM, tissue == CODE["levator"]
+        apex, end = (AXIS[np.flatnonzero((labels == code).any((1, 2)))[0]] for code in (PROSTATE, RECTUM))
+        assert 20 < apex - end < 44
+        below = (Z < end) & (Z > end - 8) & (np.abs(X) < 20)
+        assert (tissue[below] == CODE["rectal_wall"]).any()  # the canal goes on
+        level = np.abs(Z - apex) < 5
+        axis = Y[level & rectum].mean()
+        assert (muscle & level & (Y > axis + 8) & (np.abs(X) < 12)).any()
+        assert (muscle & level & (np.abs(Y - axis) < 6)).sum() > (rectum & level & (np.abs(Y - axis) < 6)).sum() / 2
+        wide, narrow = (np.ptp(X[(muscle | rectum) & level & (np.abs(Y - axis - far) < 5)]) for far in (0, 25))
+        assert narrow < wide
 
 
 def test_marrow_belongs_to_its_bone_and_what_a_ring_of_bones_holds_does_not():
