@@ -21,6 +21,7 @@ CENTRE_LINE = np.array([
     (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),
     (100, 20)], float)  # z, y of the rectum and the first sigmoid
 BONE = ("cortex", "marrow", "head_marrow", "neck_marrow", "shaft_marrow", "shaft_cortex")
+WALL = [CODE["muscle"], CODE["levator"]]
 BOX_LOW, BOX_HIGH = np.array([-120, -117, -75]), np.array([105, 105, 75])  # mm
 
 
@@ -129,8 +130,9 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     vesicles = draw_vesicles(rng, z, y, x, base, back) & free & ~prostate
     front = float(np.percentile(y[free & (np.abs(x) < 20) & (z > base) & (z < base + 40)], 4)) + 6
     urine_ml = float(np.clip(np.exp(rng.normal(np.log(170), 0.65)), 35, 650))
-    bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate & ~_before_symphysis(bone, y, x)
-    bladder &= ~ndimage.binary_dilation(vesicles)
+    bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate
+    bladder &= ~_before_symphysis(bone, y, x) & ~_before_belly_wall(np.isin(t, WALL), y, x)
+    bladder = _largest(ndimage.binary_opening(bladder & ~ndimage.binary_dilation(vesicles)))
     apex = float(z[prostate].min())
     distance, radius, axis, top, end, verge = draw_rectum(rng, z, y, x, back, base, apex)
     in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
@@ -160,6 +162,18 @@ def _before_symphysis(bone: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndar
     pubis = bone & (np.abs(x) < 20) & (y < 5)
     back = np.where(pubis, y, -np.inf).max((1, 2), keepdims=True)
     return y < back + 4
+
+
+def _before_belly_wall(muscle: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """What lies, slice by slice, less than 3 mm behind the back of the straight muscles of the belly, or before it."""
+    straight = muscle & (np.abs(x) < 25) & (y < -30)
+    back = np.where(straight, y, -np.inf).max((1, 2), keepdims=True)
+    return y < back + 3
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    pieces, count = ndimage.label(mask)
+    return pieces == np.bincount(pieces.ravel())[1:].argmax() + 1 if count else mask
 
 
 def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> None:

@@ -158,7 +158,7 @@ def _draw_genitals(rng: np.random.Generator, tissue, body, heads) -> None:
 
 def _draw_bowel(rng: np.random.Generator, tissue, man) -> None:
     """Loops of bowel in the abdominal cavity, some with gas or stool; fat between them."""
-    floor = man["heads"][:, 0].mean() + rng.uniform(12, 60) / SPACING
+    floor = man["heads"][:, 0].mean() + rng.uniform(0, 55) / SPACING
     cavity = man["cavity"] & (man["depth"] > 6)
     cavity[:int(floor)] = False
     loops = smooth_noise(rng, tissue.shape, rng.uniform(18, 30))[0]
@@ -166,6 +166,7 @@ def _draw_bowel(rng: np.random.Generator, tissue, man) -> None:
     tissue[wall] = CODE["bowel"]
     inner = cavity & (loops > rng.uniform(0.7, 1.1))
     content = smooth_noise(rng, tissue.shape, 60.0)[0]
+    tissue[wall & (content + loops > rng.uniform(-1.5, 1.5))] = CODE["chyme"]
     tissue[inner & (content > rng.uniform(0.2, 1.4))] = CODE["gas"]
     tissue[inner & (content < rng.uniform(-1.4, -0.2))] = CODE["stool"]
 
@@ -230,3 +231,4 @@ def _relate(rng: np.random.Generator, mean: np.ndarray) -> None:
         mean[CODE["urine"]] = rng.uniform(40, 500)
     if rng.random() < 0.15:  # oral contrast
         mean[CODE["bowel"]] = rng.uniform(80, 350)
+        mean[CODE["chyme"]] = rng.uniform(-20, 350)

@@ -36,7 +36,8 @@ TISSUES = {
     "rectal_wall": Tissue(11, 10, 55, 6),
     "stool": Tissue(12, -60, 50, 35),
     "gas": Tissue(13, -980, -750, 40),
-    "bowel": Tissue(14, 15, 60, 15),
+    "bowel": Tissue(14, -10, 60, 15),
+    "chyme": Tissue(23, -35, 45, 15),  # and thin loops with the fat between them: -41 to 4 HU on umea's bladder
     "vessel": Tissue(15, 35, 60, 4),
     "pelvic_fat": Tissue(16, -112, -75, 12),
     "levator": Tissue(17, 15, 58, 8),

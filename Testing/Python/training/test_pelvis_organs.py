@@ -4,6 +4,7 @@ import numpy as np
 from pelvis_organs import BLADDER, PROSTATE, RECTUM, draw_bladder, draw_prostate, draw_rectum, fill_pelvis
 from pelvis_tissues import CODE
 from pelvis_transplant import whole_bones
+from scipy import ndimage
 
 AXIS = np.arange(-90, 91, 3.0, dtype=np.float32)
 Z, Y, X = np.meshgrid(AXIS, AXIS, AXIS, indexing="ij")
@@ -53,6 +54,17 @@ def test_bladder_stays_behind_the_symphysis():
         bladder = labels == BLADDER
         assert bladder.any()
         assert not (bladder & pubis.any((1, 2))[:, None, None] & (Y < -20)).any()
+
+
+def test_bladder_stays_behind_the_belly_wall_in_one_piece():
+    """Straight muscles with a gap between them, in fat."""
+    for number in range(6):
+        tissue = np.full(Z.shape, CODE["pelvic_fat"], np.uint8)
+        tissue[(np.abs(Y + 60) < 5) & (np.abs(X) > 4)] = CODE["muscle"]
+        labels, middle = np.zeros_like(tissue), (len(AXIS) - 1) / 2
+        fill_pelvis(np.random.default_rng([6, number]), tissue, labels, np.full((2, 3), middle, np.float32))
+        assert (labels == BLADDER).any() and Y[labels == BLADDER].min() > -56
+        assert ndimage.label(labels == BLADDER)[1] == 1
 
 
 def test_rectum_ends_above_the_anus_amid_muscle():
