@@ -225,7 +225,7 @@ def test_an_error_of_ours_is_one_sentence_without_a_traceback(monkeypatch, capfd
     def fail(*_):
         raise KeyError("SMITH^JOHN")
 
-    monkeypatch.setattr("afnet.segmentation.prepare", fail)
+    monkeypatch.setattr("afnet.segmentation.scale", fail)
     monkeypatch.delenv("AFNET_DEBUG", raising=False)
     assert run([str(argument) for argument in ct_arguments(ct_file, tiny_pelvis, out)]) == 1
     text = capfd.readouterr().err
