@@ -19,6 +19,7 @@ from scipy import ndimage
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
+from pelvis_deformation import largest_piece  # noqa: E402
 from pelvis_femora import LEFT, cut_femora, femora_from_bone, head_balls  # noqa: E402
 from pelvis_packs import PACKS, load_pack  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
@@ -134,7 +135,7 @@ def pack_totalseg() -> dict:
     labels, heads, radius = cut_femora(labels)
     smooth = ndimage.gaussian_filter(hu, 0.5)
     labels[(labels == BLADDER) & (smooth > BONE_HU)] = 0  # the model's bladder runs into the symphysis
-    body = _largest(ndimage.binary_opening(smooth > -300, iterations=2))
+    body = largest_piece(ndimage.binary_opening(smooth > -300, iterations=2))
     body = np.stack([ndimage.binary_fill_holes(s) for s in body])
     possible = np.left_shift(1, labels).astype(np.uint8)
     # Undecided: around the cut prostate, and for the vesicles what lies between bladder and rectum.
@@ -174,7 +175,7 @@ def pack_female() -> dict:
     ct.SetOrigin((0.0, 0.0, 0.0))
     grid = lattice_around(ct, SPACING, 0.0)
     hu = np.clip(_resample(ct, grid, -1000.0), -1000, 3000)
-    body = _largest(ndimage.binary_opening(ndimage.gaussian_filter(hu, 0.5) > -300, iterations=2))
+    body = largest_piece(ndimage.binary_opening(ndimage.gaussian_filter(hu, 0.5) > -300, iterations=2))
     body = np.stack([ndimage.binary_fill_holes(s) for s in body])
     heads = np.array(FEMALE_HEADS_MM, np.float32) / SPACING
     possible = np.ones(hu.shape, np.uint8)
@@ -199,11 +200,6 @@ def _female_femora(ct: sitk.Image) -> sitk.Image:
     femora = sitk.GetImageFromArray(femora_from_bone(hu, heads))
     femora.CopyInformation(slab)
     return femora
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    parts, _ = ndimage.label(mask)
-    return parts == np.bincount(parts.ravel())[1:].argmax() + 1
 
 
 def pack_bones_and_muscles(patient: str) -> dict:

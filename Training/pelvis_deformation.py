@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
 SPACING = 3.0  # mm
@@ -28,6 +29,12 @@ def eroded(mask: np.ndarray) -> np.ndarray:
         kept[1:] &= moved[:-1]
         kept[:-1] &= moved[1:]
     return result
+
+
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest part of `mask` whose voxels hang together by their faces; an empty mask as it is."""
+    pieces, count = ndimage.label(mask)
+    return pieces == np.bincount(pieces.ravel())[1:].argmax() + 1 if count else mask
 
 
 def rotation(rng: np.random.Generator, z_degrees: float, tilt_degrees: float) -> np.ndarray:

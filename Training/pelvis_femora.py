@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+from pelvis_deformation import largest_piece
 from scipy import ndimage
 
 LEFT, RIGHT = 5, 6
@@ -73,8 +74,7 @@ def femora_from_bone(hu: np.ndarray, heads: np.ndarray) -> np.ndarray:
     flood = sitk.GetArrayFromImage(sitk.MorphologicalWatershedFromMarkers(relief, markers, False, True))
     femora = np.where(filled & ((flood == LEFT) | (flood == RIGHT)), flood, 0).astype(np.uint8)
     for code in (LEFT, RIGHT):  # without what hangs on it by a thread or lies apart, a watershed's leaks
-        parts, _ = ndimage.label(ndimage.binary_opening(femora == code, iterations=1))
-        largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+        largest = largest_piece(ndimage.binary_opening(femora == code, iterations=1))
         femora[(femora == code) & ~ndimage.binary_dilation(largest, iterations=2)] = 0
     return femora
 

@@ -9,6 +9,7 @@ its place alone; without it a network takes the whole drop, down to the skin, fo
 from __future__ import annotations
 
 import numpy as np
+from pelvis_deformation import smooth_noise
 from pelvis_tissues import CODE
 from scipy import ndimage
 
@@ -31,6 +32,7 @@ def draw_floor(rng: np.random.Generator, tissue, z, y, x, free, organs, axis, ap
     tissue[free & diaphragm] = CODE["levator"]
     bulb = ((z - apex + 22) / 20) ** 2 + ((y - 8) / 26) ** 2 + (x / 15) ** 2 < 1
     tissue[free & bulb] = CODE["bulb"]
+    _draw_symphysis_gap(rng, tissue, z, y, x, free)
 
 
 def _inner_half_width(rng: np.random.Generator, y, x, organs, axis) -> np.ndarray:
@@ -55,8 +57,9 @@ def _draw_sphincter(rng: np.random.Generator, tissue, z, y, x, free, axis, apex:
     tissue[free & ring & (z < apex + rng.uniform(0, 10)) & (z > verge - 3)] = CODE["levator"]
 
 
-def draw_symphysis_gap(rng: np.random.Generator, tissue, free, blobs: np.ndarray, z, y, x) -> None:
-    """Veins and muscle between symphysis and prostate, in half of the men (in place); `blobs`: a smooth field."""
+def _draw_symphysis_gap(rng: np.random.Generator, tissue, z, y, x, free) -> None:
+    """Veins and muscle between symphysis and prostate, in half of the men."""
+    blobs = smooth_noise(rng, tissue.shape, 15.0)[0]
     gap = (np.abs(x) < 14) & (y > -24) & (y < -8) & (z < -8) & (z > -36)
     if rng.random() < 0.5:
         tissue[free & gap & (blobs > 0)] = CODE["levator"]

@@ -32,8 +32,8 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv):
     undecided = (bits & 0b110) > 0  # where prostate or vesicles may be
     fixed = (codes == BLADDER) | (codes == RECTUM)
     volume = float(np.clip(np.exp(rng.normal(np.log(78), 0.4)), 35, 150))  # in a scan whose voxels are too large
-    prostate, base, back, _ = draw_prostate(rng, z, y, x, volume, (apex - centre[0]) * SPACING,
-                                            (back - centre[1]) * SPACING)
+    prostate, base, back = draw_prostate(rng, z, y, x, volume, (apex - centre[0]) * SPACING,
+                                         (back - centre[1]) * SPACING)
     vesicles = draw_vesicles(rng, z, y, x, base, back)
     soft = ndimage.binary_dilation(undecided, iterations=2) | ((hu < -20) & (hu > -250))
     prostate &= ~(codes == RECTUM) & (soft | (codes == BLADDER))

@@ -11,8 +11,8 @@ before its upper third to half: in all four, and in nearly half of the loose sli
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import SPACING, smooth_noise
-from pelvis_floor import draw_cleft, draw_floor, draw_symphysis_gap
+from pelvis_deformation import SPACING, largest_piece, smooth_noise
+from pelvis_floor import draw_cleft, draw_floor
 from pelvis_tissues import CODE
 from scipy import ndimage
 
@@ -21,7 +21,7 @@ CENTRE_LINE = np.array([
     (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),
     (100, 20)], float)  # z, y of the rectum and the first sigmoid
 BONE = ("cortex", "marrow", "head_marrow", "neck_marrow", "shaft_marrow", "shaft_cortex")
-WALL = [CODE["muscle"], CODE["levator"]]
+STRAIGHT_MUSCLES = [CODE["muscle"], CODE["levator"]]
 BOX_LOW, BOX_HIGH = np.array([-120, -117, -75]), np.array([105, 105, 75])  # mm
 
 
@@ -30,7 +30,7 @@ MIDDLE_LOBE = 0.35
 
 
 def draw_prostate(rng: np.random.Generator, z, y, x, volume_ml: float, apex: float = -38.0, back: float = 24.0):
-    """Prostate of about `volume_ml`, narrow at its apex: (mask, base z, back y, half width)."""
+    """Prostate of about `volume_ml`, narrow at its apex: (mask, base z, back y)."""
     ratio = np.array([1.0, 0.9, 1.15]) * rng.normal(1, 0.1, 3)  # height, depth, width
     c, b, a = ratio * np.cbrt(volume_ml * 1000 * 3 / (4 * np.pi) / ratio.prod())
     apex, back = apex + rng.normal(0, 4), back + rng.normal(0, 3)
@@ -44,7 +44,7 @@ def draw_prostate(rng: np.random.Generator, z, y, x, volume_ml: float, apex: flo
         radius = b * rng.uniform(0.35, 0.75)
         level, depth = base - radius * rng.uniform(-0.4, 0.8), back - b * rng.uniform(0.7, 1.3)
         inside |= (z - level) ** 2 + (y - depth) ** 2 + (x - rng.normal(0, 4)) ** 2 < radius**2
-    return inside, base, back, a
+    return inside, base, back
 
 
 def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float) -> np.ndarray:
@@ -125,21 +125,22 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     bone = np.isin(t, [CODE[name] for name in BONE])
     free = (t != CODE["air"]) & ~bone & (t != CODE["muscle"])
     volume = float(np.clip(np.exp(rng.normal(np.log(42), 0.55)), 13, 125))
-    prostate, base, back, _ = draw_prostate(rng, z, y, x, volume)
+    prostate, base, back = draw_prostate(rng, z, y, x, volume)
     prostate &= ~bone
     vesicles = draw_vesicles(rng, z, y, x, base, back) & free & ~prostate
     front = float(np.percentile(y[free & (np.abs(x) < 20) & (z > base) & (z < base + 40)], 4)) + 6
     urine_ml = float(np.clip(np.exp(rng.normal(np.log(170), 0.65)), 35, 650))
     bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate
-    bladder &= ~_before_symphysis(bone, y, x) & ~_before_belly_wall(np.isin(t, WALL), y, x)
-    bladder = _largest(ndimage.binary_opening(bladder & ~ndimage.binary_dilation(vesicles)))
+    pubis = bone & (np.abs(x) < 20) & (y < 5)
+    belly_wall = np.isin(t, STRAIGHT_MUSCLES) & (np.abs(x) < 25) & (y < -30)
+    bladder &= ~_before(pubis, y, 4) & ~_before(belly_wall, y, 3)
+    bladder = largest_piece(ndimage.binary_opening(bladder & ~ndimage.binary_dilation(vesicles)))
     apex = float(z[prostate].min())
     distance, radius, axis, top, end, verge = draw_rectum(rng, z, y, x, back, base, apex)
     in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
     rectum = in_tube & (z > end) & (z < top)
     canal = in_tube & (z > verge) & (z <= end)
     draw_floor(rng, t, z, y, x, free, prostate | ((distance < 1) & (z > verge)), axis, apex, verge)
-    draw_symphysis_gap(rng, t, free, smooth_noise(rng, t.shape, 15.0)[0], z, y, x)
     draw_cleft(rng, t, z, y, x, verge, float(np.interp(verge, z[:, 0, 0], axis[:, 0, 0])))
     near = ndimage.distance_transform_edt(~prostate) * SPACING
     plexus = (near < rng.uniform(3, 11)) & (smooth_noise(rng, t.shape, 13.0)[0] > rng.uniform(-0.5, 1.2))
@@ -157,23 +158,9 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
         organ[mask] = code
 
 
-def _before_symphysis(bone: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """What lies, slice by slice, less than 4 mm behind the back of the pubic bones, or before it."""
-    pubis = bone & (np.abs(x) < 20) & (y < 5)
-    back = np.where(pubis, y, -np.inf).max((1, 2), keepdims=True)
-    return y < back + 4
-
-
-def _before_belly_wall(muscle: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """What lies, slice by slice, less than 3 mm behind the back of the straight muscles of the belly, or before it."""
-    straight = muscle & (np.abs(x) < 25) & (y < -30)
-    back = np.where(straight, y, -np.inf).max((1, 2), keepdims=True)
-    return y < back + 3
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    pieces, count = ndimage.label(mask)
-    return pieces == np.bincount(pieces.ravel())[1:].argmax() + 1 if count else mask
+def _before(wall: np.ndarray, y: np.ndarray, room_mm: float) -> np.ndarray:
+    """What lies, slice by slice, less than `room_mm` behind the back of `wall`, or before it."""
+    return y < np.where(wall, y, -np.inf).max((1, 2), keepdims=True) + room_mm
 
 
 def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> None:

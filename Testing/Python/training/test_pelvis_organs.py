@@ -14,7 +14,7 @@ def men(count: int = 24):
     """Prostate, bladder without prostate, and rectum (masks, 3 mm) of random men, the wall of the belly at -70 mm."""
     for number in range(count):
         rng = np.random.default_rng([3, number])
-        prostate, base, back, _ = draw_prostate(rng, Z, Y, X, float(np.exp(rng.normal(np.log(42), 0.4))))
+        prostate, base, back = draw_prostate(rng, Z, Y, X, float(np.exp(rng.normal(np.log(42), 0.4))))
         bladder = draw_bladder(rng, Z, Y, X, base, -70.0, float(rng.uniform(80, 400))) & ~prostate
         distance, *_ = draw_rectum(rng, Z, Y, X, back, base)
         yield prostate, bladder, (distance < 1) & ~prostate & ~bladder
