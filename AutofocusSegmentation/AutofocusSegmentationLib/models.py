@@ -45,14 +45,17 @@ def short_title(title: str) -> str:
     return re.sub(r"\s*\([^()]*\)", "", title).strip() or title
 
 
+def whole_title(entry: ModelEntry) -> str:
+    """The title of a model, or the id of one that cannot be used and that it cannot."""
+    return entry.manifest.title if entry.manifest else _("{id} (unusable)").format(id=entry.id)
+
+
 def chooser_titles(entries: list[ModelEntry]) -> list[str]:
     """What a chooser calls each model: its short title where no other has the same one, else the whole."""
     shorts = [short_title(entry.manifest.title) if entry.manifest else "" for entry in entries]
     count = Counter(shorts)
     return [
-        (short if count[short] == 1 else entry.manifest.title) if entry.manifest
-        else _("{id} (unusable)").format(id=entry.id)
-        for entry, short in zip(entries, shorts)
+        short if entry.manifest and count[short] == 1 else whole_title(entry) for entry, short in zip(entries, shorts)
     ]
 
 

@@ -65,8 +65,7 @@ class ModelsPanel:
         """List the models and the trainings again; the selected one stays selected."""
         selected = self._selected.folder if self._selected else None
         self._lines = [
-            _Line(entry.manifest.title if entry.manifest else _("{id} (unusable)").format(id=entry.id), entry.folder,
-                  entry.manifest, entry.problem or "", entry.bundled)
+            _Line(models.whole_title(entry), entry.folder, entry.manifest, entry.problem or "", entry.bundled)
             for entry in models.list_models()
         ]
         self._lines += [
