@@ -71,13 +71,19 @@ class Manifest:
 
     @property
     def companion(self) -> "Manifest | None":
-        """The same model on a grid of another spacing, with weights of its own: the mean of both outputs decides."""
+        """The same model on a grid of another spacing, with weights of its own: the mean of both outputs decides, of
+        which the part `companion_share` is the companion's."""
         rule = self.raw.get("companion")
         if rule is None:
             return None
         raw = {key: value for key, value in self.raw.items() if key != "companion"}
         return replace(self, spacing=float(rule["spacing_mm"]), weights_sha256=rule["weights_sha256"], raw=raw,
                        weights_name=COMPANION_FILE)
+
+    @property
+    def companion_share(self) -> float:
+        """The companion's part of the mean, 0 without one; one half unless the model says otherwise."""
+        return self.raw["companion"].get("share", 0.5) if "companion" in self.raw else 0.0
 
     @property
     def members(self) -> tuple["Manifest", ...]:

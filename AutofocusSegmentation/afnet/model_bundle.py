@@ -63,17 +63,21 @@ def _kind(tensor: torch.Tensor) -> str:
 
 
 def save_bundle(
-    folder: Path, document: dict, network: AutofocusNetwork | DeepMedic, companion: Manifest | None = None
+    folder: Path, document: dict, network: AutofocusNetwork | DeepMedic, companion: Manifest | None = None,
+    share: float = 0.5,
 ) -> Manifest:
     """Write `network` as folder/weights.npz and `document` with its hash as folder/model.json; return the manifest.
 
-    The weights of `companion` go with it, on its grid; without one the model has none, whatever `document` says.
+    The weights of `companion` go with it, on its grid, and its output has the part `share` in the mean; without one
+    the model has none, whatever `document` says.
     """
     folder.mkdir(parents=True, exist_ok=True)
     document = {key: value for key, value in document.items() if key != "companion"}
     if companion:
         shutil.copyfile(companion.weights_file, folder / COMPANION_FILE)
-        document["companion"] = {"spacing_mm": companion.spacing, "weights_sha256": companion.weights_sha256}
+        document["companion"] = {
+            "spacing_mm": companion.spacing, "share": share, "weights_sha256": companion.weights_sha256,
+        }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: _stored(tensor) for name, tensor in network.state_dict().items()})
     (folder / "weights.npz").write_bytes(buffer.getvalue())

@@ -151,7 +151,9 @@ def compute(study: Study, memory: str | None, progress: Progress) -> Computed:
     other = infer(study.companion.network, second.channels, kind, study.device, study.dtype, memory, progress, None,
                   manifest.execution)
     pairs = zip(computed.probabilities, other.probabilities, found_outside(manifest), strict=True)
-    mean = [(mine + first.grid.resample(second.grid.image(its), absent)) / 2 for mine, its, absent in pairs]
+    share = manifest.companion_share
+    mean = [(1 - share) * mine + share * first.grid.resample(second.grid.image(its), absent)
+            for mine, its, absent in pairs]
     return replace(computed, probabilities=np.stack(mean))
 
 

@@ -19,6 +19,9 @@ from ..writing import write_masks
 from .checking import CheckedCase
 from .label_set import LabelSet
 
+BASE, NEW, ALONE = "base", "new", "alone"
+"""Names of the models that are compared, and of their files; ALONE is the new one without the base's companion."""
+
 CLEAR_DIFFERENCE = 0.01
 """Mean difference in Dice from which two models are called different; less is within what contours vary."""
 
@@ -33,12 +36,14 @@ AGREEMENT_KEPT = 0.8
 
 
 def score_case(
-    case: CheckedCase, base: Manifest, new: Manifest, labels: LabelSet, folder: Path, place: str, device: str,
-    interrupt: Callable[[], None],
-) -> dict:
-    """Segment one held-out case with both models and evaluate both; leaves the three segmentations in `folder`.
+    case: CheckedCase, base: Manifest, candidates: dict[str, Manifest], labels: LabelSet, folder: Path, place: str,
+    device: str, interrupt: Callable[[], None],
+) -> dict[str, dict]:
+    """Segment one held-out case with the base model and each candidate, evaluate all; a row for each candidate.
 
-    Where a model refuses the case (it finds none of what it must find) it scores 0 for what was drawn.
+    Leaves what was drawn and what each model found in `folder`: reference.seg.nrrd, base.seg.nrrd, and a file of each
+    candidate's name. Where a model refuses the case (it finds none of what it must find) it scores 0 for what
+    was drawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [structure for structure in labels.structures if structure.id in case.masks]
@@ -48,9 +53,10 @@ def score_case(
     else:  # all is absent: every voxel that a model finds is wrong
         write_masks(reference, {labels.structures[0].id: np.zeros(case.grid.GetSize()[::-1], bool)},
                     labels.structures, case.grid, base)
-    scores, notes = {}, []
+    scores, notes = {}, {}
     known = {structure.id for structure in labels.structures if structure.id not in case.unknown}
-    for which, manifest in (("base", base), ("new", new)):
+    for which, manifest in {BASE: base, **candidates}.items():
+        notes[which] = []
         own = [structure.id for structure in manifest.structures if structure.id in known]
         quiet = Progress()
         quiet.interrupt = interrupt
@@ -58,7 +64,7 @@ def score_case(
         try:
             segment(SegmentRequest(str(manifest.folder), case.files.inputs, file, device=device), quiet)
         except InputError as error:
-            notes.append(f"The {which} model: {error}")
+            notes[which].append(f"The {BASE if which == BASE else NEW} model: {error}")
             file.unlink(missing_ok=True)
             scores[which] = {id: {"dice": 0.0, "hd95_mm": None, "volume_ml": 0.0} for id in own if id in case.masks}
             continue
@@ -70,18 +76,26 @@ def score_case(
             }
             for row in rows if row["drawn"]
         }
-    rows = [_row(structure, scores) for structure in labels.structures if structure.id in known]
-    paired = [row for row in rows if row["difference"] is not None]
-    mean = {which: _mean([row[which]["dice"] for row in paired]) for which in ("base", "new")}
+    wanted = [structure for structure in labels.structures if structure.id in known]
+    case_facts = {"name": case.files.name, "folder": place, "reference_input": case.files.inputs[base.reference]}
     return {
-        "name": case.files.name, "folder": place, "reference_input": case.files.inputs[base.reference],
-        "structures": rows, "base_dice": mean["base"], "new_dice": mean["new"],
-        "difference": _mean([row["difference"] for row in paired]), "notes": notes,
+        which: case_facts | _paired([_row(structure, scores[BASE], scores[which]) for structure in wanted])
+        | {"notes": notes[BASE] + notes[which]}
+        for which in candidates
     }
 
 
-def _row(structure, scores: dict) -> dict:
-    base, new = (dict(scores[which].get(structure.id) or {}) for which in ("base", "new"))
+def _paired(rows: list[dict]) -> dict:
+    """A case's rows, one for each structure, and the means over those that both models were scored for."""
+    paired = [row for row in rows if row["difference"] is not None]
+    return {
+        "structures": rows, **{f"{which}_dice": _mean([row[which]["dice"] for row in paired]) for which in (BASE, NEW)},
+        "difference": _mean([row["difference"] for row in paired]),
+    }
+
+
+def _row(structure, base_scores: dict, new_scores: dict) -> dict:
+    base, new = (dict(scores.get(structure.id) or {}) for scores in (base_scores, new_scores))
     reference = new.pop("reference_ml", base.pop("reference_ml", None))
     base.pop("reference_ml", None)
     paired = base.get("dice") is not None and new.get("dice") is not None
@@ -91,13 +105,20 @@ def _row(structure, scores: dict) -> dict:
     }
 
 
+def better_alone(cases: list[dict[str, dict]]) -> bool:
+    """Whether the candidates ALONE have the higher mean Dice over the cases; `cases` are what `score_case` returned."""
+    means = {which: _mean([rows[which]["new_dice"] for rows in cases]) for which in (NEW, ALONE)}
+    return means[NEW] is not None and means[ALONE] > means[NEW]
+
+
 def compare(
-    cases: list[dict], original: dict | None, how: str, epochs: int, settings: dict, training: dict | None = None
+    cases: list[dict], original: dict | None, how: str, epochs: int, settings: dict, training: dict | None = None,
+    companion: str | None = None,
 ) -> dict:
     """Join the cases' scores to comparison.json: per structure, over all, verdict and advice.
 
     `training`: what `Settled.to_json` says of the training cases. A model that is worse even on these is not
-    recommended, whatever was or was not measured.
+    recommended, whatever was or was not measured. `companion`: a sentence about the base's companion, for the advice.
     """
     rows: dict[str, list[dict]] = {}
     for case in cases:
@@ -112,7 +133,8 @@ def compare(
         "p_sign_flip": sign_flip(differences),
     }
     verdict = judge(differences)
-    advice = " ".join([*_warnings(epochs, settings, training), _advice(verdict, overall, structures, original)])
+    advice = " ".join([*_warnings(epochs, settings, training), _advice(verdict, overall, structures, original),
+                       *([companion] if companion else [])])
     recommended = None if verdict == "not measured" else verdict == "better"
     if _unlearned(training):
         recommended = False

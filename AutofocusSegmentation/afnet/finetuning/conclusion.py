@@ -15,7 +15,7 @@ from ..writing import write_json
 from .answers import answer, decide
 from .card import new_document
 from .checking import check_case
-from .comparison import BY_CROSS_VALIDATION, compare, score_case
+from .comparison import ALONE, BY_CROSS_VALIDATION, NEW, better_alone, compare, score_case
 from .label_set import base_probabilities
 from .loop import EpochTraining
 from .norm_statistics import Settled, settle
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from .run import FineTuning
 
 
+LEFT_OUT = "The base model's second network is left out, for without it these cases are better."
+"""For the advice."""
+
+
 def kept_companion(base: Manifest, document: dict) -> Manifest | None:
-    """The base's companion, which is not tuned; None where the new model's outputs are others than the base's."""
+    """The base's companion, which is not tuned; None where the outputs of `document` are others than the base's."""
     return base.companion if document["decoding"] == base.raw["decoding"] else None
 
 
@@ -37,6 +41,7 @@ class Conclusion:
     def __init__(self, job: "FineTuning"):
         self.request, self.folder, self.progress, self.runs = job.request, job.folder, job.progress, job.runs
         self.base, self.labels, self.network, self.device = job.base, job.labels, job.network, job.processes.device
+        self.companion = kept_companion(self.base, self.labels.document)
 
     def write(self, trainings: dict[str, EpochTraining]) -> dict:
         """Score, write the new model as a candidate and, unless only that was asked, as the folder's model."""
@@ -45,20 +50,21 @@ class Conclusion:
         settled = self.settle(final)
         settings = self.settings(final)
         scored = [(run, number) for run in self.runs if run.scored for number in run.held_out]
-        rows = []
+        cases = []
         for place, (run, number) in enumerate(scored):
             own = settled if run.name == "final" else self.settle(trainings[run.name])
-            rows.append(self.score(own.network, run, number))
+            cases.append(self.score(own.network, run, number))
             self.progress.within((place + 1) / (len(scored) + 1))
+        rows, about = self.choose_companion(cases, [number for _, number in scored], bool(final.history))
         how = "leave-one-out" if self.request.leave_one_out else "held-out" if scored else "none"
         original = self.original(settled.network)
-        comparison = compare(rows, original, how, len(final.history), settings, settled.to_json())
+        comparison = compare(rows, original, how, len(final.history), settings, settled.to_json(), about)
 
         self.progress.stage("write")
         partial = self.folder.training / "candidate-partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(self.folder.candidate, ignore_errors=True)
-        load_network(self.bundle(partial, settled.network, comparison))
+        load_network(self.bundle(partial, settled.network, comparison, self.companion))
         partial.rename(self.folder.candidate)
         write_json(self.folder.comparison_file, comparison)
         if not self.request.candidate_only:
@@ -73,20 +79,45 @@ class Conclusion:
         cases = training.samples.cases
         return settle(training.average, cases, self.labels, reestimate, self.progress.interrupt)
 
-    def bundle(self, folder: Path, network: AutofocusNetwork, comparison: dict) -> Manifest:
+    def bundle(self, folder: Path, network: AutofocusNetwork, comparison: dict, companion: Manifest | None) -> Manifest:
         document = new_document(self.base, self.labels, self.request, comparison)
-        return save_bundle(folder, document, network.cpu(), kept_companion(self.base, document))
+        return save_bundle(folder, document, network.cpu(), companion, self.base.companion_share)
 
-    def score(self, network: AutofocusNetwork, run: Run, number: int) -> dict:
+    def choose_companion(
+        self, cases: list[dict[str, dict]], numbers: list[int], tuned: bool
+    ) -> tuple[list[dict], str | None]:
+        """Leave the companion out if without it the held-out `cases` are better: it learned nothing of the user's.
+
+        A model that was not `tuned`, for no epoch helped, stays what the base is. Returns the cases' rows of the model
+        chosen and a sentence; what the other one found is deleted.
+        """
+        if self.companion is None or not cases:
+            return [rows[NEW] for rows in cases], None
+        alone = tuned and better_alone(cases)
+        for number in numbers:
+            with_it, without = (self.folder.comparison(number) / f"{which}.seg.nrrd" for which in (NEW, ALONE))
+            if alone:
+                with_it.unlink(missing_ok=True)
+                if without.exists():  # not where the model refused the case
+                    without.rename(with_it)
+            without.unlink(missing_ok=True)
+        if not alone:
+            return [rows[NEW] for rows in cases], None
+        self.companion = None
+        return [rows[ALONE] for rows in cases], LEFT_OUT
+
+    def score(self, network: AutofocusNetwork, run: Run, number: int) -> dict[str, dict]:
         case = check_case(self.request.cases[number], self.base, self.labels, {})
         if not case.usable:
             raise InputError(case.problems[0])
-        # Not scored yet: the card of this copy says so, and goes with it.
-        model = self.bundle(self.folder.run(run.name) / "model", network, compare([], None, "none", 0, {}))
+        unscored = compare([], None, "none", 0, {})  # the card of these copies says so, and goes with them
+        models = {NEW: self.bundle(self.folder.run(run.name) / "model", network, unscored, self.companion)}
+        if self.companion is not None:
+            models[ALONE] = self.bundle(self.folder.run(run.name) / "model-alone", network, unscored, None)
         folder = self.folder.comparison(number)
         place = folder.relative_to(self.folder.output).as_posix()
         return score_case(
-            case, self.base, model, self.labels, folder, place, self.device.type, self.progress.interrupt
+            case, self.base, models, self.labels, folder, place, self.device.type, self.progress.interrupt
         )
 
     def original(self, network: AutofocusNetwork) -> dict | None:

@@ -22,6 +22,7 @@ from afnet import model_store
 from afnet.attending import attend
 from afnet.errors import Cancelled, RequestError
 from afnet.finetuning.conclusion import kept_companion
+from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.run import FineTuning
 from afnet.imaging import prepare
 from afnet.inference import infer
@@ -35,9 +36,9 @@ MARGIN = 8.0
 COARSE = {"spacing_mm": 7.0, "margin_mm": MARGIN}
 
 
-def joined(folder, first, second):
+def joined(folder, first, second, share=0.5):
     """The model `first` with `second` as its companion."""
-    return save_bundle(folder, first.raw, load_network(first), second)
+    return save_bundle(folder, first.raw, load_network(first), second, share)
 
 
 def constant(folder, logit: float, spacing: float):
@@ -60,6 +61,24 @@ def test_mean_of_both_decides(tmp_path, files, other, found):
     assert (report["structures"][0]["voxels"] > 1000) is found
     assert report["model"]["companion"] == model.raw["companion"]
     assert report["model"]["companion"]["spacing_mm"] == 6.0 and report["working_grid"]["spacing_mm"] == 4.0
+
+
+@pytest.mark.parametrize("share, found", [(0.4, True), (0.7, False)])
+def test_companion_has_its_share_of_the_mean(tmp_path, files, share, found):
+    """0.73 and 0.27: six tenths of the first are more than one half together, three tenths are not."""
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", -1.0, 6.0), share)
+    report = segment(Request(str(model.folder), files, tmp_path / "o.seg.nrrd", tmp_path / "o.nrrd"), Progress())
+    assert (report["structures"][0]["voxels"] > 1000) is found
+    assert report["model"]["companion"]["share"] == share
+
+
+def test_companion_without_a_share_has_half_of_the_mean(tmp_path, files):
+    """As models have it that were written before there were shares."""
+    model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0), 0.9)
+    del model.raw["companion"]["share"]
+    (model.folder / "model.json").write_text(json.dumps(model.raw))
+    assert read_manifest(model.folder).companion_share == 0.5
+    assert read_manifest(tmp_path / "a").companion_share == 0.0
 
 
 def test_outputs_of_both_grids_meet_at_the_same_place(tmp_path, files):
@@ -155,6 +174,24 @@ def test_tuned_model_keeps_the_companion_unless_its_outputs_change(tmp_path):
     assert kept_companion(model, dict(model.raw)) == model.companion
     added = model.raw["decoding"] | {"codes": [*model.raw["decoding"]["codes"], 9]}
     assert kept_companion(model, model.raw | {"decoding": added}) is None
+
+
+@pytest.mark.parametrize("rate, left_out", [("0.02", True), ("0.000001", False)])
+def test_tuned_model_leaves_out_a_companion_that_makes_it_worse(tmp_path, rate, left_out):
+    """Of two networks that do not know the cases' scanner one learns it, or neither does."""
+    base = joined(tmp_path / "both", write_base(tmp_path / "a"), write_base(tmp_path / "b", grid=COARSE), 0.6)
+    output = tmp_path / "tuned"
+    assert finetune(base, write_cases(tmp_path, [1, 2, 3]), output, "--epochs", 6, "--hold-out", "case 3",
+                    "--statistics", "frozen", "--learning-rate", rate) == 0
+    comparison, tuned = model_store.read_comparison(output), read_manifest(output)
+    assert (tuned.companion is None) is left_out
+    assert ("second network is left out" in comparison["advice"]) is left_out
+    case = comparison["cases"][0]
+    assert (case["new_dice"] > case["base_dice"] + 0.1) is left_out
+    files = sorted(file.name for file in RunFolder(output).comparison(2).iterdir())
+    assert files == ["base.seg.nrrd", "new.seg.nrrd", "reference.seg.nrrd"]
+    if not left_out:
+        assert tuned.companion_share == 0.6 and tuned.companion.weights_sha256 == base.companion.weights_sha256
 
 
 def test_resumed_tuning_refuses_another_companion(tmp_path, monkeypatch, refused):
