@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from acceleration import unmeasured
+from pelvis_augmentation import AIR
+from pelvis_deformation import SPACING
 from pelvis_packs import load_pack
-from pelvis_tensors import class_masks, windowed
+from pelvis_tensors import class_masks, softened, windowed
 from torch.nn import functional as F
 
 from afnet.manifest import Manifest
@@ -17,13 +19,18 @@ MULTIPLE = 16
 
 
 class HeldOutPatient:
-    """The pack `name`, a real scan at 3 mm. Raises KeyError for a pack without CT."""
+    """The pack `name`, a real scan at 3 mm, shown on a grid of `coarse` mm if that is given (6). Raises KeyError for a
+    pack without CT."""
 
-    def __init__(self, name: str, manifest: Manifest):
+    def __init__(self, name: str, manifest: Manifest, coarse: float | None = None):
         pack = load_pack(name)
         self.shape = pack["ct"].shape
         ends = [number for side in reversed(self.shape) for number in (0, -side % MULTIPLE)]
-        self.channels = F.pad(windowed(to_torch(pack["ct"]), manifest), ends)
+        hu = F.pad(to_torch(pack["ct"]).float(), ends, value=AIR)
+        self.factor = round(coarse / SPACING) if coarse else 1
+        if coarse:
+            hu = F.avg_pool3d(softened(hu)[None], self.factor)[0]
+        self.channels = windowed(hu, manifest)
         possible = class_masks(to_torch(pack["possible"]))
         self.known = possible.sum(0) == 1
         self.truth = {code: possible[code] * self.known for code in range(1, len(possible))}
@@ -34,8 +41,10 @@ class HeldOutPatient:
         """Dice of each drawn structure, over the voxels whose code is known, with the averaged weights."""
         channels = self.channels[None].to(training.device).contiguous(memory_format=torch.channels_last_3d)
         with training.precision(), unmeasured():
-            codes = training.average.eval()(channels)[0].argmax(0).cpu()
-        codes = codes[tuple(slice(side) for side in self.shape)]
+            logits = training.average.eval()(channels).float()
+        if self.factor > 1:
+            logits = F.interpolate(logits, scale_factor=self.factor, mode="trilinear")
+        codes = logits[0].argmax(0).cpu()[tuple(slice(side) for side in self.shape)]
         scores = {}
         for code, truth in self.truth.items():
             if truth.any():

@@ -6,9 +6,11 @@ percent, as pelvis_bank.py writes them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional as F
 
 from afnet.augmentation import uniform
 
@@ -22,6 +24,25 @@ def windowed(hu: torch.Tensor, manifest) -> torch.Tensor:
     """The network's channels (C, z, y, x), float32: what `afnet.normalisation.normalise_channels` makes of `hu`."""
     windows = [channel["window_hu"] for channel in manifest.raw["channels"]]
     return torch.stack([(hu.float().clamp(low, high) - low) / (high - low) for low, high in windows])
+
+
+def softened(hu: torch.Tensor) -> torch.Tensor:
+    """`hu` (float32) blurred so that its means over 2×2×2 voxels are what a grid twice as coarse shows of the scan.
+
+    `afnet.imaging` blurs to a Gaussian as wide at half maximum as the grid's spacing d and interpolates: from d/2 to
+    d the variance grows by 3/4 d² / (8 ln 2), of which the mean of two voxels along an axis is (d/4)².
+    """
+    variance = 3 / (8 * math.log(2)) - 1 / 4  # voxels²
+    offsets = torch.arange(-2.0, 3.0, device=hu.device)
+    kernel = torch.exp(-(offsets**2) / (2 * variance))
+    kernel /= kernel.sum()
+    volume = hu.float()[None, None]
+    for axis in range(3):
+        sides, form = [0] * 6, [1, 1, 1, 1, 1]
+        sides[4 - 2 * axis] = sides[5 - 2 * axis] = 2
+        form[2 + axis] = 5
+        volume = F.conv3d(F.pad(volume, sides, mode="replicate"), kernel.view(form))
+    return volume[0, 0]
 
 
 def class_masks(possible: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ from pelvis_deformation import SPACING as PACK_SPACING  # noqa: E402
 from pelvis_generator import REAL, SOURCES, window_shape  # noqa: E402
 from pelvis_held_out import HeldOutPatient  # noqa: E402
 from pelvis_resident import ResidentSamples  # noqa: E402
-from pelvis_tensors import CODES, as_tensors, class_masks, part_around_organ, windowed  # noqa: E402
+from pelvis_tensors import CODES, as_tensors, class_masks, part_around_organ, softened, windowed  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.losses import class_loss, likely_classes  # noqa: E402
@@ -60,8 +60,6 @@ PHASES = (
     Phase(1.0, None, 1, size_mm=PART_MM),
 )
 
-WHOLE = Phase(1.0, None, 1)
-
 AROUND_ORGANS = 0.8
 """Which part of the parts of windows lies around a voxel of a random organ; the others lie anywhere."""
 
@@ -70,6 +68,11 @@ REESTIMATED = 12
 
 PRIOR_LOGITS = (0.0, -5.0, -6.0, -4.5, -5.0, -4.5, -4.5)
 """About the logarithm of each class's part of a window; the classifier starts with them."""
+
+
+def coarse_phases(spacing: float) -> tuple[Phase, ...]:
+    """The phases of a network whose working grid is coarser than the bank's: whole windows from the start."""
+    return Phase(0.7, spacing, 2), Phase(1.0, spacing, 2)
 
 
 class PelvisSamples:
@@ -90,7 +93,7 @@ class PelvisSamples:
         shape = window_shape(self.phase.spacing)
         hu, possible, weight = (
             F.interpolate(part[None].float(), size=shape, mode="area")[0]
-            for part in (hu[None], class_masks(possible), weight[None])
+            for part in (softened(hu)[None], class_masks(possible), weight[None])
         )
         return windowed(vary_hu(hu[0], generator), self.manifest), likely_classes(possible), weight / 100
 
@@ -100,6 +103,7 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--spacing", type=float, default=4.0, choices=(3.0, 4.0), help="mm, of the bank's grid")
+    parser.add_argument("--coarse", type=float, metavar="MM", help="train on this grid, coarser than the bank's")
     parser.add_argument("--leave-out", choices=tuple(SOURCES), help="patient who is in no sample of this run")
     parser.add_argument("--wait-for", type=int, default=1, help="samples that must be there before the first step")
     parser.add_argument("--resident", type=int, default=4000, help="most samples kept in the device's memory")
@@ -128,7 +132,7 @@ def main() -> None:
     samples = PelvisSamples(resident, manifest, options.spacing)
     held_out = None
     if options.leave_out in REAL and options.spacing == PACK_SPACING:
-        held_out = HeldOutPatient(options.leave_out, manifest)
+        held_out = HeldOutPatient(options.leave_out, manifest, options.coarse)
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
     training = Training(network, class_loss, samples, schedule, options.run, options.device,
@@ -146,9 +150,10 @@ def main() -> None:
     def log(training: Training) -> dict:
         return {"samples": resident.arrived, **({} if held_out is None else held_out(training))}
 
-    for phase in PHASES:
-        if phase is PHASES[-1] and not training.norms_frozen:
-            generator, samples.phase = torch.Generator().manual_seed(1), WHOLE
+    phases = coarse_phases(options.coarse) if options.coarse else PHASES
+    for phase in phases:
+        if phase is phases[-1] and not training.norms_frozen:
+            generator, samples.phase = torch.Generator().manual_seed(1), Phase(1.0, options.coarse, 1)
             training.freeze_norms([samples(generator)[0] for _ in range(REESTIMATED)])
         samples.phase, training.batch = phase, phase.samples * options.batch
         training.run(options.minutes * phase.until, on_checkpoint=log)
