@@ -24,7 +24,9 @@ from pelvis_femora import LEFT, cut_femora, femora_from_bone, head_balls  # noqa
 from pelvis_packs import PACKS, load_pack  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
-from afnet.imaging import Grid, lattice_around, smooth_for  # noqa: E402
+from afnet.grid import Grid  # noqa: E402
+from afnet.imaging import lattice_around  # noqa: E402
+from afnet.resolution import shown_on  # noqa: E402
 
 DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
 SPACING = 3.0  # mm
@@ -42,7 +44,7 @@ FEMALE_FEMORA_MM = 132.0
 
 def _resample(image: sitk.Image, grid: Grid, outside: float = 0.0) -> np.ndarray:
     """float32 values of `image` on `grid`, blurred as the engine blurs a patient's scan."""
-    return grid.resample(smooth_for(sitk.Cast(image, sitk.sitkFloat32), SPACING), outside)
+    return shown_on(grid, sitk.Cast(image, sitk.sitkFloat32), outside)
 
 
 def _resample_labels(image: sitk.Image, grid: Grid) -> np.ndarray:

@@ -15,7 +15,8 @@ from pelvis_anatomies import DATA, REPOSITORY
 from pelvis_generator import SOURCES, known, weighted_sample
 from PIL import Image
 
-from afnet.imaging import FWHM_TO_SIGMA, lattice_around, smooth_for
+from afnet.imaging import lattice_around
+from afnet.resolution import FWHM_TO_SIGMA, shown_on
 
 WINDOW = (-160.0, 240.0)
 COLOURS = np.array([(0, 0, 0), (255, 60, 60), (255, 220, 0), (60, 160, 255), (160, 90, 30), (60, 255, 60),
@@ -63,7 +64,7 @@ def real_scans(spacing: float) -> list[tuple[np.ndarray, np.ndarray]]:
     for folder, drawn in (("umea", True), ("totalseg_example", True), ("tcga_ov_female_unlabelled", False)):
         ct = sitk.DICOMOrient(sitk.ReadImage(str(DATA / folder / "ct.nii.gz"), sitk.sitkFloat32), "LPS")
         grid = lattice_around(ct, spacing, 0.0)
-        hu = grid.resample(smooth_for(ct, spacing), -1000.0)
+        hu = shown_on(grid, ct, -1000.0)
         labels = np.zeros(hu.shape, np.uint8)
         if drawn:
             image = sitk.ReadImage(str(DATA / folder / "labels.nii.gz"), sitk.sitkFloat32)

@@ -7,16 +7,17 @@ import numpy as np
 import SimpleITK as sitk
 
 from .grid import Grid
-from .imaging import Prepared, like, smooth_for
+from .imaging import Prepared, like
 from .manifest import Manifest
 from .packed_case import CHANNEL_STEPS, Case, load_case, save_case
+from .resolution import shown_on
 
 __all__ = ["CHANNEL_STEPS", "Case", "load_case", "make_case", "nested_truth", "save_case", "structure_on_grid"]
 
 
 def structure_on_grid(inside: sitk.Image, grid: Grid) -> np.ndarray:
     """Return the part of each grid voxel that a binary image fills, by area averaging, in [0, 1]."""
-    return np.clip(grid.resample(smooth_for(sitk.Cast(inside, sitk.sitkFloat32), grid.spacing), 0.0), 0, 1)
+    return np.clip(shown_on(grid, sitk.Cast(inside, sitk.sitkFloat32), 0.0), 0, 1)
 
 
 def nested_truth(labels: sitk.Image, manifest: Manifest, grid: Grid) -> np.ndarray:

@@ -4,7 +4,6 @@ The working grid (grid.py) is cropped to the patient and a margin.
 Arrays are (depth, height, width) = (z towards the head, y towards the back, x towards the left).
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +14,7 @@ from .foreground import body_mask, brain_mask, check_hounsfield
 from .grid import Grid
 from .manifest import Manifest
 from .normalisation import normalise_channels, z_score
-
-FWHM_TO_SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
-"""σ of a Gaussian from its full width at half maximum."""
-
-KERNEL_SIGMAS = 4
-"""How far `smooth_for` reaches at most, in σ; its kernels end where 1 % of their area is left."""
+from .resolution import shown_on
 
 CT_OUTSIDE = -1000.0
 """HU of air, given to everything outside the scan; scanners' padding (−1024, −2000, −3024) is raised to it."""
@@ -52,18 +46,6 @@ def lattice_around(image: sitk.Image, spacing: float, margin: float) -> Grid:
     first = np.floor(np.round((corners.min(axis=0) - margin) / spacing, 6)).astype(int)
     last = np.ceil(np.round((corners.max(axis=0) + margin) / spacing, 6)).astype(int)
     return Grid(tuple(map(int, first)), tuple(map(int, last - first + 1)), spacing)
-
-
-def smooth_for(image: sitk.Image, spacing: float) -> sitk.Image:
-    """Blur `image` along the axes that are finer than `spacing` mm, so that resampling does not alias.
-
-    σ² = (spacing² − native²) / (2√(2 ln 2))², the point spread that turns one resolution into the other
-    (Cardoso et al., Scale factor point spread function matching, MICCAI 2015).
-    """
-    variances = [max(spacing**2 - native**2, 0.0) * FWHM_TO_SIGMA**2 for native in image.GetSpacing()]
-    if not any(variances):
-        return image
-    return sitk.DiscreteGaussian(image, variances, 32, 0.01, True)
 
 
 @dataclass(frozen=True)
@@ -109,20 +91,13 @@ def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:
     if scaled.masks:
         mask = _brain(scaled.masks, manifest, grid)
         grid, cut = grid.crop(mask, manifest.margin)
-        resampled = {name: grid.resample(_smooth_under(grid, image), 0.0) for name, image in scaled.images.items()}
+        resampled = {name: shown_on(grid, image, 0.0) for name, image in scaled.images.items()}
     else:
-        hounsfield = grid.resample(smooth_for(scaled.images[manifest.reference], grid.spacing), CT_OUTSIDE)
+        hounsfield = shown_on(grid, scaled.images[manifest.reference], CT_OUTSIDE)
         mask = body_mask(hounsfield, grid.spacing)
         grid, cut = grid.crop(mask, manifest.margin)
         resampled = {manifest.reference: hounsfield[cut]}
     return Prepared(normalise_channels(resampled, manifest), mask[cut], grid, scaled.notes)
-
-
-def _smooth_under(grid: Grid, image: sitk.Image) -> sitk.Image:
-    """Do what `smooth_for` does, in the part of `image` that has a say on `grid`: most of a head's image is air."""
-    ranges = grid.index_ranges(image, math.ceil(KERNEL_SIGMAS * FWHM_TO_SIGMA * grid.spacing / min(image.GetSpacing())))
-    size, start = [stop - start for start, stop in ranges], [start for start, _ in ranges]
-    return smooth_for(sitk.RegionOfInterest(image, size, start), grid.spacing)
 
 
 def _brain(masks: dict[str, sitk.Image], manifest: Manifest, grid: Grid) -> np.ndarray:

@@ -27,11 +27,13 @@ from phantoms import (
 )
 
 from afnet.decoding import restore
-from afnet.imaging import Grid, lattice_around, prepare, same_grid, smooth_for
+from afnet.grid import Grid
+from afnet.imaging import lattice_around, prepare, same_grid
 from afnet.manifest import find_model
 from afnet.model_bundle import load_network
 from afnet.progress import Progress
 from afnet.reading import read_image
+from afnet.resolution import shown_on
 from afnet.segmentation import Request, segment
 from afnet.streaming import Streaming
 from afnet.tensors import to_numpy, to_torch
@@ -86,7 +88,7 @@ def test_ramps_survive_the_way_to_the_grid_and_back(tmp_path, direction, spacing
         file = write_images(tmp_path, {"ramp": like(points[..., axis].astype(np.float32), image)}, ".nii")["ramp"]
         read = read_image(file)
         grid = lattice_around(read, 4.0, 8.0)
-        lattice = grid.resample(smooth_for(read, 4.0), -1000.0)
+        lattice = shown_on(grid, read, -1000.0)
         there = world(grid.image(lattice))[..., axis]
         inside = deep(grid, read, 10.0)
         assert inside.sum() > 100

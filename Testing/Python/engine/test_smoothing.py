@@ -1,13 +1,17 @@
 """Smoothing before resampling: the right point spread, and only where it matters."""
 
+import itertools
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from phantoms import OBLIQUE, mr_images, sampled
 
-from afnet.imaging import on_working_grid, scale, smooth_for
+from afnet.grid import Grid
+from afnet.imaging import on_working_grid, scale
 from afnet.manifest import find_model
 from afnet.normalisation import normalise_channels
+from afnet.resolution import shown_on, smooth_for
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 1.0, 6.0), (5.0, 5.0, 5.0)])
@@ -46,3 +50,39 @@ def test_brain_alone_is_smoothed_as_in_the_whole_image():
         whole = {name: prepared.grid.resample(smooth_for(image, member.spacing), 0.0)
                  for name, image in scaled.images.items()}
         np.testing.assert_allclose(prepared.channels, normalise_channels(whole, member), rtol=0, atol=2e-6)
+
+
+ORIENTATIONS = [
+    tuple(np.stack([sign * np.eye(3)[axis] for axis, sign in zip(axes, signs)], 1).ravel())
+    for axes in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
+]
+
+
+@pytest.mark.parametrize("direction", ORIENTATIONS)
+def test_one_matrix_an_axis_does_what_blur_and_interpolation_do(direction):
+    """In every orientation, with pixels finer and slices thicker than the grid, which reaches beyond the image."""
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 100, (9, 31, 44)).astype(np.float32))
+    image.SetSpacing((0.9, 1.2, 5.0))
+    image.SetDirection(direction)
+    image.SetOrigin((3.3, -8.1, 20.7))
+    corners = np.array([image.TransformContinuousIndexToPhysicalPoint([e * (n - 1) for e, n in zip(ends, (44, 31, 9))])
+                        for ends in np.ndindex(2, 2, 2)])
+    first = np.floor(corners.min(0) / 3).astype(int) - 2
+    grid = Grid(tuple(map(int, first)), tuple(map(int, np.ceil(corners.max(0) / 3).astype(int) + 3 - first)), 3.0)
+    expected = grid.resample(smooth_for(image, 3.0), -7.0)
+    found = shown_on(grid, image, -7.0)
+    assert found.dtype == np.float32 and found.flags.c_contiguous
+    assert 0.1 < (expected == -7.0).mean() < 0.9
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+
+
+def test_a_grid_beside_the_image_shows_nothing_of_it():
+    image = sitk.Image([8, 8, 8], sitk.sitkFloat32) + 5.0
+    assert (shown_on(Grid((100, 100, 100), (3, 4, 5), 3.0), image, -1.0) == -1.0).all()
+
+
+def test_a_grid_within_the_image_sees_what_lies_around_it():
+    """Nothing ends where the grid does."""
+    image = sitk.GetImageFromArray(np.random.default_rng(1).normal(0, 100, (40, 40, 40)).astype(np.float32))
+    grid = Grid((6, 5, 4), (4, 5, 6), 3.0)
+    np.testing.assert_allclose(shown_on(grid, image, 0.0), grid.resample(smooth_for(image, 3.0), 0.0), atol=1e-3)

@@ -13,8 +13,8 @@ import train_pelvis
 from pelvis_held_out import HeldOutPatient
 from pelvis_tensors import softened
 
-from afnet.imaging import FWHM_TO_SIGMA
 from afnet.manifest import find_model
+from afnet.resolution import FWHM_TO_SIGMA
 
 
 def test_means_of_softened_voxels_are_the_scan_on_twice_the_grid():

@@ -5,7 +5,8 @@ import pytest
 import SimpleITK as sitk
 from pelvis_scanner import Scan, along_axes, preparation, scan_body, share_matrix, signal_matrix
 
-from afnet.imaging import Grid, smooth_for
+from afnet.grid import Grid
+from afnet.resolution import smooth_for
 
 LENGTH = 96.0  # mm
 
