@@ -1,6 +1,6 @@
 #!/bin/bash
 # Everything again in a quarter of an hour of one GPU: the brain with everyone and by folds on both grids, a U-Net on two
-# folds, the pelvis with everyone and without each of the two labelled men. The packs must be there (brain_pack.py on
+# folds, the pelvis with everyone and without each of the two labelled men, on both grids. The packs must be there (brain_pack.py on
 # both grids, pelvis_anatomies.py); needs torch, triton, numpy, scipy, for the U-Net dynamic-network-architectures, and
 # 16 cores that generate pelves meanwhile.
 #
@@ -28,6 +28,10 @@ brain_job=$!
     $pelvis --run "$runs/pelvis-all" --minutes 4
     $pelvis --run "$runs/pelvis-no-umea" --leave-out umea --minutes 2.1
     $pelvis --run "$runs/pelvis-no-totalseg" --leave-out totalseg --minutes 2.1
+    coarse="$pelvis --coarse 6 --learning-rate 2e-3 --minutes 0.5"
+    $coarse --run "$runs/pelvis-coarse/all" --start-from "$runs/pelvis-all/averaged.pt"
+    $coarse --run "$runs/pelvis-coarse/no-umea" --leave-out umea --start-from "$runs/pelvis-no-umea/averaged.pt"
+    $coarse --run "$runs/pelvis-coarse/no-totalseg" --leave-out totalseg --start-from "$runs/pelvis-no-totalseg/averaged.pt"
 } > "$runs/pelvis.txt" 2>&1 &
 wait $brain_job $!
 # Then, with the GPU to itself, the brain with everyone once more.
