@@ -1,6 +1,7 @@
 """Whether the new model is better: both on cases that it has not seen, through `afnet segment` and `afnet evaluate`.
 
-The verdict rests on paired differences, new minus base, case by case; no training decision looks at them.
+The verdict rests on paired differences, new minus base, case by case; no training decision looks at them,
+and only one is made by them at all: whether the base model's companion stays.
 """
 
 import itertools
@@ -106,9 +107,9 @@ def _row(structure, base_scores: dict, new_scores: dict) -> dict:
 
 
 def better_alone(cases: list[dict[str, dict]]) -> bool:
-    """Whether the candidates ALONE have the higher mean Dice over the cases; `cases` are what `score_case` returned."""
+    """Whether the candidates ALONE have a clearly higher mean Dice; `cases` are what `score_case` returned."""
     means = {which: _mean([rows[which]["new_dice"] for rows in cases]) for which in (NEW, ALONE)}
-    return means[NEW] is not None and means[ALONE] > means[NEW]
+    return means[NEW] is not None and means[ALONE] - means[NEW] >= CLEAR_DIFFERENCE
 
 
 def compare(

@@ -86,7 +86,8 @@ class Conclusion:
     def choose_companion(
         self, cases: list[dict[str, dict]], numbers: list[int], tuned: bool
     ) -> tuple[list[dict], str | None]:
-        """Leave the companion out if without it the held-out `cases` are better: it learned nothing of the user's.
+        """Leave the companion out if the held-out `cases` are clearly better without it: it learned nothing of the
+        user's.
 
         A model that was not `tuned`, for no epoch helped, stays what the base is. Returns the cases' rows of the model
         chosen and a sentence; what the other one found is deleted.
