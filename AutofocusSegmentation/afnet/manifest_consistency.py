@@ -71,7 +71,7 @@ def _plausibility_problems(document: dict) -> list[str]:
     if not rules:
         return []
     codes = [item["code"] for item in document["labelmap"]]
-    limits = rules["structures"] + rules["positions"]
+    limits = rules["structures"] + rules["positions"] + rules.get("touching", [])
     used = [code for item in limits for code in [item["code"], *item.get("of", []), *item.get("beside", [])]]
     found = []
     for code in used + rules["left_out_if_doubtful"]:

@@ -58,6 +58,7 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
     found = _measure(labels, image, names)
     beyond = _beyond(labels, found, rules)
     doubts = _doubts(found, beyond, rules, names)
+    _add_gaps(doubts, labels, found, rules, names)
     left_out = _left_out(found, beyond, doubts.codes, rules)
     notes = []
     if doubts.reasons:
@@ -138,6 +139,26 @@ def _doubts(found: dict[int, _Found], beyond: dict[int, str], rules: dict, names
             doubts.add(item["code"], f"{name} {distance:.0f} mm {item['direction']} of {others}, "
                                      f"expected {low:g} to {high:g}")
     return doubts
+
+
+def _add_gaps(doubts: _Doubts, labels: sitk.Image, found: dict[int, _Found], rules: dict, names) -> None:
+    """Add what lies apart although it grows from each other, as the bladder's neck does from the prostate's base."""
+    for item in rules.get("touching", []):
+        code, (other,) = item["code"], item["of"]
+        if code in found and other in found:
+            gap = _gap_mm(labels, code, other)
+            if gap > item["gap_mm"]:
+                doubts.add(code, f"{names[code].lower()} {gap:.0f} mm from the {names[other].lower()}, expected to "
+                                 "touch it")
+
+
+def _gap_mm(labels: sitk.Image, code: int, other: int) -> float:
+    """Least distance (mm) between the voxel centres of two codes, both of which are there."""
+    array = sitk.GetArrayViewFromImage(labels)
+    box = bounding_box((array == code) | (array == other))[::-1]
+    part = sitk.RegionOfInterest(labels, [side.stop - side.start for side in box], [side.start for side in box])
+    distance = sitk.SignedMaurerDistanceMap(part == other, squaredDistance=False, useImageSpacing=True)
+    return float(sitk.GetArrayViewFromImage(distance)[sitk.GetArrayViewFromImage(part) == code].min())
 
 
 def _left_out(found, beyond, doubted: set[int], rules: dict) -> list[int]:

@@ -55,6 +55,8 @@ def test_a_plausible_man_passes_unchanged(direction):
         ({3: None, 4: None}, "no bladder was found; no rectum was found", {1, 2}),
         ({5: None, 6: None}, "no left femur was found; no right femur was found", set()),
         ({1: None, 2: None}, "no prostate was found", set()),
+        ({1: ((0, 0, -36), 20, 35)}, "prostate 20 mm from the bladder, expected to touch it", {1}),
+        ({1: ((0, 0, -25), 20, 35)}, None, set()),
     ],
 )
 def test_what_a_man_cannot_be_is_said_in_one_sentence(changes, words, left_out):
