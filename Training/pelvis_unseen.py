@@ -7,7 +7,6 @@ written as files of 3 mm and scored as a patient's.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 from pelvis_deformation import SPACING
 from pelvis_generator import NEW_ORGANS, Sample, known, weighted_sample
-from score import score, summarise
+from score import score, write_scores
 
 ORGANS = {1: "prostate", 2: "seminal_vesicles", 3: "bladder", 4: "rectum"}
 LEAST_VOXELS = 100
@@ -56,10 +55,7 @@ def main() -> None:
             write_patient(sample, Path(folder))
             results.append(score(options.model, Path(folder), ",".join(ORGANS.values())))
         print(number - 1, [row["dice"] for row in results[-1]["rows"] if row["dice"] is not None], flush=True)
-    summary = summarise(results)
-    options.out.write_text(json.dumps({"summary": summary, "patients": results}, indent=1))
-    for row in summary:
-        print(f"{row['id']:<20} n {row['n']}  Dice {row['dice']:.3f} ± {row['dice_sd']:.3f}  HD95 {row['hd95_mm']} mm")
+    write_scores(options.out, results)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,14 @@ def summarise(results: list[dict]) -> list[dict]:
     return summary
 
 
+def write_scores(file: Path, results: list[dict]) -> None:
+    """Write the rows of every patient and their summary as JSON, and print the latter."""
+    summary = summarise(results)
+    file.write_text(json.dumps({"summary": summary, "patients": results}, indent=1))
+    for row in summary:
+        print(f"{row['id']:<20} n {row['n']}  Dice {row['dice']:.3f} ± {row['dice_sd']:.3f}  HD95 {row['hd95_mm']} mm")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
@@ -76,10 +84,7 @@ def main() -> None:
         results.append(score(options.model, patient, options.only))
         print(f"\n{patient.name}  {results[-1]['seconds']['total']} s  {results[-1]['peak_memory_mb']} MB")
         print(format_table(results[-1]["rows"]), flush=True)
-    summary = summarise(results)
-    options.out.write_text(json.dumps({"summary": summary, "patients": results}, indent=1))
-    for row in summary:
-        print(f"{row['id']:<20} n {row['n']}  Dice {row['dice']:.3f} ± {row['dice_sd']:.3f}  HD95 {row['hd95_mm']} mm")
+    write_scores(options.out, results)
 
 
 if __name__ == "__main__":
