@@ -65,11 +65,12 @@ def write_comparison(folder: Path, cases=(), verdict="better", advice="It may be
 
 
 def write_candidate(folder: Path, model="pelvis-ct", title="Pelvis of our scanner") -> Path:
-    """training/candidate: the bundled model under the folder's name; the weights are its own, so its hash fits."""
-    source, target = find_model(model).folder, folder / "training" / "candidate"
+    """training/candidate: the bundled model under the folder's name; the weights are its own, so its hashes fit."""
+    base, target = find_model(model), folder / "training" / "candidate"
     target.mkdir(parents=True)
-    shutil.copyfile(source / "weights.npz", target / "weights.npz")
-    document = json.loads((source / "model.json").read_text(encoding="utf-8"))
+    for member in base.members:
+        shutil.copyfile(member.weights_file, target / member.weights_name)
+    document = json.loads((base.folder / "model.json").read_text(encoding="utf-8"))
     (target / "model.json").write_text(json.dumps(document | {"id": folder.name, "title": title}), encoding="utf-8")
     return target
 
