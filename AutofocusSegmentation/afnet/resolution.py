@@ -39,23 +39,18 @@ def shown_on(grid: Grid, image: sitk.Image, outside: float) -> np.ndarray:
     axes = _patient_axes(image)
     if axes is None:
         return grid.resample(_smooth_under(grid, image), outside)
-    array, inside = sitk.GetArrayViewFromImage(image), []
-    for axis in range(3):  # of the image: x, y, z
-        world, sign = axes[axis]
-        native, count = image.GetSpacing()[axis], image.GetSize()[axis]
+    matrices, used, inside = [], [], []
+    for (world, sign), native, count in zip(axes, image.GetSpacing(), image.GetSize()):
         places = (grid.first[world] + np.arange(grid.size[world])) * grid.spacing
         places = sign * (places - image.GetOrigin()[world]) / native
         matrix = _along_axis(count, native, grid.spacing, places)
-        used = np.flatnonzero(matrix.any(0))
-        used = slice(used[0], used[-1] + 1) if used.size else slice(0, 1)
-        array, matrix = array[(slice(None),) * (2 - axis) + (used,)], matrix[:, used]
-        if axis == 0:
-            array = array @ matrix.T
-        elif axis == 1:
-            array = matrix @ array
-        else:
-            array = np.tensordot(matrix, array, 1)
+        columns = np.flatnonzero(matrix.any(0))
+        used.append(slice(columns[0], columns[-1] + 1) if columns.size else slice(0, 1))
+        matrices.append(matrix[:, used[-1]])
         inside.append((places >= -0.5) & (places <= count - 0.5))
+    x, y, z = matrices
+    planes = [y @ (plane @ x.T) for plane in sitk.GetArrayViewFromImage(image)[tuple(used[::-1])]]
+    array = np.tensordot(z, np.stack(planes), 1)
     array[~(inside[2][:, None, None] & inside[1][:, None] & inside[0])] = outside
     order = [2 - [world for world, _ in axes].index(2 - axis) for axis in range(3)]
     return np.ascontiguousarray(array.transpose(order))

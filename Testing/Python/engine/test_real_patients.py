@@ -53,11 +53,11 @@ def test_air_beside_a_real_patient_changes_no_label(shared_data, answer):
     """A patient with air on all four sides; beside one whom the scan cuts, new air is a change of the patient."""
     image = sitk.ReadImage(str(shared_data / "pelvis" / "umea" / "ct.nii.gz"))
     wider = sitk.ConstantPad(image, [11, 7, 0], [6, 13, 0], -1000)
-    narrower = image[10:-10, 10:-10, :]
-    assert (values(image) > -500)[:, 10:-10, 10:-10].sum() == (values(image) > -500).sum(), "the patient is not cut"
+    narrower = image[8:-5, 10:-10, :]  # 15 mm of air remain, which the blur for the coarser grid does not cross
+    assert (values(image) > -500)[:, 10:-10, 8:-5].sum() == (values(image) > -500).sum(), "the patient is not cut"
     expected = values(answer("pelvis-ct", {"ct": image}))
     np.testing.assert_array_equal(at_same_place(answer("pelvis-ct", {"ct": wider}), image), expected)
-    np.testing.assert_array_equal(values(answer("pelvis-ct", {"ct": narrower})), expected[:, 10:-10, 10:-10])
+    np.testing.assert_array_equal(values(answer("pelvis-ct", {"ct": narrower})), expected[:, 10:-10, 8:-5])
 
 
 @pytest.mark.slow

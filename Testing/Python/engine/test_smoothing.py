@@ -86,3 +86,12 @@ def test_a_grid_within_the_image_sees_what_lies_around_it():
     image = sitk.GetImageFromArray(np.random.default_rng(1).normal(0, 100, (40, 40, 40)).astype(np.float32))
     grid = Grid((6, 5, 4), (4, 5, 6), 3.0)
     np.testing.assert_allclose(shown_on(grid, image, 0.0), grid.resample(smooth_for(image, 3.0), 0.0), atol=1e-3)
+
+
+def test_air_around_changes_no_bit():
+    """What has no say on the grid is not part of the sums."""
+    image = sitk.GetImageFromArray(np.random.default_rng(2).normal(0, 500, (30, 300, 300)).astype(np.float32))
+    image.SetSpacing((0.97, 0.97, 2.5))
+    padded = sitk.ConstantPad(image, [40, 25, 9], [17, 31, 4], 0.0)
+    grid = Grid((4, 4, 3), (85, 85, 17), 3.0)
+    np.testing.assert_array_equal(shown_on(grid, image, 0.0), shown_on(grid, padded, 0.0))
