@@ -29,7 +29,7 @@ class HeldOutPatient:
         hu = F.pad(to_torch(pack["ct"]).float(), ends, value=AIR)
         self.factor = round(coarse / SPACING) if coarse else 1
         if coarse:
-            hu = F.avg_pool3d(softened(hu)[None], self.factor)[0]
+            hu = F.avg_pool3d(softened(hu, self.factor)[None], self.factor)[0]
         self.channels = windowed(hu, manifest)
         possible = class_masks(to_torch(pack["possible"]))
         self.known = possible.sum(0) == 1

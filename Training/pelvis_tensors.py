@@ -26,13 +26,13 @@ def windowed(hu: torch.Tensor, manifest) -> torch.Tensor:
     return torch.stack([(hu.float().clamp(low, high) - low) / (high - low) for low, high in windows])
 
 
-def softened(hu: torch.Tensor) -> torch.Tensor:
-    """`hu` (float32) blurred so that its means over 2×2×2 voxels are what a grid twice as coarse shows of the scan.
+def softened(hu: torch.Tensor, factor: float) -> torch.Tensor:
+    """`hu` (float32) blurred so that its means are what a grid coarser by `factor` (2 at most) shows of the scan.
 
-    `afnet.imaging` blurs to a Gaussian as wide at half maximum as the grid's spacing d and interpolates: from d/2 to
-    d the variance grows by 3/4 d² / (8 ln 2), of which the mean of two voxels along an axis is (d/4)².
+    `afnet.resolution` blurs to a Gaussian as wide at half maximum as the grid's spacing and interpolates: from one
+    voxel to `factor` f of them the variance grows by (f² − 1) / (8 ln 2), of which their mean is (f² − 1) / 12.
     """
-    variance = 3 / (8 * math.log(2)) - 1 / 4  # voxels²
+    variance = (factor**2 - 1) * (1 / (8 * math.log(2)) - 1 / 12)  # voxels²
     offsets = torch.arange(-2.0, 3.0, device=hu.device)
     kernel = torch.exp(-(offsets**2) / (2 * variance))
     kernel /= kernel.sum()

@@ -93,7 +93,7 @@ class PelvisSamples:
         shape = window_shape(self.phase.spacing)
         hu, possible, weight = (
             F.interpolate(part[None].float(), size=shape, mode="area")[0]
-            for part in (softened(hu)[None], class_masks(possible), weight[None])
+            for part in (softened(hu, self.phase.spacing / self.spacing)[None], class_masks(possible), weight[None])
         )
         return windowed(vary_hu(hu[0], generator), self.manifest), likely_classes(possible), weight / 100
 
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--spacing", type=float, default=4.0, choices=(3.0, 4.0), help="mm, of the bank's grid")
-    parser.add_argument("--coarse", type=float, metavar="MM", help="train on this grid, coarser than the bank's")
+    parser.add_argument("--coarse", type=float, choices=(6.0,), help="mm, of a working grid coarser than the bank's")
     parser.add_argument("--leave-out", choices=tuple(SOURCES), help="patient who is in no sample of this run")
     parser.add_argument("--wait-for", type=int, default=1, help="samples that must be there before the first step")
     parser.add_argument("--resident", type=int, default=4000, help="most samples kept in the device's memory")

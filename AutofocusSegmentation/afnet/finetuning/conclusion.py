@@ -42,6 +42,7 @@ class Conclusion:
         self.request, self.folder, self.progress, self.runs = job.request, job.folder, job.progress, job.runs
         self.base, self.labels, self.network, self.device = job.base, job.labels, job.network, job.processes.device
         self.companion = kept_companion(self.base, self.labels.document)
+        self.may_leave_companion = False  # a model that no epoch helped stays what the base is
 
     def write(self, trainings: dict[str, EpochTraining]) -> dict:
         """Score, write the new model as a candidate and, unless only that was asked, as the folder's model."""
@@ -49,13 +50,14 @@ class Conclusion:
         final = trainings["final"]
         settled = self.settle(final)
         settings = self.settings(final)
+        self.may_leave_companion = self.companion is not None and bool(final.history)
         scored = [(run, number) for run in self.runs if run.scored for number in run.held_out]
         cases = []
         for place, (run, number) in enumerate(scored):
             own = settled if run.name == "final" else self.settle(trainings[run.name])
             cases.append(self.score(own.network, run, number))
             self.progress.within((place + 1) / (len(scored) + 1))
-        rows, about = self.choose_companion(cases, [number for _, number in scored], bool(final.history))
+        rows, about = self.choose_companion(cases, [number for _, number in scored])
         how = "leave-one-out" if self.request.leave_one_out else "held-out" if scored else "none"
         original = self.original(settled.network)
         comparison = compare(rows, original, how, len(final.history), settings, settled.to_json(), about)
@@ -83,18 +85,15 @@ class Conclusion:
         document = new_document(self.base, self.labels, self.request, comparison)
         return save_bundle(folder, document, network.cpu(), companion, self.base.companion_share)
 
-    def choose_companion(
-        self, cases: list[dict[str, dict]], numbers: list[int], tuned: bool
-    ) -> tuple[list[dict], str | None]:
+    def choose_companion(self, cases: list[dict[str, dict]], numbers: list[int]) -> tuple[list[dict], str | None]:
         """Leave the companion out if the held-out `cases` are clearly better without it: it learned nothing of the
         user's.
 
-        A model that was not `tuned`, for no epoch helped, stays what the base is. Returns the cases' rows of the model
-        chosen and a sentence; what the other one found is deleted.
+        Returns the cases' rows of the model chosen and a sentence; what the other one found is deleted.
         """
-        if self.companion is None or not cases:
+        if not self.may_leave_companion or not cases:
             return [rows[NEW] for rows in cases], None
-        alone = tuned and better_alone(cases)
+        alone = better_alone(cases)
         for number in numbers:
             with_it, without = (self.folder.comparison(number) / f"{which}.seg.nrrd" for which in (NEW, ALONE))
             if alone:
@@ -113,7 +112,7 @@ class Conclusion:
             raise InputError(case.problems[0])
         unscored = compare([], None, "none", 0, {})  # the card of these copies says so, and goes with them
         models = {NEW: self.bundle(self.folder.run(run.name) / "model", network, unscored, self.companion)}
-        if self.companion is not None:
+        if self.may_leave_companion:
             models[ALONE] = self.bundle(self.folder.run(run.name) / "model-alone", network, unscored, None)
         folder = self.folder.comparison(number)
         place = folder.relative_to(self.folder.output).as_posix()

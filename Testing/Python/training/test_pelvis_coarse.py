@@ -28,14 +28,14 @@ def test_means_of_softened_voxels_are_the_scan_on_twice_the_grid():
 
     fine = torch.arange(count, dtype=torch.float32)
     coarse = fine[::2] + 0.5
-    found = torch.nn.functional.avg_pool3d(softened(1000 * seen(fine, 1.0))[None], 2)[0]
+    found = torch.nn.functional.avg_pool3d(softened(1000 * seen(fine, 1.0), 2)[None], 2)[0]
     wanted = 1000 * seen(coarse, 2.0)
     assert (found - wanted).abs().max() < 0.02 * wanted.max()
     assert found.sum().item() == pytest.approx(wanted.sum().item(), rel=0.01)
 
 
 def test_a_flat_scan_stays_flat():
-    assert torch.allclose(softened(torch.full((7, 8, 9), -1000.0)), torch.full((7, 8, 9), -1000.0))
+    assert torch.allclose(softened(torch.full((7, 8, 9), -1000.0), 2), torch.full((7, 8, 9), -1000.0))
 
 
 class Bright(torch.nn.Module):
