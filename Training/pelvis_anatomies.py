@@ -33,6 +33,7 @@ SPACING = 3.0  # mm
 PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
 BONE_HU = 130.0
+NO_URINE_HU = 30.0  # blurred; the urine of totalseg has 12 HU
 
 FEMALE_HEADS_MM = ((62, 293, 362), (56, 272, 189))
 """Left and right femoral head of the female scan, (z, y, x) from its first voxel, read off the picture."""
@@ -140,9 +141,13 @@ def pack_totalseg() -> dict:
     body = largest_piece(ndimage.binary_opening(smooth > -300, iterations=2))
     body = np.stack([ndimage.binary_fill_holes(s) for s in body])
     possible = np.left_shift(1, labels).astype(np.uint8)
-    # Undecided: around the cut prostate, and for the vesicles what lies between bladder and rectum.
+    # Undecided: around the cut prostate, for the vesicles what lies between bladder and rectum, and what the model
+    # calls bladder though it is too bright for urine.
     near = ndimage.distance_transform_edt(labels != PROSTATE) * SPACING <= 12
     soft = (smooth > -30) & (smooth < 120) & (labels == 0) & ~rectum
+    bright = (labels == BLADDER) & (ndimage.gaussian_filter(hu, 1.0) > NO_URINE_HU)
+    possible[bright] |= 1
+    possible[bright & near] |= 1 << PROSTATE
     bladder_low = int(np.argwhere((labels == BLADDER).any((1, 2))).min())
     between = np.zeros_like(soft)
     between[bladder_low:bladder_low + 14, 52:70, 48:76] = True

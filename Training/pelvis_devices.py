@@ -1,4 +1,4 @@
-"""Metal and plastic in a pelvis, put into bodies at 3 mm (HU, z, y, x): gold seeds, catheter, hip prosthesis."""
+"""Metal and plastic in a pelvis, put into bodies at 3 mm (HU, z, y, x): gold seeds, catheter, hip metal."""
 
 from __future__ import annotations
 
@@ -46,44 +46,56 @@ def place_catheter(rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray)
     hu += share * (rng.uniform(60, 250) - hu)
 
 
-def place_prosthesis(rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray, body: np.ndarray) -> None:
-    """A hip prosthesis on one side, seldom on both (in place): cup, head, neck, stem, and their streaks."""
+def place_hip_metal(rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray, body: np.ndarray) -> None:
+    """A hip prosthesis, or a nail and screw in a mended femur, on one side, seldom on both (in place), with streaks."""
     metal = np.zeros(hu.shape, bool)
     sides = (LEFT, RIGHT) if rng.random() < 0.2 else (int(rng.choice([LEFT, RIGHT])),)
+    draw = _prosthesis if rng.random() < 0.65 else _nail
     for code in sides:
-        metal |= _implant(rng, labels == code)
+        metal |= _in_femur(rng, labels == code, draw)
     if not metal.any():
         return
     hu += _streaks(rng, metal, hu, body)
     hu[metal] = METAL
 
 
-def _implant(rng: np.random.Generator, femur: np.ndarray) -> np.ndarray:
+def _in_femur(rng: np.random.Generator, femur: np.ndarray, draw) -> np.ndarray:
+    """Voxels of what `draw` makes for the head's centre and the shaft at the label's lower end (voxels z, y, x)."""
     levels = np.flatnonzero(femur.any((1, 2)))
-    metal = np.zeros(femur.shape, bool)
     if len(levels) < 15:
-        return metal
+        return np.zeros(femur.shape, bool)
     cap = np.argwhere(femur[levels[-1] - 1:levels[-1] + 1]).mean(0)[1:]
     head = np.array([levels[-1] - 8, *cap])
     shaft = np.array([levels[0], *np.argwhere(femur[levels[0]]).mean(0)])
+    return draw(rng, np.stack(np.indices(femur.shape, np.float32)), head, shaft)
+
+
+def _tube(where: np.ndarray, start: np.ndarray, end: np.ndarray, first: float, last: float) -> np.ndarray:
+    """Voxels of a cone from `start` to `end` with these radii (voxels) and round ends."""
+    direction, offset = end - start, where - start[:, None, None, None]
+    along = np.clip(np.tensordot(direction, offset, 1) / (direction @ direction), 0, 1)
+    gap = offset - along * direction[:, None, None, None]
+    return (gap**2).sum(0) < (first + along * (last - first)) ** 2
+
+
+def _prosthesis(rng: np.random.Generator, where: np.ndarray, head: np.ndarray, shaft: np.ndarray) -> np.ndarray:
+    """Cup, head, neck, stem."""
     entry = shaft + [rng.uniform(9, 14), 0, 0]  # where the neck leaves the stem
-    where = np.stack(np.indices(femur.shape, np.float32))
-
-    def tube(start: np.ndarray, end: np.ndarray, first: float, last: float) -> np.ndarray:
-        direction = end - start
-        along = np.tensordot(direction, where - start[:, None, None, None], 1) / (direction @ direction)
-        along = np.clip(along, 0, 1)
-        gap = where - start[:, None, None, None] - along * direction[:, None, None, None]
-        return (gap**2).sum(0) < (first + along * (last - first)) ** 2
-
     ball = ((where - head[:, None, None, None]) ** 2).sum(0)
     size = rng.uniform(14, 18) / SPACING
-    metal |= ball < size**2
     outer = size + rng.uniform(2.5, 3.5)
-    metal |= (ball < outer**2) & (ball > (outer - 1.3) ** 2) & (where[0] - head[0] > -2)
-    metal |= tube(head, entry, 2.2, 3.0)
-    metal |= tube(entry, shaft - [rng.uniform(20, 35), 0, 0], 3.2, 1.8)
-    return metal
+    cup = (ball < outer**2) & (ball > (outer - 1.3) ** 2) & (where[0] - head[0] > -2)
+    stem = _tube(where, entry, shaft - [rng.uniform(20, 35), 0, 0], 3.2, 1.8)
+    return (ball < size**2) | cup | _tube(where, head, entry, 2.2, 3.0) | stem
+
+
+def _nail(rng: np.random.Generator, where: np.ndarray, head: np.ndarray, shaft: np.ndarray) -> np.ndarray:
+    """A nail in the marrow from the greater trochanter's tip downwards, a screw through it into the head."""
+    top, end = shaft + [rng.uniform(15, 24), 0, 0], shaft - [rng.uniform(12, 40), 0, 0]
+    cross = shaft + [rng.uniform(3, 9), 0, 0]
+    screw = head - cross
+    nail = _tube(where, top, end, rng.uniform(2.2, 3.0), rng.uniform(1.6, 2.0))
+    return nail | _tube(where, cross - 0.3 * screw, cross + rng.uniform(0.85, 1.1) * screw, *[rng.uniform(1.2, 1.9)] * 2)
 
 
 def _streaks(rng: np.random.Generator, metal: np.ndarray, hu: np.ndarray, body: np.ndarray) -> np.ndarray:

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 from pelvis_deformation import SPACING, end_femora_in_planes, inflate, swap_sides, warp, window_coordinates
-from pelvis_devices import place_catheter, place_prosthesis, place_seeds
+from pelvis_devices import place_catheter, place_hip_metal, place_seeds
 from pelvis_insertion import change_contents, insert_prostate
 from pelvis_packs import load_pack
 from pelvis_scanner import AIR, along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
 from pelvis_synthesis import head_centres, paint, synthetic_man
+from pelvis_texture import texture_of
 from pelvis_transplant import new_organs
 
 PROSTATE, BLADDER, RECTUM, LEFT, RIGHT = 1, 3, 4, 5, 6
@@ -51,6 +52,11 @@ def window_shape(spacing: float) -> tuple[int, int, int]:
 @lru_cache(maxsize=8)
 def _pack(name: str) -> dict:
     return load_pack(name)
+
+
+@lru_cache(maxsize=8)
+def _texture(name: str) -> tuple[float, float]:
+    return texture_of(_pack(name)["ct"].astype(np.float32))
 
 
 def known(possible: np.ndarray) -> np.ndarray:
@@ -98,13 +104,13 @@ def weighted_sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL
 
 
 def _place_devices(rng: np.random.Generator, hu, labels, body) -> None:
-    """Gold seeds in a third of the prostates, a catheter or a hip prosthesis now and then (in place)."""
+    """Gold seeds in a third of the prostates, a catheter or metal in a hip now and then (in place)."""
     if rng.random() < 0.33:
         place_seeds(rng, hu, labels == PROSTATE)
     if rng.random() < 0.05:
         place_catheter(rng, hu, labels)
-    if rng.random() < 0.06:
-        place_prosthesis(rng, hu, labels, body)
+    if rng.random() < 0.09:
+        place_hip_metal(rng, hu, labels, body)
 
 
 def draw_source(rng: np.random.Generator) -> str:
@@ -184,9 +190,10 @@ def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
     weight = pack["weight"] if "weight" in pack else np.full(ct.shape, 100, np.uint8)
     change = rng.random()
     if change < NEW_ORGANS.get(name, 0.0):
-        ct, labels, possible, weight = new_organs(rng, ct, labels, possible, weight, pack["femoral_heads"])
+        ct, labels, possible, weight = new_organs(rng, ct, labels, possible, weight, pack["femoral_heads"],
+                                                 _texture(name))
     elif name == "umea" and change < 0.8:
-        ct, labels, possible = insert_prostate(rng, ct, labels, possible, pack["ptv"])
+        ct, labels, possible = insert_prostate(rng, ct, labels, possible, pack["ptv"], _texture(name))
     tilt = 2.0 if name == "totalseg" else 5.0  # its scan ends inside the prostate: a tilt would cut all of it
     centre = _centre(rng, pack["femoral_heads"], shape)
     if name == "female" and rng.random() < 0.5:  # the belly and the chest, where no organ is to be found

@@ -5,17 +5,22 @@ from __future__ import annotations
 import numpy as np
 from pelvis_deformation import SPACING, smooth_noise
 from pelvis_organs import draw_prostate, draw_vesicles
+from pelvis_texture import draw_texture
 from scipy import ndimage
 
 PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 MARGIN = 12  # voxels around the treatment volume
 
+BASE_MM = 6.0
+"""His own vesicles may begin this far below the new prostate's base."""
 
-def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv):
-    """Copies of a scan, its labels and `possible` with a drawn prostate and vesicles, known everywhere around.
+
+def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv, texture):
+    """Copies of a scan, its labels and `possible` with a drawn prostate and vesicles, of the scan's own `texture`.
 
     What was soft tissue of the undrawn prostate and lies outside the new one becomes the loose fat around a prostate,
-    in places almost as bright as the organ, so that its border is partly invisible.
+    in places almost as bright as the organ, so that its border is partly invisible. All codes are known around the new
+    organs but above the base, where what stays as it was may be the man's own vesicles.
     """
     ct, labels, possible = ct.copy(), labels.copy(), possible.copy()
     where = np.argwhere(ptv > 0)
@@ -31,7 +36,8 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv):
     z, y, x = z + bend[0], y + bend[1], x + bend[2]
     undecided = (bits & 0b110) > 0  # where prostate or vesicles may be
     fixed = (codes == BLADDER) | (codes == RECTUM)
-    volume = float(np.clip(np.exp(rng.normal(np.log(78), 0.4)), 35, 150))  # in a scan whose voxels are too large
+    # In a scan whose voxels are too large; a smaller one would leave the bladder without its floor.
+    volume = float(np.clip(np.exp(rng.normal(np.log(85), 0.3)), 50, 150))
     prostate, base, back = draw_prostate(rng, z, y, x, volume, (apex - centre[0]) * SPACING,
                                          (back - centre[1]) * SPACING)
     vesicles = draw_vesicles(rng, z, y, x, base, back)
@@ -41,21 +47,24 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv):
     vesicles &= ~fixed & ~prostate & soft & ~ndimage.binary_dilation(codes == RECTUM)
     tissue = hu[undecided & (codes == PROSTATE)]
     brightness = float(np.median(tissue)) + rng.normal(0, 6)
-    noise = smooth_noise(rng, hu.shape, 14.0)[0]
+    patches = smooth_noise(rng, hu.shape, 14.0)[0]
     was = ndimage.binary_dilation(codes == PROSTATE)  # what is prostate for certain must not stay and be called none
-    clear = 1 / (1 + np.exp(-2.0 * (noise + rng.uniform(-1.0, 0.8) + 2.5 * was)))  # 1 fat, 0 as bright as it was
+    clear = 1 / (1 + np.exp(-2.0 * (patches + rng.uniform(-1.0, 0.8) + 2.5 * was)))  # 1 fat, 0 as bright as it was
     fat = rng.uniform(-85, -20) + 12 * smooth_noise(rng, hu.shape, 9.0)[0]
     empty = undecided & ~prostate & ~vesicles
     weight = ndimage.gaussian_filter((empty * clear).astype(np.float32), 0.6)
-    hu += weight * (fat - hu)
-    grain = 5 * smooth_noise(rng, hu.shape, 10.0)[0] + 4 * rng.standard_normal(hu.shape, dtype=np.float32)
+    noise = draw_texture(rng, hu.shape, *texture)
+    hu += weight * (fat + noise - hu)
+    grain = rng.uniform(1, 4) * smooth_noise(rng, hu.shape, 14.0)[0] + noise
     for mask, mean in ((vesicles, brightness + rng.normal(-8, 6)), (prostate, brightness)):
         share = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.5, 0.8))
         hu += share * (mean + grain - hu)
     codes[codes == PROSTATE] = 0
     codes[prostate], codes[vesicles] = PROSTATE, VESICLES
+    own = empty & (weight < 0.5) & (z > base - BASE_MM) & ((bits & 1 << VESICLES) > 0)
     changed = undecided | prostate | vesicles
     bits[changed] = np.left_shift(1, codes[changed])
+    bits[own] = 1 | 1 << VESICLES
     return ct, labels, possible
 
 

@@ -1,7 +1,8 @@
 """Other organs in a real man: his bones, muscles, skin and fat stay, the small pelvis is drawn anew.
 
 What was organ becomes fat and bowel, then `pelvis_organs` draws prostate, vesicles, bladder, rectum and pelvic floor
-as in a synthetic man, and the result is blended into the scan. All codes are known there afterwards.
+as in a synthetic man, and the result is blended into the scan with the scan's own noise. All codes are known there
+afterwards.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 from pelvis_deformation import SPACING, smooth_noise
 from pelvis_organs import BOX_HIGH, BOX_LOW, fill_pelvis
 from pelvis_synthesis import paint
+from pelvis_texture import draw_texture
 from pelvis_tissues import CODE
 from scipy import ndimage
 
@@ -20,8 +22,11 @@ RING_MM = 12.0
 """Soft tissue nearer than this to an old organ may be overdrawn; what is further is muscle, and stays."""
 
 
-def new_organs(rng: np.random.Generator, ct, labels, possible, weight, heads):
-    """Copies of a real scan (HU), its labels, possible codes and weights with new organs around `heads` (2, 3)."""
+def new_organs(rng: np.random.Generator, ct, labels, possible, weight, heads, texture):
+    """Copies of a real scan (HU), its labels, possible codes and weights with new organs around `heads` (2, 3).
+
+    `texture` is the scan's, from `texture_of`.
+    """
     ct, labels, possible, weight = ct.copy(), labels.copy(), possible.copy(), weight.copy()
     middle = heads.mean(0)
     low = np.maximum(np.round(middle + BOX_LOW / SPACING).astype(int) - 4, 0)
@@ -36,6 +41,7 @@ def new_organs(rng: np.random.Generator, ct, labels, possible, weight, heads):
     fresh = np.where(codes >= 5, codes, 0).astype(np.uint8)
     fill_pelvis(rng, tissue, fresh, heads - low.astype(np.float32))
     painted = paint(rng, np.where(tissue == CODE["cortex"], CODE["muscle"], tissue))
+    painted += draw_texture(rng, hu.shape, *texture)
     share = ndimage.gaussian_filter(((tissue != before) | old).astype(np.float32), 0.5)
     share[before == CODE["cortex"]] = 0
     hu += share * (painted - hu)
