@@ -8,12 +8,12 @@ those of pelvis_tensors.py, (z, y, x).
 from __future__ import annotations
 
 import torch
-from pelvis_tensors import Scan, mirrored
+from pelvis_tensors import AIR, Scan, ends_of_scan, mirrored, without_ends
 from torch.nn import functional as F
 
 from afnet.augmentation import averaged, random_affine, smooth_field, uniform, white_noise
 
-AIR, METAL = -1000.0, 3000.0  # HU, where the engine stops
+METAL = 3000.0  # HU, where the engine stops, as below at AIR
 TURN = (10.0, 0.0, 0.0)
 """Largest rotation about z, y and x, degrees. Axial planes stay axial planes, for in one of them scans end, and the
 femora's labels; men who lie tilted come from the generator."""
@@ -44,9 +44,11 @@ def deformed(scan: Scan, matrix: torch.Tensor, generator: torch.Generator, spaci
     """The sample where `matrix` (3×3; voxels z, y, x from the window's middle) and a smooth displacement point to.
 
     HU trilinear and float32, the others nearest. Beyond the window's sides their last voxel goes on; a slice whose
-    middle lies beyond its ends is air in the whole, so that a scan ends in a plane.
+    middle lies beyond the scan's ends is air in the whole, so that a scan ends in a plane.
     """
     hu, possible, weight = scan
+    ends = ends_of_scan(hu)
+    hu = without_ends(hu, ends)
     half = (torch.tensor(hu.shape) - 1) / 2
     turn = (matrix * half[None] / half[:, None]).flip(0, 1)  # grid_sample wants x, y, z in −1…1
     places = F.affine_grid(F.pad(turn, (0, 1))[None].to(hu.device), (1, 1, *hu.shape), align_corners=True)
@@ -56,14 +58,15 @@ def deformed(scan: Scan, matrix: torch.Tensor, generator: torch.Generator, spaci
     codes = torch.stack([possible, weight])[None].float()
     codes = F.grid_sample(codes, places, "nearest", "border", align_corners=True)[0].round().to(torch.uint8)
     hu = F.grid_sample(hu[None, None].float(), places, "bilinear", "border", align_corners=True)[0, 0]
-    inside = (level.abs() <= 1)[:, None, None]
+    level = (level + 1) * half[0]
+    inside = ((level >= ends[0] - 0.5) & (level <= ends[1] + 0.5))[:, None, None]
     return torch.where(inside, hu, AIR), torch.where(inside, codes[0], 1), torch.where(inside, codes[1], 100)
 
 
 def vary_hu(hu: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Another calibration, sometimes thick slices, a softer kernel, noise (float32); outside the scan stays outside."""
-    hu = hu.float()
     outside = hu <= AIR
+    hu = without_ends(hu, ends_of_scan(hu)).float()
     gain, shift = uniform(generator, -0.02, 0.02), uniform(generator, -5, 5)
     hu = hu + (hu > -400) * (gain * hu + shift)
     if uniform(generator, 0, 1) < 0.15:

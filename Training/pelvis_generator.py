@@ -88,13 +88,15 @@ def weighted_sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL
     name = source or draw_source(rng)
     real = name in REAL
     mirror = bool(rng.random() < 0.5)
-    hu, labels, possible, weight, body = (_real if real else _synthetic)(rng, name, shape, mirror)
+    hu, labels, possible, weight, body, beyond = (_real if real else _synthetic)(rng, name, shape, mirror)
     if mirror:
         labels, possible = swap_sides(labels, possible)
     _place_devices(rng, hu, labels, body)
     hu = surround(rng, hu, body, real)
     hu = scan_body(rng, draw_scan(rng, real), hu, POINT_SPREAD[real], spacing, body)
     labels, possible, weight = _on_working_grid(labels, possible, weight, spacing)
+    beyond = share_matrix(len(beyond), spacing) @ beyond.astype(np.float32) > 0.5
+    hu[beyond], labels[beyond], possible[beyond], weight[beyond] = AIR, 0, 1, 100
     femora = np.flatnonzero((labels >= 5).any((1, 2)))
     inside = limit_field(rng, hu.shape, float(np.median(femora)) if femora.size else hu.shape[0] / 2, spacing)
     hu[~inside] = AIR
@@ -156,7 +158,10 @@ def _centre(rng: np.random.Generator, heads: np.ndarray, shape: tuple[int, int, 
 
 
 def _beyond(coordinates: np.ndarray, slices: int) -> np.ndarray:
-    """Slices of the window (bool, z) that lie beyond the pack, so that a scan ends in a plane."""
+    """Slices of the window (bool, z) that lie beyond the pack, so that a scan ends in a plane.
+
+    Until the body is scanned they repeat its last slice, as `afnet.imaging` does: no air is blurred into a scan's end.
+    """
     level = coordinates[0].mean((1, 2))
     return (level < 0) | (level > slices - 1)
 
@@ -202,13 +207,12 @@ def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
     beyond = _beyond(coordinates, ct.shape[0])
     coordinates = _organ_moves(rng, labels, coordinates)
     coordinates[0] = np.clip(coordinates[0], 0, ct.shape[0] - 1)
-    coordinates[0][beyond] = -10
     hu, lowest = warp(ct, coordinates, AIR), _lowest(labels)
     labels, possible = warp(labels, coordinates, 0, True), warp(possible, coordinates, 1, True)
     end_femora_in_planes(labels, possible, warp(pack["femora"], coordinates, 0, True), coordinates[0], lowest)
     body = warp(pack["body"], coordinates, 0, True) > 0
     weight = warp(weight, coordinates, 100, True)
-    return change_contents(rng, hu, labels), labels, possible, weight, body
+    return change_contents(rng, hu, labels), labels, possible, weight, body, beyond
 
 
 def _synthetic(rng: np.random.Generator, name: str, shape, mirror: bool):
@@ -220,9 +224,8 @@ def _synthetic(rng: np.random.Generator, name: str, shape, mirror: bool):
     coordinates[0] -= first
     beyond = _beyond(coordinates, tissue.shape[0])
     coordinates[0] = np.clip(coordinates[0], 0, tissue.shape[0] - 1)
-    coordinates[0][beyond] = -10
     tissue, labels = warp(tissue, coordinates, 0, True), warp(labels, coordinates, 0, True)
     possible = np.left_shift(1, labels).astype(np.uint8)
     end_femora_in_planes(labels, possible, warp(femora, coordinates, 0, True), coordinates[0], lowest)
     hu = paint(rng, tissue)
-    return hu, labels, possible, np.full(shape, 100, np.uint8), tissue > 0
+    return hu, labels, possible, np.full(shape, 100, np.uint8), tissue > 0, beyond

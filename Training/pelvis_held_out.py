@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from acceleration import unmeasured
-from pelvis_augmentation import AIR
 from pelvis_deformation import SPACING
 from pelvis_packs import load_pack
-from pelvis_tensors import class_masks, softened, windowed
+from pelvis_tensors import AIR, class_masks, on_coarser_grid, windowed
 from torch.nn import functional as F
 
 from afnet.manifest import Manifest
@@ -29,7 +28,8 @@ class HeldOutPatient:
         hu = F.pad(to_torch(pack["ct"]).float(), ends, value=AIR)
         self.factor = round(coarse / SPACING) if coarse else 1
         if coarse:
-            hu = F.avg_pool3d(softened(hu, self.factor)[None], self.factor)[0]
+            unknown = torch.zeros(hu.shape, dtype=torch.uint8)
+            hu, _, _ = on_coarser_grid((hu, unknown, unknown), [n // self.factor for n in hu.shape], self.factor)
         self.channels = windowed(hu, manifest)
         possible = class_masks(to_torch(pack["possible"]))
         self.known = possible.sum(0) == 1

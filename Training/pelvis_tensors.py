@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from afnet.augmentation import uniform
 
+AIR = -1000.0  # HU
 CODES = 7
 LEFT, RIGHT = 5, 6
 Scan = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -43,6 +44,36 @@ def softened(hu: torch.Tensor, factor: float) -> torch.Tensor:
         form[2 + axis] = 5
         volume = F.conv3d(F.pad(volume, sides, mode="replicate"), kernel.view(form))
     return volume[0, 0]
+
+
+def ends_of_scan(hu: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and last slice (z) of a window's scan; beyond them there is air alone."""
+    held = (hu > AIR).flatten(1).any(1).byte()
+    return held.argmax(), len(held) - 1 - held.flip(0).argmax()
+
+
+def without_ends(part: torch.Tensor, ends: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """`part` of a sample (z first) with the scan's first and last slice repeated beyond its `ends`.
+
+    `afnet.imaging` shows a scan's ends so: the air beyond them is not blurred or interpolated into the scan.
+    """
+    return part[torch.arange(len(part), device=part.device).clamp(*ends)]
+
+
+def on_coarser_grid(scan: Scan, shape: Sequence[int], factor: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """HU (z, y, x), the share of each code (CODES, z, y, x) and weight (1, z, y, x), float32, of a sample in `shape`
+    voxels that are larger by `factor`; air beyond the scan's ends."""
+    ends = ends_of_scan(scan[0])
+    hu, possible, weight = (without_ends(part, ends) for part in scan)
+    hu, masks, weight = (
+        F.interpolate(part[None].float(), size=tuple(shape), mode="area")[0]
+        for part in (softened(hu, factor)[None], class_masks(possible), weight[None])
+    )
+    middles = (torch.arange(shape[0], device=hu.device) + 0.5) * factor - 0.5
+    beyond = (middles < ends[0]) | (middles > ends[1])
+    hu[:, beyond], masks[:, beyond], weight[:, beyond] = AIR, 0, 100
+    masks[0, beyond] = 1
+    return hu[0], masks, weight
 
 
 def class_masks(possible: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
@@ -27,7 +26,7 @@ from pelvis_deformation import SPACING as PACK_SPACING  # noqa: E402
 from pelvis_generator import REAL, SOURCES, window_shape  # noqa: E402
 from pelvis_held_out import HeldOutPatient  # noqa: E402
 from pelvis_resident import ResidentSamples  # noqa: E402
-from pelvis_tensors import CODES, as_tensors, class_masks, part_around_organ, softened, windowed  # noqa: E402
+from pelvis_tensors import CODES, as_tensors, on_coarser_grid, part_around_organ, windowed  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.losses import class_loss, likely_classes  # noqa: E402
@@ -90,12 +89,8 @@ class PelvisSamples:
         hu, possible, weight = scan
         if self.phase.spacing is None:
             return as_tensors(vary_hu(hu, generator), possible, weight, self.manifest)
-        shape = window_shape(self.phase.spacing)
-        hu, possible, weight = (
-            F.interpolate(part[None].float(), size=shape, mode="area")[0]
-            for part in (softened(hu, self.phase.spacing / self.spacing)[None], class_masks(possible), weight[None])
-        )
-        return windowed(vary_hu(hu[0], generator), self.manifest), likely_classes(possible), weight / 100
+        hu, masks, weight = on_coarser_grid(scan, window_shape(self.phase.spacing), self.phase.spacing / self.spacing)
+        return windowed(vary_hu(hu, generator), self.manifest), likely_classes(masks), weight / 100
 
 
 def main() -> None:

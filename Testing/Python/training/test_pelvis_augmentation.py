@@ -18,6 +18,7 @@ def man(device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A body with a left femur (at larger x), a right one and a bladder between them, each of a HU of its own."""
     hu, possible = torch.full(SHAPE, -1000, dtype=torch.int16), torch.ones(SHAPE, dtype=torch.uint8)
     weight = torch.full(SHAPE, 30, dtype=torch.uint8)
+    weight[:2], weight[22:] = 100, 100  # where the scan has no slices
     hu[2:22, 4:20, 3:29] = 50
     for code, value, x in ((5, 500, 24), (6, 800, 7), (3, 0, 15)):
         hu[8:16, 8:16, x - 3:x + 3] = value
@@ -83,12 +84,24 @@ def test_what_ends_in_an_axial_plane_still_does():
 
 def test_volume_follows_the_scale_and_the_scan_ends_in_a_plane():
     scan = man()
-    scan[0][0] = 50  # the scan ends inside the body
+    scan[0][:2] = 50  # the scan ends inside the body
     smaller = deformed(scan, torch.eye(3) * 1.25, torch.Generator(), 6.0, bending_mm=(0, 0, 0))
     bladder = [(part == 1 << 3).sum().item() for part in (scan[1], smaller[1])]
     assert bladder[1] / bladder[0] == pytest.approx(1.25**-3, abs=0.12)
     assert (smaller[0][:2] == AIR).all() and (smaller[0][3] > AIR).any()
     assert (smaller[1][:2] == 1).all() and (smaller[2][:2] == 100).all()
+
+
+def test_no_air_is_mixed_into_the_last_slices_of_a_scan():
+    hu, possible, weight = man()
+    hu[2:22] = 50  # to the window's sides
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(10):
+        shaped, _, _ = vary_shape((hu, possible, weight), generator, 6.0)
+        assert set(shaped.round().unique().tolist()) == {AIR, 50.0}
+        varied = vary_hu(hu, generator)
+        assert varied[[2, 21]].mean() == pytest.approx(varied[8:14].mean(), abs=3)  # of its noise
+        assert varied[2:22].min() > -60
 
 
 @pytest.mark.parametrize("device", DEVICES)

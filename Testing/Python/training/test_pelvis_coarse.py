@@ -11,7 +11,7 @@ import pytest
 import torch
 import train_pelvis
 from pelvis_held_out import HeldOutPatient
-from pelvis_tensors import softened
+from pelvis_tensors import AIR, on_coarser_grid, softened
 
 from afnet.manifest import find_model
 from afnet.resolution import FWHM_TO_SIGMA
@@ -36,6 +36,21 @@ def test_means_of_softened_voxels_are_the_scan_on_twice_the_grid():
 
 def test_a_flat_scan_stays_flat():
     assert torch.allclose(softened(torch.full((7, 8, 9), -1000.0), 2), torch.full((7, 8, 9), -1000.0))
+
+
+@pytest.mark.parametrize("first", [2, 3])
+def test_a_scan_that_ends_inside_the_window_ends_so_on_the_coarser_grid(first):
+    hu = torch.full((12, 8, 8), AIR)
+    hu[first:] = 40
+    possible = torch.full((12, 8, 8), 1, dtype=torch.uint8)
+    possible[first:] = 1 << 3
+    weight = torch.where(possible > 1, 30, 100).to(torch.uint8)
+    seen, masks, trust = on_coarser_grid((hu, possible, weight), (6, 4, 4), 2)
+    assert torch.allclose(seen[2:], torch.tensor(40.0)) and (seen[0] == AIR).all()
+    inside = seen[1] > AIR  # half of it is, where the scan begins with an odd slice
+    assert inside.all() == (first == 2) and (seen[1][inside] == 40).all()
+    assert (masks[3].bool() == (seen > AIR)).all() and (masks.sum(0) == 1).all()
+    assert ((trust[0] == 30) == (seen > AIR)).all()
 
 
 class Bright(torch.nn.Module):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from pelvis_deformation import inflate, swap_sides, warp, window_coordinates
-from pelvis_generator import SOURCES, known, sample
+from pelvis_generator import SOURCES, known, sample, weighted_sample
 from pelvis_packs import load_pack
 from pelvis_tissues import CODE, TISSUES
 from scipy import ndimage
@@ -143,6 +143,22 @@ def test_femora_end_in_an_axial_plane_however_the_man_was_turned(name):
                 assert (hu[end - 2][labels[end] == code] > 150).mean() > 0.15
                 seen += 1
     assert seen >= 3
+
+
+@needs_packs
+@pytest.mark.parametrize("spacing", [3.0, 4.0])
+def test_no_air_is_mixed_into_the_end_of_a_scan(spacing):
+    """totalseg's scan ends below its femoral heads, in most windows: bone and muscle are as bright there as above."""
+    ends = 0
+    for seed in range(3):
+        hu, labels, _, _ = weighted_sample(np.random.default_rng([5, seed]), source="totalseg", spacing=spacing)
+        held = np.flatnonzero((hu > -999).any((1, 2)))
+        first = held[0]
+        if first > 0 and (labels[first] >= 5).sum() > 50:
+            assert np.median(hu[first][labels[first] >= 5]) > 0.75 * np.median(hu[first + 3][labels[first + 3] >= 5])
+            assert (hu[:first] == -1000).all() and not labels[:first].any()
+            ends += 1
+    assert ends >= 2
 
 
 @needs_packs
