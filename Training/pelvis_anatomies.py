@@ -48,7 +48,7 @@ def _resample(image: sitk.Image, grid: Grid, outside: float = 0.0) -> np.ndarray
     return shown_on(grid, sitk.Cast(image, sitk.sitkFloat32), outside)
 
 
-def _resample_labels(image: sitk.Image, grid: Grid) -> np.ndarray:
+def resample_labels(image: sitk.Image, grid: Grid) -> np.ndarray:
     """uint8 label map on `grid`: each code resampled by itself, the largest share wins, background too."""
     boxes = sitk.LabelShapeStatisticsImageFilter()
     boxes.Execute(image)
@@ -116,12 +116,12 @@ def pack_umea() -> dict:
     drawn_and_femora.CopyInformation(drawn)
     grid = lattice_around(ct, SPACING, 0.0)
     drawn_radius = float(np.cbrt(drawn_ml * 1000 * 3 / (4 * np.pi)))
-    whole = _resample_labels(drawn_and_femora, grid)
+    whole = resample_labels(drawn_and_femora, grid)
     labels, heads, radius = cut_femora(whole, drawn_radius)
     hu = _resample(ct, grid, -1000.0)
-    ptv = _resample_labels(_read("umea/ptv_not_prostate.nii.gz"), grid)
+    ptv = resample_labels(_read("umea/ptv_not_prostate.nii.gz"), grid)
     possible = _inside_prostate_volume(hu, labels, ptv)
-    body = _resample_labels(_read("umea/external.nii.gz"), grid)
+    body = resample_labels(_read("umea/external.nii.gz"), grid)
     return dict(ct=np.rint(hu).astype(np.int16), labels=labels, femora=_femora(whole), possible=possible, ptv=ptv,
                 body=body, femoral_heads=heads, head_radius_mm=radius)
 
@@ -131,9 +131,9 @@ def pack_totalseg() -> dict:
     ct = _read("totalseg_example/ct.nii.gz")
     grid = lattice_around(ct, SPACING, 0.0)
     hu = np.clip(_resample(ct, grid, -1000.0), -1000, 3000)
-    labels = _resample_labels(_read("totalseg_example/labels.nii.gz"), grid)
-    rectum = _resample_labels(_read("totalseg_example/rectum_proxy_from_colon.nii.gz"), grid) > 0
-    organs = _resample_labels(_read("totalseg_example/totalseg_117_pseudolabels.nii.gz"), grid)
+    labels = resample_labels(_read("totalseg_example/labels.nii.gz"), grid)
+    rectum = resample_labels(_read("totalseg_example/rectum_proxy_from_colon.nii.gz"), grid) > 0
+    organs = resample_labels(_read("totalseg_example/totalseg_117_pseudolabels.nii.gz"), grid)
     femora = _femora(labels)
     labels, heads, radius = cut_femora(labels)
     smooth = ndimage.gaussian_filter(hu, 0.5)
@@ -141,8 +141,7 @@ def pack_totalseg() -> dict:
     body = largest_piece(ndimage.binary_opening(smooth > -300, iterations=2))
     body = np.stack([ndimage.binary_fill_holes(s) for s in body])
     possible = np.left_shift(1, labels).astype(np.uint8)
-    # Undecided: around the cut prostate, for the vesicles what lies between bladder and rectum, and what the model
-    # calls bladder though it is too bright for urine.
+    # Undecided: around the cut prostate, between bladder and rectum, and in the bladder what is too bright for urine.
     near = ndimage.distance_transform_edt(labels != PROSTATE) * SPACING <= 12
     soft = (smooth > -30) & (smooth < 120) & (labels == 0) & ~rectum
     bright = (labels == BLADDER) & (ndimage.gaussian_filter(hu, 1.0) > NO_URINE_HU)
@@ -192,7 +191,7 @@ def pack_female() -> dict:
     between = np.zeros(hu.shape, bool)
     between[:, :, int(heads[1, 2]):int(heads[0, 2])] = True
     possible[low & between & body & ((smooth > -30) | (smooth < -250))] |= (1 << BLADDER) | (1 << RECTUM)
-    femora = _resample_labels(_female_femora(ct), grid)
+    femora = resample_labels(_female_femora(ct), grid)
     labels, heads, radius = cut_femora(femora, FEMALE_HEAD_RADIUS_MM)
     possible[labels > 0] = np.left_shift(1, labels[labels > 0])
     return dict(ct=np.rint(hu).astype(np.int16), labels=labels, femora=femora, possible=possible,
@@ -213,8 +212,8 @@ def pack_bones_and_muscles(patient: str) -> dict:
     """Whole bones and 24 muscles of a man without CT. The generator fills the rest."""
     parts_image = _read(f"msk_labels_{patient}/musculoskeletal_28.nii.gz")
     grid = lattice_around(parts_image, SPACING, 0.0)
-    parts = _resample_labels(parts_image, grid)
-    femora = _resample_labels(_read(f"msk_labels_{patient}/labels.nii.gz"), grid)
+    parts = resample_labels(parts_image, grid)
+    femora = resample_labels(_read(f"msk_labels_{patient}/labels.nii.gz"), grid)
     keep = _above_air(parts)
     parts, femora = parts[keep], femora[keep]
     tissue = np.zeros(parts.shape, np.uint8)
@@ -263,7 +262,7 @@ def _closed(mask: np.ndarray, reach_mm: list[int]) -> np.ndarray:
 def pack_organs(folder: str) -> dict:
     """Organ labels only (shapes for insertion): hubmap_male_labels or umea_water_labels."""
     image = _read(f"{folder}/labels.nii.gz")
-    return dict(labels=_resample_labels(image, lattice_around(image, SPACING, 0.0)))
+    return dict(labels=resample_labels(image, lattice_around(image, SPACING, 0.0)))
 
 
 PACKERS = {

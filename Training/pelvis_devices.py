@@ -95,7 +95,8 @@ def _nail(rng: np.random.Generator, where: np.ndarray, head: np.ndarray, shaft: 
     cross = shaft + [rng.uniform(3, 9), 0, 0]
     screw = head - cross
     nail = _tube(where, top, end, rng.uniform(2.2, 3.0), rng.uniform(1.6, 2.0))
-    return nail | _tube(where, cross - 0.3 * screw, cross + rng.uniform(0.85, 1.1) * screw, *[rng.uniform(1.2, 1.9)] * 2)
+    radius = rng.uniform(1.2, 1.9)
+    return nail | _tube(where, cross - 0.3 * screw, cross + rng.uniform(0.85, 1.1) * screw, radius, radius)
 
 
 def _streaks(rng: np.random.Generator, metal: np.ndarray, hu: np.ndarray, body: np.ndarray) -> np.ndarray:

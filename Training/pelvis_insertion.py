@@ -59,12 +59,14 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv, texture
     for mask, mean in ((vesicles, brightness + rng.normal(-8, 6)), (prostate, brightness)):
         share = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.5, 0.8))
         hu += share * (mean + grain - hu)
-    codes[codes == PROSTATE] = 0
+    his = codes == VESICLES
+    codes[(codes == PROSTATE) | his] = 0
     codes[prostate], codes[vesicles] = PROSTATE, VESICLES
     own = empty & (weight < 0.5) & (z > base - BASE_MM) & ((bits & 1 << VESICLES) > 0)
     changed = undecided | prostate | vesicles
     bits[changed] = np.left_shift(1, codes[changed])
     bits[own] = 1 | 1 << VESICLES
+    codes[own & his], bits[own & his] = VESICLES, 1 << VESICLES
     return ct, labels, possible
 
 

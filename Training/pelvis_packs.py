@@ -9,7 +9,7 @@ Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patie
 - ``body``     uint8, the patient without couch;
 - ``ct``       int16 HU (real scans only);
 - ``tissue`` uint8, codes of ``pelvis_tissues``, and ``hull``, inside the muscles (label-only men);
-- ``weight``   uint8, trust in the labels in percent (where a model drew them; 100 elsewhere);
+- ``weight``   uint8, trust in the labels in percent (less where a model drew them; real scans only);
 - ``ptv``      uint8 (umea only): the treatment volume around the prostate that nobody drew;
 - ``femoral_heads`` float32 (2, 3): centres of the left and the right head, voxels; ``head_radius_mm``.
 """

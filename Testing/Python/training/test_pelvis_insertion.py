@@ -49,6 +49,22 @@ def test_untouched_tissue_above_the_base_may_be_his_own_vesicles(man):
     assert own > 200 and denied < 0.1 * own
 
 
+def test_an_inserted_prostate_leaves_his_vesicles_where_they_are_untouched(man):
+    hu, labels, possible, treated = man
+    own = ndimage.binary_erosion((possible == 0b0000111) & (np.arange(len(hu))[:, None, None] > 34))
+    labels, possible = labels.copy(), possible.copy()
+    labels[own], possible[own] = 2, 1 << 2
+    kept = 0
+    for seed in range(6):
+        new_hu, new_labels, new_possible = insert_prostate(
+            np.random.default_rng(seed), hu, labels, possible, treated, TEXTURE)
+        assert ((new_possible >> new_labels) & 1).all()
+        gone = own & (new_hu < -50)  # where fat took their place
+        assert not (new_labels[gone] == 2).any()
+        kept += (own & (new_labels == 2) & (np.abs(new_hu - hu) < 10)).sum()
+    assert kept > 200
+
+
 def test_an_inserted_prostate_has_the_grain_of_its_scan(man):
     hu, labels, possible, treated = man
     fine = bands(hu)[0]
