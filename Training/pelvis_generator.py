@@ -91,7 +91,7 @@ def weighted_sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL
     hu, labels, possible, weight, body, beyond = (_real if real else _synthetic)(rng, name, shape, mirror)
     if mirror:
         labels, possible = swap_sides(labels, possible)
-    _place_devices(rng, hu, labels, body)
+    _place_devices(rng, hu, np.where(beyond[:, None, None], 0, labels), body)
     hu = surround(rng, hu, body, real)
     hu = scan_body(rng, draw_scan(rng, real), hu, POINT_SPREAD[real], spacing, body)
     labels, possible, weight = _on_working_grid(labels, possible, weight, spacing)

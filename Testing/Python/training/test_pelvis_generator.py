@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pelvis_generator
 import pytest
 import torch
 from pelvis_deformation import inflate, swap_sides, warp, window_coordinates
@@ -159,6 +160,17 @@ def test_no_air_is_mixed_into_the_end_of_a_scan(spacing):
             assert (hu[:first] == -1000).all() and not labels[:first].any()
             ends += 1
     assert ends >= 2
+
+
+@needs_packs
+def test_devices_are_placed_by_what_the_scan_holds(monkeypatch):
+    """The last slice is repeated beyond the scan's end; a femur's lower end there would be the window's."""
+    seen = []
+    monkeypatch.setattr(pelvis_generator, "_place_devices", lambda rng, hu, labels, body: seen.append(labels.copy()))
+    hu, labels, _, _ = weighted_sample(np.random.default_rng([5, 0]), source="totalseg", spacing=3.0)
+    first = np.flatnonzero((hu > -999).any((1, 2)))[0]
+    assert first > 0 and (labels[first] >= 5).any()
+    assert not seen[0][:first].any() and (seen[0][first] >= 5).any()
 
 
 @needs_packs
