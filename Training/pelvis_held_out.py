@@ -6,7 +6,7 @@ import torch
 from acceleration import unmeasured
 from pelvis_deformation import SPACING
 from pelvis_packs import load_pack
-from pelvis_tensors import AIR, class_masks, on_coarser_grid, windowed
+from pelvis_tensors import AIR, class_masks, hu_on_coarser_grid, windowed
 from torch.nn import functional as F
 
 from afnet.manifest import Manifest
@@ -28,8 +28,7 @@ class HeldOutPatient:
         hu = F.pad(to_torch(pack["ct"]).float(), ends, value=AIR)
         self.factor = round(coarse / SPACING) if coarse else 1
         if coarse:
-            unknown = torch.zeros(hu.shape, dtype=torch.uint8)
-            hu, _, _ = on_coarser_grid((hu, unknown, unknown), [n // self.factor for n in hu.shape], self.factor)
+            hu = hu_on_coarser_grid(hu, [side // self.factor for side in hu.shape], self.factor)
         self.channels = windowed(hu, manifest)
         possible = class_masks(to_torch(pack["possible"]))
         self.known = possible.sum(0) == 1

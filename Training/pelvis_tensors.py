@@ -60,20 +60,35 @@ def without_ends(part: torch.Tensor, ends: tuple[torch.Tensor, torch.Tensor]) ->
     return part[torch.arange(len(part), device=part.device).clamp(*ends)]
 
 
+def hu_on_coarser_grid(hu: torch.Tensor, shape: Sequence[int], factor: float) -> torch.Tensor:
+    """HU (float32) of a scan in `shape` voxels (z, y, x) that are larger by `factor`; air beyond the scan's ends."""
+    ends = ends_of_scan(hu)
+    seen = _means(softened(without_ends(hu, ends), factor)[None], shape)[0]
+    seen[_beyond(ends, shape[0], factor)] = AIR
+    return seen
+
+
 def on_coarser_grid(scan: Scan, shape: Sequence[int], factor: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """HU (z, y, x), the share of each code (CODES, z, y, x) and weight (1, z, y, x), float32, of a sample in `shape`
-    voxels that are larger by `factor`; air beyond the scan's ends."""
-    ends = ends_of_scan(scan[0])
-    hu, possible, weight = (without_ends(part, ends) for part in scan)
-    hu, masks, weight = (
-        F.interpolate(part[None].float(), size=tuple(shape), mode="area")[0]
-        for part in (softened(hu, factor)[None], class_masks(possible), weight[None])
-    )
-    middles = (torch.arange(shape[0], device=hu.device) + 0.5) * factor - 0.5
-    beyond = (middles < ends[0]) | (middles > ends[1])
-    hu[:, beyond], masks[:, beyond], weight[:, beyond] = AIR, 0, 100
+    """What `hu_on_coarser_grid` shows of a sample, the share of each code (CODES, z, y, x) there, and weight
+    (1, z, y, x), float32."""
+    hu, possible, weight = scan
+    ends = ends_of_scan(hu)
+    beyond = _beyond(ends, shape[0], factor)
+    masks = _means(class_masks(without_ends(possible, ends)), shape)
+    weight = _means(without_ends(weight, ends)[None].float(), shape)
+    masks[:, beyond], weight[:, beyond] = 0, 100
     masks[0, beyond] = 1
-    return hu[0], masks, weight
+    return hu_on_coarser_grid(hu, shape, factor), masks, weight
+
+
+def _means(parts: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    return F.interpolate(parts[None], size=tuple(shape), mode="area")[0]
+
+
+def _beyond(ends: tuple[torch.Tensor, torch.Tensor], count: int, factor: float) -> torch.Tensor:
+    """Which of `count` slices of the coarser grid have their middle beyond the scan's `ends`."""
+    middles = (torch.arange(count, device=ends[0].device) + 0.5) * factor - 0.5
+    return (middles < ends[0]) | (middles > ends[1])
 
 
 def class_masks(possible: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,8 @@
 
 Where a voxel may be background or vesicles, a loss over both leaves the choice to the network, and one that has seen
 two men in whom nothing was ever called vesicles finds none in them, and fewer in others. A network trained without the
-man finds them from the generated ones. What it is sure of becomes the pack's only possible code there, with a model's
-weight; the rest stays undecided. Run after `pelvis_anatomies.py`, which makes the packs anew.
+man finds them from the generated ones. What it calls vesicles becomes the pack's only possible code there, with a
+model's weight; the rest stays undecided. Run after `pelvis_anatomies.py`, which makes the packs anew.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_untouched_tissue_above_the_base_may_be_his_own_vesicles(man):
 
 def test_an_inserted_prostate_leaves_his_vesicles_where_they_are_untouched(man):
     hu, labels, possible, treated = man
-    own = ndimage.binary_erosion((possible == 0b0000111) & (np.arange(len(hu))[:, None, None] > 34))
+    own = ndimage.binary_erosion((possible == EITHER) & (np.arange(len(hu))[:, None, None] > 34))
     labels, possible = labels.copy(), possible.copy()
     labels[own], possible[own] = 2, 1 << 2
     kept = 0
