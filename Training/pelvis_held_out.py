@@ -13,12 +13,13 @@ from afnet.manifest import Manifest
 from afnet.tensors import to_torch
 from afnet.training import Training
 
-MULTIPLE = 16
-"""Sides of the volume are filled up to a multiple with what is outside: a GPU likes even ones."""
+MULTIPLE = 24
+"""Sides of the volume are filled up to a multiple with what is outside: on every grid they are even then, which a GPU
+likes, and the coarser grids end where this one does."""
 
 
 class HeldOutPatient:
-    """The pack `name`, a real scan at 3 mm, shown on a grid of `coarse` mm if that is given (6). Raises KeyError for a
+    """The pack `name`, a real scan at 3 mm, shown on a grid of `coarse` mm if that is given (4.5, 6). Raises KeyError for a
     pack without CT."""
 
     def __init__(self, name: str, manifest: Manifest, coarse: float | None = None):
@@ -26,9 +27,9 @@ class HeldOutPatient:
         self.shape = pack["ct"].shape
         ends = [number for side in reversed(self.shape) for number in (0, -side % MULTIPLE)]
         hu = F.pad(to_torch(pack["ct"]).float(), ends, value=AIR)
-        self.factor = round(coarse / SPACING) if coarse else 1
+        self.whole = hu.shape
         if coarse:
-            hu = hu_on_coarser_grid(hu, [side // self.factor for side in hu.shape], self.factor)
+            hu = hu_on_coarser_grid(hu, coarse / SPACING)
         self.channels = windowed(hu, manifest)
         possible = class_masks(to_torch(pack["possible"]))
         self.known = possible.sum(0) == 1
@@ -41,8 +42,8 @@ class HeldOutPatient:
         channels = self.channels[None].to(training.device).contiguous(memory_format=torch.channels_last_3d)
         with training.precision(), unmeasured():
             logits = training.average.eval()(channels).float()
-        if self.factor > 1:
-            logits = F.interpolate(logits, scale_factor=self.factor, mode="trilinear")
+        if logits.shape[2:] != self.whole:
+            logits = F.interpolate(logits, self.whole, mode="trilinear")
         codes = logits[0].argmax(0).cpu()[tuple(slice(side) for side in self.shape)]
         scores = {}
         for code, truth in self.truth.items():

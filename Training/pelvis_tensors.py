@@ -28,20 +28,20 @@ def windowed(hu: torch.Tensor, manifest) -> torch.Tensor:
 
 
 def softened(hu: torch.Tensor, factor: float) -> torch.Tensor:
-    """`hu` (float32) blurred so that its means are what a grid coarser by `factor` (2 at most) shows of the scan.
+    """`hu` (float32) blurred so that a grid coarser by `factor` (1.5 or 2) shows of it what it shows of the scan.
 
     `afnet.resolution` blurs to a Gaussian as wide at half maximum as the grid's spacing and interpolates: from one
-    voxel to `factor` f of them the variance grows by (f² − 1) / (8 ln 2), of which their mean is (f² − 1) / 12.
+    voxel to `factor` f of them the variance grows by (f² − 1) / (8 ln 2). The interpolation between two voxels that
+    `hu_on_coarser_grid` does afterwards has a (1 − a) of it, a the place between them: ½ for 2, ¼ or ¾ for 1.5.
     """
-    variance = (factor**2 - 1) * (1 / (8 * math.log(2)) - 1 / 12)  # voxels²
-    offsets = torch.arange(-2.0, 3.0, device=hu.device)
-    kernel = torch.exp(-(offsets**2) / (2 * variance))
-    kernel /= kernel.sum()
+    place = (factor - 1) / 2
+    variance = (factor**2 - 1) / (8 * math.log(2)) - place * (1 - place)  # voxels²
+    kernel = torch.tensor([variance / 2, 1 - variance, variance / 2], device=hu.device)
     volume = hu.float()[None, None]
     for axis in range(3):
         sides, form = [0] * 6, [1, 1, 1, 1, 1]
-        sides[4 - 2 * axis] = sides[5 - 2 * axis] = 2
-        form[2 + axis] = 5
+        sides[4 - 2 * axis] = sides[5 - 2 * axis] = 1
+        form[2 + axis] = 3
         volume = F.conv3d(F.pad(volume, sides, mode="replicate"), kernel.view(form))
     return volume[0, 0]
 
@@ -60,29 +60,31 @@ def without_ends(part: torch.Tensor, ends: tuple[torch.Tensor, torch.Tensor]) ->
     return part[torch.arange(len(part), device=part.device).clamp(*ends)]
 
 
-def hu_on_coarser_grid(hu: torch.Tensor, shape: Sequence[int], factor: float) -> torch.Tensor:
-    """HU (float32) of a scan in `shape` voxels (z, y, x) that are larger by `factor`; air beyond the scan's ends."""
+def hu_on_coarser_grid(hu: torch.Tensor, factor: float) -> torch.Tensor:
+    """HU (float32) of a scan in voxels that are larger by `factor` (1.5 or 2), as many as fit; air beyond the scan's
+    ends."""
     ends = ends_of_scan(hu)
-    seen = _means(softened(without_ends(hu, ends), factor)[None], shape)[0]
-    seen[_beyond(ends, shape[0], factor)] = AIR
+    seen = _interpolated(softened(without_ends(hu, ends), factor)[None], factor)[0]
+    seen[_beyond(ends, len(seen), factor)] = AIR
     return seen
 
 
-def on_coarser_grid(scan: Scan, shape: Sequence[int], factor: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def on_coarser_grid(scan: Scan, factor: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What `hu_on_coarser_grid` shows of a sample, the share of each code (CODES, z, y, x) there, and weight
     (1, z, y, x), float32."""
     hu, possible, weight = scan
     ends = ends_of_scan(hu)
-    beyond = _beyond(ends, shape[0], factor)
-    masks = _means(class_masks(without_ends(possible, ends)), shape)
-    weight = _means(without_ends(weight, ends)[None].float(), shape)
+    masks = _interpolated(class_masks(without_ends(possible, ends)), factor)
+    weight = _interpolated(without_ends(weight, ends)[None].float(), factor)
+    beyond = _beyond(ends, masks.shape[1], factor)
     masks[:, beyond], weight[:, beyond] = 0, 100
     masks[0, beyond] = 1
-    return hu_on_coarser_grid(hu, shape, factor), masks, weight
+    return hu_on_coarser_grid(hu, factor), masks, weight
 
 
-def _means(parts: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    return F.interpolate(parts[None], size=tuple(shape), mode="area")[0]
+def _interpolated(parts: torch.Tensor, factor: float) -> torch.Tensor:
+    """`parts` (C, z, y, x) between two voxels of each axis: their mean where `factor` is 2."""
+    return F.interpolate(parts[None], scale_factor=1 / factor, mode="trilinear", recompute_scale_factor=False)[0]
 
 
 def _beyond(ends: tuple[torch.Tensor, torch.Tensor], count: int, factor: float) -> torch.Tensor:

@@ -70,8 +70,10 @@ PRIOR_LOGITS = (0.0, -5.0, -6.0, -4.5, -5.0, -4.5, -4.5)
 
 
 def coarse_phases(spacing: float) -> tuple[Phase, ...]:
-    """The phases of a network whose working grid is coarser than the bank's: whole windows from the start."""
-    return Phase(0.7, spacing, 2), Phase(1.0, spacing, 2)
+    """The phases of a network whose working grid is coarser than the bank's: whole windows from the start, two in a
+    step where they are small."""
+    samples = 2 if spacing >= 6 else 1
+    return Phase(0.7, spacing, samples), Phase(1.0, spacing, samples)
 
 
 class PelvisSamples:
@@ -89,7 +91,7 @@ class PelvisSamples:
         hu, possible, weight = scan
         if self.phase.spacing is None:
             return as_tensors(vary_hu(hu, generator), possible, weight, self.manifest)
-        hu, masks, weight = on_coarser_grid(scan, window_shape(self.phase.spacing), self.phase.spacing / self.spacing)
+        hu, masks, weight = on_coarser_grid(scan, self.phase.spacing / self.spacing)
         return windowed(vary_hu(hu, generator), self.manifest), likely_classes(masks), weight / 100
 
 
@@ -98,7 +100,7 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--spacing", type=float, default=4.0, choices=(3.0, 4.0), help="mm, of the bank's grid")
-    parser.add_argument("--coarse", type=float, choices=(6.0,), help="mm, of a working grid coarser than the bank's")
+    parser.add_argument("--coarse", type=float, choices=(4.5, 6.0), help="mm, of a working grid coarser than the bank's")
     parser.add_argument("--leave-out", choices=tuple(SOURCES), help="patient who is in no sample of this run")
     parser.add_argument("--wait-for", type=int, default=1, help="samples that must be there before the first step")
     parser.add_argument("--resident", type=int, default=4000, help="most samples kept in the device's memory")

@@ -11,14 +11,15 @@ import pytest
 import torch
 import train_pelvis
 from pelvis_held_out import HeldOutPatient
-from pelvis_tensors import AIR, on_coarser_grid, softened
+from pelvis_tensors import AIR, hu_on_coarser_grid, on_coarser_grid, softened
 
 from afnet.manifest import find_model
 from afnet.resolution import FWHM_TO_SIGMA
 
 
-def test_means_of_softened_voxels_are_the_scan_on_twice_the_grid():
-    """A blob three voxels wide seen on grids of d and 2 d, each blurring it as much as it is wide itself."""
+@pytest.mark.parametrize("factor", (1.5, 2))
+def test_a_coarser_grid_shows_of_a_sample_what_it_shows_of_the_scan(factor):
+    """A blob three voxels wide seen on grids of d and `factor` d, each blurring it as much as it is wide itself."""
     count, at = 24, torch.tensor([11.4, 12.1, 11.9])
 
     def seen(places: torch.Tensor, spacing: float) -> torch.Tensor:
@@ -27,15 +28,16 @@ def test_means_of_softened_voxels_are_the_scan_on_twice_the_grid():
         return torch.einsum("i,j,k->ijk", *along)
 
     fine = torch.arange(count, dtype=torch.float32)
-    coarse = fine[::2] + 0.5
-    found = torch.nn.functional.avg_pool3d(softened(1000 * seen(fine, 1.0), 2)[None], 2)[0]
-    wanted = 1000 * seen(coarse, 2.0)
+    coarse = (torch.arange(count / factor) + 0.5) * factor - 0.5
+    found = hu_on_coarser_grid(1000 * seen(fine, 1.0), factor)
+    wanted = 1000 * seen(coarse, factor)
     assert (found - wanted).abs().max() < 0.02 * wanted.max()
     assert found.sum().item() == pytest.approx(wanted.sum().item(), rel=0.01)
 
 
-def test_a_flat_scan_stays_flat():
-    assert torch.allclose(softened(torch.full((7, 8, 9), -1000.0), 2), torch.full((7, 8, 9), -1000.0))
+@pytest.mark.parametrize("factor", (1.5, 2))
+def test_a_flat_scan_stays_flat(factor):
+    assert torch.allclose(softened(torch.full((7, 8, 9), -1000.0), factor), torch.full((7, 8, 9), -1000.0))
 
 
 @pytest.mark.parametrize("first", [2, 3])
@@ -45,7 +47,7 @@ def test_a_scan_that_ends_inside_the_window_ends_so_on_the_coarser_grid(first):
     possible = torch.full((12, 8, 8), 1, dtype=torch.uint8)
     possible[first:] = 1 << 3
     weight = torch.where(possible > 1, 30, 100).to(torch.uint8)
-    seen, masks, trust = on_coarser_grid((hu, possible, weight), (6, 4, 4), 2)
+    seen, masks, trust = on_coarser_grid((hu, possible, weight), 2)
     assert torch.allclose(seen[2:], torch.tensor(40.0)) and (seen[0] == AIR).all()
     inside = seen[1] > AIR  # half of it is, where the scan begins with an odd slice
     assert inside.all() == (first == 2) and (seen[1][inside] == 40).all()
@@ -67,7 +69,7 @@ def test_the_held_out_patient_is_scored_on_his_own_grid(monkeypatch):
     pack = {"ct": np.where(codes, 200, 0).astype(np.int16), "possible": np.left_shift(1, codes)}
     monkeypatch.setattr(pelvis_held_out, "load_pack", lambda name: pack)
     patient = HeldOutPatient("umea", find_model("pelvis-ct"), coarse=6.0)
-    assert patient.channels.shape[1:] == (8, 16, 16)  # 16, 32 and 32 voxels of 3 mm
+    assert patient.channels.shape[1:] == (12, 12, 12)  # 24 voxels of 3 mm on each side
     scores = patient(SimpleNamespace(device="cpu", precision=nullcontext, average=Bright()))
     assert 0.9 < scores["Bladder"] <= 1
 

@@ -34,6 +34,6 @@ def test_dice_of_what_is_known(monkeypatch, right):
     pack["ct"][4] = 300
     monkeypatch.setattr(pelvis_held_out, "load_pack", lambda name: {key: part.numpy() for key, part in pack.items()})
     patient = HeldOutPatient("umea", find_model("pelvis-ct"))
-    assert patient.channels.shape[1:] == (16, 32, 32)
+    assert patient.channels.shape[1:] == (24, 24, 24)
     training = SimpleNamespace(device="cpu", precision=nullcontext, average=Says(right))
     assert patient(training) == {"Bladder": float(right), "Left femur": float(right)}
