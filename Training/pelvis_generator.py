@@ -18,8 +18,9 @@ from pelvis_deformation import SPACING, end_femora_in_planes, inflate, swap_side
 from pelvis_devices import place_catheter, place_hip_metal, place_seeds
 from pelvis_insertion import change_contents, insert_prostate
 from pelvis_packs import load_pack
-from pelvis_scanner import AIR, along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
+from pelvis_scanner import along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
 from pelvis_synthesis import head_centres, paint, synthetic_man
+from pelvis_tensors import AIR
 from pelvis_texture import texture_of
 from pelvis_transplant import new_organs
 

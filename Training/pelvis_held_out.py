@@ -19,8 +19,8 @@ likes, and the coarser grids end where this one does."""
 
 
 class HeldOutPatient:
-    """The pack `name`, a real scan at 3 mm, shown on a grid of `coarse` mm if that is given (4.5, 6). Raises KeyError for a
-    pack without CT."""
+    """The pack `name`, a real scan at 3 mm, shown on a grid of `coarse` mm (4.5, 6) if that is given. Raises
+    KeyError for a pack without CT."""
 
     def __init__(self, name: str, manifest: Manifest, coarse: float | None = None):
         pack = load_pack(name)

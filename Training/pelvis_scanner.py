@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from pelvis_deformation import SPACING, smooth_noise
+from pelvis_tensors import AIR
 from scipy import ndimage, special
 
-AIR = -1000.0
 TO_SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))  # of a full width at half maximum
 
 NOISE_HU = (14.0, 0.45)

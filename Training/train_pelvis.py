@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--spacing", type=float, default=4.0, choices=(3.0, 4.0), help="mm, of the bank's grid")
-    parser.add_argument("--coarse", type=float, choices=(4.5, 6.0), help="mm, of a working grid coarser than the bank's")
+    parser.add_argument("--coarse", type=float, choices=(4.5, 6.0), help="mm, a working grid coarser than the bank's")
     parser.add_argument("--leave-out", choices=tuple(SOURCES), help="patient who is in no sample of this run")
     parser.add_argument("--wait-for", type=int, default=1, help="samples that must be there before the first step")
     parser.add_argument("--resident", type=int, default=4000, help="most samples kept in the device's memory")

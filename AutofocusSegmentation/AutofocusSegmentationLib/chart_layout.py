@@ -5,12 +5,17 @@ import slicer
 LAYOUT_BEFORE = "AutofocusSegmentation.LayoutBefore"
 """Attribute of the layout node while it shows a chart of ours: the number of the layout that the user had."""
 
+CHART_SHOWN = "AutofocusSegmentation.ChartShown"
+"""Attribute of the layout node: the id of that chart."""
+
 
 def show_chart(chart) -> None:
     """Show a chart node in a plot view; the layout gets one if it has none."""
     layout = _layout()
-    if layout is not None and not layout.GetAttribute(LAYOUT_BEFORE):
-        layout.SetAttribute(LAYOUT_BEFORE, str(layout.GetViewArrangement()))
+    if layout is not None:
+        if not layout.GetAttribute(LAYOUT_BEFORE):
+            layout.SetAttribute(LAYOUT_BEFORE, str(layout.GetViewArrangement()))
+        layout.SetAttribute(CHART_SHOWN, chart.GetID())
     slicer.modules.plots.logic().ShowChartInLayout(chart)
 
 
@@ -20,12 +25,14 @@ def hide_chart() -> None:
     before = layout.GetAttribute(LAYOUT_BEFORE) if layout is not None else None
     if before:
         layout.RemoveAttribute(LAYOUT_BEFORE)
+        layout.RemoveAttribute(CHART_SHOWN)
         layout.SetViewArrangement(int(before))
 
 
-def is_chart_shown() -> bool:
+def is_chart_shown(chart) -> bool:
+    """Tell whether `show_chart` shows this chart node (None: no chart) now."""
     layout = _layout()
-    return bool(layout is not None and layout.GetAttribute(LAYOUT_BEFORE))
+    return bool(layout is not None and chart is not None and layout.GetAttribute(CHART_SHOWN) == chart.GetID())
 
 
 def _layout():

@@ -57,13 +57,6 @@ class TuningChart:
         chart.SetYAxisTitle(_("Loss (falls), held-out Dice (should rise)"))
         chart.SetLegendVisibility(True)
 
-    def show(self) -> bool:
-        """Put the chart into the view layout; False if there is none yet."""
-        if self.chart is None:
-            return False
-        slicer.modules.plots.logic().ShowChartInLayout(self.chart)
-        return True
-
     def _fill(self, table) -> None:
         columns = {EPOCH_COLUMN: vtk.vtkIntArray(), LOSS_COLUMN: vtk.vtkDoubleArray(),
                    DICE_COLUMN: vtk.vtkDoubleArray()}

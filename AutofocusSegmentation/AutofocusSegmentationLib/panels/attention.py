@@ -183,8 +183,9 @@ class AttentionPanel(VTKObservationMixin):
         for widget in (ui.layerSlider, ui.mapSelector, ui.opacitySlider, ui.shownCheckBox):
             widget.setEnabled(bool(layer))
         made = attention_maps.nodes_of(subject.segmentation) if subject.segmentation else []
-        ui.plotButton.setEnabled(bool(made) and attention_statistics.chart_of(subject.segmentation) is not None)
-        ui.plotButton.setChecked(chart_layout.is_chart_shown())
+        chart = attention_statistics.chart_of(subject.segmentation) if made else None
+        ui.plotButton.setEnabled(chart is not None)
+        ui.plotButton.setChecked(chart_layout.is_chart_shown(chart))
         ui.removeButton.setEnabled(bool(made) and not self.running)
         self.run.show()
 

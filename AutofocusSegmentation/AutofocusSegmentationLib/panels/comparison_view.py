@@ -68,6 +68,11 @@ class ComparisonView:
         for widget in (ui.saveTitleLabel, ui.saveTitleEdit, ui.saveButton, ui.discardResultButton):
             widget.setVisible(not saved)
 
+    def forget_images(self) -> None:
+        """The scene goes with its volumes: from now on a case's image is loaded from its file."""
+        self._images = {}
+        self._ui.showHeldOutButton.setChecked(False)
+
     def _fill(self, rows: tuple[Row, ...]) -> None:
         table = self._ui.comparisonTable
         table.setVisible(bool(rows))

@@ -16,7 +16,7 @@ from ..engine import EngineProcess
 from ..finetuning import FineTuningJob, TuningOutcome, TuningSettings
 from ..finetuning_events import CaseChecked
 from ..one_engine import OneEngine
-from ..tuning_cases import cases_from_folder, cases_from_scene
+from ..tuning_cases import TuningCase, cases_from_folder, cases_from_scene
 from ..tuning_parameters import FineTuningParameters, HoldOut, recall_cases, remember_cases
 from ..window import SlicerWindow
 from .case_list import CaseList
@@ -45,7 +45,11 @@ class FineTunePanel(VTKObservationMixin):
         self._parameters: FineTuningParameters | None = None
         self._binding = None
         self._bases: list = []
+        self._cases: dict[str, TuningCase] = {}
+        """Cases of the latest check or training by name; names are used again for other patients' cases."""
         self._images: dict[str, str] = {}
+        self._images_of: Path | None = None
+        """Cases' names to ids of the volume nodes that a training in this folder was started with."""
         self._result: Path | None = None
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
@@ -102,6 +106,8 @@ class FineTunePanel(VTKObservationMixin):
 
     def scene_about_to_close(self) -> None:
         """The images go. A training has its own copies and goes on; its chart is drawn again in the next scene."""
+        self._cases, self._images_of = {}, None
+        self._comparison.forget_images()
         self.set_parameters(None)
 
     # Base model and cases
@@ -124,7 +130,14 @@ class FineTunePanel(VTKObservationMixin):
         """Another model has other inputs and structures, so the cases are to be looked for again."""
         if self._parameters is None or not 0 <= index < len(self._bases):
             return
-        self._parameters.tuningBase = self._bases[index].id
+        chosen = self._bases[index].id
+        if chosen == self._parameters.tuningBase:
+            return
+        if self._list.cases and not self._window.confirm(_(
+                "Another base model has other inputs and structures, so the list of cases is emptied. Go on?")):
+            self._list_bases()
+            return
+        self._parameters.tuningBase = chosen
         self._list.cases = []
         self._cases_edited()
 
@@ -153,9 +166,8 @@ class FineTunePanel(VTKObservationMixin):
             self._update()
 
     def _case_checked(self, result: CaseChecked) -> None:
-        for case in self._list.cases:
-            if case.name == result.name:
-                case.checked = result
+        if result.name in self._cases:
+            self._cases[result.name].checked = result
         self._update()
 
     # State
@@ -198,7 +210,17 @@ class FineTunePanel(VTKObservationMixin):
             return _("Tick at least one case as test, and leave at least one to learn from.")
         if hold_out is HoldOut.EACH and len(cases) < 2:
             return _("Testing on each case in turn needs two cases or more: add cases.")
+        if self._parameters.chooseEpochs and hold_out is HoldOut.EACH:
+            return _("Testing on each case in turn needs a number of passes: untick Choose automatically under "
+                     "Advanced.")
+        if self._parameters.chooseEpochs and len(cases) - self._kept_apart() < 2:
+            return _("Choosing the number of passes needs two cases or more to learn from: add cases, or untick "
+                     "Choose automatically under Advanced.")
         return self._list.problem() or self._hindrance()
+
+    def _kept_apart(self) -> int:
+        """Return how many of the ticked cases are measured with, as far as that counts for the number of passes."""
+        return sum(case.hold_out for case in self._list.used) if self._parameters.holdOut is HoldOut.CHOSEN else 0
 
     def _default_title(self) -> str:
         return _("{id} of our scanner").format(id=self.base.id) if self.base else ""
@@ -209,21 +231,24 @@ class FineTunePanel(VTKObservationMixin):
         for case in self._list.cases:
             case.checked = None
         base, used = self.base, self._list.used
+        self._cases = {case.name: case for case in used}
         self._begin(lambda job: job.check(base, used, models.user_models_folder()), checking=True)
 
     def _start_clicked(self, checked=False) -> None:
         base, used, parameters = self.base, self._list.used, self._parameters
-        self._images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
+        images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
         settings = TuningSettings(
             parameters.tuningTitle.strip() or self._default_title(), parameters.tune.value,
             0 if parameters.chooseEpochs else parameters.tuningEpochs, parameters.holdOut.value,
             parameters.device.argument(),
         )
         self._show_result(None)
+        self._cases = {case.name: case for case in used}
         self._begin(lambda job: job.train(base, used, settings, models.user_models_folder()))
+        self._images, self._images_of = images, self._run.folder
 
     def _resume(self, folder: Path) -> None:
-        self._images = {}
+        self._cases = {}
         self._show_result(None)
         self._begin(lambda job: job.resume(folder, self._parameters.device.argument()))
 
@@ -243,7 +268,8 @@ class FineTunePanel(VTKObservationMixin):
 
     def _show_result(self, folder: Path | None) -> None:
         self._result = folder
-        self._comparison.show(folder, self._images)
+        own = folder is not None and folder == self._images_of
+        self._comparison.show(folder, self._images if own else {})
 
     def _save_clicked(self, checked=False) -> None:
         comparison = self._comparison.comparison
@@ -268,7 +294,6 @@ class FineTunePanel(VTKObservationMixin):
         except AfnetError as error:
             self._failed(str(error))
             return
-        self._images = {}
         self._show_result(None)
         self._run.tell(_("Discarded."))
         self.enter()

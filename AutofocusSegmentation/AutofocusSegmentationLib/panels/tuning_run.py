@@ -1,11 +1,13 @@
 """The run of a fine-tuning as the user sees it: progress, messages, chart, log, Stop, and the question on closing."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from .. import chart_layout
 from ..engine import EngineProcess, Note, Progress, Started
 from ..finetuning import FineTuningJob, TuningOutcome
 from ..finetuning_events import CaseChecked, EpochDone, RunBegun
@@ -55,6 +57,11 @@ class TuningRun:
         """Whether the engine trains, or looks at the cases."""
         return self._job is not None and self._job.running
 
+    @property
+    def folder(self) -> Path | None:
+        """The new model's folder of the latest job; None for a check, or before the first."""
+        return self._job.folder if self._job is not None else None
+
     def begin(self, start: Callable[[FineTuningJob], None], checking: bool = False) -> None:
         """Make a job and have `start` start it: FineTuningJob.check, train or resume with their arguments."""
         ui = self._ui
@@ -88,7 +95,9 @@ class TuningRun:
         running = self.running
         self._ui.stopButton.setEnabled(running and not self._job.stopped)
         self._ui.finishButton.setEnabled(running and not self._job.checking and not self._job.stopped)
-        self._ui.chartButton.setVisible(self._chart.chart is not None)
+        chart = self._chart.chart
+        self._ui.chartButton.setVisible(chart is not None)
+        self._ui.chartButton.setChecked(chart_layout.is_chart_shown(chart))
 
     def _poll(self) -> None:
         self._job.poll()
@@ -146,9 +155,13 @@ class TuningRun:
         self._log(_("Finish after the present pass"))
 
     def _chart_clicked(self, checked=False) -> None:
-        if not self._chart.show():
+        if not checked:
+            chart_layout.hide_chart()
+        elif self._chart.chart is not None:
+            chart_layout.show_chart(self._chart.chart)
+        else:
             self.tell(_("The chart is no longer in the scene."))
-            self.update()
+        self.update()
 
     def _finished(self, outcome: TuningOutcome) -> None:
         self._timer.stop()

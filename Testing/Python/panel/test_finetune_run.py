@@ -34,14 +34,31 @@ def test_choices_reach_the_engine(listed):
     assert engine.request.cancel_grace_s >= 60
 
 
-def test_leave_one_out_automatic_passes_and_the_name(listed):
+def test_leave_one_out_and_the_name(listed):
     listed.ui.holdOutSelector.setCurrentIndex(1)
+    arguments = start(listed).request.arguments()
+    assert "--leave-one-out" in arguments and "--hold-out" not in arguments
+    assert arguments[arguments.index("--epochs") + 1] == "20"
+    assert arguments[arguments.index("--title") + 1] == "pelvis-ct of our scanner"
+
+
+def test_automatic_passes(listed):
     click(listed.ui.chooseEpochsCheckBox)
     assert not listed.ui.epochsSpinBox.enabled
     arguments = start(listed).request.arguments()
-    assert "--leave-one-out" in arguments and "--hold-out" not in arguments
     assert arguments[arguments.index("--epochs") + 1] == "auto"
-    assert arguments[arguments.index("--title") + 1] == "pelvis-ct of our scanner"
+
+
+def test_automatic_passes_that_the_engine_would_refuse_cannot_be_started(listed):
+    ui = listed.ui
+    click(ui.chooseEpochsCheckBox)
+    ui.holdOutSelector.setCurrentIndex(1)
+    assert not ui.startButton.enabled and "untick Choose automatically" in ui.hintLabel.text
+    ui.holdOutSelector.setCurrentIndex(2)
+    tick(ui.casesTable, 1, 1)
+    assert ui.startButton.enabled
+    tick(ui.casesTable, 2, 1)
+    assert not ui.startButton.enabled and "two cases or more to learn from" in ui.hintLabel.text
 
 
 def test_progress_chart_and_log(listed, scene):

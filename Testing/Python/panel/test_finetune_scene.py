@@ -3,6 +3,7 @@
 
 from clicks import click, spin
 from tuning_panel import (
+    add_study,
     check,
     checked,
     column,
@@ -57,6 +58,81 @@ def test_a_closed_scene_leaves_the_training_running(listed, scene):
     finish(listed, engine)
     click(listed.ui.showHeldOutButton)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 3
+
+
+def held_out_image(scene):
+    """The volume over which the held-out case's segmentations lie."""
+    nodes = [scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode")
+             for n in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"))]
+    shown = [node for node in nodes if node.GetName().startswith("case 3")]
+    assert len(shown) == 3
+    images = {node.GetNodeReference("referenceImageGeometryRef") for node in shown}
+    assert len(images) == 1
+    return images.pop()
+
+
+def test_a_held_out_case_is_never_shown_over_another_patient_of_the_next_scene(listed, scene):
+    """Ids of nodes begin anew in every scene."""
+    engine, former = start(listed), listed.studies[2][0].GetID()
+    listed.panel.scene_about_to_close()
+    scene.Clear(0)
+    others = [add_study(name)[0] for name in ("x", "y", "z")]
+    assert former in [volume.GetID() for volume in others]
+    listed.panel.set_parameters(listed.parameters())
+    finish(listed, engine)
+    click(listed.ui.showHeldOutButton)
+    assert held_out_image(scene).GetName() == "case 3", "loaded from the case's own file"
+
+
+def test_an_earlier_result_is_not_shown_over_the_images_of_a_later_training(listed, scene):
+    finish(listed, start(listed))
+    for _ in range(3):
+        click(listed.ui.removeCaseButton)
+    for _, segmentation in listed.studies:
+        scene.RemoveNode(segmentation)
+    for name in ("x", "y", "z"):
+        add_study(name)
+    click(listed.ui.fromSceneButton)
+    assert column(listed.ui.casesTable, 0) == ["case 1: x", "case 2: y", "case 3: z"]
+    later = start(listed)
+    later.fail(1, "x")
+    spin(lambda: not listed.panel.running)
+    click(listed.ui.resumeButton)
+    assert listed.ui.resumeButton.text == "Show result" and listed.ui.verdictLabel.isVisible()
+    click(listed.ui.showHeldOutButton)
+    assert held_out_image(scene).GetName() == "case 3"
+
+
+def test_a_check_that_outlives_its_scene_says_nothing_of_the_next_ones_cases(listed, scene, tmp_path):
+    import slicer.util
+
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    click(listed.ui.checkButton)
+    engine = listed.engines[-1]
+    listed.panel.scene_about_to_close()
+    scene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    listed.panel.set_parameters(listed.parameters())
+    engine.tell(checked("case 1"))
+    engine.succeed()
+    spin(lambda: not listed.panel.running)
+    assert [case.name for case in listed.panel._list.cases] == ["case 1", "case 2", "case 3"]
+    assert column(listed.ui.casesTable, 2) == ["Not checked"] * 3
+
+
+def test_another_base_model_empties_the_list_only_when_told_to(listed):
+    selector = listed.ui.baseSelector
+    chosen, other = selector.currentIndex, 1 - selector.currentIndex
+    listed.window.answer = False
+    selector.setCurrentIndex(other)
+    assert "list of cases is emptied" in listed.window.questions[-1]
+    assert selector.currentIndex == chosen and listed.ui.casesTable.rowCount == 3
+    listed.window.answer = True
+    selector.setCurrentIndex(other)
+    assert selector.currentIndex == other and listed.ui.casesTable.rowCount == 0
+    asked = len(listed.window.questions)
+    selector.setCurrentIndex(chosen)
+    assert len(listed.window.questions) == asked, "nothing to lose, nothing to ask"
 
 
 def test_cleanup_leaves_nothing_running(listed):

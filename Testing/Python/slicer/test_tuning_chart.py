@@ -51,7 +51,7 @@ def test_without_held_out_cases_there_is_no_dice_curve():
 def test_nothing_is_added_to_the_scene_before_the_first_pass(scene):
     before = scene.GetNumberOfNodes()
     chart = chart_with()
-    assert chart.chart is None and chart.show() is False
+    assert chart.chart is None
     assert scene.GetNumberOfNodes() == before
 
 
@@ -82,15 +82,25 @@ def test_removed_nodes_and_a_closed_scene_come_back_whole(scene):
 def test_the_chart_goes_into_the_layout(scene):
     import slicer
 
+    from AutofocusSegmentationLib import chart_layout
+
     layout = slicer.vtkMRMLLayoutNode()
     layout.SetSingletonTag("vtkMRMLLayoutNode")
     scene.AddNode(layout)
     layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     chart = chart_with(epoch(0, None, 0.6))
-    assert chart.show()
+    chart_layout.show_chart(chart.chart)
+    assert chart_layout.is_chart_shown(chart.chart) and not chart_layout.is_chart_shown(None)
     assert slicer.modules.plots.logic().GetLayoutWithPlot(layout.GetViewArrangement()) == layout.GetViewArrangement()
     selection = slicer.app.applicationLogic().GetSelectionNode()
     assert selection.GetActivePlotChartID() == chart.chart.GetID()
+    other = scene.AddNewNodeByClass("vtkMRMLPlotChartNode")
+    chart_layout.show_chart(other)
+    assert chart_layout.is_chart_shown(other) and not chart_layout.is_chart_shown(chart.chart)
+    layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView)
+    chart_layout.hide_chart()
+    assert layout.GetViewArrangement() == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    assert not chart_layout.is_chart_shown(other)
 
 
 def test_saved_and_loaded_with_the_scene(scene, tmp_path):
