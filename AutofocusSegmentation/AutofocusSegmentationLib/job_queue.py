@@ -31,10 +31,14 @@ class QueuedStudy:
     outcome: JobOutcome | None = field(default=None, init=False)
 
     @property
+    def reference(self):
+        """The volume node on whose grid the result lies."""
+        return self.inputs[self.manifest.reference]
+
+    @property
     def title(self) -> str:
         """What the user reads of it: the reference volume's name and the model's title."""
-        reference = self.inputs[self.manifest.reference]
-        return _("{volume}, {model}").format(volume=reference.GetName(), model=short_title(self.manifest.title))
+        return _("{volume}, {model}").format(volume=self.reference.GetName(), model=short_title(self.manifest.title))
 
     def asks_the_same_as(self, other: "QueuedStudy") -> bool:
         """Tell whether both would make the same result in the same place."""
@@ -81,6 +85,11 @@ class JobQueue:
     def holds(self, study: QueuedStudy) -> bool:
         """Tell whether the same is running or waiting already."""
         return any(entry.outcome is None and entry.asks_the_same_as(study) for entry in self.entries)
+
+    def promised_to(self, output, reference) -> QueuedStudy | None:
+        """Return the study that runs or waits, on another image than `reference`, for the segmentation `output`."""
+        return next((entry for entry in self.entries if entry.outcome is None and output is not None
+                     and entry.output is output and entry.reference is not reference), None)
 
     def add(self, study: QueuedStudy) -> None:
         """Start a study, or let it wait while another runs. A new series of studies forgets those that have ended."""

@@ -114,6 +114,10 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
     if not output_node.IsA("vtkMRMLSegmentationNode"):
         return [_("The output is not a segmentation: choose or create a segmentation as output.")]
     segmentation = output_node.GetSegmentation()
+    other = _image_of_model_segments(output_node)
+    if other is not None and other is not reference_node:
+        return [_("The output holds what a model found in {image}: choose a new segmentation as output.").format(
+            image=other.GetName())]
     if segmentation.GetNumberOfSegments() == 0 or not _kept(manifest, output_node):
         return []
     labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
@@ -123,6 +127,14 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
         return [_("The output has segments of yours under another transform than the image: choose a new segmentation "
                   "as output.")]
     return []
+
+
+def _image_of_model_segments(segmentation_node):
+    """Return the volume node, still in the scene, that a model's segments in this node were made of; None if none."""
+    segmentation = segmentation_node.GetSegmentation()
+    made = any(tag_of(segmentation.GetSegment(item), HASH_TAG) for item in segmentation.GetSegmentIDs())
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return segmentation_node.GetNodeReference(role) if made else None
 
 
 def _same_frame(node, other) -> bool:

@@ -22,6 +22,9 @@ class SlicerWindow(Protocol):
     def choose_module(self, name: str) -> None:
         """Open the module `name`."""
 
+    def shows_this_module(self) -> bool:
+        """Tell whether the user sees this module's panel now, and not for instance the Segment Editor."""
+
     def show_slices_and_3d(self) -> None:
         """Choose a layout with three slices and a 3D view, unless the present one has them; centre the 3D views."""
 
@@ -66,6 +69,9 @@ class ApplicationWindow:
 
     def choose_module(self, name: str) -> None:
         slicer.util.selectModule(name)
+
+    def shows_this_module(self) -> bool:
+        return slicer.util.selectedModule() == "AutofocusSegmentation"
 
     def show_slices_and_3d(self) -> None:
         layout = slicer.app.layoutManager()

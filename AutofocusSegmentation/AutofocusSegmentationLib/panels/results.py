@@ -3,6 +3,7 @@
 import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from .. import arrangement, display, editing, nesting
@@ -33,6 +34,7 @@ class ResultsPanel(VTKObservationMixin):
         self._window = window
         self._parameters: AutofocusSegmentationParameters | None = None
         self._segmentation = None
+        self._unseen: Result | None = None
         self._manifest = None
         self._volumes: dict[str, float] = {}
         self._edited: list[str] = []
@@ -64,9 +66,24 @@ class ResultsPanel(VTKObservationMixin):
         self._show(parameters.result if parameters else None)
 
     def show_new(self, result: Result) -> None:
-        """Show a result that a run has just made, and arrange the views on it; a first one in 3D too."""
+        """Show a result that a run has just made, and arrange the views on it; a first one in 3D too.
+
+        While the user works in another module, perhaps edits another patient, the views are left alone and a new
+        segmentation is hidden until this module is entered.
+        """
         self._show(result.segmentation)
+        if self._window.shows_this_module():
+            self._present(result)
+            return
+        self._unseen = result
         if result.new:
+            result.segmentation.GetDisplayNode().SetVisibility(False)
+        self._window.tell(_("{name} is ready: it is shown when you open Autofocus Segmentation.").format(
+            name=result.segmentation.GetName()))
+
+    def _present(self, result: Result) -> None:
+        if result.new:
+            result.segmentation.GetDisplayNode().SetVisibility(True)
             display.show_in_3d(result.segmentation, True)
         self._arrange()
         self._refresh()
@@ -74,6 +91,9 @@ class ResultsPanel(VTKObservationMixin):
     def enter(self) -> None:
         """The user opens the module, perhaps back from the Segment Editor."""
         self._show(self._segmentation)
+        unseen, self._unseen = self._unseen, None
+        if unseen is not None and unseen.segmentation is self._segmentation:
+            self._present(unseen)
 
     def cleanup(self) -> None:
         """The module goes: leave no timer or observer behind."""
@@ -188,8 +208,11 @@ class ResultsPanel(VTKObservationMixin):
         self._examine()
 
     def _nesting_clicked(self, checked=False) -> None:
-        nesting.make_nested(self._segmentation, self._manifest)
-        self._examine()
+        question = _("Change the segments? The Segment Editor cannot undo it. {what}").format(
+            what=self.ui.nestingLabel.text)
+        if self._window.confirm(question):
+            nesting.make_nested(self._segmentation, self._manifest)
+            self._examine()
 
     def _edit_clicked(self, checked=False) -> None:
         row = self._table.row()

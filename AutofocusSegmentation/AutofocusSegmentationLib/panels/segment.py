@@ -43,7 +43,7 @@ class SegmentPanel(VTKObservationMixin):
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._engine_problem: str | None = None
-        self._output_id = ""
+        self._output_checked: tuple = ()
         self._output_problem = ""
         self._study_item = 0
         self.widget = slicer.util.loadUI(ui_file)
@@ -187,14 +187,16 @@ class SegmentPanel(VTKObservationMixin):
         self._slots.show_nodes(inputs)
         self._show_study(inputs)
         problems = study.input_problems(manifest, inputs) if manifest else {}
-        output = self._parameters.output
-        if self._output_id != (output.GetID() if output else ""):
+        if self._output_checked != self._output_state():
             self._check_output()
         shown = {name: text for name, text in problems.items() if inputs.get(name)}
         self._slots.show_problems(shown)
         reasons = study.input_reasons(manifest, inputs) if manifest else {}
         self._slots.show_reasons({name: text for name, text in reasons.items() if name not in shown})
         missing = self._missing(problems)
+        told_elsewhere = missing in (*shown.values(), self._output_problem) or self.running
+        self.ui.segmentHintLabel.setText("" if told_elsewhere else missing)
+        self.ui.segmentHintLabel.setVisible(bool(missing) and not told_elsewhere)
         self.run.show(missing, None if missing else self._study())
 
     def _show_study(self, inputs: dict) -> None:
@@ -208,14 +210,28 @@ class SegmentPanel(VTKObservationMixin):
         """Return why Segment cannot be pressed, empty if it can."""
         if self._model.manifest is None:
             return _("Choose a model that can be used.")
-        missing = next(iter(problems.values()), "") or self._output_problem or self._engine_problem
-        return missing or self._one_engine.refusal(self)
+        missing = next(iter(problems.values()), "") or self._output_problem or self._output_promised()
+        return missing or self._engine_problem or self._one_engine.refusal(self)
+
+    def _output_promised(self) -> str:
+        """Return that a study on another image will be written into the output; empty if not."""
+        reference = self._parameters.input_node(self._model.manifest.reference)
+        other = self.run.queue.promised_to(self._parameters.output, reference)
+        return "" if other is None else _(
+            "The output is to take what is found in {image}: choose a new segmentation as output.").format(
+                image=other.reference.GetName())
+
+    def _output_state(self) -> tuple:
+        """Return what `_check_output` depends on, but for the voxels: model, output and image, and their transforms."""
+        manifest, output = self._model.manifest, self._parameters.output
+        image = self._parameters.input_node(manifest.reference) if manifest else None
+        return manifest, *((node.GetID(), node.GetTransformNodeID()) if node else () for node in (output, image))
 
     def _check_output(self) -> None:
-        """Say below the output what will happen to it. Looks at its voxels: only for another output, or on entering."""
+        """Say below the output what will happen to it. Looks at its voxels: on entering, or for another choice."""
         output = self._parameters.output
         manifest = self._model.manifest
-        self._output_id = output.GetID() if output else ""
+        self._output_checked = self._output_state()
         self._output_problem, text = "", ""
         if output is not None and manifest is not None:
             reference = self._parameters.input_node(manifest.reference)

@@ -66,13 +66,14 @@ class FakeEngine:
 
 
 class RecordedWindow:
-    """A SlicerWindow. `answer` is the user's to every question."""
+    """A SlicerWindow. `answer` is the user's to every question; `in_front`: whether the module's panel is seen."""
 
     def __init__(self) -> None:
         self.modules: list[str] = []
         self.questions: list[str] = []
         self.told: list[str] = []
         self.answer = True
+        self.in_front = True
         self.may_close = None
         self.arranged = 0
         self.folder = ""
@@ -85,6 +86,9 @@ class RecordedWindow:
 
     def choose_module(self, name: str) -> None:
         self.modules.append(name)
+
+    def shows_this_module(self) -> bool:
+        return self.in_front
 
     def show_slices_and_3d(self) -> None:
         self.arranged += 1

@@ -95,6 +95,29 @@ def test_a_queued_study_keeps_its_own_choices(two, scene, make_volume):
     assert two.results[1].segmentation is output and output.GetSegmentation().GetNumberOfSegments() > 0
 
 
+def test_one_output_for_two_images_is_refused(two, scene):
+    """The second result would take the place of the first: before it is there, and afterwards."""
+    click(two.ui.cancelButton)
+    spin(lambda: not two.panel.running)
+    output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    two.ui.outputSelector.setCurrentNode(output)
+    two.process()
+    click(two.ui.segmentButton)
+    assert two.panel.running
+    choose(two, two.second)
+    assert not two.ui.segmentButton.enabled
+    assert two.ui.segmentButton.toolTip.startswith("The output is to take what is found in CT first")
+    done(two, 1)
+    spin(lambda: not two.panel.running)
+    assert not two.ui.segmentButton.enabled
+    assert two.ui.outputProblemLabel.text.startswith("The output holds what a model found in CT first")
+    choose(two, two.first)
+    assert two.ui.segmentButton.enabled and "are replaced" in two.ui.outputProblemLabel.text
+    choose(two, two.second)
+    two.ui.outputSelector.setCurrentNode(None)
+    assert two.ui.segmentButton.enabled and not two.ui.outputProblemLabel.isVisible()
+
+
 def test_a_failure_does_not_stop_the_next(two):
     queue_second(two)
     two.engines[0].fail(3, "The CT holds only one value: choose another volume.")

@@ -155,6 +155,27 @@ def test_a_new_result_is_brought_into_view(results, make_ct, make_volume, scene)
     assert results.window.arranged == 2 and composite.GetBackgroundVolumeID() == volume.GetID()
 
 
+def test_a_result_that_comes_while_another_is_edited_waits_to_be_shown(pelvis, make_ct, scene):
+    """The views stay on what the user edits; the module shows the new result when it is entered."""
+    from AutofocusSegmentationLib.display import is_shown_in_3d
+
+    arranged, pelvis.window.in_front = pelvis.window.arranged, False
+    other = make_ct("CT other")
+    pelvis.logic.getParameterNode().set_input_node("ct", other)
+    pelvis.process()
+    second = run(pelvis, "pelvis-ct")
+    assert pelvis.window.arranged == arranged and not is_shown_in_3d(second)
+    assert second is not pelvis.segmentation and not second.GetDisplayNode().GetVisibility()
+    assert pelvis.segmentation.GetDisplayNode().GetVisibility()
+    assert pelvis.window.told[-1].startswith("CT other segmentation is ready")
+    pelvis.window.in_front = True
+    pelvis.panel.enter()
+    assert pelvis.window.arranged == arranged + 1 and is_shown_in_3d(second)
+    assert second.GetDisplayNode().GetVisibility()
+    pelvis.panel.enter()
+    assert pelvis.window.arranged == arranged + 1, "once"
+
+
 def test_show_3d_and_edit(pelvis, scene):
     segmentation = pelvis.segmentation
     click(pelvis.ui.show3DButton)
@@ -209,6 +230,11 @@ def test_regions_that_no_longer_nest_are_mended_by_one_click(brain):
     brain.panel.enter()
     assert "Enhancing tumour reaches out of Tumour core by 3 voxels (0.02 ml)" in brain.ui.nestingLabel.text
     before = dict(rows(brain.ui.resultsTable, NAME, VOLUME))
+    brain.window.answer = False
+    click(brain.ui.nestingButton)
+    assert "cannot undo" in brain.window.questions[-1] and "adds these voxels" in brain.window.questions[-1]
+    assert brain.ui.nestingButton.isVisible() and dict(rows(brain.ui.resultsTable, NAME, VOLUME)) == before
+    brain.window.answer = True
     click(brain.ui.nestingButton)
     assert not brain.ui.nestingButton.isVisible() and not brain.ui.nestingLabel.isVisible()
     after = dict(rows(brain.ui.resultsTable, NAME, VOLUME))

@@ -59,10 +59,15 @@ def test_the_same_node_twice_is_explained_beside_the_slot(panel, make_volume):
     assert problem(panel, "t2") == "" and problem(panel, "flair") == ""
 
 
-def test_what_is_missing_is_in_the_tool_tip(panel):
+def test_what_is_missing_is_told_above_the_button(panel, make_ct):
     choose_model(panel.ui, "brain-tumour-mri")
     assert not panel.ui.segmentButton.enabled
     assert "T1" in panel.ui.segmentButton.toolTip
+    assert panel.ui.segmentHintLabel.isVisible() and panel.ui.segmentHintLabel.text == panel.ui.segmentButton.toolTip
+    choose_model(panel.ui, "pelvis-ct")
+    make_ct()
+    panel.process()
+    assert panel.ui.segmentButton.enabled and not panel.ui.segmentHintLabel.isVisible()
 
 
 def test_label_maps_are_not_offered(panel, make_volume):

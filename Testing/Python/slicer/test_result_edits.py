@@ -133,14 +133,21 @@ def test_into_an_empty_segmentation(tmp_path, pelvis):
     assert np.array_equal(mask_of(output, "rectum", reference), labels(pelvis) == 4)
 
 
-def test_result_on_another_image_replaces_too(tmp_path, pelvis):
-    """The same output for another scan: nothing was edited, so all of it is replaced, on the new grid."""
-    from AutofocusSegmentationLib.result import edited_segments
+def test_result_on_another_image(tmp_path, pelvis):
+    """The same output for another scan would lose the first one's result. Once its image is gone, all that nobody
+    edited is replaced, on the new grid."""
+    import slicer
+
+    from AutofocusSegmentationLib.result import ResultError, edited_segments
 
     first, other = reference_volume(), reference_volume(oblique(spacing=(1, 1, 3), origin=(7, 8, 9)))
     job(tmp_path / "1", pelvis, first, labels(pelvis))
     job(tmp_path / "2", pelvis, other, labels(pelvis, seed=2))
     node = load(pelvis, tmp_path / "1", first).segmentation
+    with pytest.raises(ResultError, match=f"what a model found in {first.GetName()}: choose a new segmentation"):
+        load(pelvis, tmp_path / "2", other, node)
+    assert np.array_equal(mask_of(node, "prostate", first), labels(pelvis) == 1)
+    slicer.mrmlScene.RemoveNode(first)
     load(pelvis, tmp_path / "2", other, node)
     assert len(segment_ids(node)) == 6 and edited_segments(node) == []
     assert np.array_equal(mask_of(node, "prostate", other), labels(pelvis, seed=2) == 1)

@@ -147,6 +147,7 @@ def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
         other = reference_volume(oblique(spacing=(1, 1, 3)))
         job(folder, pelvis, other, labels(pelvis, seed=2))
         reference = other
+        monkeypatch.setattr(module, "_image_of_model_segments", lambda node: other)  # or nothing would be touched
     nodes = [item[:2] for item in scene_state()]
 
     def broken(*_):
