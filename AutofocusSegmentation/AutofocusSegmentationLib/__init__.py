@@ -1,5 +1,5 @@
 """The Slicer side of AutofocusSegmentation: scene, job, child process, result, panels.
 
-Rules of this package: it never imports torch; of `afnet` it imports `afnet.manifest` and `afnet.errors` only;
-modules outside `panels` use no widgets. This file imports nothing, so that importing one module costs only that one.
+Rules of this package: it never imports torch, and of `afnet` only modules that do not either; modules outside `panels`
+use no widgets. This file imports nothing, so that importing one module costs only that one.
 """

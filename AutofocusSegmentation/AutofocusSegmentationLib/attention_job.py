@@ -36,7 +36,8 @@ class AttentionJob(SegmentationJob):
     def _request(self, files: dict[str, str]) -> Request:
         return Request(
             model=self.manifest.folder, inputs=files, device=self._device, output=None, attention=MAPS_FOLDER,
-            attention_layers=self._wanted.layers, attention_kind=self._wanted.kind,
+            attention_layers=self._wanted.layers, attention_kind=self._wanted.kind, memory=self._memory,
+            precision=self._precision,
         )
 
     def _needed_bytes(self) -> int:

@@ -15,14 +15,12 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest
 
 from . import hierarchy
+from .dicom_tags import INSTANCES_ATTRIBUTE
 from .export import Exported, filled_segments, world_grid
 from .export_folder import ExportFailed, appearing_in, file_name
 from .result_files import STRUCTURE_TAG, tag_of
 from .segment_tags import ALGORITHM_NAME, mark_edits
-from .transforms import is_linear, linear_to_world
-
-_INSTANCES = "DICOM.instanceUIDs"
-"""Node attribute of a volume from DICOM: its slices' SOP instance UIDs, separated by spaces."""
+from .transforms import same_frame
 
 
 class DicomExporters(Protocol):
@@ -47,7 +45,7 @@ def export_seg(exporters: DicomExporters, segmentation, image, folder: Path, nam
     Raises ExportFailed with one sentence.
     """
     _refuse(exporters.seg_problem(image))
-    if not _move_together(segmentation, image):
+    if not same_frame(segmentation, image):
         raise ExportFailed(
             _("The segmentation has been moved away from its image by a transform, which a DICOM SEG cannot hold: put "
               "both under the same transform, then export again."))
@@ -116,15 +114,6 @@ def _named_copy(segmentation, segment_ids: list[str], image, manifest: Manifest 
     return copy
 
 
-def _move_together(segmentation, image) -> bool:
-    parents = segmentation.GetParentTransformNode(), image.GetParentTransformNode()
-    if parents[0] is parents[1]:
-        return True
-    if not all(is_linear(parent) for parent in parents):
-        return False
-    return bool(abs(linear_to_world(parents[0]) - linear_to_world(parents[1])).max() < 1e-6)
-
-
 def _refuse(problem: str) -> None:
     if problem:
         raise ExportFailed(problem)
@@ -158,7 +147,7 @@ class SlicerDicomExporters:
         if importlib.util.find_spec("DICOMSegmentationPlugin") is None:
             return _("DICOM SEG needs the extension QuantitativeReporting, or Slicer 5.12 with its DICOM plugins.")
         database = getattr(slicer, "dicomDatabase", None)
-        instances = (image.GetAttribute(_INSTANCES) or "").split() if image is not None else []
+        instances = (image.GetAttribute(INSTANCES_ATTRIBUTE) or "").split() if image is not None else []
         if not instances or database is None or not all(database.fileForInstance(uid) for uid in instances[:1]):
             return _("DICOM SEG refers to the slices of its image: load the image through the DICOM module, then "
                      "segment it.")

@@ -14,8 +14,13 @@ from afnet.manifest import Manifest
 
 from .dicom_tags import SeriesTags, modality_of, series_tags
 
-NO_SCAN = re.compile(r"(?<![a-z])(mask|seg|label|dose|rtstruct|attention|adc|brainmask)", re.IGNORECASE)
-"""Names of images that are derived from a scan and are no input."""
+NO_SCAN = re.compile(
+    r"(?<![a-z])(mask(?![ _-]?rt)|brainmask|seg|segmentation|segments|labels?|labelmap|(?<!low[ _-])(rt)?dose|rtstruct|"
+    r"attention|adc)(?![a-z])",
+    re.IGNORECASE,
+)
+"""Names of images that are derived from a scan and are no input. A low-dose CT is a scan, and so is one in a
+mask for radiotherapy (RT)."""
 
 SERIES_NUMBER = re.compile(r"^\s*\d+\s*:\s*")
 """What Slicer's DICOM reader writes before a series description: '6: AX T1 C+'."""
@@ -50,7 +55,7 @@ def matches(manifest: Manifest, node) -> dict[str, Match]:
     """Return input name to Match for the inputs of the model that a volume node fits; empty if none."""
     modality, tags = modality_of(node), series_tags(node)
     items = [item for item in manifest.inputs if modality in ("", item.modality)]
-    if not items or NO_SCAN.search(tags.description):
+    if not items or _derived(node, tags):
         return {}
     for number, (text, reason) in enumerate(_sources(node, tags)):
         found = {}
@@ -65,6 +70,12 @@ def matches(manifest: Manifest, node) -> dict[str, Match]:
     return {}
 
 
+def _derived(node, tags: SeriesTags) -> str:
+    """Return the word that says that a volume is derived from a scan; empty if there is none."""
+    found = NO_SCAN.search(tags.description) or NO_SCAN.search(node.GetName() or "")
+    return found[0] if found else ""
+
+
 def explain(manifest: Manifest, name: str, node) -> str:
     """Return one sentence on why a volume node is taken as the input `name`, or what speaks against it."""
     found = matches(manifest, node)
@@ -74,6 +85,9 @@ def explain(manifest: Manifest, name: str, node) -> str:
         other = min(found, key=lambda each: found[each].rank)
         return _("Looks like {title} by {reason}: check it.").format(
             title=manifest.input(other).title, reason=found[other].reason)
+    derived = _derived(node, series_tags(node))
+    if derived:
+        return _("Called '{word}', like what is made from a scan and is none: check it.").format(word=derived)
     return _("Neither its DICOM tags nor its name say what it is: check it.")
 
 

@@ -16,8 +16,8 @@ from afnet import model_store
 from afnet.errors import AfnetError
 from afnet.manifest import Manifest, read_manifest
 
-from .engine import ChildProcess, EngineProcess, EngineRequest
-from .finetuning_request import CANDIDATE, FINISH_EARLY, INPUTS, TRAINING, CheckRequest, ResumeRequest, TuneRequest
+from .engine import ChildProcess, EngineProcess, EngineRequest, Note
+from .finetuning_request import CANDIDATE, FINISH_EARLY, INPUTS, CheckRequest, ResumeRequest, TuneRequest
 from .job import JobError, JobFolder
 from .tuning_cases import TuningCase
 from .tuning_export import CaseError, export_cases, needed_bytes
@@ -52,8 +52,9 @@ class TuningOutcome:
 class FineTuningJob:
     """One run of `afnet finetune`: `check`, `train` or `resume`, then `poll` about ten times a second while `running`.
 
-    Nothing here waits. The scene is read by `check` and `train` and never changed; it may be closed afterwards.
-    on_event gets every event of the engine, on_finished the TuningOutcome.
+    `check` and `train` read the scene, which takes as long as writing its images to the disk; it is never changed, and
+    may be closed afterwards. Nothing else waits. on_event gets every event of the engine, and a Note for what was done
+    to a case when it was written; on_finished the TuningOutcome.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class FineTuningJob:
         def prepare() -> tuple[EngineRequest, Path]:
             self._job_folder = JobFolder(slicer.app.temporaryPath, needed_bytes(cases))
             folder = self._job_folder.create()
-            export_cases(base, cases, folder)
+            self._export(base, cases, folder)
             return CheckRequest(base.folder, models_folder), folder
 
         self._start(prepare)
@@ -99,8 +100,10 @@ class FineTuningJob:
             place = model_store.ensure_models_folder(models_folder)
             _check_free_disk(place, needed_bytes(cases))
             self.folder = Path(place) / model_store.free_id(settings.title, place)
-            (self.folder / INPUTS).mkdir(parents=True)
-            export_cases(base, cases, self.folder / INPUTS)
+            self.folder.mkdir()
+            (self.folder / model_store.TRAINING).mkdir(mode=0o700)  # patients' images: for nobody else to read
+            (self.folder / INPUTS).mkdir()
+            self._export(base, cases, self.folder / INPUTS)
             held_out = ",".join(case.name for case in cases if case.hold_out) or "none"
             return TuneRequest(
                 base.folder, self.folder, settings.title, settings.tune, settings.epochs,
@@ -149,6 +152,10 @@ class FineTuningJob:
             time.sleep(0.02)
         if self.running:
             self._end(TuningOutcome("stopped", "", self.folder))
+
+    def _export(self, base: Manifest, cases: Sequence[TuningCase], folder: Path) -> None:
+        for note in export_cases(base, cases, folder):
+            self._on_event(Note(note))
 
     def _start(self, prepare: Callable[[], tuple[EngineRequest, Path]]) -> None:
         """What goes wrong is told by `outcome`, never raised."""
@@ -203,10 +210,10 @@ class FineTuningJob:
 
 def can_resume(folder: Path) -> bool:
     """Whether a training in `folder` was begun and can go on; one whose cases were refused cannot."""
-    if any((folder / TRAINING / "runs").glob("*/checkpoint.pt")):
+    if any((folder / model_store.TRAINING / "runs").glob("*/checkpoint.pt")):
         return True
     try:
-        state = json.loads((folder / TRAINING / "state.json").read_text(encoding="utf-8"))
+        state = json.loads((folder / model_store.TRAINING / "state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(state, dict) and state.get("status") in ("running", "stopped")

@@ -1,8 +1,10 @@
-"""What `afnet finetune` is asked: check cases, train on them, or go on with a stopped training. Pure Python."""
+"""What `afnet finetune` is asked: check cases, train on them, or go on with a stopped training. No slicer, qt, vtk."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from afnet import model_store
 
 from .engine_request import EngineRequest
 
@@ -13,8 +15,8 @@ FINISH_EARLY = "finish"
 """Line on standard input that ends a training after the present pass; scoring goes on as usual."""
 
 CASES_FILE = "cases.json"
-TRAINING, INPUTS, CANDIDATE = "training", "training/inputs", "training/candidate"
-COMPARISON_FILE = "training/comparison.json"
+INPUTS, CANDIDATE = f"{model_store.TRAINING}/inputs", f"{model_store.TRAINING}/{model_store.CANDIDATE}"
+COMPARISON_FILE = f"{model_store.TRAINING}/{model_store.COMPARISON}"
 """Places in the folder of a new model."""
 
 
@@ -30,7 +32,7 @@ class CheckRequest(EngineRequest):
     def arguments(self) -> list[str]:
         return [
             "finetune", "--check-only", "--base", os.fspath(self.base), "--cases", CASES_FILE,
-            *_models(self.models_folder), "--progress", "json", "--parent-pipe",
+            *_models(self.models_folder), "--progress", "json", "--parent-pipe", "--job-folder", ".",
         ]
 
     def outputs(self) -> list[str]:

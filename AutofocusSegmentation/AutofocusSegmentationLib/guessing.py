@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from afnet.manifest import Manifest
 
 from . import hierarchy
-from .evidence import NO_SCAN, SERIES_NUMBER, matches
+from .evidence import SERIES_NUMBER, matches
 from .volumes import is_usable
 
 _SEQUENCE_WORD = re.compile(r"[23]d|^t[12]|tesla|^\d{1,2}(mm|t)?$", re.IGNORECASE)
@@ -49,7 +49,7 @@ def guess_inputs(
 
 
 def _is_candidate(node) -> bool:
-    return is_usable(node) and not node.GetHideFromEditors() and not NO_SCAN.search(node.GetName() or "")
+    return is_usable(node) and not node.GetHideFromEditors()
 
 
 def _group(node) -> tuple:

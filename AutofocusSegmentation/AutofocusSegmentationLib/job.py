@@ -16,10 +16,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from .process_identity import process_start
+from afnet.process_identity import process_start
 
 JOB_MARKER = "afnet-job.json"
 """The owner file. The child removes only a folder that holds one (afnet/parent.py)."""
+
+WHERE_TO_CHOOSE = "Edit > Application Settings > Modules"
+"""Page of Slicer's settings with its temporary folder."""
 
 _NAME = re.compile(r"afnet-job-(?P<pid>\d{1,10})-(?P<start>[0-9A-Za-z.]*)-[^-]+")
 _RESERVE_BYTES = 200 * 1024**2
@@ -83,7 +86,7 @@ class JobFolder(os.PathLike):
             reason = error.strerror or type(error).__name__
             raise JobError(
                 f"The temporary folder {self._parent} cannot be used ({reason}): choose another one in "
-                "Edit > Application Settings > General."
+                f"{WHERE_TO_CHOOSE}."
             ) from error
         return path
 
@@ -103,7 +106,7 @@ class JobFolder(os.PathLike):
             raise JobError(
                 f"There is not enough free disk space in {self._parent}: the segmentation needs "
                 f"{_megabytes(self._needed_bytes + _RESERVE_BYTES)} and {_megabytes(free)} are free; "
-                "delete files, or choose another temporary folder in Edit > Application Settings > General."
+                f"delete files, or choose another temporary folder in {WHERE_TO_CHOOSE}."
             )
 
 

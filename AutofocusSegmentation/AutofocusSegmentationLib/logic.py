@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from afnet.errors import AfnetError
@@ -20,6 +19,7 @@ from .job import JobError, JobFolder
 from .models import model_called
 from .result import Result, ResultError, check_output, load_result
 from .study import StudyError, check_inputs, export_study
+from .transforms import ijk_to_local
 
 RESULT_BYTES_PER_VOXEL = 16
 """Room on the disk kept for the result and temporary copies of it, per voxel of the reference."""
@@ -46,8 +46,9 @@ class JobOutcome:
 class SegmentationJob:
     """One run of a model on volumes of the scene.
 
-    `start`, then `poll` about ten times a second until `running` is False. Nothing here waits. The scene changes
-    only in the `poll` that ends a run well; a run that is cancelled or fails leaves it as it was.
+    `start`, then `poll` every POLL_INTERVAL_MS until `running` is False. `start` takes as long as writing the images to
+    the disk; nothing else waits. The scene changes only in the `poll` that ends a run well; a run that is cancelled or
+    fails leaves it as it was.
 
     inputs: input name of the manifest to volume node. output: segmentation node to write into, None for a new one.
     memory ('2GB') and precision ('float32'): as for `afnet segment`, None for automatic.
@@ -264,11 +265,8 @@ class SegmentationJob:
 
 def _grid(volume) -> tuple:
     """Return what places a volume's voxels: dimensions and IJK to RAS (without parent transforms)."""
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    numbers = tuple(matrix.GetElement(row, column) for row in range(4) for column in range(4))
     image = volume.GetImageData()
-    return (image.GetDimensions() if image else None, numbers)
+    return image.GetDimensions() if image else None, *ijk_to_local(volume).ravel()
 
 
 def segment(

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+POLL_INTERVAL_MS = 100
+"""How often a panel asks the engine that it runs."""
+
 
 class OneEngine:
     """Who uses the engine. Panels that share one watch each other through it."""

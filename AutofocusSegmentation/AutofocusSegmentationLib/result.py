@@ -31,7 +31,7 @@ from .segment_tags import (
 )
 from .segment_voxels import label_map, replace_voxels
 from .terminology import register_terminology, terminology_tag
-from .transforms import is_linear, linear_to_world
+from .transforms import same_frame
 from .volumes_table import fill_table, new_table, structure_volumes
 
 __all__ = [
@@ -123,7 +123,7 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
     labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
     if segmentation.GetSourceRepresentationName() != labelmap:
         return [_("The output holds surfaces instead of voxels: choose a new segmentation as output.")]
-    if not _same_frame(output_node, reference_node):
+    if not same_frame(output_node, reference_node):
         return [_("The output has segments of yours under another transform than the image: choose a new segmentation "
                   "as output.")]
     return []
@@ -135,17 +135,6 @@ def _image_of_model_segments(segmentation_node):
     made = any(tag_of(segmentation.GetSegment(item), HASH_TAG) for item in segmentation.GetSegmentIDs())
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     return segmentation_node.GetNodeReference(role) if made else None
-
-
-def _same_frame(node, other) -> bool:
-    """Tell whether two nodes are under the same transform, or under linear ones that are equal."""
-    transforms = node.GetParentTransformNode(), other.GetParentTransformNode()
-    if transforms[0] is transforms[1]:
-        return True
-    if not all(is_linear(transform) for transform in transforms):
-        return False
-    difference = linear_to_world(transforms[0]) - linear_to_world(transforms[1])
-    return bool(abs(difference).max() < 1e-6)
 
 
 def _replaceable(manifest: Manifest, segmentation_node) -> dict[str, str]:
@@ -178,7 +167,7 @@ def _place(segmentation, reference_node) -> None:
     """Put the node under the reference's transform, and give it the reference's geometry."""
     segmentation.CreateDefaultDisplayNodes()
     # An empty one goes under the same node even if that does nothing yet: a later registration moves both.
-    if not segmentation.GetSegmentation().GetNumberOfSegments() or not _same_frame(segmentation, reference_node):
+    if not segmentation.GetSegmentation().GetNumberOfSegments() or not same_frame(segmentation, reference_node):
         segmentation.SetAndObserveTransformNodeID(reference_node.GetTransformNodeID())
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
 

@@ -34,7 +34,7 @@ class SampleStudy:
 PELVIS = SampleStudy("pelvis-ct", "SampleData-pelvis.png", (
     SampleFile("male-pelvis-ct.nrrd", "Pelvis CT", "2826d3bf2a669eed6d9d6f4f4cd80b0cf87a523edf01e1c0a88a4237c5cf372d"),
 ))
-"""Radiotherapy patient of Umeå University, MIT licence."""
+"""Radiotherapy patient of Umeå University, MIT licence; the bundled model has seen him in training."""
 
 GLIOMA = SampleStudy("brain-tumour-mri", "SampleData-glioma.png", (
     SampleFile("glioma-t1.nrrd", "Glioma T1", "deae8eea4fc110291fef79b5e3a0dafc001dab700b6330e7dca070bafde9e839"),
@@ -42,7 +42,7 @@ GLIOMA = SampleStudy("brain-tumour-mri", "SampleData-glioma.png", (
     SampleFile("glioma-t2.nrrd", "Glioma T2", "16a8dc0746a123d1d9604ceb27ec0a625a9a13895ed640d1f825aabb89aac795"),
     SampleFile("glioma-flair.nrrd", "Glioma FLAIR", "317ce87f1fc168ab008c608cac72d0a6391181b4e6ba9d028e0eab3d11e18b89"),
 ))
-"""BraTS 2021 patient 00006, CC BY 4.0; not among the patients that the model was trained on."""
+"""BraTS 2021 patient 00006, CC BY 4.0. The bundled model has seen this patient in training, as it has the other one."""
 
 
 def register_sample_data() -> None:

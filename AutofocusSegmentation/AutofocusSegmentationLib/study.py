@@ -17,6 +17,7 @@ from . import hierarchy, volumes
 from .dicom_tags import modality_of
 from .evidence import explain
 from .guessing import guess_inputs
+from .job import WHERE_TO_CHOOSE
 from .sequences import current_frame
 from .transforms import (
     RIGID_TOLERANCE_MM,
@@ -123,7 +124,7 @@ def export_study(manifest: Manifest, inputs: Mapping[str, object], folder: Path)
         except ExportError:
             raise StudyError(
                 _("{title} could not be written to Slicer's temporary folder: free some disk space or choose another "
-                  "folder in Edit / Application Settings / Modules.").format(title=item.title)
+                  "folder in {place}.").format(title=item.title, place=WHERE_TO_CHOOSE)
             ) from None
         files[item.name] = f"{item.name}.nrrd"
     return ExportedStudy(files, notes)

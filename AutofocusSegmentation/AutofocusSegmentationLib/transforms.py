@@ -65,6 +65,17 @@ def linear_to_world(transform_node) -> np.ndarray:
     return matrix_of(matrix)
 
 
+def same_frame(node, other) -> bool:
+    """Tell whether two nodes are under the same transform, or under linear ones that are equal."""
+    transforms = node.GetParentTransformNode(), other.GetParentTransformNode()
+    if transforms[0] is transforms[1]:
+        return True
+    if not all(is_linear(transform) for transform in transforms):
+        return False
+    difference = linear_to_world(transforms[0]) - linear_to_world(transforms[1])
+    return bool(abs(difference).max() < 1e-6)
+
+
 def moved_points(transform: vtk.vtkAbstractTransform, points: np.ndarray) -> np.ndarray:
     """Return N x 3 positions moved by a transform."""
     before, after = vtk.vtkPoints(), vtk.vtkPoints()

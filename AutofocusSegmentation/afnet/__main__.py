@@ -9,7 +9,8 @@ def main() -> int:
     # Run as a script, Python puts this folder in front, where `import afnet` would not find the package.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     arguments = sys.argv[1:]
-    if "--parent-pipe" in arguments and "finetune" not in arguments:  # which watches it more gently, by itself
+    trains = "finetune" in arguments and "--check-only" not in arguments
+    if "--parent-pipe" in arguments and not trains:  # a training watches it more gently, by itself
         from afnet.parent import watch
 
         folder = arguments[arguments.index("--job-folder") + 1] if "--job-folder" in arguments[:-1] else None

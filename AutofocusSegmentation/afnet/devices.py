@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import subprocess
 import sys
 
 import torch
@@ -40,7 +41,9 @@ def choose_device(wanted: str, precision: str) -> tuple[torch.device, torch.dtyp
     torch.backends.cudnn.allow_tf32 = False
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted != "auto" and not present[wanted]:
-        raise RequestError(f"There is no '{wanted}' device here; use --device auto or --device cpu.")
+        raise RequestError(
+            f"There is no '{wanted}' device here; choose the device automatically or the CPU (--device auto or cpu)."
+        )
     notes = []
     for name in ("cuda", "mps"):
         if present[name] and wanted in ("auto", name):
@@ -137,9 +140,37 @@ def _free_memory() -> int:
         if sys.platform.startswith("linux"):
             with open("/proc/meminfo", encoding="ascii") as file:
                 return 1024 * int(re.search(r"MemAvailable:\s+(\d+)", file.read())[1])
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, TypeError, AttributeError):
-        return 4 * 2**30
+        if sys.platform == "win32":
+            return _free_on_windows()
+        if sys.platform == "darwin":
+            told = subprocess.run(["/usr/bin/vm_stat"], capture_output=True, text=True, timeout=10, check=True).stdout
+            return free_by_vm_stat(told)
+    except (OSError, ValueError, TypeError, AttributeError, subprocess.SubprocessError):
+        pass
+    return 4 * 2**30
+
+
+def free_by_vm_stat(told: str) -> int:
+    """Bytes that macOS's `vm_stat` calls free, inactive, speculative or purgeable. Raises TypeError without these."""
+    page = int(re.search(r"page size of (\d+) bytes", told)[1])
+    pages = (re.search(rf"^Pages {kind}:\s+(\d+)\.", told, re.MULTILINE)[1]
+             for kind in ("free", "inactive", "speculative", "purgeable"))
+    return page * sum(map(int, pages))
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API, with what GlobalMemoryStatusEx fills in."""
+
+    _fields_ = [("length", ctypes.c_uint32), ("load_percent", ctypes.c_uint32)] + [
+        (name, ctypes.c_uint64) for name in ("total", "available", "total_page_file", "available_page_file",
+                                             "total_virtual", "available_virtual", "available_extended_virtual")]
+
+
+def _free_on_windows() -> int:
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        raise OSError("GlobalMemoryStatusEx failed")
+    return int(status.available)
 
 
 def peak_memory_mb() -> float | None:

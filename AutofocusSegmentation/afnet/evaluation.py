@@ -47,18 +47,14 @@ def surface_distances(
     return _distance_to(surface_b, spacing)[surface_a], _distance_to(surface_a, spacing)[surface_b]
 
 
-def hausdorff95(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float | None:
-    """95 % Hausdorff distance in mm: the larger of the two directions' 95th percentiles; None if a mask is empty."""
-    if not (np.any(a) and np.any(b)):
-        return None
-    return max(float(np.percentile(distances, 95)) for distances in surface_distances(a, b, spacing))
+def hausdorff95(distances: tuple[np.ndarray, np.ndarray]) -> float:
+    """95 % Hausdorff distance in mm of `surface_distances`: the larger of the two directions' 95th percentiles."""
+    return max(float(np.percentile(direction, 95)) for direction in distances)
 
 
-def mean_surface_distance(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float | None:
-    """Average symmetric surface distance in mm: the mean over both directions together; None if a mask is empty."""
-    if not (np.any(a) and np.any(b)):
-        return None
-    return float(np.concatenate(surface_distances(a, b, spacing)).mean())
+def mean_surface_distance(distances: tuple[np.ndarray, np.ndarray]) -> float:
+    """Average symmetric surface distance in mm of `surface_distances`: the mean over both directions together."""
+    return float(np.concatenate(distances).mean())
 
 
 def evaluate(
@@ -98,8 +94,7 @@ def evaluate(
             row["dice"] = dice(a, b)
             if a.any() and b.any():
                 distances = surface_distances(a, b, spacing)
-                row["hd95_mm"] = max(float(np.percentile(part, 95)) for part in distances)
-                row["surface_distance_mm"] = float(np.concatenate(distances).mean())
+                row["hd95_mm"], row["surface_distance_mm"] = hausdorff95(distances), mean_surface_distance(distances)
         rows.append(row)
     return rows
 

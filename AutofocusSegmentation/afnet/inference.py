@@ -93,14 +93,14 @@ def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str
     if needed > attempt.memory:
         raise OutOfMemory(
             f"The study needs {needed / 2**30:.2f} GB of memory and {attempt.memory / 2**30:.2f} GB may be used; "
-            "close other programs, raise --memory, or crop the image to the organs."
+            "close other programs, allow more memory (--memory), or crop the image to the organs."
         )
     if attempt.memory < 2 * needed:
         return_freed_memory()
     try:
         return _compute(network, channels, kind, attempt, progress, attention, execution)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemory(
             "The computer ran out of memory; close other programs, or crop the image to the organs."
@@ -114,15 +114,18 @@ def _on_gpu(network, channels, kind, attempt: Attempt, progress, attention, exec
     try:
         return _compute(network, channels, kind, attempt, progress, attention, execution)
     except (torch.cuda.OutOfMemoryError, RuntimeError) as error:  # torch 2.2 knows it by this name only
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     if attempt.device.type == "cuda":
         torch.cuda.empty_cache()  # after the error is gone, which held the tensors
     return None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    # CUDA has a class for it, the CPU and MPS a RuntimeError whose text says so.
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether torch or Python say that memory ran out.
+
+    CUDA has a class for it, the CPU and MPS a RuntimeError whose text says so.
+    """
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "memory" in str(error).lower()
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from .atomic_file import atomic, refusal
 from .errors import RequestError
 from .manifest import BUNDLED_MODELS, Manifest, find_models, read_manifest
+from .process_identity import process_start
 
 MODEL_FILES = ("weights.npz", "model.json")
 """A model, in the order in which its files appear: a folder with model.json is complete."""
@@ -26,7 +28,10 @@ MODEL_FILES = ("weights.npz", "model.json")
 TRAINING = "training"
 """Subfolder of a fine-tuned model with the run's own files: paths of patients' images among them, so it stays here."""
 
-KEPT_OF_TRAINING = ("comparison.json", "candidate")
+CANDIDATE, COMPARISON = "candidate", "comparison.json"
+"""In that: the new model until it is saved, and how it compares with the base."""
+
+KEPT_OF_TRAINING = (COMPARISON, CANDIDATE)
 """What `delete_caches` leaves: the result of a run."""
 
 
@@ -91,26 +96,35 @@ def unfinished(models_folder: str | os.PathLike) -> list[UnfinishedRun]:
         state = _read_json(folder / TRAINING / "state.json")
         if state is not None and not (folder / "model.json").is_file():
             what = {"done": "done, not saved", "failed": "failed"}.get(state.get("status"), "not finished")
+            what = "running in another program" if runs_elsewhere(state) else what
             epochs = f", {state.get('run')}, epoch {state.get('epoch')} of {state.get('epochs')}"
             runs.append(UnfinishedRun(folder, state, f"{folder.name}: {what}{epochs if state.get('run') else ''}"))
     return runs
 
 
+def running_here() -> dict:
+    """Return what a run writes into its state.json to say that this process trains."""
+    return {"pid": os.getpid(), "started": process_start(os.getpid()), "host": socket.gethostname()}
+
+
+def runs_elsewhere(state: dict) -> bool:
+    """Tell by a state.json whether another living process of this computer trains there now."""
+    pid = state.get("pid")
+    if state.get("status") != "running" or state.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return False
+    return pid != os.getpid() and bool(state.get("started")) and process_start(pid) == state["started"]
+
+
 def publish(folder: str | os.PathLike, title: str | None = None) -> Manifest:
     """Save a run's candidate as the folder's model, under `title` if given; the candidate stays until it is there."""
     folder = Path(folder)
-    candidate = folder / TRAINING / "candidate"
+    candidate = folder / TRAINING / CANDIDATE
     manifest = verified(candidate)
     _refuse_existing(folder)
     document = {**manifest.raw, "title": _title(title)} if title else manifest.raw
     write_model(folder, manifest, document)
     shutil.rmtree(candidate, ignore_errors=True)
     return read_manifest(folder)
-
-
-def discard_candidate(folder: str | os.PathLike) -> None:
-    """Forget a run's candidate; no error if there is none."""
-    _remove(Path(folder) / TRAINING / "candidate")
 
 
 def rename_model(folder: str | os.PathLike, title: str, models_folder: str | os.PathLike) -> Manifest:
@@ -177,7 +191,7 @@ def delete_caches(folder: str | os.PathLike) -> int:
 
 def read_comparison(folder: str | os.PathLike) -> dict | None:
     """Return a run's comparison.json; None if there is none yet, or it cannot be read."""
-    return _read_json(Path(folder) / TRAINING / "comparison.json")
+    return _read_json(Path(folder) / TRAINING / COMPARISON)
 
 
 def verified(folder: str | os.PathLike) -> Manifest:

@@ -241,8 +241,9 @@ class AttentionPanel(VTKObservationMixin):
 
     def _compute(self, request: AttentionRequest) -> None:
         self._wanted = request
-        subject = self._subject
-        if self.run.start(subject.manifest, subject.segmentation, request, self._parameters.device.argument()):
+        subject, parameters = self._subject, self._parameters
+        if self.run.start(subject.manifest, subject.segmentation, request, device=parameters.device.argument(),
+                          memory=parameters.memory.value, precision=parameters.precision.value):
             self._update()
 
     def _finished(self, outcome: JobOutcome) -> None:

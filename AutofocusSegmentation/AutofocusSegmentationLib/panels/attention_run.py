@@ -8,12 +8,10 @@ from slicer.i18n import tr as _
 from ..attention_job import AttentionJob
 from ..engine import EngineProcess
 from ..logic import JobOutcome
-from ..one_engine import OneEngine
+from ..one_engine import POLL_INTERVAL_MS, OneEngine
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text
-
-POLL_INTERVAL_MS = 100
 
 
 class AttentionRun:
@@ -48,14 +46,17 @@ class AttentionRun:
         """Whether maps are being computed."""
         return self._job is not None and self._job.running
 
-    def start(self, manifest, segmentation, wanted, device: str) -> bool:
-        """Start a job (see AttentionJob) unless another panel has the engine; tell whether that was tried."""
+    def start(self, manifest, segmentation, wanted, **options) -> bool:
+        """Start a job unless another panel has the engine; tell whether that was tried.
+
+        Arguments as for AttentionJob; options: device, memory, precision.
+        """
         busy = self._one_engine.refusal(self)
         if busy:
             self.say(busy, failed=True)
             return False
         self._job = AttentionJob(
-            manifest, segmentation, wanted, device=device, engine=self._make_engine(),
+            manifest, segmentation, wanted, **options, engine=self._make_engine(),
             on_progress=self._show_progress, on_log=self._log, on_finished=self._finished,
         )
         self._window.watch_close(self._may_close)

@@ -7,12 +7,11 @@ from slicer.i18n import tr as _
 
 from ..engine import EngineProcess
 from ..job_queue import JobQueue, QueuedStudy
+from ..one_engine import POLL_INTERVAL_MS
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text
 from .queue_list import QueueList
-
-POLL_INTERVAL_MS = 100
 
 
 class RunView:

@@ -11,13 +11,11 @@ from .. import chart_layout
 from ..engine import EngineProcess, Note, Progress, Started
 from ..finetuning import FineTuningJob, TuningOutcome
 from ..finetuning_events import CaseChecked, EpochDone, RunBegun
-from ..one_engine import OneEngine
+from ..one_engine import POLL_INTERVAL_MS, OneEngine
 from ..tuning_chart import TuningChart
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .progress_text import time_left_text, tuning_stage_text
-
-POLL_INTERVAL_MS = 100
 
 
 class TuningRun:

@@ -59,6 +59,10 @@ class UnfinishedRuns:
             refusal, text, tip = self._refusal, _("Resume"), _("Go on with this fine-tuning where it was.")
             if not can_resume(run.folder):
                 refusal = _("Nothing of this fine-tuning is left to go on from: discard it.")
+        elsewhere = model_store.runs_elsewhere(run.state)
+        if elsewhere:
+            refusal = _("It is running in another program, perhaps another Slicer.")
+        self._ui.discardButton.setEnabled(not elsewhere)
         button.setText(text)
         button.setEnabled(not refusal)
         button.setToolTip(refusal or tip)

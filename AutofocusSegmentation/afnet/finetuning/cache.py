@@ -33,7 +33,7 @@ class PreparedCase:
 
 
 def signature(files: CaseFiles) -> str:
-    """Name, size and time of change of every file of a case, so that a change is noticed."""
+    """Size and time of change of every file of a case, without its name, so that a change is noticed."""
     parts = []
     for path in [*(files.inputs[name] for name in sorted(files.inputs)), files.segmentation]:
         path = Path(path)

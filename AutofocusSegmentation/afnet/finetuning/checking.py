@@ -48,7 +48,7 @@ class CheckedCase:
         return not self.problems
 
     def to_json(self) -> dict:
-        """The result for the user: see the README, Fine-tuning."""
+        """The result for the user: one JSON object, whose keys are the fields of the same names."""
         return {
             "name": self.files.name, "usable": self.usable, "problems": self.problems, "warnings": self.warnings,
             "mapping": self.mapping, "drawn": self.drawn, "absent": list(self.files.absent), "unknown": self.unknown,
@@ -171,7 +171,7 @@ def _sort(case: CheckedCase, matches: list[Match], labels: LabelSet) -> None:
                 case.warnings.append(f"{name}: '{match.segment}' matches no structure of the model and is not used.")
         elif not volume:
             case.warnings.append(
-                f"{name}: '{match.segment}' is empty, so taken as unknown; tick 'absent' if it is truly not there."
+                f"{name}: '{match.segment}' is empty, so taken as unknown; mark it as absent if it is truly not there."
             )
         elif match.structure in owners and match.by != "mapping":
             other = owners[match.structure].segment

@@ -3,7 +3,6 @@
 Heavy imports wait until the command runs.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def add_finetune(commands, model_folders: dict) -> None:
     parser.add_argument("--progress", choices=("text", "json", "none"), default="text")
     parser.add_argument("--parent-pipe", action="store_true",
                         help="the end of standard input stops after the step, a line 'finish' after the epoch")
-    parser.add_argument("--job-folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--job-folder", type=Path, metavar="FOLDER", help="of a check: removed when it is cancelled")
     parser.set_defaults(command=finetune)
 
 
@@ -65,11 +64,11 @@ def finetune(options, progress: Progress) -> None:
     """Run `afnet finetune`. Raises AfnetError as every command."""
     stops = StopRequests()
     stops.watch_signals()
-    if options.parent_pipe:
-        stops.watch_parent()
-    if options.check_only:
+    if options.check_only:  # whose parent is watched from the start: it ends at once, see __main__.py
         _check_only(options, progress, stops)
         return
+    if options.parent_pipe:
+        stops.watch_parent()
     if options.output is None:
         raise RequestError("The new model needs a folder; give --output FOLDER.")
     _load_torch()
@@ -160,7 +159,6 @@ def read_request(options, processes: int) -> Request:
         learning_rate=_rate(options), batch=_at_least_one(options.batch or processes, "--batch"),
         samples_per_case=_at_least_one(options.samples_per_case, "--samples-per-case"),
         patience=max(options.patience, 0), statistics=options.statistics, seed=abs(options.seed),
-        model_folders=tuple(str(place) for place in options.models),
     )
 
 
@@ -202,7 +200,10 @@ def _original_case(file: Path | None, base: Manifest) -> str | None:
     except (OSError, ValueError, KeyError):
         fits = False
     if not fits:
-        raise RequestError("The file of --original-case is no packed case of this model; pack it as the README says.")
+        raise RequestError(
+            "The file of --original-case is no packed case of this model; pack one with Training/brain_pack.py, or "
+            "leave the option out."
+        )
     return str(file.absolute())
 
 

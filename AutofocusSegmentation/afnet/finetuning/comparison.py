@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluation import evaluate
-from ..manifest import Manifest
+from ..manifest import Manifest, Structure
 from ..progress import Progress
 from ..segmentation import Request as SegmentRequest
 from ..segmentation import segment
@@ -43,8 +43,8 @@ def score_case(
     """Segment one held-out case with the base model and each candidate, evaluate all; a row for each candidate.
 
     Leaves what was drawn and what each model found in `folder`: reference.seg.nrrd, base.seg.nrrd, and a file of each
-    candidate's name. Where a model refuses the case (it finds none of what it must find) it scores 0 for what
-    was drawn.
+    candidate's name. Where a model refuses the case (it finds none of what it must find) its file is empty and it
+    scores 0 for what was drawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [structure for structure in labels.structures if structure.id in case.masks]
@@ -52,8 +52,7 @@ def score_case(
     if drawn:
         write_masks(reference, case.masks, labels.structures, case.grid, base)
     else:  # all is absent: every voxel that a model finds is wrong
-        write_masks(reference, {labels.structures[0].id: np.zeros(case.grid.GetSize()[::-1], bool)},
-                    labels.structures, case.grid, base)
+        _write_nothing(reference, labels.structures[0], case, base)
     scores, notes = {}, {}
     known = {structure.id for structure in labels.structures if structure.id not in case.unknown}
     for which, manifest in {BASE: base, **candidates}.items():
@@ -66,7 +65,7 @@ def score_case(
             segment(SegmentRequest(str(manifest.folder), case.files.inputs, file, device=device), quiet)
         except InputError as error:
             notes[which].append(f"The {BASE if which == BASE else NEW} model: {error}")
-            file.unlink(missing_ok=True)
+            _write_nothing(file, manifest.structures[0], case, manifest)
             scores[which] = {id: {"dice": 0.0, "hd95_mm": None, "volume_ml": 0.0} for id in own if id in case.masks}
             continue
         rows = evaluate(manifest, str(reference), str(file), own, resample=True)
@@ -84,6 +83,12 @@ def score_case(
         | {"notes": notes[BASE] + notes[which]}
         for which in candidates
     }
+
+
+def _write_nothing(file: Path, structure: Structure, case: CheckedCase, manifest: Manifest) -> None:
+    """Write a segmentation in which `structure` is empty."""
+    empty = np.zeros(case.grid.GetSize()[::-1], bool)
+    write_masks(file, {structure.id: empty}, [structure], case.grid, manifest)
 
 
 def _paired(rows: list[dict]) -> dict:

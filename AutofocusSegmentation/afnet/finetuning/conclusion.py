@@ -97,9 +97,7 @@ class Conclusion:
         for number in numbers:
             with_it, without = (self.folder.comparison(number) / f"{which}.seg.nrrd" for which in (NEW, ALONE))
             if alone:
-                with_it.unlink(missing_ok=True)
-                if without.exists():  # not where the model refused the case
-                    without.rename(with_it)
+                without.replace(with_it)
             without.unlink(missing_ok=True)
         if not alone:
             return [rows[NEW] for rows in cases], None

@@ -6,13 +6,18 @@ import shutil
 from pathlib import Path
 
 from ..errors import AfnetError, RequestError
-from ..model_store import TRAINING
+from ..model_store import CANDIDATE, COMPARISON, TRAINING, running_here, runs_elsewhere
 from ..writing import write_json
 from .request import Request
 
 
 class RunFolder:
-    """`output`/training; nothing is written before `begin`. See the README, Fine-tuning, for what lies where."""
+    """`output`/training, which only its owner can read; nothing is written before `begin`.
+
+    request.json and state.json; log.jsonl, the run's events; cache/, the prepared cases; runs/NAME/, each training's
+    checkpoint; comparison.json and comparison/, the held-out cases' scores and segmentations; candidate/, the new model
+    until it is saved. The panel puts the exported cases into inputs/ first.
+    """
 
     def __init__(self, output: Path):
         self.output = output.absolute()
@@ -30,29 +35,34 @@ class RunFolder:
 
     @property
     def comparison_file(self) -> Path:
-        return self.training / "comparison.json"
+        return self.training / COMPARISON
 
     @property
     def candidate(self) -> Path:
-        return self.training / "candidate"
+        return self.training / CANDIDATE
 
     def begin(self, request: Request) -> None:
         """Make the folder; what an earlier run left in it, but the panel's inputs, is cleared. Raises RequestError."""
         try:
-            self.training.mkdir(parents=True, exist_ok=True)
+            self.training.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError:
             raise RequestError(
                 "The output folder cannot be made; choose a folder of your own that can be written."
             ) from None
-        for name in ("runs", "cache", "comparison", "candidate"):
+        for name in ("runs", "cache", "comparison", CANDIDATE):
             shutil.rmtree(self.training / name, ignore_errors=True)
         write_json(self.training / "request.json", request.to_json())
         self.clear_log()
-        self.tell(status="running", base=request.base_id, tune=request.tune, cases=len(request.cases), run=None,
-                  epoch=0, epochs=request.horizon, problem=None)
+        self.tell(status="running", **running_here(), base=request.base_id, tune=request.tune,
+                  cases=len(request.cases), run=None, epoch=0, epochs=request.horizon, problem=None)
 
     def read_request(self) -> Request:
-        """Raises RequestError if the request cannot be read."""
+        """Return what a training to resume was asked. Raises RequestError if that cannot be read, or another process
+        trains here now."""
+        with contextlib.suppress(OSError, ValueError):
+            self.state = json.loads((self.training / "state.json").read_text(encoding="utf-8"))
+        if runs_elsewhere(self.state):
+            raise RequestError("This training is running already, in another program; stop it there first.")
         file = self.training / "request.json"
         try:
             document = json.loads(file.read_text(encoding="utf-8"))
@@ -68,9 +78,8 @@ class RunFolder:
         write_json(self.training / "state.json", self.state)
 
     def resume(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self.state = json.loads((self.training / "state.json").read_text(encoding="utf-8"))
-        self.tell(status="running", problem=None)
+        """Note that it goes on, after `read_request`."""
+        self.tell(status="running", **running_here(), problem=None)
         self.clear_log()
 
     def end(self, status: str, problem: str | None = None) -> None:

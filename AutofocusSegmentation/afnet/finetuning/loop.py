@@ -133,7 +133,9 @@ class EpochTraining(Training):
                 error = str(refusal(problem, "The training's checkpoint"))
         error = self.processes.tell(error)
         if error:
-            raise RequestError(f"{error} The checkpoint after epoch {self.saved_epochs} stays: go on with --resume.")
+            raise RequestError(
+                f"{error} The checkpoint after epoch {self.saved_epochs} stays: go on with Resume (--resume)."
+            )
 
     @property
     def done(self) -> bool:
@@ -157,12 +159,12 @@ class EpochTraining(Training):
             while not self.done:
                 if self.processes.any(stop()):
                     self.save()
-                    raise Cancelled("Stopped; start again with --resume to go on where the training was.")
+                    raise Cancelled("Stopped; Resume (--resume) goes on where the training was.")
                 self.losses.append(self._step().item())
                 if not math.isfinite(self.losses[-1]):
                     raise RequestError(
-                        "The training diverged (its loss is no longer a number); start again with a smaller "
-                        "--learning-rate."
+                        "The training diverged (its loss is no longer a number); let less change (--tune attention), "
+                        "or start again with a smaller --learning-rate."
                     )
                 pace = (time.monotonic() - begin) / (self.step - first)
                 on_step(min(self.step / total, 1.0), pace * max(total - self.step, 0))

@@ -31,7 +31,7 @@ def plan_runs(request: Request) -> list[Run]:
         if len(everyone) < 2:
             raise RequestError("Leave-one-out needs two cases at least; add cases or leave it out.")
         if not request.epochs:
-            raise RequestError("Leave-one-out needs a fixed number of epochs; give --epochs a number.")
+            raise RequestError("Leave-one-out needs a fixed number of epochs; choose one (--epochs).")
         runs = [
             Run(f"without-{left + 1}", tuple(one for one in everyone if one != left), (left,), request.epochs, True)
             for left in everyone
@@ -43,7 +43,9 @@ def plan_runs(request: Request) -> list[Run]:
     if not request.epochs:
         folds = min(FOLDS, len(training))
         if folds < 2:
-            raise RequestError("Choosing the epochs needs two cases to learn from; give --epochs a number.")
+            raise RequestError(
+                "Choosing the epochs needs two cases to learn from; add cases, or choose a number (--epochs)."
+            )
         for fold in range(folds):
             left = training[fold::folds]
             rest = tuple(one for one in training if one not in left)

@@ -111,7 +111,6 @@ class Request:
     patience: int = 5
     statistics: str = "auto"
     seed: int = 0
-    model_folders: tuple[str, ...] = ()
 
     @property
     def horizon(self) -> int:
@@ -126,7 +125,7 @@ class Request:
         """Rebuild what `to_json` gave; raises RequestError if it is from another version."""
         try:
             cases = tuple(CaseFiles(**{**case, "absent": tuple(case["absent"])}) for case in document["cases"])
-            lists = {key: tuple(document[key]) for key in ("drop", "add", "hold_out", "model_folders")}
+            lists = {key: tuple(document[key]) for key in ("drop", "add", "hold_out")}
             return cls(**{**document, "cases": cases, **lists})
         except (KeyError, TypeError):
             raise RequestError(
@@ -186,7 +185,7 @@ def choose_held_out(wish: str, names: list[str]) -> tuple[str, ...]:
         if name not in names:
             raise RequestError(f"There is no case called '{name}' to hold out; the cases are: {', '.join(names)}.")
     if not chosen or len(chosen) >= len(names):
-        raise RequestError("Some cases must be held out and some be left to learn from; name fewer with --hold-out.")
+        raise RequestError("Some cases must be held out and some be left to learn from; hold fewer out (--hold-out).")
     return chosen
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ..atomic_file import refusal
-from ..errors import AfnetError, Cancelled, InputError, RequestError
-from ..inference import infer
+from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError
+from ..inference import infer, is_out_of_memory
 from ..manifest import Manifest, find_model
 from ..model_bundle import load_network
 from ..networks import AutofocusNetwork
@@ -51,10 +51,10 @@ class FineTuning:
     def stop_if_asked(self) -> None:
         if self.stops.stop.is_set():
             begun = (self.folder.training / "request.json").exists()
-            raise Cancelled("Stopped; start again with --resume to go on where it was." if begun else "Stopped.")
+            raise Cancelled("Stopped; Resume (--resume) goes on where it was." if begun else "Stopped.")
 
     def execute(self, resume: bool) -> dict | None:
-        """Do all of it; returns comparison.json (process 0). Raises Cancelled where it was asked to stop."""
+        """Do all of it; returns comparison.json (process 0). Raises Cancelled if asked to stop, OutOfMemory."""
         try:
             self.alone(lambda: self.prepare_cases(resume))
             cases = [load_prepared(self.folder.cache(number)) for number in range(len(self.request.cases))]
@@ -65,6 +65,15 @@ class FineTuning:
             return self.alone(lambda: Conclusion(self).write(trainings))
         except OSError as error:
             raise refusal(error, "The training's folder") from None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            where = "computer" if self.device.type == "cpu" else f"{self.device.type} device"
+            instead = "" if self.device.type == "cpu" else ", or choose the device CPU (--device cpu)"
+            raise OutOfMemory(
+                f"The {where} ran out of memory in the training; close other programs{instead}, then go on with Resume "
+                "(--resume), or start again if no pass was finished."
+            ) from None
 
     def alone(self, action):
         """Let process 0 do something while the others wait; an error there is one everywhere."""
@@ -76,7 +85,7 @@ class FineTuning:
                 error = (type(problem).__name__, str(problem))
         error = self.processes.tell(error)
         if error:
-            kinds = {kind.__name__: kind for kind in (InputError, RequestError, Cancelled, AfnetError)}
+            kinds = {kind.__name__: kind for kind in (InputError, RequestError, Cancelled, OutOfMemory, AfnetError)}
             raise kinds.get(error[0], AfnetError)(error[1])
         return result
 

@@ -3,13 +3,14 @@
 import io
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from afnet import inference
-from afnet.devices import agrees_with_cpu, choose_device, memory_limit
+from afnet import devices, inference
+from afnet.devices import agrees_with_cpu, choose_device, free_by_vm_stat, memory_limit
 from afnet.errors import OutOfMemory, RequestError
 from afnet.model_bundle import load_network
 from afnet.progress import Progress
@@ -74,6 +75,42 @@ def test_amounts_of_memory(text, expected):
 
 def test_free_memory_is_plausible():
     assert 2**27 < memory_limit(None, torch.device("cpu")) < 2**45
+
+
+VM_STAT = """Mach Virtual Memory Statistics: (page size of 16384 bytes)
+Pages free:                               20000.
+Pages active:                            300000.
+Pages inactive:                          290000.
+Pages speculative:                         4000.
+Pages throttled:                              0.
+Pages wired down:                        120000.
+Pages purgeable:                           6000.
+"""
+
+
+def test_free_memory_of_macos(monkeypatch):
+    assert free_by_vm_stat(VM_STAT) == 320000 * 16384
+    monkeypatch.setattr(devices.sys, "platform", "darwin")
+    told = [VM_STAT, "something else"]
+    monkeypatch.setattr(devices.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=told.pop(0)))
+    assert memory_limit(None, torch.device("cpu")) == int(0.7 * 320000 * 16384)
+    assert memory_limit(None, torch.device("cpu")) == int(0.7 * 4 * 2**30), "where it cannot be told"
+
+
+def test_free_memory_of_windows(monkeypatch):
+    """GlobalMemoryStatusEx fills in a structure whose first field holds its length, 64 bytes."""
+    def answer(reference):
+        status = reference._obj
+        assert status.length == 64
+        status.total, status.available = 2**34, 2**33
+        return 1
+
+    windll = SimpleNamespace(kernel32=SimpleNamespace(GlobalMemoryStatusEx=answer))
+    monkeypatch.setattr(devices.sys, "platform", "win32")
+    monkeypatch.setattr(devices.ctypes, "windll", windll, raising=False)
+    assert memory_limit(None, torch.device("cpu")) == int(0.7 * 2**33)
+    windll.kernel32.GlobalMemoryStatusEx = lambda reference: 0
+    assert memory_limit(None, torch.device("cpu")) == int(0.7 * 4 * 2**30)
 
 
 class _Device:

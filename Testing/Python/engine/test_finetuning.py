@@ -26,6 +26,8 @@ from afnet.finetuning.loop import EpochTraining
 from afnet.manifest import find_models
 from afnet.model_store import read_comparison, unfinished
 from afnet.parent import StopRequests
+from afnet.process_identity import process_start
+from afnet.segmentation_file import read_segmentation
 
 MARGIN = 0.2
 """By how much held-out Dice rises at least, from the base model's."""
@@ -281,6 +283,51 @@ def test_a_training_that_diverges_is_told(base, cases, tmp_path, monkeypatch, ca
     monkeypatch.setattr(EpochTraining, "_step", lambda training: torch.tensor(float("nan")))
     assert finetune(base, cases, tmp_path / "out", *SHORT) == 2
     assert "smaller --learning-rate" in capfd.readouterr().err and not (tmp_path / "out" / "model.json").exists()
+
+
+def test_a_training_without_memory_is_told(base, cases, tmp_path, monkeypatch, capfd):
+    def step(training):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(EpochTraining, "_step", step)
+    assert finetune(base, cases, tmp_path / "out", *SHORT) == 4
+    told = capfd.readouterr().err
+    assert "ran out of memory in the training; close other programs" in told and told.count("\n") == 1
+    assert state(tmp_path / "out")["status"] == "failed"
+    monkeypatch.setattr(EpochTraining, "_step", lambda training: 1 / 0)
+    assert finetune(base, cases, tmp_path / "other", *SHORT) == 1, "another defect is not called so"
+
+
+def test_a_training_is_not_resumed_while_another_program_trains(base, cases, tmp_path, monkeypatch, refused):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("afnet.finetuning.conclusion.Conclusion.write", stop_here)
+        assert finetune(base, cases, out, *SHORT) == 130
+    assert (out / "training").stat().st_mode & 0o077 == 0, "for nobody else to read"
+    former = (out / "training" / "state.json").read_text()
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        alive = {"status": "running", "pid": other.pid, "started": process_start(other.pid)}
+        (out / "training" / "state.json").write_text(json.dumps(json.loads(former) | alive))
+        refused(2, ["finetune", "--resume", "--output", out], "running already, in another program")
+        assert unfinished(tmp_path)[0].text.startswith("out: running in another program")
+    finally:
+        other.communicate(b"\n")
+    assert unfinished(tmp_path)[0].text.startswith("out: not finished")
+    assert finetune(None, None, out, "--resume") == 0
+
+
+def test_what_a_model_refuses_is_an_empty_segmentation(base, tmp_path):
+    """A scanner so dark that the base finds neither of what it must find."""
+    must = {"kind": "argmax", "codes": [0, 3, 5], "minimum_ml": 0.0, "expected": [3, 5]}
+    strict = write_base(tmp_path / "strict", decoding=must)
+    cases = write_cases(tmp_path, [1, 2, 3], {"muscle": -150.0, "bladder": -90.0, "femur_left": 10.0})
+    assert finetune(strict, cases, tmp_path / "out", "--epochs", 1, "--hold-out", "case 3") == 0
+    folder = tmp_path / "out" / "training" / "comparison" / "case-0003"
+    assert {file.name for file in folder.iterdir()} >= {"reference.seg.nrrd", "base.seg.nrrd", "new.seg.nrrd"}
+    assert not read_segmentation(folder / "base.seg.nrrd", "It").voxels.any()
+    case = read_comparison(tmp_path / "out")["cases"][0]
+    assert case["base_dice"] == 0 and any("was found" in note for note in case["notes"])
 
 
 def test_a_case_that_changed_meanwhile_is_told(base, tmp_path, monkeypatch, refused):

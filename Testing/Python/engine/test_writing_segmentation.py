@@ -193,14 +193,10 @@ def test_broken_segmentations(tmp_path, manifest, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_large_result_takes_seconds(tmp_path):
-    import time
-
+def test_a_large_result_makes_a_small_file(tmp_path):
     manifest = read_manifest(BUNDLED_MODELS / "brain-tumour-mri")
     values = np.zeros((150, 512, 512), np.uint8)
     values[40:90, 100:300, 150:380] = 2
     values[50:80, 150:250, 200:300] = 4
-    start = time.process_time()
     write_segmentation(tmp_path / "large.seg.nrrd", sitk.GetImageFromArray(values), manifest)
-    assert time.process_time() - start < 10
     assert (tmp_path / "large.seg.nrrd").stat().st_size < 2_000_000

@@ -50,10 +50,14 @@ def test_a_layer_that_looks_equally_far_everywhere_says_so(attention, monkeypatc
 def test_the_focus_map_of_the_chosen_layer(attention, scene):
     import slicer
 
+    from AutofocusSegmentationLib.parameters import Memory, Precision
+
+    attention.parameters.memory, attention.parameters.precision = Memory.GB2, Precision.FLOAT32
     attention.ui.layerSlider.value = 7
     click(attention.ui.focusButton)
     engine = attention.engines[-1]
     arguments = engine.request.arguments()
+    assert (engine.request.memory, engine.request.precision) == ("2GB", "float32"), "as for a segmentation"
     assert arguments[0] == "attend" and "--output" not in arguments
     assert arguments[arguments.index("--attention-layers") + 1] == "layer7"
     assert arguments[arguments.index("--attention-kind") + 1] == "focus"

@@ -90,6 +90,7 @@ def test_the_check_tells_which_segment_is_which_structure(listed):
     engine = check(listed, checked("case 1"), checked("case 2", warnings=["case 2: The bladder is very small."]),
                    checked("case 3", usable=False, problems=["case 3: The segmentation lies beside the CT."]))
     assert engine.request.arguments()[:2] == ["finetune", "--check-only"] and not engine.folder.exists()
+    assert engine.request.arguments()[-2:] == ["--job-folder", "."], "which goes with a Slicer that is killed"
     assert column(listed.ui.casesTable, 2) == ["1 of 6 drawn", "1 of 6 drawn, note", "Cannot be used"]
     assert "Drawn: Bladder." in listed.ui.caseLabel.text and "other 5 are unknown" in listed.ui.caseLabel.text
     listed.ui.casesTable.setCurrentCell(1, 0)

@@ -103,6 +103,23 @@ def test_a_result_of_an_earlier_day_can_be_looked_at_and_saved(tuning):
     assert (folder / "model.json").exists()
 
 
+def test_a_training_that_runs_in_another_slicer_is_left_alone(tuning):
+    import os
+    import socket
+
+    from afnet.process_identity import process_start
+
+    folder, parent = tuning.models_folder / "earlier", os.getppid()
+    write_state(folder, "running", pid=parent, started=process_start(parent), host=socket.gethostname())
+    tuning.panel.enter()
+    assert "running in another program" in tuning.ui.unfinishedSelector.currentText
+    assert not tuning.ui.resumeButton.enabled and not tuning.ui.discardButton.enabled
+    assert "another Slicer" in tuning.ui.resumeButton.toolTip
+    write_state(folder, "running", pid=parent, started="long ago", host=socket.gethostname())
+    tuning.panel.enter()
+    assert tuning.ui.resumeButton.enabled and tuning.ui.discardButton.enabled, "that process has ended"
+
+
 def test_stop_pressed_as_it_was_just_done(listed):
     engine = start(listed)
     write_candidate(engine.folder)

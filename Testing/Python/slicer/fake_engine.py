@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import afnet
+from afnet.process_identity import process_start
 from AutofocusSegmentationLib.engine import MODULE_FOLDER
-from AutofocusSegmentationLib.process_identity import process_start
 
 DIRECT = [sys.executable]
 LAUNCHER = [sys.executable, str(Path(__file__).with_name("stand_in_launcher.py"))]

@@ -28,6 +28,7 @@ def guess(manifest, names, **options):
         ("BraTS-GLI-00001-000-t2w", "t2"), ("sub-01_ce-gadolinium_T1w", "t1c"), ("sub-01_T1w", "t1"),
         ("T1 pre contrast", "t1"), ("T1 without contrast", "t1"), ("T1 noncontrast", "t1"), ("Post-contrast T1", "t1c"),
         ("Ax T1 +C", "t1c"), ("6: AX T1 C+", "t1c"), ("T1W+C", "t1c"), ("t1_mprage_sag_p2_iso", "t1"), ("MPRAGE", "t1"),
+        ("T1 MPRAGE Mask RT", "t1"), ("Segmented T2 TSE", "t2"), ("T1 brainmask", None),
         ("MPRAGE post", "t1c"), ("t2_tirm_tra_dark-fluid_FS", "flair"), ("AX T1 FLAIR", "t1"), ("FLAIR_to_T1", "flair"),
         ("T2_reg_T1c", "t2"), ("t1km", "t1c"), ("cor T1 nativ", "t1"), ("T2 TSE tra", "t2"), ("T2*", None),
         ("T12 vertebra", None), ("resection", None), ("t1 mask", None), ("FLAIR-label", None), ("volume", None),
@@ -41,7 +42,8 @@ def test_one_name(brain, name, slot):
 @pytest.mark.parametrize(
     ("name", "fits"),
     [("CT Pelvis", True), ("ct", True), ("planning CT", True), ("pCT", True), ("CTpelvis", True),
-     ("prostate_planning", True), ("resection", False), ("T2 prostate", False), ("CBCT 3", False), ("CT dose", False)],
+     ("prostate_planning", True), ("resection", False), ("T2 prostate", False), ("CBCT 3", False), ("CT dose", False),
+     ("CT Pelvis low dose", True), ("Low Dose CT Pelvis", True), ("CT pelvis mask", False)],
 )
 def test_one_name_of_a_ct(pelvis, name, fits):
     assert guess(pelvis, [name]) == {"ct": name if fits else None}

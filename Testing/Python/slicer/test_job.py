@@ -13,10 +13,10 @@ from collections import namedtuple
 
 import pytest
 
-from afnet import parent
-from AutofocusSegmentationLib import job, launcher, process_identity
+from afnet import parent, process_identity
+from afnet.process_identity import process_start
+from AutofocusSegmentationLib import job, launcher
 from AutofocusSegmentationLib.job import JobError, JobFolder, remove_leftovers
-from AutofocusSegmentationLib.process_identity import process_start
 
 unix = pytest.mark.skipif(os.name == "nt", reason="file modes of Unix")
 
