@@ -10,11 +10,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
+from afnet.terminology import terminology_entry
 
 from .result_files import STRUCTURE_TAG
 from .segment_voxels import label_map
 from .segmentation_reading import DamagedFile, read_segmentation_file
-from .terminology import terminology_tag
 from .tuning_cases import COMPARISON_ATTRIBUTE
 from .tuning_comparison import HeldOutCase
 
@@ -104,7 +104,7 @@ def _node(name: str, role: str, file, manifest: Manifest, image):
         segment = slicer.vtkSegment()
         segment.SetName(structure.name)
         segment.SetColor(*_COLORS[role])
-        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminology_tag(structure))
+        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminology_entry(structure))
         segment.AddRepresentation(
             slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName(),
             label_map(file.voxels(structure.id), file.grid),

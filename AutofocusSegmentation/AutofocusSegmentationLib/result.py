@@ -16,6 +16,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest, Structure
+from afnet.terminology import terminology_entry
 
 from . import hierarchy
 from .display import let_inner_structures_be_seen
@@ -30,7 +31,7 @@ from .segment_tags import (
     provenance,
 )
 from .segment_voxels import label_map, replace_voxels
-from .terminology import register_terminology, terminology_tag
+from .terminology import register_terminology
 from .transforms import same_frame
 from .volumes_table import fill_table, new_table, structure_volumes
 
@@ -196,7 +197,7 @@ def _add_segment(segmentation_node, structure: Structure, found: Found) -> str:
     segment = slicer.vtkSegment()
     segment.SetName(_free_name(segmentation, structure.name))
     segment.SetColor(*(channel / 255 for channel in structure.color))
-    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminology_tag(structure))
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminology_entry(structure))
     segment.SetTag(STRUCTURE_TAG, structure.id)
     segment.AddRepresentation(
         slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName(),

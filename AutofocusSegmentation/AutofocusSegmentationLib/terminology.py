@@ -1,4 +1,4 @@
-"""Coded meaning of the segments: the terminology tag of a structure, and our list of codes for Slicer.
+"""Our list of codes for Slicer; a structure's tag with them is made in afnet/terminology.py.
 
 The codes themselves are in each model's model.json, with their source; the list in Resources/Terminologies holds
 the same codes, so that Slicer's terminology selector knows them.
@@ -9,37 +9,11 @@ from pathlib import Path
 import slicer
 import vtk
 
-from afnet.manifest import Structure
+from afnet.terminology import TERMINOLOGY_CONTEXT
 
 TERMINOLOGY_FILE = (
     Path(__file__).resolve().parents[1] / "Resources" / "Terminologies" / "AutofocusSegmentation.term.json"
 )
-
-TERMINOLOGY_CONTEXT = "Segmentation category and type - AutofocusSegmentation"
-"""Name of our list, its SegmentationCategoryTypeContextName."""
-
-ANATOMY_CONTEXT = "Anatomic codes - DICOM master list"
-"""Name of Slicer's own list of anatomic regions."""
-
-NO_CODE = ("", "", "")
-
-
-def terminology_tag(structure: Structure) -> str:
-    """Return the value of Slicer's segment tag `TerminologyEntry` for a structure.
-
-    Seven parts joined by `~`: list, category, type, type modifier, list of regions, region, region modifier; each
-    code is `scheme^value^meaning`, `^^` where there is none (Slicer's developer guide, Segmentations).
-    """
-
-    def code(key: str) -> str:
-        return "^".join(structure.terminology.get(key) or NO_CODE)
-
-    return "~".join(
-        [
-            TERMINOLOGY_CONTEXT, code("category"), code("type"), code("type_modifier"),
-            ANATOMY_CONTEXT, code("anatomic_region"), code("anatomic_region_modifier"),
-        ]
-    )
 
 
 def register_terminology() -> bool:

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from .errors import InputError, RequestError
 from .manifest import Manifest, Structure
 from .native_stderr import native_stderr_closed
+from .terminology import terminology_entry
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 
@@ -25,11 +26,6 @@ STRUCTURE_TAG = "AutofocusSegmentation.StructureId"
 EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
 """Segment tag, true or false: whether the structure reaches the edge of the scan and so may be cut off."""
 
-TERMINOLOGY_CONTEXT = "Segmentation category and type - AutofocusSegmentation"
-"""`SegmentationCategoryTypeContextName` of the extension's own terminology list."""
-
-ANATOMY_CONTEXT = "Anatomic codes - DICOM master list"
-"""Name of Slicer's list of anatomic regions."""
 
 @dataclass(frozen=True)
 class Segment:
@@ -70,18 +66,6 @@ def layers(structures: Iterable[Structure]) -> list[list[Structure]]:
             found.append(layer)
         layer.append(structure)
     return found
-
-
-def terminology_entry(structure: Structure) -> str:
-    """Slicer's TerminologyEntry tag: seven parts joined by ~, each code as scheme^value^meaning, ^^ where none."""
-
-    def code(key: str) -> str:
-        return "^".join(structure.terminology.get(key) or ("", "", ""))
-
-    return "~".join([
-        TERMINOLOGY_CONTEXT, code("category"), code("type"), code("type_modifier"),
-        ANATOMY_CONTEXT, code("anatomic_region"), code("anatomic_region_modifier"),
-    ])
 
 
 def segmentation_image(labelmap: sitk.Image, manifest: Manifest, report: dict | None = None) -> sitk.Image:

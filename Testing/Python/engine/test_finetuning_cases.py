@@ -22,7 +22,8 @@ from afnet.finetuning.label_set import change_labels
 from afnet.finetuning.matching import match_codes, match_segments
 from afnet.finetuning.request import CaseFiles, choose_held_out, read_cases, suggestion
 from afnet.manifest import find_model
-from afnet.segmentation_file import Segment, Segmentation, terminology_entry
+from afnet.segmentation_file import Segment, Segmentation
+from afnet.terminology import terminology_entry
 from afnet.writing import write_masks
 
 PELVIS = find_model("pelvis-ct")

@@ -9,7 +9,8 @@ import SimpleITK as sitk
 from afnet.errors import InputError, RequestError
 from afnet.manifest import BUNDLED_MODELS, read_manifest
 from afnet.reading import index_to_lps
-from afnet.segmentation_file import STRUCTURE_TAG, layers, read_segmentation, terminology_entry
+from afnet.segmentation_file import STRUCTURE_TAG, layers, read_segmentation
+from afnet.terminology import terminology_entry
 from afnet.writing import write_segmentation
 
 GRIDS = {
@@ -90,14 +91,6 @@ def test_slicer_reads_names_colours_order_and_codes(tmp_path, slicer_app, scene,
         assert entry.GetTypeObject().GetCodeValue() == structure.terminology["type"][1]
         assert entry.GetCategoryObject().GetCodingSchemeDesignator() == structure.terminology["category"][0]
     assert tag(segmentation.GetSegment(manifest.structures[0].id), "AutofocusSegmentation.TouchesEdge") == "true"
-
-
-def test_terminology_is_the_same_on_both_sides(slicer_app, manifest):
-    from AutofocusSegmentationLib.terminology import terminology_tag
-
-    for structure in manifest.structures:
-        assert terminology_entry(structure) == terminology_tag(structure)
-        assert terminology_entry(structure).count("~") == 6
 
 
 def test_absent_structures_are_empty_segments(tmp_path, slicer_app, make_volume, manifest):

@@ -1,4 +1,4 @@
-"""Fixtures of the Slicer side's tests: the bundled manifests."""
+"""Fixtures of the Slicer side's tests: the bundled manifests, and child processes."""
 
 import pytest
 
@@ -13,3 +13,26 @@ def brain():
 @pytest.fixture(scope="session")
 def pelvis():
     return find_model("pelvis-ct")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """`start(body)` starts a child script as an engine; what still runs at the end of the test is cancelled."""
+    from fake_engine import DIRECT, write_program
+
+    from AutofocusSegmentationLib.engine import ChildProcess, Request
+
+    engines = []
+
+    def start_engine(body: str, python=DIRECT, request=None, **options) -> ChildProcess:
+        job = tmp_path / "job"
+        job.mkdir(exist_ok=True)
+        engine = ChildProcess(python, write_program(tmp_path / "program", body), **options)
+        engines.append(engine)
+        engine.start(request or Request("pelvis-ct", {"ct": "ct.nrrd"}), job)
+        return engine
+
+    yield start_engine
+    for engine in engines:
+        engine.cancel()
+        engine.finish(10)

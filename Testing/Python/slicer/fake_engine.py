@@ -7,7 +7,7 @@ from pathlib import Path
 
 import afnet
 from afnet.process_identity import process_start
-from AutofocusSegmentationLib.engine import MODULE_FOLDER
+from AutofocusSegmentationLib.engine import MODULE_FOLDER, ChildProcess
 
 DIRECT = [sys.executable]
 LAUNCHER = [sys.executable, str(Path(__file__).with_name("stand_in_launcher.py"))]
@@ -56,3 +56,10 @@ def wait_until(condition: Callable[[], bool], within_s: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def collect(engine: ChildProcess, within_s: float = 30.0) -> list:
+    """Poll to the end and return all events."""
+    events = []
+    assert wait_until(lambda: events.extend(engine.poll()) or not engine.running, within_s), "still running"
+    return events

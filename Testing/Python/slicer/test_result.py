@@ -186,8 +186,8 @@ def test_codes_hashes_and_volumes_survive_a_save(tmp_path, model, kind, handed, 
     """Each tag is still found by Slicer's terminology logic, and no segment looks edited."""
     import slicer
 
+    from afnet.terminology import TERMINOLOGY_CONTEXT
     from AutofocusSegmentationLib.result import edited_segments, structure_volumes
-    from AutofocusSegmentationLib.terminology import TERMINOLOGY_CONTEXT
 
     manifest, reference = find_model(model), reference_volume(handed)
     job(tmp_path / "job", manifest, reference, labels(manifest))

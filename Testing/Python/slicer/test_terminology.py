@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from afnet import segmentation_file
 from afnet.manifest import BUNDLED_MODELS, find_models
+from afnet.terminology import ANATOMY_CONTEXT, TERMINOLOGY_CONTEXT, terminology_entry
 
 STRUCTURES = [
     pytest.param(structure, id=structure.id) for entry in find_models() for structure in entry.manifest.structures
@@ -24,7 +24,7 @@ def terminology(scene):
 def listed_codes(terminology):
     """(category, type, modifier or None) of every entry of our list, with its source and colour."""
     document = json.loads(terminology.TERMINOLOGY_FILE.read_text(encoding="utf-8"))
-    assert document["SegmentationCategoryTypeContextName"] == terminology.TERMINOLOGY_CONTEXT
+    assert document["SegmentationCategoryTypeContextName"] == TERMINOLOGY_CONTEXT
 
     def code(item):
         return item["CodingSchemeDesignator"], item["CodeValue"], item["CodeMeaning"]
@@ -57,31 +57,26 @@ def test_every_code_is_known_to_slicer(terminology, slicer_app, vtk_errors, stru
     codes = structure.terminology
     triple = [part for key in ("category", "type", "type_modifier") for part in (codes[key] or ("", "", ""))[:2]]
     found = logic.FindTerminologyNames(*triple, [])
-    assert terminology.TERMINOLOGY_CONTEXT in found
-    assert any(name != terminology.TERMINOLOGY_CONTEXT for name in found) == (codes["type"][0] == "SCT")
+    assert TERMINOLOGY_CONTEXT in found
+    assert any(name != TERMINOLOGY_CONTEXT for name in found) == (codes["type"][0] == "SCT")
     if codes["anatomic_region"]:
         regions = logic.FindRegionContextNames(*codes["anatomic_region"][:2], "", "", [])
-        assert terminology.ANATOMY_CONTEXT in regions
+        assert ANATOMY_CONTEXT in regions
     vtk_errors.clear()  # the search reports each list that lacks the modifier
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_tag_is_read_back_by_slicer(terminology, slicer_app, structure):
     entry = slicer_app.vtkSlicerTerminologyEntry()
-    tag = terminology.terminology_tag(structure)
+    tag = terminology_entry(structure)
     assert slicer_app.modules.terminologies.logic().DeserializeTerminologyEntry(tag, entry)
-    assert entry.GetTerminologyContextName() == terminology.TERMINOLOGY_CONTEXT
+    assert entry.GetTerminologyContextName() == TERMINOLOGY_CONTEXT
     for key, item in (
         ("category", entry.GetCategoryObject()), ("type", entry.GetTypeObject()),
         ("type_modifier", entry.GetTypeModifierObject()), ("anatomic_region", entry.GetRegionObject()),
     ):
         read = (item.GetCodingSchemeDesignator(), item.GetCodeValue(), item.GetCodeMeaning())
         assert tuple(part or "" for part in read) == tuple(structure.terminology[key] or ("", "", ""))
-
-
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_engine_and_slicer_write_the_same_tag(terminology, structure):
-    assert terminology.terminology_tag(structure) == segmentation_file.terminology_entry(structure)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -110,7 +105,7 @@ def test_registering_twice_keeps_one_list(terminology, slicer_app):
     names = vtk.vtkStringArray()
     slicer_app.modules.terminologies.logic().GetLoadedTerminologyNames(names)
     loaded = [names.GetValue(index) for index in range(names.GetNumberOfValues())]
-    assert loaded.count(terminology.TERMINOLOGY_CONTEXT) == 1
+    assert loaded.count(TERMINOLOGY_CONTEXT) == 1
 
 
 def test_models_are_there():
