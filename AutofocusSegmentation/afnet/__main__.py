@@ -1,13 +1,33 @@
 """`python -m afnet`, or `python <folder>/afnet/__main__.py`, which then runs the copy it lies in."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
 
 def main() -> int:
-    """Watch the parent first, for torch takes seconds to import; then run the command."""
+    """Watch the parent first, for torch takes seconds to import; then run the command.
+
+    SIGTERM and SIGHUP end a run as Ctrl+C does: half-written files go, and the exit code is 130.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+    try:
+        return _main()
+    except KeyboardInterrupt:  # while modules are imported, or a second time
+        print("Cancelled.", file=sys.stderr)
+        return 130
+
+
+def _main() -> int:
     # Run as a script, Python puts this folder in front, where `import afnet` would not find the package.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    for name in ("stdout", "stderr"):  # closed, or in an encoding that lacks a letter of a file's name
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     trains = "finetune" in arguments and "--check-only" not in arguments
     if "--parent-pipe" in arguments and not trains:  # a training watches it more gently, by itself

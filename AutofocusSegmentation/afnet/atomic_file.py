@@ -14,16 +14,49 @@ from pathlib import Path
 from .errors import RequestError
 from .parent import forget_partial, register_partial
 
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""Numbers of the errors that say that a disk has no room."""
+
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+_together: list[list[tuple[Path, Path]]] = []
+"""For each `together` that is open, innermost last: the complete files that wait for their names."""
+
+
+@contextlib.contextmanager
+def together(what: str = "The output") -> Iterator[None]:
+    """Let the files that `atomic` completes meanwhile take their names at the end, all of them or none.
+
+    A block that raises leaves what was there before. Raises RequestError about `what`. For one thread.
+    """
+    waiting: list[tuple[Path, Path]] = []
+    _together.append(waiting)
+    try:
+        try:
+            yield
+        finally:
+            _together.pop()
+        for partial, path in waiting:
+            os.replace(partial, path)
+        for folder in {path.parent for _, path in waiting}:
+            _flush_folder(folder)
+    except OSError as error:
+        raise refusal(error, what) from None
+    finally:
+        for partial, _ in waiting:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            forget_partial(partial)
 
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
     """Give a path beside `path` to write to, with its ending; it takes the name `path` if the block ends well.
 
-    If the block raises, or the run is cancelled meanwhile, the half-written file is deleted and what `path` held
-    before is still there. An OSError becomes a RequestError that says what to do; `what` is its subject.
+    Inside `together` it waits for the others first. If the block raises, or the run is cancelled meanwhile, the
+    half-written file is deleted and what `path` held before is still there. An OSError becomes a RequestError that says
+    what to do; `what` is its subject.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     partial = path.with_name(f".partial-{secrets.token_hex(4)}{suffix_of(path)}")
@@ -32,12 +65,16 @@ def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
         try:
             yield partial
             _flush(partial)
+            if _together:
+                _together[-1].append((partial, path))
+                return
             os.replace(partial, path)
             _flush_folder(path.parent)
         finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            forget_partial(partial)
+            if not (_together and (partial, path) in _together[-1]):
+                with contextlib.suppress(OSError):
+                    partial.unlink()
+                forget_partial(partial)
     except OSError as error:
         raise refusal(error, what) from None
 
@@ -68,7 +105,7 @@ def whole_folder(path: str | os.PathLike, what: str = "The output") -> Iterator[
 
 def refusal(error: OSError, what: str) -> RequestError:
     """Turn what the operating system said into a sentence that says what to do; `what` is its subject."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return RequestError(
             f"{what} could not be written: the disk is full; free some space or choose another folder."
         )

@@ -2,6 +2,7 @@
 
 from .attention import AttentionMaps
 from .inference import infer
+from .outputs import outputs_of
 from .progress import Progress
 from .segmentation import Request, describe, finish, open_study
 
@@ -21,8 +22,9 @@ def attend(request: Request, progress: Progress) -> dict:
     _compute(study, request, progress)
     progress.stage("write")
     report = describe(study, study.maps.device, study.maps.precision, progress)
-    report["attention"] = study.maps.write(request.attention)
-    finish(report, request, progress)
+    with outputs_of(request):
+        report["attention"] = study.maps.write(request.attention)
+        finish(report, request, progress)
     return report
 
 

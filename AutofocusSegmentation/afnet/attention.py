@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .attention_request import MAP_STEPS, AttentionRequest
+from .attention_request import MAP_STEPS, AttentionRequest, map_file
 from .autofocus import AutofocusLayer
 from .grid import Grid
 from .tensors import to_numpy
@@ -69,7 +69,6 @@ class AttentionMaps:
 
         Returns what the report says of them: the grid, the scale, and for every layer its rates, files and bytes.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         cropped, box = self.grid.crop(self.patient, 0.0)
         inside = self.patient[box]
         layers = []
@@ -77,11 +76,11 @@ class AttentionMaps:
             entry = {"layer": name, "rates": list(self.rates[name]), "files": {}, "bytes": 0}
             for key, array, header in self._volumes(name):
                 array = array[box] * inside.astype(array.dtype)
-                file = f"{name}-{'focus-mm' if key == 'focus' else key}.nrrd"
+                file = map_file(name, key)
                 image = cropped.image(np.ascontiguousarray(array))
                 for word, value in ({"Layer": name} | header).items():
                     image.SetMetaData(HEADER + word, value)
-                write_volume(folder / file, image, compress=True)
+                write_volume(folder / file, image, compress=True, what="An attention map")
                 entry["files"][key] = file
                 entry["bytes"] += array.nbytes
             layers.append(entry)

@@ -72,6 +72,18 @@ def checked(request: AttentionRequest, manifest: Manifest) -> AttentionRequest:
     return AttentionRequest(tuple(layer for layer in known if layer in (request.layers or known)), request.kind)
 
 
+def map_file(layer: str, key: str) -> str:
+    """Return the name of a map's file; key: 'focus', or a rate as 'rate2'."""
+    return f"{layer}-{'focus-mm' if key == 'focus' else key}.nrrd"
+
+
+def files_of(request: AttentionRequest, manifest: Manifest) -> list[str]:
+    """Return the names of the files that the wanted maps are written to. Raises RequestError as `checked`."""
+    request = checked(request, manifest)
+    keys = ["focus"] * request.focus + [f"rate{rate}" for rate in rates(manifest)] * request.maps
+    return [map_file(layer, key) for layer in request.layers for key in keys]
+
+
 def bytes_of(request: AttentionRequest, manifest: Manifest, voxels: int) -> int:
     """Return the bytes of the wanted maps on a box of `voxels`."""
     request = checked(request, manifest)

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from . import __version__
+from .atomic_file import FULL, refusal
 from .attention_request import KINDS, AttentionRequest
 from .benchmark.command import add_benchmark
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
@@ -40,29 +41,40 @@ def run(arguments: list[str]) -> int:
         if getattr(options, "progress", None):
             progress = Progress(options.progress)
         options.command(options, progress)
+        sys.stdout.flush()
         return 0
     except AfnetError as error:
         return _fail(progress, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail(progress, "Cancelled.", Cancelled.exit_code)
+    except BrokenPipeError:
+        leave()  # nobody reads on: the parent is dead, and flushing stdout at exit would fail again
+    except OSError as error:
+        if error.errno not in FULL:
+            return _fail_unexpectedly(progress, error)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  or Python would try to write there at its end
+        return _fail(progress, str(refusal(error, "The printed text")), RequestError.exit_code)
     except MemoryError:
         text = "The computer ran out of memory; close other programs and try again."
         return _fail(progress, text, OutOfMemory.exit_code)
-    except BrokenPipeError:
-        leave()  # nobody reads on: the parent is dead, and flushing stdout at exit would fail again
     except Exception as error:
-        if os.environ.get(DEBUG_VARIABLE):
-            traceback.print_exc()
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return _fail(
-            progress,
-            f"An unexpected error happened ({type(error).__name__} in {Path(place.filename).name}:{place.lineno}); "
-            f"run again with {DEBUG_VARIABLE}=1 and report what it prints.",
-            1,
-        )
+        return _fail_unexpectedly(progress, error)
+
+
+def _fail_unexpectedly(progress: Progress, error: Exception) -> int:
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return _fail(
+        progress,
+        f"An unexpected error happened ({type(error).__name__} in {Path(place.filename).name}:{place.lineno}); "
+        f"run again with {DEBUG_VARIABLE}=1 and report what it prints.",
+        1,
+    )
 
 
 def _fail(progress: Progress, text: str, code: int) -> int:
+    text = " ".join(text.split())  # one line, whatever a name in it holds
     progress.error(text, code)
     print(text, file=sys.stderr, flush=True)
     return code
@@ -119,7 +131,7 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
     parser.add_argument("--model", required=True, help="a model's id or folder")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", required=True,
                         help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model")
-    parser.add_argument("--attention", type=Path, required=attention_required, metavar="FOLDER",
+    parser.add_argument("--attention", type=_named_path, required=attention_required, metavar="FOLDER",
                         help="write attention maps: <layer>-focus-mm.nrrd, <layer>-rate<r>.nrrd")
     parser.add_argument("--attention-layers", default="", metavar="LAYERS",
                         help="comma-separated, for example layer6,layer8 (default: all autofocus layers)")
@@ -133,6 +145,12 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
     parser.add_argument("--progress", choices=("text", "json", "none"), default="text")
     parser.add_argument("--parent-pipe", action="store_true", help="the end of standard input cancels the run")
     parser.add_argument("--job-folder", type=Path, metavar="FOLDER", help="this run's own folder, removed on cancel")
+
+
+def _named_path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it needs a name")
+    return Path(text)
 
 
 def _models(options, progress: Progress) -> None:
@@ -231,6 +249,6 @@ def _evaluate(options, progress: Progress) -> None:
     from .manifest import find_model
 
     manifest = find_model(options.model, options.models)
-    only = [name for name in options.only.split(",") if name] or None
+    only = [name.strip() for name in options.only.split(",") if name.strip()] or None
     rows = evaluate(manifest, options.truth, options.prediction, only, options.resample)
     print(json.dumps(rows, indent=2) if options.json else format_table(rows))

@@ -7,15 +7,15 @@ C.7.6.2.1.1: image position, image orientation, pixel spacing).
 Sentences name no tag's content but the modality, and no file, for these carry names of patients.
 """
 
-import os
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError, OutOfMemory, RequestError
+from .dicom_header import MODALITIES, Folder, Slice, read_headers
+from .errors import InputError, RequestError
+from .image_refusals import without_room
 from .native_stderr import native_stderr_closed
 
 LOCALIZER_SLICES = 2
@@ -36,56 +36,24 @@ ROUNDING = 0.1
 TILT_TOLERANCE = 1e-3
 """Largest shift of slices within their plane, in mm per mm along the normal (0.5 mm over 500 mm)."""
 
-_MODALITY, _INSTANCE, _SERIES = "0008|0060", "0008|0018", "0020|000e"
-_POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
-_FRAMES = "0028|0008"
 
-MOST_FILES = 20_000
-"""A folder with more files than this is no series, but somebody's disk."""
-
-_IMAGE_CLASSES = frozenset(
-    "1.2.840.10008.5.1.4.1.1." + tail
-    for tail in "2 2.1 2.2 4 4.1 4.4 7 7.1 7.2 7.3 7.4 20 128 128.1 130".split()
-)
-"""SOP classes of slices (CT, MR, PET, NM, their multi-frame forms, secondary capture). A file of one of these that
-cannot be read is a missing slice; one of another class (plan, contours, dose, report) is left aside."""
-
-
-_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "OT", "US", "XA", "CR", "DX"})
-"""What a sentence may repeat of a file: a code that is none of these may be anything."""
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """Header of one file: what decides where it belongs."""
-
-    file: Path
-    series: str
-    modality: str
-    instance: str
-    size: tuple[int, int]
-    spacing: tuple[float, float]
-    axes: tuple[float, ...]
-    position: tuple[float, float, float]
-    frames: int
-    pixel: int
-
-
-def read_dicom_folder(folder: Path, what: str) -> sitk.Image:
+def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image:
     """Read the one stack of slices in `folder` and below it; values are rescaled (HU for CT).
 
     Slices are sorted along the normal of their plane, so the direction is right-handed. `what` is the subject of
-    error sentences. Raises RequestError (no DICOM, several series), InputError (damaged, missing, repeated, uneven or
-    tilted slices, a multi-frame file), OSError.
+    error sentences, `expected` the modality that the series must be of if it names one. Raises RequestError (no DICOM,
+    several series), InputError (damaged, missing, repeated, uneven or tilted slices, a multi-frame file, inverted
+    values, another modality), OSError.
     """
     with native_stderr_closed():
-        slices, damaged = _headers(folder, what)
-    stack = _only_stack(slices, damaged, what)
-    if damaged:
+        found = read_headers(folder, what)
+    stack = _only_stack(found, what)
+    if found.damaged:
         raise InputError(
-            f"{what} has {_count(damaged, 'DICOM file')} that cannot be read, so slices would be missing; "
+            f"{what} has {_count(found.damaged, 'DICOM file')} that cannot be read whole, so slices would be missing; "
             "export the series again."
         )
+    _check_kind(stack, expected, what)
     direction, spacing, ordered = _check_stack(stack, what)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(item.file) for item in ordered])
@@ -100,7 +68,7 @@ def read_dicom_folder(folder: Path, what: str) -> sitk.Image:
             f"{what} has DICOM slices that cannot be decoded; export the series again uncompressed."
         ) from None
     except MemoryError:
-        raise OutOfMemory(f"{what} does not fit into memory; use a machine with more memory.") from None
+        raise without_room(what) from None
     image.SetOrigin(ordered[0].position)
     image.SetSpacing(spacing)
     image.SetDirection(direction.ravel().tolist())
@@ -116,89 +84,21 @@ def _narrow(image: sitk.Image) -> sitk.Image:
     return image
 
 
-def _headers(folder: Path, what: str) -> tuple[list[_Slice], int]:
-    """Headers of the slices below `folder`, each instance once, and the number of slices that cannot be read."""
-    slices: dict[str, _Slice] = {}
-    damaged = seen = 0
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(parent) / name
-            if not file.is_file():
-                continue
-            seen += 1
-            if seen > MOST_FILES:
-                raise RequestError(
-                    f"{what} is a folder with over {MOST_FILES} files; give the folder of one series."
-                )
-            kind = _media_class(file)
-            if kind is not None and kind not in _IMAGE_CLASSES:
-                continue
-            reader.SetFileName(str(file))
-            try:
-                reader.ReadImageInformation()
-            except RuntimeError:
-                damaged += kind is not None
-                continue
-            item = _slice(file, reader)
-            if item is not None:
-                slices.setdefault(item.instance, item)
-    return list(slices.values()), damaged
+def _check_kind(stack: list[Slice], expected: str, what: str) -> None:
+    modality = stack[0].modality
+    if expected and modality in MODALITIES - {"OT"} and modality != expected:
+        raise InputError(f"{what} is a series of the modality {modality}, not {expected}; give the {expected}.")
+    if any(item.inverted for item in stack):
+        raise InputError(
+            f"{what} is stored with inverted grey values (MONOCHROME1), which is not read here; export it as "
+            "MONOCHROME2."
+        )
 
 
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _media_class(file: Path) -> str | None:
-    """SOP class in the file's meta header (PS3.10 section 7.1, always explicit little endian).
-
-    None if the file has no DICOM preamble; a slice's class if it is cut before its class is named.
-    """
-    with file.open("rb") as stream:
-        start = stream.read(1024)
-    if start[128:132] != b"DICM":
-        return None
-    place = start.find(b"\x02\x00\x02\x00UI", 132)
-    if place < 0:
-        return "1.2.840.10008.5.1.4.1.1.2"
-    length = int.from_bytes(start[place + 6 : place + 8], "little")
-    return start[place + 8 : place + 8 + length].rstrip(b"\0 ").decode("ascii", "replace")
-
-
-def _slice(file: Path, reader: sitk.ImageFileReader) -> _Slice | None:
-    """The header just read, or None for a picture without a position (a dose report, a saved screen)."""
-    keys = set(reader.GetMetaDataKeys())
-
-    def numbers(key: str, count: int) -> tuple[float, ...] | None:
-        try:
-            values = tuple(float(part) for part in reader.GetMetaData(key).split("\\")) if key in keys else ()
-        except ValueError:
-            return None
-        return values if len(values) == count and np.isfinite(values).all() else None
-
-    frames = int((numbers(_FRAMES, 1) or (1,))[0])
-    position, axes, spacing = numbers(_POSITION, 3), numbers(_ORIENTATION, 6), numbers(_SPACING, 2)
-    if frames == 1 and (position is None or axes is None or spacing is None or min(spacing) <= 0):
-        return None
-    text = {
-        key: reader.GetMetaData(key).strip(" \0") if key in keys else ""
-        for key in (_MODALITY, _INSTANCE, _SERIES)
-    }
-    modality = text[_MODALITY] if text[_MODALITY] in _MODALITIES else "another kind"
-    return _Slice(
-        file, text[_SERIES], modality, text[_INSTANCE] or str(file), tuple(reader.GetSize()[:2]),
-        tuple(round(value, 4) for value in spacing or (1.0, 1.0)),
-        axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, reader.GetPixelID(),
-    )
-
-
-def _only_stack(slices: list[_Slice], damaged: int, what: str) -> list[_Slice]:
+def _only_stack(folder: Folder, what: str) -> list[Slice]:
     """The slices of the one series and orientation that is no localizer."""
-    stacks: dict[tuple, list[_Slice]] = defaultdict(list)
-    for item in slices:
+    stacks: dict[tuple, list[Slice]] = defaultdict(list)
+    for item in folder.slices:
         near = (
             key for key in stacks
             if key[:3] == (item.series, item.size, item.spacing)
@@ -207,9 +107,14 @@ def _only_stack(slices: list[_Slice], damaged: int, what: str) -> list[_Slice]:
         stacks[next(near, (item.series, item.size, item.spacing, item.axes))].append(item)
     found = sorted(stacks.values(), key=len, reverse=True)
     if not found:
-        if damaged:
+        if folder.damaged:
             raise InputError(
                 f"{what} has DICOM files, but none of them can be read; export the series again."
+            )
+        if folder.placeless:
+            raise InputError(
+                f"{what} has {_count(folder.placeless, 'DICOM picture')} in colour or without position, orientation or "
+                "pixel spacing, which make no volume; give the folder of the series itself, or export it again."
             )
         raise RequestError(f"{what} is a folder without DICOM slices; give the folder that holds the series.")
     if len(found[0]) > LOCALIZER_SLICES:
@@ -231,7 +136,7 @@ def _only_stack(slices: list[_Slice], damaged: int, what: str) -> list[_Slice]:
     )
 
 
-def _check_stack(stack: list[_Slice], what: str) -> tuple[np.ndarray, tuple[float, ...], list[_Slice]]:
+def _check_stack(stack: list[Slice], what: str) -> tuple[np.ndarray, tuple[float, ...], list[Slice]]:
     """Return direction (3×3, columns are the axes), spacing in mm and the slices in order along the normal."""
     if len(stack) == 1:
         raise InputError(f"{what} has only one slice; give the folder that holds the whole series.")

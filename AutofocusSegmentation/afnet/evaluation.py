@@ -3,6 +3,7 @@
 Absent structures: in neither, Dice is 1; in one only, it is 0. The distances need both and are None otherwise.
 """
 
+import itertools
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -72,7 +73,9 @@ def evaluate(
     """
     drawn = _drawn(manifest, only)
     expected = _open(truth, manifest, "The truth", None if only is None else drawn)
-    found = _open(prediction, manifest, "The prediction", None)
+    found = _open(prediction, manifest, "The prediction", None if only is None else drawn)
+    if not _overlap(expected.grid, found.grid):
+        raise RequestError("The prediction does not lie where the truth does; give two of the same image.")
     spacing = expected.grid.GetSpacing()[::-1]
     voxel_ml = math.prod(spacing) / 1000.0
     if not resample and not _same_lattice(expected.grid, found.grid):
@@ -131,6 +134,8 @@ def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None)
     if not isinstance(source, sitk.Image):
         if str(source).lower().endswith(SEGMENTATION_SUFFIX) and Path(source).is_file():
             segmentation = read_segmentation(Path(source), what)
+            if all(segmentation.mask(structure.id) is None for structure in manifest.structures):
+                raise RequestError(f"{what} has no segment of the model {manifest.id}; give another, or another model.")
             return _Opened(segmentation.grid, segmentation)
         source = read_labelmap(source, what)
     codes = sitk.GetArrayFromImage(source)
@@ -168,6 +173,17 @@ def _same_lattice(a: sitk.Image, b: sitk.Image) -> bool:
     points = [b.TransformIndexToPhysicalPoint(corner.tolist()) for corner in corners]
     shift = np.array([a.TransformPhysicalPointToContinuousIndex(point) for point in points]) - corners
     return bool(np.abs(shift - np.rint(shift[0])).max() <= LATTICE_TOLERANCE)
+
+
+def _overlap(a: sitk.Image, b: sitk.Image) -> bool:
+    """Whether a voxel's centre of `b`'s middle planes or corners, or of `a`'s, lies in the other grid."""
+    def reaches(one: sitk.Image, other: sitk.Image) -> bool:
+        steps = [sorted({0, (count - 1) // 2, count - 1}) for count in one.GetSize()]
+        points = (one.TransformIndexToPhysicalPoint(index) for index in itertools.product(*steps))
+        indices = np.array([other.TransformPhysicalPointToContinuousIndex(point) for point in points])
+        return bool(((indices > -0.5) & (indices < np.array(other.GetSize()) - 0.5)).all(axis=1).any())
+
+    return reaches(a, b) or reaches(b, a)
 
 
 def _onto(target: sitk.Image, grid: sitk.Image, mask: np.ndarray) -> np.ndarray:

@@ -1,6 +1,23 @@
 """The sentences for images that cannot be used; `what` is their subject."""
 
-from .errors import InputError
+from pathlib import Path
+
+from .errors import InputError, OutOfMemory, RequestError
+
+
+def check_name(path: Path, what: str) -> None:
+    """Raise RequestError for a path that is no UTF-8: ITK ends the process on one."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"{what} has characters in its path or name that are not UTF-8; rename it, or copy it to a folder with a "
+            "plain name."
+        ) from None
+
+
+def without_room(what: str) -> OutOfMemory:
+    return OutOfMemory(f"{what} does not fit into memory; crop it or use a machine with more memory.")
 
 
 def damaged(what: str) -> InputError:

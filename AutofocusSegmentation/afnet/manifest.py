@@ -136,11 +136,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     folder = Path(folder).absolute()  # the engine's child works in another folder
     file = folder / "model.json"
     try:
-        document = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
+        document = json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=_no_number)
     except FileNotFoundError:
         raise RequestError(
             f"There is no model in {folder}: model.json is missing; give a model's folder or id."
         ) from None
+    except PermissionError:
+        raise RequestError(f"The file {file} may not be read; change its permissions.") from None
     except (OSError, ValueError, RecursionError):
         raise RequestError(f"The file {file} cannot be read as JSON; copy the model again from its source.") from None
     schema = document.get("schema") if isinstance(document, dict) else None

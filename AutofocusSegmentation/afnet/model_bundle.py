@@ -4,8 +4,6 @@ import hashlib
 import io
 import json
 import shutil
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +33,10 @@ def load_network(manifest: Manifest) -> AutofocusNetwork | DeepMedic:
     again = "install the model again from its source"
     try:
         content = manifest.weights_file.read_bytes()
+    except PermissionError:
+        raise RequestError(
+            f"The weights of {manifest.id} may not be read ({manifest.weights_file}); change their permissions."
+        ) from None
     except OSError:
         raise RequestError(f"The weights of {manifest.id} are missing ({manifest.weights_file}); {again}.") from None
     if hashlib.sha256(content).hexdigest() != manifest.weights_sha256:
@@ -44,7 +46,7 @@ def load_network(manifest: Manifest) -> AutofocusNetwork | DeepMedic:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             state = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error):  # TypeError: a single .npy array
+    except Exception:  # whatever numpy, zipfile and its compressors say of a file that is no .npz of plain numbers
         raise RequestError(f"The weights of {manifest.id} are not a plain .npz file; {again}.") from None
     for name, tensor in expected.items():
         array = state.get(name)

@@ -8,7 +8,6 @@ patients, and the sentences end up in logs.
 """
 
 import os
-import re
 import stat
 import warnings
 from pathlib import Path
@@ -17,8 +16,17 @@ import numpy as np
 import SimpleITK as sitk
 
 from .dicom_reading import read_dicom_folder
-from .errors import InputError, OutOfMemory, RequestError
-from .image_refusals import contradictory_size, damaged, not_finite, sheared, without_orientation
+from .errors import InputError, RequestError
+from .image_refusals import (
+    check_name,
+    contradictory_size,
+    damaged,
+    not_finite,
+    sheared,
+    without_orientation,
+    without_room,
+)
+from .metaimage_header import Damaged, SeveralFiles, check_metaimage
 from .native_stderr import native_stderr_closed
 from .nifti_header import NiftiHeader, Truncated, read_nifti_header
 
@@ -34,6 +42,9 @@ VOXEL_SIZE_TOLERANCE = 0.01
 SMALLEST_SPACING, LARGEST_SPACING = 0.01, 50.0
 """Voxel sizes in mm outside which a file is taken as damaged or written in another unit."""
 
+LONGEST_SIDE, FARTHEST_ORIGIN = 2500.0, 1e5
+"""mm: no scan of a person is longer, and none lies farther from its scanner's origin."""
+
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".nhdr", ".mha", ".mhd")
 """Endings, in lower case, of the files that are read; a folder is read as DICOM."""
@@ -42,22 +53,25 @@ _IO = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO"
        ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 
 
-def read_image(path: str | os.PathLike, what: str = "The image") -> sitk.Image:
+def read_image(path: str | os.PathLike, what: str = "The image", modality: str = "") -> sitk.Image:
     """Read a scan: a NIfTI, NRRD or MetaImage file, or a folder with one DICOM series.
 
     Returns a 3-D scalar image in its own integer type, or float32; DICOM and NIfTI rescaling is applied (CT in HU).
-    `what` is the subject of the sentences in errors, for instance "The T2 image".
+    `what` is the subject of the sentences in errors, for instance "The T2 image". `modality`: what a DICOM series must
+    be of ('CT', 'MR'), where it says so.
 
     Raises RequestError if there is no such file or it is of another kind, InputError if the image cannot be used:
     damaged, NaN, constant, one slice, more than one volume or channel, tilted or uneven slices, several series.
     """
-    image = _read(Path(path), what)
+    image = _read(Path(path), what, modality)
     _check_geometry(image, what)
     return _check_values(image, what)
 
 
 def read_labelmap(path: str | os.PathLike, what: str = "The label map") -> sitk.Image:
     """Read a label map: one integer code per voxel, which may be the same everywhere. Errors as `read_image`."""
+    if Path(path).is_dir():
+        raise RequestError(f"{what} is a folder; give the file of a label map, or a .seg.nrrd file.")
     image = _read(Path(path), what)
     _check_geometry(image, what)
     if "float" in image.GetPixelIDTypeAsString():
@@ -86,11 +100,12 @@ def image_suffix(path: Path) -> str | None:
     return max((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), key=len, default=None)
 
 
-def _read(path: Path, what: str) -> sitk.Image:
+def _read(path: Path, what: str, modality: str = "") -> sitk.Image:
     try:
         mode = path.stat().st_mode
+        check_name(path, what)
         if stat.S_ISDIR(mode):
-            return read_dicom_folder(path, what)
+            return read_dicom_folder(path, what, modality)
         start = _first_bytes(path) if stat.S_ISREG(mode) else None
     except (FileNotFoundError, NotADirectoryError):
         raise RequestError(f"{what} was not found; check the path.") from None
@@ -98,7 +113,7 @@ def _read(path: Path, what: str) -> sitk.Image:
         raise RequestError(
             f"{what} may not be opened; change its permissions or copy it to a place of your own."
         ) from None
-    except OSError:  # a name too long, a failing disk
+    except (OSError, ValueError):  # a name too long, or with a zero byte; a failing disk
         raise RequestError(f"{what} cannot be opened; check the path and the disk.") from None
     if start is None:
         raise RequestError(f"{what} is neither a file nor a folder; give an image file or a DICOM folder.")
@@ -116,8 +131,8 @@ def _read(path: Path, what: str) -> sitk.Image:
         raise InputError(f"{what} is an empty file; copy or export it again.")
     if suffix in NIFTI_SUFFIXES:
         return _read_nifti(path, what)
-    if suffix in (".mha", ".mhd") and not _has_metaimage_size(path):
-        raise damaged(what)
+    if suffix in (".mha", ".mhd"):
+        _check_metaimage(path, what)
     return _read_with_itk(path, what, _IO[suffix])
 
 
@@ -126,13 +141,13 @@ def _first_bytes(path: Path) -> bytes:
         return file.read(132)
 
 
-def _has_metaimage_size(path: Path) -> bool:
-    """Whether a MetaImage header has a size per dimension; MetaIO crashes the process where it has not."""
-    with path.open("rb") as file:
-        header = file.read(4096)
-    dimensions = re.search(rb"^NDims *= *([1-9])\s*$", header, re.MULTILINE)
-    size = re.search(rb"^DimSize *= *([0-9 ]+?)\s*$", header, re.MULTILINE)
-    return bool(dimensions and size) and len(size[1].split()) == int(dimensions[1])
+def _check_metaimage(path: Path, what: str) -> None:
+    try:
+        check_metaimage(path)
+    except (Damaged, OSError):
+        raise damaged(what) from None
+    except SeveralFiles:
+        raise InputError(f"{what} is spread over several files; save it as one .mha or .nrrd file.") from None
 
 
 def _read_with_itk(path: Path, what: str, io: str) -> sitk.Image:
@@ -150,11 +165,11 @@ def _read_with_itk(path: Path, what: str, io: str) -> sitk.Image:
     except RuntimeError as error:
         if "orthonormal" in str(error):
             raise sheared(what) from None
+        if "bad_alloc" in str(error) or "allocate memory" in str(error):
+            raise without_room(what) from None
         raise damaged(what) from None
     except MemoryError:
-        raise OutOfMemory(
-            f"{what} does not fit into memory; crop it or use a machine with more memory."
-        ) from None
+        raise without_room(what) from None
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
     return image
@@ -167,7 +182,10 @@ def _nrrd_space(reader: sitk.ImageFileReader) -> str:
 
 def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
     if "Segment0_ID" in reader.GetMetaDataKeys():
-        raise RequestError(f"{what} is a segmentation, not a scan; give the scan that it was drawn on.")
+        raise RequestError(
+            f"{what} is a segmentation; where a scan is wanted, give the one that it was drawn on, where a "
+            "segmentation is, give the file the ending .seg.nrrd."
+        )
     if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
         raise InputError(f"{what} holds complex numbers; save the magnitude image.")
     if reader.GetNumberOfComponents() > 1:
@@ -277,6 +295,17 @@ def _check_geometry(image: sitk.Image, what: str) -> None:
             )
     if not _perpendicular(np.array(image.GetDirection()).reshape(3, 3)):
         raise sheared(what)
+    longest = max(count * spacing for count, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True))
+    if longest > LONGEST_SIDE:
+        raise InputError(
+            f"{what} is {longest / 1000:.1f} m long by its voxel size, which cannot be right; correct its spacing or "
+            "export it again."
+        )
+    if np.abs(image.GetOrigin()).max() > FARTHEST_ORIGIN:
+        raise InputError(
+            f"{what} states a position more than {FARTHEST_ORIGIN / 1e6:g} km away, which cannot be right; correct its "
+            "origin or export it again."
+        )
 
 
 def _check_values(image: sitk.Image, what: str) -> sitk.Image:

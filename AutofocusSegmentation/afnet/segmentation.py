@@ -1,5 +1,6 @@
 """The main job: from the images of one study to a segmentation on the reference image's own grid."""
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -13,18 +14,18 @@ from .attention import AttentionMaps, patient_mask
 from .attention_request import AttentionRequest, check_size, checked
 from .decoding import check_found, clean, found_outside, restore
 from .devices import choose_device, memory_limit, peak_memory_mb
-from .errors import RequestError
+from .errors import InputError, RequestError
 from .grid import bounding_box
 from .imaging import Prepared, on_working_grid, scale
 from .inference import Computed, infer
 from .manifest import Manifest, find_model
 from .model_bundle import load_network
 from .networks import AutofocusNetwork
+from .outputs import check_outputs, outputs_of
 from .plausibility import judge
 from .progress import PROTOCOL, Progress
 from .reading import describe_grid, read_image
-from .segmentation_file import SEGMENTATION_SUFFIX
-from .writing import VOLUME_SUFFIXES, check_writable, write_json, write_labelmap, write_segmentation
+from .writing import write_json, write_labelmap, write_segmentation
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def segment(request: Request, progress: Progress) -> dict:
     """Segment one study, write what the request asks for and return the report.
 
     Raises RequestError (nothing was computed), InputError (the images cannot be segmented), OutOfMemory.
-    Nothing is written unless all of it succeeded up to the writing.
+    All outputs appear, or none: a run that fails leaves what was there before.
     """
     study = open_study(request, progress)
     manifest, prepared = study.manifest, study.prepared
@@ -97,12 +98,13 @@ def segment(request: Request, progress: Progress) -> dict:
     progress.stage("write")
     report = describe(study, computed.device, computed.precision, progress)
     report["structures"] = measure(labels, manifest)
-    if study.maps:
-        report["attention"] = study.maps.write(request.attention)
-    if request.labelmap:
-        write_labelmap(request.labelmap, labels)
-    write_segmentation(request.output, labels, manifest, report)
-    finish(report, request, progress)
+    with outputs_of(request):
+        if study.maps:
+            report["attention"] = study.maps.write(request.attention)
+        if request.labelmap:
+            write_labelmap(request.labelmap, labels)
+        write_segmentation(request.output, labels, manifest, report)
+        finish(report, request, progress)
     return report
 
 
@@ -121,8 +123,9 @@ def open_study(request: Request, progress: Progress) -> Study:
     progress.stage("read")
     images = {}
     for number, item in enumerate(manifest.inputs, start=1):
-        images[item.name] = read_image(request.inputs[item.name], item.title)
+        images[item.name] = read_image(request.inputs[item.name], item.title, item.modality)
         progress.within(number / len(manifest.inputs))
+    _refuse_copies(images, manifest)
 
     progress.stage("prepare")
     scaled = scale(images, manifest)
@@ -198,26 +201,18 @@ def _check(request: Request, manifest: Manifest) -> None:
     if len({str(Path(file).resolve()) for file in files}) < len(files):
         raise RequestError("The same file is given for two inputs; give each input its own image.")
     memory_limit(request.memory, torch.device("cpu"))
-    if request.attention:
-        checked(request.maps, manifest)
-    _check_outputs(request)
+    check_outputs(request, manifest)
 
 
-def _check_outputs(request: Request) -> None:
-    if request.output:
-        check_writable(request.output, (SEGMENTATION_SUFFIX,), "The segmentation")
-    if request.labelmap:
-        check_writable(request.labelmap, VOLUME_SUFFIXES, "The label map")
-        if request.labelmap.resolve() in [Path(file).resolve() for file in request.inputs.values()]:
-            raise RequestError("The label map would replace an input image; choose another name.")
-    if request.report:
-        check_writable(request.report, (".json",), "The report")
-    if request.attention:
-        folder = request.attention.absolute()
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-        if not existing.is_dir():
-            raise RequestError("The attention maps need a folder, and its name is that of a file; choose another name.")
-        check_writable(existing / "attention.nrrd", what="The folder of attention maps")
+def _refuse_copies(images: dict[str, sitk.Image], manifest: Manifest) -> None:
+    """Raise InputError where two inputs hold the same voxels: one of them was given for the other."""
+    titles: dict[bytes, str] = {}
+    for item in manifest.inputs:
+        voxels = sitk.GetArrayViewFromImage(images[item.name])
+        content = hashlib.sha256(np.ascontiguousarray(voxels, np.float32)).digest()
+        if content in titles:
+            raise InputError(f"{titles[content]} and {item.title} hold the same image; give each input its own.")
+        titles[content] = item.title
 
 
 def measure(labels: sitk.Image, manifest: Manifest) -> list[dict]:

@@ -177,10 +177,12 @@ def read_segmentation(path: Path, what: str = "The segmentation") -> Segmentatio
             raise InputError(f"{what} has an unreadable header; save it again from Slicer.") from None
         segments.append(Segment(header[prefix + "ID"], header.get(prefix + "Name", ""), layer, label, tags))
     if not segments or image.GetDimension() != 3:
-        raise RequestError(f"{what} holds no segments; give a .seg.nrrd file or a label map.")
+        raise RequestError(
+            f"{what} holds no segments; give a segmentation of Slicer, or, if it is a label map, the ending .nrrd."
+        )
     voxels = sitk.GetArrayFromImage(image)
     voxels = voxels[np.newaxis] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(voxels, -1, 0)
-    if max(segment.layer for segment in segments) >= len(voxels):
+    if not all(0 <= segment.layer < len(voxels) for segment in segments):
         raise InputError(f"{what} names a layer that it does not have; save it again from Slicer.")
     grid = sitk.VectorIndexSelectionCast(image, 0) if image.GetNumberOfComponentsPerPixel() > 1 else image
     return Segmentation(grid, voxels, tuple(segments))

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from .atomic_file import atomic, refusal
 from .errors import RequestError
+from .image_refusals import check_name
 from .manifest import Manifest, Structure
 from .native_stderr import native_stderr_closed
 from .nifti_header import Truncated, read_nifti_header
@@ -24,8 +25,11 @@ VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 
 def check_writable(path: str | os.PathLike, suffixes: tuple[str, ...] = (), what: str = "The output") -> None:
     """Raise RequestError now if `path` could not be written later: folder, permission, ending (if `suffixes`)."""
+    check_name(Path(path), what)
     path = Path(os.path.realpath(path))
     name = path.name.lower()
+    if suffixes and name in suffixes:
+        raise RequestError(f"{what} needs a name before its ending {name}; rename it.")
     if suffixes and not name.endswith(suffixes):
         raise RequestError(f"{what} needs a name that ends in {' or '.join(suffixes)}; rename it.")
     if suffixes and SEGMENTATION_SUFFIX not in suffixes and name.endswith(SEGMENTATION_SUFFIX):
@@ -68,9 +72,11 @@ def write_labelmap(path: str | os.PathLike, image: sitk.Image) -> None:
     _write_image(path, image, True, "The label map")
 
 
-def write_volume(path: str | os.PathLike, image: sitk.Image, compress: bool = False) -> None:
-    """Write a volume (.nii, .nii.gz, .nrrd, .mha) with its geometry (LPS, mm). Raises RequestError."""
-    _write_image(path, image, compress, "The volume")
+def write_volume(
+    path: str | os.PathLike, image: sitk.Image, compress: bool = False, what: str = "The volume"
+) -> None:
+    """Write a volume (.nii, .nii.gz, .nrrd, .mha) with its geometry (LPS, mm). Raises RequestError about `what`."""
+    _write_image(path, image, compress, what)
 
 
 def write_json(path: str | os.PathLike, content: dict | list) -> None:

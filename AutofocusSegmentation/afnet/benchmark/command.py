@@ -59,6 +59,10 @@ def benchmark(options, progress: Progress) -> None:
                   "both": ["float32", "bfloat16"]}.get(options.precision, [options.precision])  # fmt: skip
     setting = Setting("engine", scale=_scale(options), network=options.network, device=device.type,
                       windows=_windows(options))
+    if options.json:
+        from ..writing import check_writable
+
+        check_writable(options.json, (".json",), "The file of measurements")
     _Run(options, setting, precisions, _chosen(options)).all()
 
 
@@ -86,7 +90,7 @@ def _windows(options) -> int | None:
     text = options.windows or ("1" if options.quick else "3")
     if text == "all":
         return None
-    if not text.isdigit() or int(text) == 0:
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
         raise RequestError(f"--windows '{text}' is neither a number of windows nor 'all'.")
     return int(text)
 
@@ -119,7 +123,9 @@ class _Run:
         if "growth" in self.kinds:
             self._growth()
         if self.options.json:
-            self.options.json.write_text(json.dumps(self.kept, indent=2) + "\n", encoding="utf-8")
+            from ..writing import write_json
+
+            write_json(self.options.json, self.kept)
 
     def _header(self) -> str:
         import torch

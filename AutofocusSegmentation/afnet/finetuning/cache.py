@@ -4,6 +4,8 @@ Files are numbered, not named after the case, and plain .npz. Channels as float1
 0.5 HU of a 1000 HU window off), truth in steps of 1/255, the base model's probabilities as float16.
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +70,7 @@ def load_prepared(file: Path) -> PreparedCase:
                 pack["channels"].astype(np.float32), pack["truth"].astype(np.float32) / 255, pack["known"],
                 mask, pack["base"].astype(np.float32), str(pack["signature"]), str(pack["report"]),
             )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         raise RequestError(
             "The cache of the training is missing or damaged; delete the training's folder and start again."
         ) from None

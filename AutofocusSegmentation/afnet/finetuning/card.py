@@ -15,7 +15,10 @@ def choose_id(wish: str, output: Path, folders: list) -> str:
     """Return the new model's id: the wish, or the output folder's name. Raises RequestError if it is taken or no id."""
     id = wish or re.sub(r"[^a-z0-9]+", "-", output.name.lower()).strip("-")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", id):
-        raise RequestError(f"'{id}' cannot be a model's id; give --id with small letters, digits and hyphens.")
+        raise RequestError(
+            f"'{id}' cannot be the new model's id, which needs 2 to 61 small letters, digits and hyphens; give another "
+            "(--id), or another output folder."
+        )
     for entry in find_models([*folders, output.parent]):
         if entry.id == id and entry.folder.resolve() != output.resolve():
             raise RequestError(f"There is already a model with the id {id}; choose another with --id.")

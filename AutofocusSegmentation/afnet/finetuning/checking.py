@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from ..cases import structure_on_grid
 from ..errors import AfnetError
 from ..imaging import Prepared, like, prepare, same_grid
-from ..manifest import Manifest
+from ..manifest import Input, Manifest
 from ..reading import read_image, read_labelmap
 from ..segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
 from .label_set import LabelSet
@@ -103,10 +103,11 @@ def _read_images(case: CheckedCase, base: Manifest) -> dict[str, sitk.Image] | N
         case.problems.append(f"{name}: the same file is given for two inputs; give each its own image.")
     if case.problems:
         return None
-    images = {
-        item.name: _attempt(case, lambda item=item: read_image(inputs[item.name], f"{item.title} of {name}"))
-        for item in base.inputs
-    }
+
+    def read(item: Input) -> sitk.Image:
+        return read_image(inputs[item.name], f"{item.title} of {name}", item.modality)
+
+    images = {item.name: _attempt(case, lambda item=item: read(item)) for item in base.inputs}
     return images if case.usable else None
 
 

@@ -3,7 +3,10 @@
 Heavy imports wait until the command runs.
 """
 
+import argparse
 import json
+import zipfile
+import zlib
 from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, RequestError
@@ -20,6 +23,12 @@ from .request import (
     read_cases,
     suggestion,
 )
+
+SETTINGS = (
+    "base", "cases", "tune", "epochs", "max_epochs", "hold_out", "leave_one_out", "id", "title", "candidate_only",
+    "original_case", "learning_rate", "batch", "samples_per_case", "patience", "statistics", "seed",
+)
+"""Options that a training is begun with, and that stay while it goes on."""
 
 
 def add_finetune(commands, model_folders: dict) -> None:
@@ -78,6 +87,8 @@ def finetune(options, progress: Progress) -> None:
 
     processes = Processes()
     folder = RunFolder(options.output)
+    if options.resume:
+        _refuse_other_settings(options)
     # Every process looks before process 0 writes: they meet in `start`.
     check_output(folder.output, options.resume)
     request = folder.read_request() if options.resume else read_request(options, processes.count)
@@ -86,6 +97,17 @@ def finetune(options, progress: Progress) -> None:
         _run(request, folder, options, progress, stops, processes, device)
     finally:
         processes.leave()
+
+
+def _refuse_other_settings(options) -> None:
+    """A training goes on as it was begun. Raises RequestError if it is asked to go on otherwise."""
+    parser = argparse.ArgumentParser()
+    add_finetune(parser.add_subparsers(), {})
+    begun = parser.parse_args(["finetune", "--resume"])
+    other = [name for name in SETTINGS if getattr(options, name) != getattr(begun, name)]
+    if other:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+        raise RequestError(f"A resumed training goes on as it was begun; leave out {names}, or start another.")
 
 
 def _run(request: Request, folder, options, progress: Progress, stops, processes, device) -> None:
@@ -148,6 +170,7 @@ def read_request(options, processes: int) -> Request:
     if options.leave_one_out and options.hold_out not in ("auto", "none"):
         raise RequestError("Leave-one-out holds out every case once; leave --hold-out out.")
     output = options.output.absolute()
+    batch = processes if options.batch is None else options.batch
     original = _original_case(options.original_case, base)
     return Request(
         base=str(base.folder), base_id=base.id, base_sha256=base.members_sha256, cases=cases, drop=drop, add=add,
@@ -156,9 +179,9 @@ def read_request(options, processes: int) -> Request:
         hold_out=() if options.leave_one_out else choose_held_out(options.hold_out, names),
         leave_one_out=options.leave_one_out, id=choose_id(options.id, output, options.models),
         title=" ".join(options.title.split()), candidate_only=options.candidate_only, original_case=original,
-        learning_rate=_rate(options), batch=_at_least_one(options.batch or processes, "--batch"),
+        learning_rate=_rate(options), batch=_at_least_one(batch, "--batch"),
         samples_per_case=_at_least_one(options.samples_per_case, "--samples-per-case"),
-        patience=max(options.patience, 0), statistics=options.statistics, seed=abs(options.seed),
+        patience=max(options.patience, 0), statistics=options.statistics, seed=_seed(options.seed),
     )
 
 
@@ -182,6 +205,12 @@ def _at_least_one(value: int, option: str) -> int:
     return value
 
 
+def _seed(seed: int) -> int:
+    if not 0 <= seed < 2**32:
+        raise RequestError("--seed must lie between 0 and 4294967295.")
+    return seed
+
+
 def _rate(options) -> float:
     rate = LEARNING_RATES[options.tune] if options.learning_rate is None else options.learning_rate
     if not 0 < rate < 1:
@@ -197,7 +226,7 @@ def _original_case(file: Path | None, base: Manifest) -> str | None:
     try:
         case = load_case(file)
         fits = (len(case.channels), len(case.truth)) == (len(base.raw["channels"]), len(base.structures))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         fits = False
     if not fits:
         raise RequestError(

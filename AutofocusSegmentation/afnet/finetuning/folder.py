@@ -60,7 +60,8 @@ class RunFolder:
         """Return what a training to resume was asked. Raises RequestError if that cannot be read, or another process
         trains here now."""
         with contextlib.suppress(OSError, ValueError):
-            self.state = json.loads((self.training / "state.json").read_text(encoding="utf-8"))
+            state = json.loads((self.training / "state.json").read_text(encoding="utf-8"))
+            self.state = state if isinstance(state, dict) else {}
         if runs_elsewhere(self.state):
             raise RequestError("This training is running already, in another program; stop it there first.")
         file = self.training / "request.json"

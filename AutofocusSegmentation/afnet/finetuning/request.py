@@ -126,11 +126,25 @@ class Request:
         try:
             cases = tuple(CaseFiles(**{**case, "absent": tuple(case["absent"])}) for case in document["cases"])
             lists = {key: tuple(document[key]) for key in ("drop", "add", "hold_out")}
-            return cls(**{**document, "cases": cases, **lists})
+            request = cls(**{**document, "cases": cases, **lists})
+            sound = request._sound()
         except (KeyError, TypeError):
+            sound = False
+        if not sound:
             raise RequestError(
-                "The training to resume was begun by another version; delete its folder and start again."
-            ) from None
+                "The training to resume was begun by another version, or its request.json is damaged; delete its "
+                "folder and start again."
+            )
+        return request
+
+    def _sound(self) -> bool:
+        """Whether every number is one and lies where the command line lets it."""
+        whole = (self.epochs, self.max_epochs, self.batch, self.samples_per_case, self.patience, self.seed)
+        least = (0, 1, 1, 1, 0, 0)
+        return (
+            bool(self.cases) and self.tune in TUNES and 0 < self.learning_rate < 1
+            and all(type(value) is int and value >= low for value, low in zip(whole, least, strict=True))
+        )
 
 
 def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tuple[dict, ...]]:
@@ -139,7 +153,7 @@ def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tupl
     Raises RequestError if it is missing, no JSON, or not as the schema above says.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise RequestError("The list of cases (--cases) was not found; check the path.") from None
     except (OSError, ValueError, RecursionError):
@@ -169,9 +183,16 @@ def _case_problems(document: dict) -> list[str]:
         names.add(case["name"])
         if not all(isinstance(path, str) and path for path in case["inputs"].values()):
             found.append(f"cases[{number}].inputs must map names to files")
+        elif not all(map(_plain, (case["name"], case["segmentation"], *case["inputs"].values()))):
+            found.append(f"cases[{number}] has a name or path that no file can have")
         if not all(target is None or isinstance(target, str) for target in case.get("mapping", {}).values()):
             found.append(f"cases[{number}].mapping must map segments to structure ids or null")
     return found
+
+
+def _plain(text: str) -> bool:
+    """Whether a text can be part of a path and of a file in UTF-8."""
+    return "\0" not in text and text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def choose_held_out(wish: str, names: list[str]) -> tuple[str, ...]:

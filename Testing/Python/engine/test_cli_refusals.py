@@ -113,6 +113,26 @@ def test_an_output_may_not_replace_an_input(refused, ct_file, tiny_pelvis, out, 
     assert scan.read_bytes() == Path(ct_file).read_bytes() and left_in(out) == ["ct.nrrd"]
 
 
+@pytest.mark.parametrize(("spacing", "origin", "words"), [
+    (50.0, 0.0, "m long by its voxel size"), (4.0, 1e20, "km away"), (4.0, 1e7, "km away"),
+])
+def test_places_and_sizes_that_no_person_has(refused, ct_file, tiny_pelvis, out, tmp_path, spacing, origin, words):
+    image = sitk.ReadImage(str(ct_file))
+    image = sitk.Expand(image, [2, 2, 2]) if spacing > 4 else image
+    image.SetSpacing([spacing] * 3)
+    image.SetOrigin([origin, 0.0, 0.0])
+    sitk.WriteImage(image, str(tmp_path / "ct.nrrd"))
+    refused(3, ct_arguments(tmp_path / "ct.nrrd", tiny_pelvis, out), words)
+
+
+def test_a_copy_of_one_image_as_two_inputs(refused, mr_files, tiny_brain, out, tmp_path):
+    copy = tmp_path / "t2.nii.gz"
+    copy.write_bytes(Path(mr_files["t1"]).read_bytes())
+    inputs = [f"--input={name}={mr_files[name]}" for name in ("t1", "t1c", "flair")]
+    refused(3, ["segment", "--model", tiny_brain.folder, *inputs, f"--input=t2={copy}", "--output", out / "s.seg.nrrd"],
+            "T1 and T2 hold the same image")
+
+
 def test_missing_input_file(refused, tiny_pelvis, out, tmp_path):
     refused(2, ct_arguments(tmp_path / "SMITH^JOHN.nii.gz", tiny_pelvis, out), "CT was not found")
     assert left_in(out) == []
@@ -135,7 +155,8 @@ def test_weights_that_were_changed(refused, ct_file, out, tmp_path):
 
 
 def test_too_little_memory(refused, ct_file, tiny_pelvis, out):
-    refused(4, ct_arguments(ct_file, tiny_pelvis, out, "--memory", "1MB"), "needs", "GB of memory", "raise --memory")
+    arguments = ct_arguments(ct_file, tiny_pelvis, out, "--memory", "1MB")
+    refused(4, arguments, "needs", "GB of memory", "allow more memory (--memory)")
     assert left_in(out) == []
 
 

@@ -112,6 +112,24 @@ def test_rows_of_a_model(pelvis):
     assert all(row["drawn"] for row in rows.values())
 
 
+def test_what_cannot_be_compared(pelvis, brain, tmp_path):
+    far = codes(pelvis_values())
+    far.SetOrigin((8000.0, -6.0, 7.0))
+    with pytest.raises(RequestError, match="does not lie where the truth does"):
+        evaluate(pelvis, codes(pelvis_values()), far, resample=True)
+    write_segmentation(tmp_path / "brain.seg.nrrd", codes(pelvis_values() > 0), brain)
+    with pytest.raises(RequestError, match="no segment of the model pelvis-ct"):
+        evaluate(pelvis, codes(pelvis_values()), tmp_path / "brain.seg.nrrd")
+    with pytest.raises(RequestError, match="The truth is a folder; give the file"):
+        evaluate(pelvis, tmp_path, codes(pelvis_values()))
+    write_segmentation(tmp_path / "none.seg.nrrd", codes(pelvis_values() * 0), pelvis)
+    rows = by_id(evaluate(pelvis, codes(pelvis_values()), tmp_path / "none.seg.nrrd"))
+    assert rows["prostate"]["dice"] == 0 and rows["femur_right"]["dice"] == 1, "empty, but of this model"
+    strange = pelvis_values()
+    strange[0, 0, 0] = 99
+    assert by_id(evaluate(pelvis, codes(pelvis_values()), codes(strange), ["bladder"]))["bladder"]["dice"] == 1
+
+
 def test_overlapping_structures_from_label_map_and_segmentation(tmp_path, brain):
     truth = np.random.default_rng(1).choice([0, 1, 2, 4], (8, 9, 10))
     values = np.random.default_rng(2).choice([0, 1, 2, 4], (8, 9, 10))

@@ -270,6 +270,11 @@ def test_refusals(base, cases, tmp_path, refused):
     refused(2, [*begin, "--id", "pelvis-ct"], "already a model with the id pelvis-ct")
     refused(2, [*begin, "--leave-one-out", "--epochs", "auto"], "fixed number of epochs")
     refused(2, ["finetune", "--resume", "--output", out], "no training to resume")
+    refused(2, ["finetune", "--resume", "--output", out, "--epochs", 7, "--learning-rate", 0.5],
+            "goes on as it was begun; leave out --epochs, --learning-rate")
+    refused(2, [*begin, "--seed", 10**25], "--seed must lie between")
+    refused(2, [*begin, "--batch", 0], "--batch must be 1 at least")
+    refused(2, [*begin[:-1], tmp_path / "m"], "'m' cannot be the new model's id, which needs 2 to 61")
     refused(2, [*begin[:-1], base.folder], "already holds a model")
     bundled = Path(afnet.__file__).parents[1] / "Resources" / "Models" / "mine"
     refused(2, [*begin[:-1], bundled], "bundled models is never written")
@@ -339,6 +344,24 @@ def test_a_case_that_changed_meanwhile_is_told(base, tmp_path, monkeypatch, refu
     labels = tmp_path / "patient-2" / "labels.nrrd"
     labels.write_bytes(labels.read_bytes() + b" ")
     refused(3, ["finetune", "--resume", "--output", tmp_path / "out"], "The files of case 2 have changed")
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    ("cache/case-0001.npz", b""), ("cache/case-0001.npz", b"PK\3\4 and no more"), ("request.json", b"{}"),
+    ("request.json", {"epochs": "3"}), ("request.json", {"cases": []}), ("request.json", {"tune": "foo"}),
+    ("request.json", {"learning_rate": 7.0}),
+])
+def test_a_damaged_training_is_not_resumed(base, cases, tmp_path, monkeypatch, refused, file, content):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("afnet.finetuning.conclusion.Conclusion.write", stop_here)
+        assert finetune(base, cases, out, "--epochs", 1, "--hold-out", "none") == 130
+    (out / "training" / "state.json").write_text("[]")
+    file = out / "training" / file
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(file.read_text()) | content).encode()
+    file.write_bytes(content)
+    refused(2, ["finetune", "--resume", "--output", out], "damaged", "start again")
 
 
 def stop_here(conclusion, trainings):

@@ -140,7 +140,7 @@ def test_schema_uses_only_what_the_checker_supports():
     "path,value,sentence",
     [
         (("id",), "Bad Id", "id does not match ^[a-z0-9][a-z0-9-]{1,60}$"),
-        (("grid", "spacing_mm"), 0, "grid.spacing_mm must be above 0"),
+        (("grid", "spacing_mm"), 0, "grid.spacing_mm is out of range"),
         (("network", "widths"), [4] * 7, "network.widths has a wrong number of entries"),
         (("structures", 0, "color", 2), 256, "structures[0].color[2] is out of range"),
         (("network", "flavour"), "mine", "network.flavour must be one of ['paper', 'released']"),

@@ -99,6 +99,20 @@ def test_departure_from_the_schema(tmp_path):
     refused(lambda: read_manifest(written(tmp_path, document(version="1"))), "version does not match", str(tmp_path))
 
 
+@pytest.mark.parametrize("grid", [
+    {"spacing_mm": 1e-6, "margin_mm": 8}, {"spacing_mm": 1e300, "margin_mm": 8},
+    {"spacing_mm": 2, "margin_mm": 10**400},
+])
+def test_a_grid_that_no_computer_holds(tmp_path, grid):
+    refused(lambda: read_manifest(written(tmp_path, document(grid=grid))), "grid", "out of range")
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    file = written(tmp_path, document()) / "model.json"
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert read_manifest(tmp_path).id == document()["id"]
+
+
 def with_change(change) -> dict:
     changed = document()
     change(changed)

@@ -135,6 +135,20 @@ def test_other_files_are_no_weights(bundle, content):
     assert not Bomb.exploded
 
 
+@pytest.mark.parametrize("change", [
+    lambda entry: entry[:6] + b"\1\0" + entry[8:],  # encrypted
+    lambda entry: entry[:8] + b"\x63\0" + entry[10:],  # compressed by an unknown method
+])
+def test_archives_that_python_cannot_open(bundle, change):
+    """The flag stands in the entry and, two bytes further, in the archive's directory."""
+    content = bundle.weights_file.read_bytes()
+    place = content.index(b"PK\1\2")
+    directory = content[place : place + 4] + content[place + 6 :]
+    changed = change(directory)
+    content = change(content[:place]) + changed[:4] + content[place + 4 : place + 6] + changed[4:]
+    refused(with_weights(bundle, content), "not a plain .npz file")
+
+
 def test_damage_inside_the_archive(bundle):
     content = bytearray(bundle.weights_file.read_bytes())
     content[200:220] = bytes(20)  # in the first array's compressed bytes

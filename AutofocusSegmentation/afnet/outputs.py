@@ -1,0 +1,81 @@
+"""The files that `segment` and `attend` write: whether they can be, and that all of them appear or none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .atomic_file import refusal, together
+from .attention_request import files_of
+from .errors import RequestError
+from .image_refusals import check_name
+from .manifest import Manifest
+from .segmentation_file import SEGMENTATION_SUFFIX
+from .writing import VOLUME_SUFFIXES, check_writable
+
+if TYPE_CHECKING:
+    from .segmentation import Request
+
+_MAPS = "The folder of attention maps"
+
+
+def check_outputs(request: "Request", manifest: Manifest) -> None:
+    """Raise RequestError now if an output could not be written later, or would replace an input or another output."""
+    if request.attention is not None:
+        _check_folder(request.attention)
+    files = [(place, what) for place, what in (
+        (request.output, "The segmentation"), (request.labelmap, "The label map"), (request.report, "The report"),
+    ) if place]
+    if request.attention is not None:
+        files += [(request.attention / name, "An attention map") for name in files_of(request.maps, manifest)]
+    taken = {Path(file).resolve(): "an input image" for file in request.inputs.values()}
+    for place, what in files:
+        real = place.resolve()
+        if real in taken:
+            raise RequestError(f"{what} would replace {taken[real]}; choose another name.")
+        taken[real] = what[0].lower() + what[1:]
+    for place, _ in files:  # the folder of attention maps may not exist yet, and be called as a file is to be
+        for parent in place.resolve().parents:
+            if parent in taken:
+                raise RequestError(f"The folder of attention maps has the name of {taken[parent]}; choose another.")
+    if request.output:
+        check_writable(request.output, (SEGMENTATION_SUFFIX,), "The segmentation")
+    if request.labelmap:
+        check_writable(request.labelmap, VOLUME_SUFFIXES, "The label map")
+    if request.report:
+        check_writable(request.report, (".json",), "The report")
+    for place, what in files:
+        if place.is_dir():
+            raise RequestError(f"{what} has the name of a folder; choose another name or folder.")
+
+
+def _check_folder(folder: Path) -> None:
+    folder = folder.absolute()
+    check_name(folder, _MAPS)
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not existing.is_dir():
+        raise RequestError("The attention maps need a folder, and its name is that of a file; choose another name.")
+    check_writable(existing / "attention.nrrd", what=_MAPS)
+
+
+@contextmanager
+def outputs_of(request: "Request") -> Iterator[None]:
+    """Let the files written meanwhile appear together; a folder made for attention maps goes again if that fails.
+
+    Raises RequestError.
+    """
+    folder = request.attention.absolute() if request.attention is not None else None
+    made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        with together():
+            if folder is not None:
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise refusal(error, _MAPS) from None
+            yield
+    except BaseException:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+        raise

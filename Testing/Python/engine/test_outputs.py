@@ -1,0 +1,124 @@
+"""All files of a run appear, or none; none replaces an input or another; what is left of a run that is ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import ct_arguments, left_in
+
+import afnet
+from afnet.atomic_file import atomic, together
+from afnet.cli import run
+from afnet.errors import RequestError
+
+MAIN = Path(afnet.__file__).with_name("__main__.py")
+
+
+def test_files_written_together_appear_together(tmp_path):
+    (tmp_path / "old").write_text("old")
+    with together():
+        for name in ("old", "new"):
+            with atomic(tmp_path / name) as partial:
+                partial.write_text("done")
+        assert (tmp_path / "old").read_text() == "old" and not (tmp_path / "new").exists()
+    assert [(tmp_path / name).read_text() for name in ("old", "new")] == ["done", "done"]
+    assert left_in(tmp_path) == ["new", "old"]
+
+
+def test_where_one_file_fails_none_appears(tmp_path):
+    (tmp_path / "old").write_text("old")
+    with pytest.raises(RequestError, match="disk is full"), together():
+        with atomic(tmp_path / "old") as partial:
+            partial.write_text("done")
+        with atomic(tmp_path / "new") as partial:
+            partial.write_text("half")
+            raise OSError(28, "No space left on device")
+    assert (tmp_path / "old").read_text() == "old" and left_in(tmp_path) == ["old"]
+
+
+@pytest.mark.parametrize("failing", ["write_segmentation", "write_json"])
+def test_a_run_that_fails_while_writing_changes_nothing(monkeypatch, refused, ct_file, tiny_pelvis, out, failing):
+    def full(*_, **__):
+        raise RequestError("The disk is full; free some space.")
+
+    (out / "l.nrrd").write_text("of yesterday")
+    monkeypatch.setattr(f"afnet.segmentation.{failing}", full)
+    more = ("--labelmap", out / "l.nrrd", "--report", out / "r.json", "--attention", out / "a" / "b")
+    refused(2, ct_arguments(ct_file, tiny_pelvis, out, *more), "disk is full")
+    assert left_in(out) == ["l.nrrd"] and (out / "l.nrrd").read_text() == "of yesterday"
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    (["--output", "scan.seg.nrrd"], "The segmentation would replace an input image"),
+    (["--labelmap", "s.seg.nrrd/../x.nrrd", "--report", "x.nrrd"], "The report would replace the label map"),
+    (["--attention", "s.seg.nrrd"], "has the name of the segmentation"),
+    (["--attention", "r.json/maps", "--report", "r.json"], "has the name of the report"),
+    (["--attention", ".", "--input", "ct=layer8-focus-mm.nrrd"], "An attention map would replace an input image"),
+    (["--attention", "full"], "An attention map has the name of a folder"),
+    (["--attention", ""], "argument --attention: it needs a name"),
+    (["--labelmap", ".nii"], "needs a name before its ending .nii"),
+])
+def test_names_that_are_taken(refused, ct_file, tiny_pelvis, out, monkeypatch, more, words):
+    monkeypatch.chdir(out)
+    for name in ("scan.seg.nrrd", "layer8-focus-mm.nrrd"):
+        (out / name).write_bytes(Path(ct_file).read_bytes())
+    (out / "full" / "layer8-rate2.nrrd").mkdir(parents=True)
+    before = left_in(out)
+    arguments = ["segment", "--model", tiny_pelvis.folder, "--output", "s.seg.nrrd"]
+    if "--input" not in more:
+        arguments += ["--input", "ct=scan.seg.nrrd"]
+    refused(2, [*arguments, *more], words)
+    assert left_in(out) == before and (out / "scan.seg.nrrd").read_bytes() == Path(ct_file).read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+@pytest.mark.parametrize("option", ["--output", "--labelmap", "--attention", "--report"])
+def test_names_that_are_not_utf8(refused, ct_file, tiny_pelvis, out, option):
+    ending = {"--output": ".seg.nrrd", "--labelmap": ".nrrd", "--attention": "", "--report": ".json"}[option]
+    name = os.fsdecode(os.fsencode(out) + b"/\xff" + ending.encode())
+    refused(2, ct_arguments(ct_file, tiny_pelvis, out, option, name), "not UTF-8")
+    assert left_in(out) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_ended_while_it_writes(ct_file, tiny_pelvis, out, number):
+    """The attention maps are many small files: when the first is there, others are still to come."""
+    (out / "s.seg.nrrd").write_text("of yesterday")
+    arguments = ct_arguments(ct_file, tiny_pelvis, out, "--attention", out / "maps")
+    process = subprocess.Popen([sys.executable, MAIN, *map(str, arguments)], stderr=subprocess.PIPE, text=True,
+                               stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while process.poll() is None and not list((out / "maps").glob(".partial*")) and time.monotonic() < until:
+        time.sleep(0.002)
+    process.send_signal(number)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and told == "Cancelled.\n"
+    assert left_in(out) == ["s.seg.nrrd"] and (out / "s.seg.nrrd").read_text() == "of yesterday"
+
+
+def test_text_for_a_terminal_that_lacks_its_letters(ct_file, tiny_pelvis, out):
+    arguments = ct_arguments(ct_file, tiny_pelvis, out)
+    arguments[-1] = out / "日本.seg.nrrd"
+    done = subprocess.run([sys.executable, MAIN, *map(str, arguments)], capture_output=True,
+                          env=os.environ | {"PYTHONIOENCODING": "cp1252"}, check=False)
+    assert (done.returncode, done.stderr) == (0, b"") and b"\\u65e5" in done.stdout
+    assert left_in(out) == ["日本.seg.nrrd"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_standard_output_that_is_closed_or_full(tmp_path):
+    command = f"{sys.executable} {MAIN} models"
+    assert subprocess.run(f"{command} >&-", shell=True, capture_output=True, check=False).returncode == 0
+    full = subprocess.run(f"{command} >/dev/full", shell=True, capture_output=True, text=True, check=False)
+    assert full.returncode == 2 and full.stderr.startswith("The printed text could not be written: the disk is full")
+    assert full.stderr.count("\n") == 1
+
+
+def test_a_name_with_a_line_break_makes_no_second_line(capfd):
+    assert run(["segment", "--model", "a\nb", "--input", "ct=x.nrrd", "--output", "s.seg.nrrd"]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
