@@ -15,10 +15,13 @@ def main() -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        return _main()
+        code = _main()
     except KeyboardInterrupt:  # while modules are imported, or a second time
         print("Cancelled.", file=sys.stderr)
-        return 130
+        code = 130
+    if code == 130:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would be a traceback from Python's end
+    return code
 
 
 def _main() -> int:

@@ -4,7 +4,8 @@ from .attention import AttentionMaps
 from .inference import infer
 from .outputs import outputs_of
 from .progress import Progress
-from .segmentation import Request, describe, finish, open_study
+from .segmentation import describe, finish, open_study
+from .study_request import Request
 
 
 class _Collected(Exception):

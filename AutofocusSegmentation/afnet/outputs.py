@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .atomic_file import refusal, together
 from .attention_request import files_of
@@ -11,15 +10,13 @@ from .errors import RequestError
 from .image_refusals import check_name
 from .manifest import Manifest
 from .segmentation_file import SEGMENTATION_SUFFIX
+from .study_request import Request
 from .writing import VOLUME_SUFFIXES, check_writable
-
-if TYPE_CHECKING:
-    from .segmentation import Request
 
 _MAPS = "The folder of attention maps"
 
 
-def check_outputs(request: "Request", manifest: Manifest) -> None:
+def check_outputs(request: Request, manifest: Manifest) -> None:
     """Raise RequestError now if an output could not be written later, or would replace an input or another output."""
     if request.attention is not None:
         _check_folder(request.attention)
@@ -59,7 +56,7 @@ def _check_folder(folder: Path) -> None:
 
 
 @contextmanager
-def outputs_of(request: "Request") -> Iterator[None]:
+def outputs_of(request: Request) -> Iterator[None]:
     """Let the files written meanwhile appear together; a folder made for attention maps goes again if that fails.
 
     Raises RequestError.

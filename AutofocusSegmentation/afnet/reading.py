@@ -17,6 +17,7 @@ import SimpleITK as sitk
 
 from .dicom_reading import read_dicom_folder
 from .errors import InputError, RequestError
+from .image_geometry import check_geometry, index_to_lps, perpendicular
 from .image_refusals import (
     check_name,
     contradictory_size,
@@ -30,20 +31,11 @@ from .metaimage_header import Damaged, SeveralFiles, check_metaimage
 from .native_stderr import native_stderr_closed
 from .nifti_header import NiftiHeader, Truncated, read_nifti_header
 
-ORTHONORMALITY_TOLERANCE = 1e-3
-"""Largest cosine between two voxel axes that still count as perpendicular (0.06 degrees, 0.5 mm over 500 mm)."""
-
 GEOMETRY_TOLERANCE = 0.1
 """Largest difference, in voxels at a corner, between the position ITK took from a NIfTI file and the file's own."""
 
 VOXEL_SIZE_TOLERANCE = 0.01
 """Largest relative difference between the voxel sizes that a NIfTI file's qform and sform state."""
-
-SMALLEST_SPACING, LARGEST_SPACING = 0.01, 50.0
-"""Voxel sizes in mm outside which a file is taken as damaged or written in another unit."""
-
-LONGEST_SIDE, FARTHEST_ORIGIN = 2500.0, 1e5
-"""mm: no scan of a person is longer, and none lies farther from its scanner's origin."""
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -64,7 +56,7 @@ def read_image(path: str | os.PathLike, what: str = "The image", modality: str =
     damaged, NaN, constant, one slice, more than one volume or channel, tilted or uneven slices, several series.
     """
     image = _read(Path(path), what, modality)
-    _check_geometry(image, what)
+    check_geometry(image, what)
     return _check_values(image, what)
 
 
@@ -73,7 +65,7 @@ def read_labelmap(path: str | os.PathLike, what: str = "The label map") -> sitk.
     if Path(path).is_dir():
         raise RequestError(f"{what} is a folder; give the file of a label map, or a .seg.nrrd file.")
     image = _read(Path(path), what)
-    _check_geometry(image, what)
+    check_geometry(image, what)
     if "float" in image.GetPixelIDTypeAsString():
         values = sitk.GetArrayViewFromImage(image)
         if not np.isfinite(values).all() or (values != np.rint(values)).any() or abs(values).max() >= 2**31:
@@ -230,7 +222,7 @@ def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
         raise without_orientation(what)
     if header.sform is None or header.sform_is_template:
         return
-    if not _perpendicular(header.sform[:3, :3]):
+    if not perpendicular(header.sform[:3, :3]):
         raise sheared(what)
     if header.qform is None:
         return
@@ -244,28 +236,11 @@ def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
         )
 
 
-def _perpendicular(axes: np.ndarray) -> bool:
-    """Whether the columns of `axes` (3×3) are perpendicular within ORTHONORMALITY_TOLERANCE and none is zero."""
-    lengths = np.linalg.norm(axes, axis=0)
-    if not np.isfinite(lengths).all() or (lengths == 0).any():
-        return False
-    unit = axes / lengths
-    return bool(np.abs(unit.T @ unit - np.eye(3)).max() <= ORTHONORMALITY_TOLERANCE)
-
-
 def _orientation(matrix: np.ndarray) -> np.ndarray:
     """Signed patient axis (±1 right-left, ±2, ±3) nearest to each voxel axis of an index-to-LPS matrix."""
     columns = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     nearest = np.abs(columns).argmax(axis=0)
     return (nearest + 1) * np.sign(columns[nearest, range(3)])
-
-
-def index_to_lps(image: sitk.Image) -> np.ndarray:
-    """The 4×4 matrix from continuous index (i, j, k) to LPS position in mm."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    return matrix
 
 
 def _matches(image: sitk.Image, header: NiftiHeader) -> bool:
@@ -277,35 +252,6 @@ def _matches(image: sitk.Image, header: NiftiHeader) -> bool:
         matrix is not None and np.abs(matrix @ corners - taken).max() <= tolerance
         for matrix in (header.qform, header.sform)
     )
-
-
-def _check_geometry(image: sitk.Image, what: str) -> None:
-    if min(image.GetSize()) == 0:
-        raise InputError(f"{what} holds no voxels; copy or export it again.")
-    if min(image.GetSize()) == 1:
-        raise InputError(f"{what} has only one slice; give the whole volume.")
-    matrix = index_to_lps(image)
-    if not np.isfinite(matrix).all():
-        raise damaged(what)
-    for spacing in image.GetSpacing():
-        if not SMALLEST_SPACING <= spacing <= LARGEST_SPACING:
-            raise InputError(
-                f"{what} states a voxel size of {spacing:g} mm, which cannot be right; correct its spacing "
-                "or export it again."
-            )
-    if not _perpendicular(np.array(image.GetDirection()).reshape(3, 3)):
-        raise sheared(what)
-    longest = max(count * spacing for count, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True))
-    if longest > LONGEST_SIDE:
-        raise InputError(
-            f"{what} is {longest / 1000:.1f} m long by its voxel size, which cannot be right; correct its spacing or "
-            "export it again."
-        )
-    if np.abs(image.GetOrigin()).max() > FARTHEST_ORIGIN:
-        raise InputError(
-            f"{what} states a position more than {FARTHEST_ORIGIN / 1e6:g} km away, which cannot be right; correct its "
-            "origin or export it again."
-        )
 
 
 def _check_values(image: sitk.Image, what: str) -> sitk.Image:

@@ -1,7 +1,7 @@
 """The main job: from the images of one study to a segmentation on the reference image's own grid."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 
 from . import __version__
 from .attention import AttentionMaps, patient_mask
-from .attention_request import AttentionRequest, check_size, checked
+from .attention_request import check_size, checked
 from .decoding import check_found, clean, found_outside, restore
 from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import InputError, RequestError
@@ -25,27 +25,8 @@ from .outputs import check_outputs, outputs_of
 from .plausibility import judge
 from .progress import PROTOCOL, Progress
 from .reading import describe_grid, read_image
+from .study_request import Request
 from .writing import write_json, write_labelmap, write_segmentation
-
-
-@dataclass(frozen=True)
-class Request:
-    """One study to segment, or without `output` only to ask for attention maps (see attending.py).
-
-    `inputs` maps the model's input names to files or DICOM folders.
-    """
-
-    model: str
-    inputs: dict[str, str]
-    output: Path | None
-    labelmap: Path | None = None
-    attention: Path | None = None
-    report: Path | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    memory: str | None = None
-    model_folders: list[Path] = field(default_factory=list)
-    maps: AttentionRequest = AttentionRequest()
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from ..errors import InputError
 from ..evaluation import evaluate
 from ..manifest import Manifest, Structure
 from ..progress import Progress
-from ..segmentation import Request as SegmentRequest
 from ..segmentation import segment
+from ..study_request import Request as StudyRequest
 from ..writing import write_masks
 from .checking import CheckedCase
 from .label_set import LabelSet
@@ -62,7 +62,7 @@ def score_case(
         quiet.interrupt = interrupt
         file = folder / f"{which}.seg.nrrd"
         try:
-            segment(SegmentRequest(str(manifest.folder), case.files.inputs, file, device=device), quiet)
+            segment(StudyRequest(str(manifest.folder), case.files.inputs, file, device=device), quiet)
         except InputError as error:
             notes[which].append(f"The {BASE if which == BASE else NEW} model: {error}")
             _write_nothing(file, manifest.structures[0], case, manifest)

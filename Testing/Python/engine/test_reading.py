@@ -13,7 +13,8 @@ from image_files import DIRECTIONS, SECRET, refused, saved, scan
 
 import afnet
 from afnet.errors import AfnetError, InputError, RequestError
-from afnet.reading import describe_grid, index_to_lps, read_image, read_labelmap
+from afnet.image_geometry import index_to_lps
+from afnet.reading import describe_grid, read_image, read_labelmap
 
 KINDS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd"]
 

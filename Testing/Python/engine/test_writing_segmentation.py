@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from afnet.errors import InputError, RequestError
+from afnet.image_geometry import index_to_lps
 from afnet.manifest import BUNDLED_MODELS, read_manifest
-from afnet.reading import index_to_lps
 from afnet.segmentation_file import STRUCTURE_TAG, layers, read_segmentation
 from afnet.terminology import terminology_entry
 from afnet.writing import write_segmentation

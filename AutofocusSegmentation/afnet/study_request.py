@@ -1,0 +1,26 @@
+"""What `segment` and `attend` are asked."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .attention_request import AttentionRequest
+
+
+@dataclass(frozen=True)
+class Request:
+    """One study to segment, or without `output` only to ask for attention maps (see attending.py).
+
+    `inputs` maps the model's input names to files or DICOM folders.
+    """
+
+    model: str
+    inputs: dict[str, str]
+    output: Path | None
+    labelmap: Path | None = None
+    attention: Path | None = None
+    report: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    memory: str | None = None
+    model_folders: list[Path] = field(default_factory=list)
+    maps: AttentionRequest = AttentionRequest()
