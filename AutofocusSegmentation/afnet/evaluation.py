@@ -176,14 +176,14 @@ def _same_lattice(a: sitk.Image, b: sitk.Image) -> bool:
 
 
 def _overlap(a: sitk.Image, b: sitk.Image) -> bool:
-    """Whether a voxel's centre of `b`'s middle planes or corners, or of `a`'s, lies in the other grid."""
-    def reaches(one: sitk.Image, other: sitk.Image) -> bool:
-        steps = [sorted({0, (count - 1) // 2, count - 1}) for count in one.GetSize()]
-        points = (one.TransformIndexToPhysicalPoint(index) for index in itertools.product(*steps))
-        indices = np.array([other.TransformPhysicalPointToContinuousIndex(point) for point in points])
-        return bool(((indices > -0.5) & (indices < np.array(other.GetSize()) - 0.5)).all(axis=1).any())
+    """Whether the boxes around two grids, along the patient's axes, overlap."""
+    def box(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+        corners = itertools.product(*((-0.5, count - 0.5) for count in image.GetSize()))
+        points = np.array([image.TransformContinuousIndexToPhysicalPoint(corner) for corner in corners])
+        return points.min(axis=0), points.max(axis=0)
 
-    return reaches(a, b) or reaches(b, a)
+    (low, high), (other_low, other_high) = box(a), box(b)
+    return bool((low < other_high).all() and (other_low < high).all())
 
 
 def _onto(target: sitk.Image, grid: sitk.Image, mask: np.ndarray) -> np.ndarray:

@@ -25,16 +25,15 @@ def check_outputs(request: Request, manifest: Manifest) -> None:
     ) if place]
     if request.attention is not None:
         files += [(request.attention / name, "An attention map") for name in files_of(request.maps, manifest)]
-    taken = {Path(file).resolve(): "an input image" for file in request.inputs.values()}
+    inputs, named = {Path(file).resolve() for file in request.inputs.values()}, {}
     for place, what in files:
         real = place.resolve()
-        if real in taken:
-            raise RequestError(f"{what} would replace {taken[real]}; choose another name.")
-        taken[real] = what[0].lower() + what[1:]
+        if real in inputs or real in named:
+            raise RequestError(f"{what} would replace {named.get(real, 'an input image')}; choose another name.")
+        named[real] = what[0].lower() + what[1:]
     for place, _ in files:  # the folder of attention maps may not exist yet, and be called as a file is to be
-        for parent in place.resolve().parents:
-            if parent in taken:
-                raise RequestError(f"The folder of attention maps has the name of {taken[parent]}; choose another.")
+        for parent in named.keys() & set(place.resolve().parents):
+            raise RequestError(f"The folder of attention maps has the name of {named[parent]}; choose another.")
     if request.output:
         check_writable(request.output, (SEGMENTATION_SUFFIX,), "The segmentation")
     if request.labelmap:

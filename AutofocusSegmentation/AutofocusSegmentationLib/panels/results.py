@@ -34,7 +34,7 @@ class ResultsPanel(VTKObservationMixin):
         self._window = window
         self._parameters: AutofocusSegmentationParameters | None = None
         self._segmentation = None
-        self._unseen: Result | None = None
+        self._unseen: list[Result] = []
         self._manifest = None
         self._volumes: dict[str, float] = {}
         self._edited: list[str] = []
@@ -73,27 +73,32 @@ class ResultsPanel(VTKObservationMixin):
         """
         self._show(result.segmentation)
         if self._window.shows_this_module():
-            self._present(result)
+            self._make_visible(result)
+            self._arrange()
+            self._refresh()
             return
-        self._unseen = result
+        self._unseen.append(result)
         if result.new:
             result.segmentation.GetDisplayNode().SetVisibility(False)
         self._window.tell(_("{name} is ready: it is shown when you open Autofocus Segmentation.").format(
             name=result.segmentation.GetName()))
 
-    def _present(self, result: Result) -> None:
+    def _make_visible(self, result: Result) -> None:
         if result.new:
+            result.segmentation.CreateDefaultDisplayNodes()
             result.segmentation.GetDisplayNode().SetVisibility(True)
             display.show_in_3d(result.segmentation, True)
-        self._arrange()
-        self._refresh()
 
     def enter(self) -> None:
         """The user opens the module, perhaps back from the Segment Editor."""
         self._show(self._segmentation)
-        unseen, self._unseen = self._unseen, None
-        if unseen is not None and unseen.segmentation is self._segmentation:
-            self._present(unseen)
+        unseen, self._unseen = self._unseen, []
+        for result in unseen:
+            if slicer.mrmlScene.IsNodePresent(result.segmentation):
+                self._make_visible(result)
+        if unseen and unseen[-1].segmentation is self._segmentation:
+            self._arrange()
+            self._refresh()
 
     def cleanup(self) -> None:
         """The module goes: leave no timer or observer behind."""

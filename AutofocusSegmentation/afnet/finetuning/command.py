@@ -95,6 +95,7 @@ def finetune(options, progress: Progress) -> None:
     device = _start(options, progress, processes)
     try:
         _run(request, folder, options, progress, stops, processes, device)
+        processes.meet()
     finally:
         processes.leave()
 

@@ -39,6 +39,11 @@ class Processes:
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
         return self.device
 
+    def meet(self) -> None:
+        """Wait for the others: one that leaves while another still listens to it may bring that one down."""
+        if self.count > 1:
+            distributed.barrier()
+
     def leave(self) -> None:
         if self.count > 1 and distributed.is_initialized():
             distributed.destroy_process_group()

@@ -34,11 +34,11 @@ def dataset(kind=CT, series="1.2.3.1", modality="CT", syntax=ExplicitVRLittleEnd
     return data
 
 
-def slice_of(stored, position, axes=AXIAL, slope=1, intercept=-1024, bits=16, **kwargs) -> Dataset:
+def slice_of(stored, position, axes=AXIAL, slope=1, intercept=-1024, bits=16, spacing=(1.5, 1.25), **kwargs) -> Dataset:
     data = dataset(**kwargs)
     data.ImagePositionPatient = [f"{value:.4f}" for value in position]
     data.ImageOrientationPatient = list(axes)
-    data.PixelSpacing, data.SliceThickness = [1.5, 1.25], 3
+    data.PixelSpacing, data.SliceThickness = list(spacing), 3
     data.Rows, data.Columns = stored.shape
     data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, bits, bits - 1

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 from command_line import ct_arguments, left_in
+from dicom_slices import slice_of, stored
 
 import afnet
 from afnet.atomic_file import atomic, together
@@ -73,6 +75,13 @@ def test_names_that_are_taken(refused, ct_file, tiny_pelvis, out, monkeypatch, m
         arguments += ["--input", "ct=scan.seg.nrrd"]
     refused(2, [*arguments, *more], words)
     assert left_in(out) == before and (out / "scan.seg.nrrd").read_bytes() == Path(ct_file).read_bytes()
+
+
+def test_an_output_may_lie_in_the_folder_of_the_slices(tiny_pelvis, ct_file, tmp_path):
+    folder = stored(tmp_path / "series", [slice_of(plane, (0, 0, 4.0 * k), spacing=(4, 4)) for k, plane in enumerate(
+        sitk.GetArrayFromImage(sitk.Cast(sitk.ReadImage(str(ct_file)) + 1024, sitk.sitkUInt16)))])
+    arguments = ["segment", "--model", tiny_pelvis.folder, "--input", f"ct={folder}", "--output", folder / "s.seg.nrrd"]
+    assert run([str(argument) for argument in arguments]) == 0 and (folder / "s.seg.nrrd").is_file()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")

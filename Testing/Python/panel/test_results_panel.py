@@ -168,10 +168,13 @@ def test_a_result_that_comes_while_another_is_edited_waits_to_be_shown(pelvis, m
     assert second is not pelvis.segmentation and not second.GetDisplayNode().GetVisibility()
     assert pelvis.segmentation.GetDisplayNode().GetVisibility()
     assert pelvis.window.told[-1].startswith("CT other segmentation is ready")
+    pelvis.logic.getParameterNode().set_input_node("ct", make_ct("CT third"))
+    pelvis.process()
+    third = run(pelvis, "pelvis-ct")
     pelvis.window.in_front = True
     pelvis.panel.enter()
-    assert pelvis.window.arranged == arranged + 1 and is_shown_in_3d(second)
-    assert second.GetDisplayNode().GetVisibility()
+    assert pelvis.window.arranged == arranged + 1
+    assert all(is_shown_in_3d(each) and each.GetDisplayNode().GetVisibility() for each in (second, third))
     pelvis.panel.enter()
     assert pelvis.window.arranged == arranged + 1, "once"
 
