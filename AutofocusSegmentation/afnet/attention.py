@@ -65,10 +65,11 @@ class AttentionMaps:
         return self._ended.issuperset(self.request.layers)
 
     def write(self, folder: Path) -> dict:
-        """Write <layer>-focus-mm.nrrd and <layer>-rate<r>.nrrd, cropped to the patient.
+        """Write <layer>-focus-mm.nrrd and <layer>-rate<r>.nrrd, cropped to the patient; the folder is made if missing.
 
         Returns what the report says of them: the grid, the scale, and for every layer its rates, files and bytes.
         """
+        folder.mkdir(parents=True, exist_ok=True)
         cropped, box = self.grid.crop(self.patient, 0.0)
         inside = self.patient[box]
         layers = []

@@ -75,7 +75,6 @@ def test_files_lie_on_the_working_grid_and_say_what_they_are(tmp_path):
     collector = collector_of("layer7", "layer8")
     for name, values in (("layer8", maps), ("layer7", maps.flip(0))):
         collector(name, AutofocusLayer(4, 4, (2, 6)), 0, values)
-    (tmp_path / "a" / "b").mkdir(parents=True)
     report = collector.write(tmp_path / "a" / "b")
     names = {f"{name}-{kind}.nrrd" for name in ("layer7", "layer8") for kind in ("focus-mm", "rate2", "rate6")}
     assert {file.name for file in (tmp_path / "a" / "b").iterdir()} == names
