@@ -130,11 +130,12 @@ class _Opened:
 
 
 def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None) -> _Opened:
-    """Open a source; codes the model does not have are refused unless the caller named what is `drawn`."""
+    """Open a source; one of another model (its codes, or no structure of this one) is refused unless the caller named
+    what is `drawn`: a fine-tuning may draw structures that the base model does not have."""
     if not isinstance(source, sitk.Image):
         if str(source).lower().endswith(SEGMENTATION_SUFFIX) and Path(source).is_file():
             segmentation = read_segmentation(Path(source), what)
-            if all(segmentation.mask(structure.id) is None for structure in manifest.structures):
+            if drawn is None and all(segmentation.mask(structure.id) is None for structure in manifest.structures):
                 raise RequestError(f"{what} has no segment of the model {manifest.id}; give another, or another model.")
             return _Opened(segmentation.grid, segmentation)
         source = read_labelmap(source, what)

@@ -120,6 +120,8 @@ def test_what_cannot_be_compared(pelvis, brain, tmp_path):
     write_segmentation(tmp_path / "brain.seg.nrrd", codes(pelvis_values() > 0), brain)
     with pytest.raises(RequestError, match="no segment of the model pelvis-ct"):
         evaluate(pelvis, codes(pelvis_values()), tmp_path / "brain.seg.nrrd")
+    rows = by_id(evaluate(pelvis, tmp_path / "brain.seg.nrrd", codes(pelvis_values()), ["bladder"]))
+    assert rows["bladder"]["dice"] == 0, "what was drawn is said: nothing of it"
     with pytest.raises(RequestError, match="The truth is a folder; give the file"):
         evaluate(pelvis, tmp_path, codes(pelvis_values()))
     write_segmentation(tmp_path / "none.seg.nrrd", codes(pelvis_values() * 0), pelvis)
