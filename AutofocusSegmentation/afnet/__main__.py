@@ -30,7 +30,8 @@ def _main() -> int:
     for name in ("stdout", "stderr"):  # closed, or in an encoding that lacks a letter of a file's name
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        getattr(sys, name).reconfigure(errors="backslashreplace")
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     trains = "finetune" in arguments and "--check-only" not in arguments
     if "--parent-pipe" in arguments and not trains:  # a training watches it more gently, by itself
