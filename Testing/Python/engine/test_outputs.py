@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,14 @@ from afnet.cli import run
 from afnet.errors import RequestError
 
 MAIN = Path(afnet.__file__).with_name("__main__.py")
+
+STOPS_WHILE_WRITING = """
+import sys, time
+sys.path.insert(0, sys.argv.pop(1))
+from afnet import __main__, segmentation
+segmentation.write_segmentation = lambda *_: (print("writing", flush=True), time.sleep(300))
+sys.exit(__main__.main())
+"""
 
 
 def test_files_written_together_appear_together(tmp_path):
@@ -96,14 +103,14 @@ def test_names_that_are_not_utf8(refused, ct_file, tiny_pelvis, out, option):
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_ended_while_it_writes(ct_file, tiny_pelvis, out, number):
-    """The attention maps are many small files: when the first is there, others are still to come."""
+    """When the attention maps and the label map are complete, and the segmentation is still to come."""
     (out / "s.seg.nrrd").write_text("of yesterday")
-    arguments = ct_arguments(ct_file, tiny_pelvis, out, "--attention", out / "maps")
-    process = subprocess.Popen([sys.executable, MAIN, *map(str, arguments)], stderr=subprocess.PIPE, text=True,
-                               stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while process.poll() is None and not list((out / "maps").glob(".partial*")) and time.monotonic() < until:
-        time.sleep(0.002)
+    arguments = ct_arguments(ct_file, tiny_pelvis, out, "--attention", out / "maps", "--labelmap", out / "l.nrrd",
+                             "--progress", "none")
+    process = subprocess.Popen([sys.executable, "-c", STOPS_WHILE_WRITING, MAIN.parents[1], *map(str, arguments)],
+                               stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "writing\n"
+    assert len(list((out / "maps").glob(".partial*"))) > 1 and list(out.glob(".partial*"))
     process.send_signal(number)
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and told == "Cancelled.\n"
