@@ -1,6 +1,5 @@
 """One fine-tuning, or one look at its cases: cases to folder, engine, outcome. No widgets."""
 
-import json
 import logging
 import shutil
 import time
@@ -212,11 +211,7 @@ def can_resume(folder: Path) -> bool:
     """Whether a training in `folder` was begun and can go on; one whose cases were refused cannot."""
     if any((folder / model_store.TRAINING / "runs").glob("*/checkpoint.pt")):
         return True
-    try:
-        state = json.loads((folder / model_store.TRAINING / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and state.get("status") in ("running", "stopped")
+    return (model_store.read_state(folder) or {}).get("status") in ("running", "stopped")
 
 
 def result_is_complete(folder: Path) -> bool:

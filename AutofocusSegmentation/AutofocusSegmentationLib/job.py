@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from afnet.process_identity import process_start
+from afnet.process_identity import process_start, this_process
 
 JOB_MARKER = "afnet-job.json"
 """The owner file. The child removes only a folder that holds one (afnet/parent.py)."""
@@ -74,12 +74,11 @@ class JobFolder(os.PathLike):
             self._parent.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self._parent)
             self._check_free_disk()
-            pid = os.getpid()
-            start = process_start(pid) or ""
+            owner = this_process()
+            prefix = f"afnet-job-{owner['pid']}-{owner['started'] or ''}-"
             # mkdtemp: mode 0700, and a name that nobody can take first
-            path = Path(tempfile.mkdtemp(prefix=f"afnet-job-{pid}-{start}-", dir=self._parent)).resolve()
+            path = Path(tempfile.mkdtemp(prefix=prefix, dir=self._parent)).resolve()
             self._path = path
-            owner = {"pid": pid, "started": start, "host": socket.gethostname()}
             (path / JOB_MARKER).write_text(json.dumps(owner), encoding="ascii")
         except OSError as error:
             self.remove()

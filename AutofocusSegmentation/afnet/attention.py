@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from .atomic_file import refusal
 from .attention_request import MAP_STEPS, AttentionRequest, map_file
 from .autofocus import AutofocusLayer
 from .grid import Grid
@@ -68,8 +69,12 @@ class AttentionMaps:
         """Write <layer>-focus-mm.nrrd and <layer>-rate<r>.nrrd, cropped to the patient; the folder is made if missing.
 
         Returns what the report says of them: the grid, the scale, and for every layer its rates, files and bytes.
+        Raises RequestError.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refusal(error, "The folder of attention maps") from None
         cropped, box = self.grid.crop(self.patient, 0.0)
         inside = self.patient[box]
         layers = []

@@ -135,11 +135,16 @@ def _pattern(file: Path) -> str:
 def _pixel_bytes(reader: sitk.ImageFileReader) -> int:
     """Bytes of the pixels that the header just read promises, if they are not compressed."""
     def number(key: str, otherwise: int) -> int:
-        text = reader.GetMetaData(key).strip(" \0") if reader.HasMetaDataKey(key) else ""
+        text = _text(reader, key)
         return int(text) if text.isascii() and text.isdigit() else otherwise
 
     columns, rows = reader.GetSize()[:2]
     return columns * rows * number(_ALLOCATED, 8) // 8 * number(_SAMPLES, 1) * number(_FRAMES, 1)
+
+
+def _text(reader: sitk.ImageFileReader, key: str) -> str:
+    """A tag of the header just read, without what pads it; empty if it is not there."""
+    return reader.GetMetaData(key).strip(" \0") if reader.HasMetaDataKey(key) else ""
 
 
 def _raise(error: OSError) -> None:
@@ -168,11 +173,10 @@ def _meta_header(file: Path) -> tuple[str | None, str]:
 
 def _slice(file: Path, reader: sitk.ImageFileReader) -> Slice | None:
     """The header just read, or None for a picture in colour or without a position (a dose report, a saved screen)."""
-    keys = set(reader.GetMetaDataKeys())
-
     def numbers(key: str, count: int) -> tuple[float, ...] | None:
         try:
-            values = tuple(float(part) for part in reader.GetMetaData(key).split("\\")) if key in keys else ()
+            text = reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
+            values = tuple(float(part) for part in text.split("\\"))
         except ValueError:
             return None
         return values if len(values) == count and np.isfinite(values).all() else None
@@ -183,14 +187,11 @@ def _slice(file: Path, reader: sitk.ImageFileReader) -> Slice | None:
     position, axes, spacing = numbers(_POSITION, 3), numbers(_ORIENTATION, 6), numbers(_SPACING, 2)
     if frames == 1 and (position is None or axes is None or spacing is None or min(spacing) <= 0):
         return None
-    text = {
-        key: reader.GetMetaData(key).strip(" \0") if key in keys else ""
-        for key in (_MODALITY, _INSTANCE, _SERIES, _PHOTOMETRIC)
-    }
-    modality = text[_MODALITY] if text[_MODALITY] in MODALITIES else "another kind"
+    modality = _text(reader, _MODALITY)
     return Slice(
-        file, text[_SERIES], modality, text[_INSTANCE] or str(file), tuple(reader.GetSize()[:2]),
+        file, _text(reader, _SERIES), modality if modality in MODALITIES else "another kind",
+        _text(reader, _INSTANCE) or str(file), tuple(reader.GetSize()[:2]),
         tuple(round(value, 4) for value in spacing or (1.0, 1.0)),
         axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, reader.GetPixelID(),
-        text[_PHOTOMETRIC] == "MONOCHROME1",
+        _text(reader, _PHOTOMETRIC) == "MONOCHROME1",
     )

@@ -4,6 +4,7 @@ The working grid (grid.py) is cropped to the patient and a margin.
 Arrays are (depth, height, width) = (z towards the head, y towards the back, x towards the left).
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +77,7 @@ def scale(images: dict[str, sitk.Image], manifest: Manifest) -> Scaled:
         check_hounsfield(image)
         hounsfield = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, CT_OUTSIDE, CT_CEILING)
         return Scaled({manifest.reference: hounsfield}, {}, ())
+    _refuse_copies(images, manifest)
     scaled, masks = {}, {}
     for item in manifest.inputs:
         image = sitk.Cast(images[item.name], sitk.sitkFloat32)
@@ -83,6 +85,14 @@ def scale(images: dict[str, sitk.Image], manifest: Manifest) -> Scaled:
         masks[item.name] = like(inside.astype(np.float32), image)
         scaled[item.name] = like(z_score(sitk.GetArrayViewFromImage(image), inside), image)
     return Scaled(scaled, masks, tuple(_grid_notes(images, manifest)))
+
+
+def _refuse_copies(images: dict[str, sitk.Image], manifest: Manifest) -> None:
+    """Raise InputError where two inputs hold the same voxels: one of them was given for the other."""
+    for one, other in itertools.combinations(manifest.inputs, 2):
+        voxels = (sitk.GetArrayViewFromImage(images[item.name]) for item in (one, other))
+        if np.array_equal(*voxels):
+            raise InputError(f"{one.title} and {other.title} hold the same image; give each input its own.")
 
 
 def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:

@@ -93,7 +93,7 @@ def unfinished(models_folder: str | os.PathLike) -> list[UnfinishedRun]:
         return []
     runs = []
     for folder in folders:
-        state = _read_json(folder / TRAINING / "state.json")
+        state = read_state(folder)
         if state is not None and not (folder / "model.json").is_file():
             what = {"done": "done, not saved", "failed": "failed"}.get(state.get("status"), "not finished")
             what = "running in another program" if runs_elsewhere(state) else what
@@ -102,13 +102,14 @@ def unfinished(models_folder: str | os.PathLike) -> list[UnfinishedRun]:
     return runs
 
 
-def running_here() -> dict:
-    """Return what a run writes into its state.json to say that this process trains."""
-    return {"pid": os.getpid(), "started": process_start(os.getpid()), "host": socket.gethostname()}
+def read_state(folder: str | os.PathLike) -> dict | None:
+    """Return a run's state.json; None if there is none, or it cannot be read."""
+    return _read_json(Path(folder) / TRAINING / "state.json")
 
 
 def runs_elsewhere(state: dict) -> bool:
-    """Tell by a state.json whether another living process of this computer trains there now."""
+    """Tell by a state, which holds `process_identity.this_process`, whether another living process of this computer
+    trains there now."""
     pid = state.get("pid")
     if state.get("status") != "running" or state.get("host") != socket.gethostname() or not isinstance(pid, int):
         return False
@@ -180,10 +181,11 @@ def sizes(folder: str | os.PathLike) -> Sizes:
 def delete_caches(folder: str | os.PathLike) -> int:
     """Remove a training but its result; return the bytes freed. It can then no longer be resumed."""
     training, freed = Path(folder) / TRAINING, 0
+    done = (read_state(folder) or {}).get("status") == "done"
     if not training.is_dir():
         return 0
     for item in sorted(training.iterdir(), key=lambda item: item.name != "request.json"):
-        if item.name not in KEPT_OF_TRAINING and not (item.name == "state.json" and _done(training)):
+        if item.name not in KEPT_OF_TRAINING and not (item.name == "state.json" and done):
             freed += _bytes(item)
             _remove(item)
     return freed
@@ -264,10 +266,6 @@ def _write_document(folder: Path, document: dict) -> None:
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     with atomic(folder / "model.json", "The model") as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-def _done(training: Path) -> bool:
-    return (_read_json(training / "state.json") or {}).get("status") == "done"
 
 
 def _read_json(file: Path) -> dict | None:

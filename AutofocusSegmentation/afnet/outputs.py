@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .atomic_file import refusal, together
+from .atomic_file import together
 from .attention_request import files_of
 from .errors import RequestError
 from .image_refusals import check_name
@@ -64,11 +64,6 @@ def outputs_of(request: Request) -> Iterator[None]:
     made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         with together():
-            if folder is not None:
-                try:
-                    folder.mkdir(parents=True, exist_ok=True)
-                except OSError as error:
-                    raise refusal(error, _MAPS) from None
             yield
     except BaseException:
         for place in made:

@@ -4,12 +4,17 @@ Packed as compressed .npz without pickle: channels as int8 in steps of 1/`CHANNE
 of 1/255.
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .grid import Grid
+
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading an .npz raises that is missing, cut, damaged, or of another kind."""
 
 CHANNEL_STEPS = 25
 """Quantisation of packed channels: ±5 standard deviations fit int8 at 0.04 a step."""

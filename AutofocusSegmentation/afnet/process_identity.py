@@ -5,6 +5,7 @@ whenever and from wherever on this computer it is asked, and differs after a res
 """
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,11 @@ def process_start(pid: int) -> str | None:
     if Path("/proc/self/stat").exists():
         return _start_on_linux(pid)
     return _start_by_ps(pid)
+
+
+def this_process() -> dict:
+    """Return what a file says of the process that made it: pid, started (None or a token) and host."""
+    return {"pid": os.getpid(), "started": process_start(os.getpid()), "host": socket.gethostname()}
 
 
 def _start_on_linux(pid: int) -> str | None:

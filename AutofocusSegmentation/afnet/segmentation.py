@@ -1,6 +1,5 @@
 """The main job: from the images of one study to a segmentation on the reference image's own grid."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -14,7 +13,7 @@ from .attention import AttentionMaps, patient_mask
 from .attention_request import check_size, checked
 from .decoding import check_found, clean, found_outside, restore
 from .devices import choose_device, memory_limit, peak_memory_mb
-from .errors import InputError, RequestError
+from .errors import RequestError
 from .grid import bounding_box
 from .imaging import Prepared, on_working_grid, scale
 from .inference import Computed, infer
@@ -106,7 +105,6 @@ def open_study(request: Request, progress: Progress) -> Study:
     for number, item in enumerate(manifest.inputs, start=1):
         images[item.name] = read_image(request.inputs[item.name], item.title, item.modality)
         progress.within(number / len(manifest.inputs))
-    _refuse_copies(images, manifest)
 
     progress.stage("prepare")
     scaled = scale(images, manifest)
@@ -183,17 +181,6 @@ def _check(request: Request, manifest: Manifest) -> None:
         raise RequestError("The same file is given for two inputs; give each input its own image.")
     memory_limit(request.memory, torch.device("cpu"))
     check_outputs(request, manifest)
-
-
-def _refuse_copies(images: dict[str, sitk.Image], manifest: Manifest) -> None:
-    """Raise InputError where two inputs hold the same voxels: one of them was given for the other."""
-    titles: dict[bytes, str] = {}
-    for item in manifest.inputs:
-        voxels = sitk.GetArrayViewFromImage(images[item.name])
-        content = hashlib.sha256(np.ascontiguousarray(voxels, np.float32)).digest()
-        if content in titles:
-            raise InputError(f"{titles[content]} and {item.title} hold the same image; give each input its own.")
-        titles[content] = item.title
 
 
 def measure(labels: sitk.Image, manifest: Manifest) -> list[dict]:

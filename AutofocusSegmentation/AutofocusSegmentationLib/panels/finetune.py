@@ -47,9 +47,8 @@ class FineTunePanel(VTKObservationMixin):
         self._bases: list = []
         self._cases: dict[str, TuningCase] = {}
         """Cases of the latest check or training by name; names are used again for other patients' cases."""
-        self._images: dict[str, str] = {}
-        self._images_of: Path | None = None
-        """Cases' names to ids of the volume nodes that a training in this folder was started with."""
+        self._images: dict[Path | None, dict[str, str]] = {}
+        """Folder of the latest training to its cases' names and the ids of their volume nodes."""
         self._result: Path | None = None
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
@@ -106,7 +105,7 @@ class FineTunePanel(VTKObservationMixin):
 
     def scene_about_to_close(self) -> None:
         """The images go. A training has its own copies and goes on; its chart is drawn again in the next scene."""
-        self._cases, self._images_of = {}, None
+        self._cases, self._images = {}, {}
         self._comparison.forget_images()
         self.set_parameters(None)
 
@@ -245,7 +244,7 @@ class FineTunePanel(VTKObservationMixin):
         self._show_result(None)
         self._cases = {case.name: case for case in used}
         self._begin(lambda job: job.train(base, used, settings, models.user_models_folder()))
-        self._images, self._images_of = images, self._run.folder
+        self._images = {self._run.folder: images}
 
     def _resume(self, folder: Path) -> None:
         self._cases = {}
@@ -268,8 +267,7 @@ class FineTunePanel(VTKObservationMixin):
 
     def _show_result(self, folder: Path | None) -> None:
         self._result = folder
-        own = folder is not None and folder == self._images_of
-        self._comparison.show(folder, self._images if own else {})
+        self._comparison.show(folder, self._images.get(folder))
 
     def _save_clicked(self, checked=False) -> None:
         comparison = self._comparison.comparison

@@ -72,33 +72,29 @@ class ResultsPanel(VTKObservationMixin):
         segmentation is hidden until this module is entered.
         """
         self._show(result.segmentation)
-        if self._window.shows_this_module():
-            self._make_visible(result)
-            self._arrange()
-            self._refresh()
-            return
         self._unseen.append(result)
+        if self._window.shows_this_module():
+            self._show_unseen()
+            return
         if result.new:
             result.segmentation.GetDisplayNode().SetVisibility(False)
         self._window.tell(_("{name} is ready: it is shown when you open Autofocus Segmentation.").format(
             name=result.segmentation.GetName()))
 
-    def _make_visible(self, result: Result) -> None:
-        if result.new:
-            result.segmentation.CreateDefaultDisplayNodes()
-            result.segmentation.GetDisplayNode().SetVisibility(True)
-            display.show_in_3d(result.segmentation, True)
+    def _show_unseen(self) -> None:
+        """Show what has come since the module was last seen, and arrange the views on the last of it."""
+        unseen, self._unseen = self._unseen, []
+        for result in unseen:
+            if result.new and slicer.mrmlScene.IsNodePresent(result.segmentation):
+                display.show_in_3d(result.segmentation, True)
+        if unseen and unseen[-1].segmentation is self._segmentation:
+            self._arrange()
+            self._refresh()
 
     def enter(self) -> None:
         """The user opens the module, perhaps back from the Segment Editor."""
         self._show(self._segmentation)
-        unseen, self._unseen = self._unseen, []
-        for result in unseen:
-            if slicer.mrmlScene.IsNodePresent(result.segmentation):
-                self._make_visible(result)
-        if unseen and unseen[-1].segmentation is self._segmentation:
-            self._arrange()
-            self._refresh()
+        self._show_unseen()
 
     def cleanup(self) -> None:
         """The module goes: leave no timer or observer behind."""

@@ -4,8 +4,6 @@ Files are numbered, not named after the case, and plain .npz. Channels as float1
 0.5 HU of a 1000 HU window off), truth in steps of 1/255, the base model's probabilities as float16.
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from ..atomic_file import atomic
 from ..errors import RequestError
+from ..packed_case import UNREADABLE
 from .request import CaseFiles
 
 
@@ -70,7 +69,7 @@ def load_prepared(file: Path) -> PreparedCase:
                 pack["channels"].astype(np.float32), pack["truth"].astype(np.float32) / 255, pack["known"],
                 mask, pack["base"].astype(np.float32), str(pack["signature"]), str(pack["report"]),
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except UNREADABLE:
         raise RequestError(
             "The cache of the training is missing or damaged; delete the training's folder and start again."
         ) from None

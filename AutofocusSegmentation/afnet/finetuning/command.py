@@ -3,10 +3,7 @@
 Heavy imports wait until the command runs.
 """
 
-import argparse
 import json
-import zipfile
-import zlib
 from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, RequestError
@@ -66,7 +63,7 @@ def add_finetune(commands, model_folders: dict) -> None:
     parser.add_argument("--parent-pipe", action="store_true",
                         help="the end of standard input stops after the step, a line 'finish' after the epoch")
     parser.add_argument("--job-folder", type=Path, metavar="FOLDER", help="of a check: removed when it is cancelled")
-    parser.set_defaults(command=finetune)
+    parser.set_defaults(command=finetune, default_of=parser.get_default)
 
 
 def finetune(options, progress: Progress) -> None:
@@ -102,10 +99,7 @@ def finetune(options, progress: Progress) -> None:
 
 def _refuse_other_settings(options) -> None:
     """A training goes on as it was begun. Raises RequestError if it is asked to go on otherwise."""
-    parser = argparse.ArgumentParser()
-    add_finetune(parser.add_subparsers(), {})
-    begun = parser.parse_args(["finetune", "--resume"])
-    other = [name for name in SETTINGS if getattr(options, name) != getattr(begun, name)]
+    other = [name for name in SETTINGS if getattr(options, name) != options.default_of(name)]
     if other:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in other)
         raise RequestError(f"A resumed training goes on as it was begun; leave out {names}, or start another.")
@@ -222,12 +216,12 @@ def _rate(options) -> float:
 def _original_case(file: Path | None, base: Manifest) -> str | None:
     if file is None:
         return None
-    from ..packed_case import load_case
+    from ..packed_case import UNREADABLE, load_case
 
     try:
         case = load_case(file)
         fits = (len(case.channels), len(case.truth)) == (len(base.raw["channels"]), len(base.structures))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except UNREADABLE:
         fits = False
     if not fits:
         raise RequestError(

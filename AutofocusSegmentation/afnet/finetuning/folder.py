@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from ..errors import AfnetError, RequestError
-from ..model_store import CANDIDATE, COMPARISON, TRAINING, running_here, runs_elsewhere
+from ..model_store import CANDIDATE, COMPARISON, TRAINING, read_state, runs_elsewhere
+from ..process_identity import this_process
 from ..writing import write_json
 from .request import Request
 
@@ -53,15 +54,13 @@ class RunFolder:
             shutil.rmtree(self.training / name, ignore_errors=True)
         write_json(self.training / "request.json", request.to_json())
         self.clear_log()
-        self.tell(status="running", **running_here(), base=request.base_id, tune=request.tune,
+        self.tell(status="running", **this_process(), base=request.base_id, tune=request.tune,
                   cases=len(request.cases), run=None, epoch=0, epochs=request.horizon, problem=None)
 
     def read_request(self) -> Request:
         """Return what a training to resume was asked. Raises RequestError if that cannot be read, or another process
         trains here now."""
-        with contextlib.suppress(OSError, ValueError):
-            state = json.loads((self.training / "state.json").read_text(encoding="utf-8"))
-            self.state = state if isinstance(state, dict) else {}
+        self.state = read_state(self.output) or {}
         if runs_elsewhere(self.state):
             raise RequestError("This training is running already, in another program; stop it there first.")
         file = self.training / "request.json"
@@ -80,7 +79,7 @@ class RunFolder:
 
     def resume(self) -> None:
         """Note that it goes on, after `read_request`."""
-        self.tell(status="running", **running_here(), problem=None)
+        self.tell(status="running", **this_process(), problem=None)
         self.clear_log()
 
     def end(self, status: str, problem: str | None = None) -> None:

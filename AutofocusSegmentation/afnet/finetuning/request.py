@@ -192,7 +192,11 @@ def _case_problems(document: dict) -> list[str]:
 
 def _plain(text: str) -> bool:
     """Whether a text can be part of a path and of a file in UTF-8."""
-    return "\0" not in text and text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def choose_held_out(wish: str, names: list[str]) -> tuple[str, ...]:

@@ -219,6 +219,9 @@ def test_check_only(base, tmp_path, capsys, kind):
         ({"cases": [{"name": "a", "inputs": {"ct": 3}, "segmentation": "s"}]}, "must map names to files"),
         ({"cases": [{"name": "a", "inputs": {}, "segmentation": "s"}] * 2}, "two cases are called a"),
         ({"cases": [{"name": "a,b", "inputs": {}, "segmentation": "s"}]}, "comma"),
+        ({"cases": [{"name": "a", "inputs": {"ct": "x\0y"}, "segmentation": "s"}]}, "that no file can have"),
+        ({"cases": [{"name": "a", "inputs": {}, "segmentation": "\0ö"}]}, "that no file can have"),
+        ({"cases": [{"name": "\ud800", "inputs": {}, "segmentation": "s"}]}, "that no file can have"),
         ({"cases": [{"name": "a", "inputs": {}, "segmentation": "s", "mapping": {"x": 3}}]}, "structure ids or null"),
     ],
 )
