@@ -153,13 +153,13 @@ def train(options: argparse.Namespace, cases: list[Case], held_out: set[str], fo
     """One run, or the rest of one that was stopped; leaves folder/averaged.pt."""
     trained = [case for case in cases if case.name not in held_out]
     samples = BrainSamples(trained, options.device)
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     network = make_network(options).to(memory_format=torch.channels_last_3d)
     if options.start_from:
         network.load_state_dict(torch.load(options.start_from, map_location="cpu", weights_only=True))
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
-    training = Training(network, region_loss, samples, schedule, folder, options.device)
+    training = Training(network, region_loss, samples, schedule, folder, options.device, seed=options.seed)
     training.seconds = 60 * options.minutes * options.start
     form = "separate convolutions"
     if isinstance(network, AutofocusNetwork):
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="brains at the working grid in a step")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--start-from", type=Path, help="weights (.pt) of an earlier run of the same network")
+    parser.add_argument("--seed", type=int, default=0, help="another for a run that trains an earlier one on")
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
