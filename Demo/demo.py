@@ -77,8 +77,7 @@ def prepare(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise DemoFailed(f"{output} is a file; choose a folder for the results.")
     ours = {"scene.mrb", SEGMENTATION, "report.json", ATTENTION, "views.png"}
-    entries = [entry.name for entry in output.iterdir()] if output.is_dir() else []
-    foreign = [name for name in entries if name not in ours and not name.startswith(".")]
+    foreign = sorted({entry.name for entry in output.iterdir()} - ours) if output.is_dir() else []
     if foreign:
         raise DemoFailed(f"The folder {output} holds other files ({foreign[0]}); choose an empty folder.")
     shutil.rmtree(output, ignore_errors=True)

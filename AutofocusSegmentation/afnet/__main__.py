@@ -33,7 +33,7 @@ def _main() -> int:
         if hasattr(getattr(sys, name), "reconfigure"):
             getattr(sys, name).reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
-    trains = "finetune" in arguments and "--check-only" not in arguments
+    trains = arguments[:1] == ["finetune"] and "--check-only" not in arguments
     if "--parent-pipe" in arguments and not trains:  # a training watches it more gently, by itself
         from afnet.parent import watch
 

@@ -37,8 +37,7 @@ def together(what: str = "The output") -> Iterator[None]:
             yield
         finally:
             _together.pop()
-        for partial, path in waiting:
-            os.replace(partial, path)
+        _take_names(waiting)
         for folder in {path.parent for _, path in waiting}:
             _flush_folder(folder)
     except OSError as error:
@@ -48,6 +47,33 @@ def together(what: str = "The output") -> Iterator[None]:
             with contextlib.suppress(OSError):
                 partial.unlink()
             forget_partial(partial)
+
+
+def _take_names(waiting: list[tuple[Path, Path]]) -> None:
+    """Rename every (partial, path), or none: where one cannot be replaced, the files before it get back what they held.
+
+    On Windows a program that shows the file is enough for that.
+    """
+    former: list[tuple[Path, Path | None]] = []
+    try:
+        for partial, path in waiting[:-1]:
+            copy = partial.with_name(f"{partial.name}.former") if path.exists() else None
+            former.append((path, copy))
+            if copy:
+                register_partial(copy)
+                shutil.copy2(path, copy)
+        for number, (partial, path) in enumerate(waiting):
+            try:
+                os.replace(partial, path)
+            except OSError:
+                for earlier, copy in former[:number]:
+                    os.replace(copy, earlier) if copy else earlier.unlink()
+                raise
+    finally:
+        for _, copy in former:
+            if copy:
+                copy.unlink(missing_ok=True)
+                forget_partial(copy)
 
 
 @contextlib.contextmanager

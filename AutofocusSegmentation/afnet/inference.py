@@ -121,12 +121,17 @@ def _on_gpu(network, channels, kind, attempt: Attempt, progress, attention, exec
     return None
 
 
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")
+"""Words of CUDA and MPS, and of PyTorch's allocator on a CPU under Windows and elsewhere."""
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether torch or Python say that memory ran out.
 
     CUDA has a class for it, the CPU and MPS a RuntimeError whose text says so.
     """
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "memory" in str(error).lower()
+    said = str(error).lower()
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(word in said for word in OUT_OF_MEMORY)
 
 
 def _compute(network, channels, kind, attempt: Attempt, progress, attention, execution) -> Computed:

@@ -193,7 +193,7 @@ def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
     if os.environ.get("AFNET_MODELS"):
         places.append(Path(os.environ["AFNET_MODELS"]))
     entries = [_entry(folder, True) for folder in _model_folders(BUNDLED_MODELS)]
-    for place in places:
+    for place in {os.path.realpath(place): place for place in places}.values():  # named twice, listed once
         taken = {entry.id for entry in entries}
         for folder in _model_folders(place):
             entry = _entry(folder, False)

@@ -201,6 +201,8 @@ def test_imported_model_is_listed_and_usable_by_folder(tmp_path, monkeypatch):
     import_checkpoint(State("AFN-2").save(tmp_path / "c.pth.tar"), folder, "T1, T1c ,t2,FLAIR")
     (entry,) = [entry for entry in find_models([tmp_path / "models"]) if not entry.bundled]
     assert entry.problem is None and entry.id == "my-own-afn"
+    monkeypatch.setenv("AFNET_MODELS", str(tmp_path / "models" / "..") + "/models")  # the same folder
+    assert find_models([tmp_path / "models"]) == find_models() and len(find_models()) == 3
     assert plan_of(find_model(folder)).name == "AFN-2"
 
 

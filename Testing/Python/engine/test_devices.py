@@ -193,3 +193,15 @@ def test_nested_probabilities_are_independent(tiny_brain):
     with torch.inference_mode():
         expected = torch.sigmoid(network(to_torch(channels)[None])[0])
     np.testing.assert_allclose(computed.probabilities, expected.tolist(), atol=1e-5)
+
+
+@pytest.mark.parametrize("text,expected", [
+    ("CUDA out of memory. Tried to allocate 20.00 MiB", True),
+    ("MPS backend out of memory (MPS allocated: 9.00 GB)", True),
+    ("[enforce fail at alloc_cpu.cpp:116] data. DefaultCPUAllocator: can't allocate memory: you tried to", True),
+    ("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes.", True),
+    ("CUDA error: an illegal memory access was encountered", False),
+    ("Unsupported memory format. Supports only ChannelsLast3d", False),
+])  # fmt: skip
+def test_only_a_lack_of_memory_is_called_so(text, expected):
+    assert inference.is_out_of_memory(RuntimeError(text)) is expected

@@ -49,6 +49,17 @@ def test_where_one_file_fails_none_appears(tmp_path):
     assert (tmp_path / "old").read_text() == "old" and left_in(tmp_path) == ["old"]
 
 
+def test_where_one_file_cannot_be_replaced_none_is(tmp_path):
+    """The last name is a folder's meanwhile, as on Windows a file's that a viewer holds."""
+    (tmp_path / "old").write_text("old")
+    with pytest.raises(RequestError, match="could not be written"), together():
+        for name in ("old", "new", "held"):
+            with atomic(tmp_path / name) as partial:
+                partial.write_text("done")
+        (tmp_path / "held").mkdir()
+    assert (tmp_path / "old").read_text() == "old" and left_in(tmp_path) == ["held", "old"]
+
+
 @pytest.mark.parametrize("failing", ["write_segmentation", "write_json"])
 def test_a_run_that_fails_while_writing_changes_nothing(monkeypatch, refused, ct_file, tiny_pelvis, out, failing):
     def full(*_, **__):

@@ -140,17 +140,19 @@ def test_brain_from_a_folder_of_four_images(tmp_path):
 def test_what_goes_wrong_is_one_sentence(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    (tmp_path / "versions" / ".git").mkdir(parents=True)
     scan = tmp_path / "scan.nrrd"
     sitk.WriteImage(phantom(-1000, 0), str(scan))
     for study, model, output, sentence in (
         (tmp_path / "absent", "pelvis-ct", tmp_path / "out", "There is no file or folder"),
         (scan, "pelvis", tmp_path / "out", "There is no model 'pelvis'"),
         (scan, "pelvis-ct", tmp_path / "mine", "holds other files (thesis.txt)"),
+        (scan, "pelvis-ct", tmp_path / "versions", "holds other files (.git)"),
         (scan, "pelvis-ct", scan, "is a file; choose a folder"),
     ):
         result = run_demo(study, model, output)
         assert result.returncode == 1
         assert sentence in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
-    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious" and (tmp_path / "versions" / ".git").is_dir()
     assert not (tmp_path / "out").exists()
