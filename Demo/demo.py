@@ -106,15 +106,13 @@ def load_volume(name: str, path: Path):
     import SimpleITK as sitk
     import slicer.util
 
+    from afnet.image_geometry import index_to_lps
     from afnet.reading import read_image
 
     print(f"Reading {name}", flush=True)
     image = read_image(path)
-    ijk_to_lps = np.eye(4)
-    ijk_to_lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    ijk_to_lps[:3, 3] = image.GetOrigin()
     return slicer.util.addVolumeFromArray(
-        sitk.GetArrayFromImage(image), ijkToRAS=np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_lps, name=name
+        sitk.GetArrayFromImage(image), ijkToRAS=np.diag([-1.0, -1.0, 1.0, 1.0]) @ index_to_lps(image), name=name
     )
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import slicer
-import slicer.util
 from PIL import Image, ImageDraw, ImageFont
 
+from AutofocusSegmentationLib.arrangement import telling_point
 from harness.offscreen_views import SliceView, ThreeDView
 
 TILE = 480
@@ -26,7 +26,8 @@ def draw_views(volume, segmentation, modality: str, captions: dict[str, str], fi
         display.AutoWindowLevelOff()
         display.SetWindowLevel(CT_WINDOW_HU, CT_LEVEL_HU)
     segmentation.GetDisplayNode().SetOpacity2DFill(0.35)
-    point = telling_point(volume, segmentation)
+    point = telling_point(segmentation)
+    point = middle(volume) if point is None else point
     tiles = [slice_tile(volume, orientation, point) for orientation in ("Axial", "Sagittal", "Coronal")]
     tiles.append(surface_tile())
     columns = 3
@@ -66,29 +67,8 @@ def surface_tile() -> np.ndarray:
         return view.array()
 
 
-def telling_point(volume, segmentation) -> np.ndarray:
-    """The point (RAS, mm) where three planes along the volume's axes cut as much as possible of every segment.
-
-    Each segment's area in a plane is taken relative to its largest, so that a small one counts like a large one.
-    Without any segment it is the volume's middle.
-    """
-    shape = slicer.util.arrayFromVolume(volume).shape
-    worth = [np.zeros(length) for length in shape]
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, volume)
-        if mask is None or not mask.any():
-            continue
-        for axis, total in enumerate(worth):
-            area = (mask > 0).sum(axis=tuple(other for other in range(3) if other != axis))
-            total += area / area.max()
-    kji = [int(total.argmax()) if total.any() else length // 2 for total, length in zip(worth, shape)]
-    matrix = slicer.util.arrayFromVTKMatrix(ijk_to_ras(volume))
-    return (matrix @ [*reversed(kji), 1])[:3]
-
-
-def ijk_to_ras(volume):
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    return matrix
+def middle(volume) -> np.ndarray:
+    """The middle of a volume node (RAS, mm), for a result without any segment."""
+    bounds = np.zeros(6)
+    volume.GetRASBounds(bounds)
+    return bounds.reshape(3, 2).mean(axis=1)

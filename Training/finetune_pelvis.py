@@ -23,8 +23,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
 from finetune_demonstration import thick  # noqa: E402
-from pelvis_deformation import SPACING  # noqa: E402
 from pelvis_generator import weighted_sample  # noqa: E402
+from pelvis_packs import SPACING  # noqa: E402
 
 SEED = 7_000_000
 """First word of the scans' seeds; the bank's is small."""
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--base", default="pelvis-ct")
     parser.add_argument("--tune", default="attention")
     parser.add_argument("--learn", type=int, default=4)
-    parser.add_argument("--hold-out", type=int, default=4)
+    parser.add_argument("--hold-out", type=int, default=2)
     parser.add_argument("--slice-mm", type=float, default=6.0)
     parser.add_argument("--gain", type=float, default=0.95)
     parser.add_argument("--offset", type=float, default=-35.0, help="HU")

@@ -20,8 +20,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
 from pelvis_deformation import largest_piece  # noqa: E402
-from pelvis_femora import LEFT, cut_femora, femora_from_bone, head_balls  # noqa: E402
-from pelvis_packs import PACKS, load_pack  # noqa: E402
+from pelvis_femora import cut_femora, femora_from_bone, head_balls  # noqa: E402
+from pelvis_packs import BLADDER, LEFT, PACKS, PROSTATE, RECTUM, SPACING, VESICLES, load_pack  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
 from afnet.grid import Grid  # noqa: E402
@@ -29,8 +29,6 @@ from afnet.imaging import lattice_around  # noqa: E402
 from afnet.resolution import shown_on  # noqa: E402
 
 DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
-SPACING = 3.0  # mm
-PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
 BONE_HU = 130.0
 NO_URINE_HU = 30.0  # blurred; the urine of totalseg has 12 HU

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, VESICLES
 from scipy import ndimage
 
-PROSTATE, VESICLES, BLADDER, RECTUM, LEFT, RIGHT = 1, 2, 3, 4, 5, 6
 NAMES = {1: "prostate", 2: "seminal vesicles", 3: "bladder", 4: "rectum", 5: "left femur", 6: "right femur"}
 VOLUMES_ML = {1: (8, 200), 2: (1, 40), 3: (20, 1000), 4: (15, 350), 5: (40, 350), 6: (40, 350)}
 """Smallest and largest volume of each organ that is wholly in the scan."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from pelvis_packs import SPACING
 from scipy import ndimage
 from torch.nn import functional as F
-
-SPACING = 3.0  # mm
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], knot_mm: float, count: int = 1) -> np.ndarray:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pelvis_deformation import SPACING
+from pelvis_packs import BLADDER, LEFT, PROSTATE, RIGHT, SPACING
 from scipy import ndimage
 from torch.nn import functional as F
 
-PROSTATE, BLADDER, LEFT, RIGHT = 1, 3, 5, 6
 METAL = 3000.0  # HU, where the engine and most scanners stop
 
 

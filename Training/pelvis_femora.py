@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 from pelvis_deformation import largest_piece
+from pelvis_packs import LEFT, RIGHT, SPACING
 from scipy import ndimage
 
-LEFT, RIGHT = 5, 6
-SPACING = 3.0  # mm, of the working grid
 CUT_RADII = 3.4
 """Lower end of the label, in head radii below the top of the head.
 

@@ -14,17 +14,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from pelvis_deformation import SPACING, end_femora_in_planes, inflate, swap_sides, warp, window_coordinates
+from pelvis_deformation import end_femora_in_planes, inflate, swap_sides, warp, window_coordinates
 from pelvis_devices import place_catheter, place_hip_metal, place_seeds
 from pelvis_insertion import change_contents, insert_prostate
-from pelvis_packs import load_pack
+from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, load_pack
 from pelvis_scanner import along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
 from pelvis_synthesis import head_centres, paint, synthetic_man
 from pelvis_tensors import AIR
 from pelvis_texture import texture_of
 from pelvis_transplant import new_organs
 
-PROSTATE, BLADDER, RECTUM, LEFT, RIGHT = 1, 3, 4, 5, 6
 SOURCES = {"umea": 0.33, "totalseg": 0.18, "female": 0.09, "msk_001": 0.22, "msk_004": 0.18}
 """Share of the samples that come from each patient."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 from acceleration import unmeasured
-from pelvis_deformation import SPACING
-from pelvis_packs import load_pack
+from pelvis_packs import SPACING, load_pack
 from pelvis_tensors import AIR, class_masks, hu_on_coarser_grid, windowed
 from torch.nn import functional as F
 

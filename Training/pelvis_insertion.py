@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import SPACING, smooth_noise
+from pelvis_deformation import smooth_noise
 from pelvis_organs import draw_prostate, draw_vesicles
+from pelvis_packs import BLADDER, PROSTATE, RECTUM, SPACING, VESICLES
 from pelvis_texture import draw_texture
 from scipy import ndimage
 
-PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 MARGIN = 12  # voxels around the treatment volume
 
 BASE_MM = 6.0

@@ -11,12 +11,12 @@ before its upper third to half: in all four, and in nearly half of the loose sli
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import SPACING, largest_piece, smooth_noise
+from pelvis_deformation import largest_piece, smooth_noise
 from pelvis_floor import draw_cleft, draw_floor
+from pelvis_packs import BLADDER, PROSTATE, RECTUM, SPACING, VESICLES
 from pelvis_tissues import CODE
 from scipy import ndimage
 
-PROSTATE, VESICLES, BLADDER, RECTUM = 1, 2, 3, 4
 CENTRE_LINE = np.array([
     (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),
     (100, 20)], float)  # z, y of the rectum and the first sigmoid

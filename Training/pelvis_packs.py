@@ -22,6 +22,12 @@ import numpy as np
 
 PACKS = Path(__file__).resolve().parent / "packs" / "pelvis"
 
+SPACING = 3.0
+"""mm, of the packs and of all that is generated from them."""
+
+PROSTATE, VESICLES, BLADDER, RECTUM, LEFT, RIGHT = 1, 2, 3, 4, 5, 6
+"""Codes of the organs and of the femora."""
+
 PACK_NAMES = ("umea", "totalseg", "female", "msk_001", "msk_004", "hubmap", "umea_water")
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pelvis_deformation import SPACING, smooth_noise
+from pelvis_deformation import smooth_noise
+from pelvis_packs import SPACING
 from pelvis_tensors import AIR
 from scipy import ndimage, special
 

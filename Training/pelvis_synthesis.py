@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from pelvis_deformation import SPACING, eroded, smooth_noise
+from pelvis_deformation import eroded, smooth_noise
 from pelvis_organs import fill_pelvis
-from pelvis_packs import load_pack
+from pelvis_packs import SPACING, load_pack
 from pelvis_tissues import CODE, TISSUES
 from scipy import ndimage
 from scipy.spatial import ConvexHull, Delaunay

@@ -10,13 +10,13 @@ import math
 from collections.abc import Sequence
 
 import torch
+from pelvis_packs import LEFT, RIGHT
 from torch.nn import functional as F
 
 from afnet.augmentation import uniform
 
 AIR = -1000.0  # HU
 CODES = 7
-LEFT, RIGHT = 5, 6
 Scan = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """hu, possible and weight of one sample."""
 

@@ -8,8 +8,9 @@ afterwards.
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import SPACING, smooth_noise
+from pelvis_deformation import smooth_noise
 from pelvis_organs import BOX_HIGH, BOX_LOW, fill_pelvis
+from pelvis_packs import SPACING
 from pelvis_synthesis import paint
 from pelvis_texture import draw_texture
 from pelvis_tissues import CODE

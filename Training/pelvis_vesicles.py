@@ -20,8 +20,8 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from pelvis_anatomies import DATA, MODEL_WEIGHT, SPACING, VESICLES, resample_labels  # noqa: E402
-from pelvis_packs import PACKS, load_pack  # noqa: E402
+from pelvis_anatomies import DATA, MODEL_WEIGHT, resample_labels  # noqa: E402
+from pelvis_packs import PACKS, SPACING, VESICLES, load_pack  # noqa: E402
 from pelvis_real_checks import segment  # noqa: E402
 
 from afnet.imaging import lattice_around  # noqa: E402

@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 
 from acceleration import accelerate, in_bfloat16  # noqa: E402
 from pelvis_augmentation import vary_hu, vary_shape  # noqa: E402
-from pelvis_deformation import SPACING as PACK_SPACING  # noqa: E402
 from pelvis_generator import REAL, SOURCES, window_shape  # noqa: E402
 from pelvis_held_out import HeldOutPatient  # noqa: E402
+from pelvis_packs import SPACING  # noqa: E402
 from pelvis_resident import ResidentSamples  # noqa: E402
 from pelvis_tensors import CODES, as_tensors, on_coarser_grid, part_around_organ, windowed  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
@@ -128,7 +128,7 @@ def main() -> None:
                                options.resident, options.wait_for)
     samples = PelvisSamples(resident, manifest, options.spacing)
     held_out = None
-    if options.leave_out in REAL and options.spacing == PACK_SPACING:
+    if options.leave_out in REAL and options.spacing == SPACING:
         held_out = HeldOutPatient(options.leave_out, manifest, options.coarse)
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)

@@ -25,10 +25,10 @@ _together: list[list[tuple[Path, Path]]] = []
 
 
 @contextlib.contextmanager
-def together(what: str = "The output") -> Iterator[None]:
+def together() -> Iterator[None]:
     """Let the files that `atomic` completes meanwhile take their names at the end, all of them or none.
 
-    A block that raises leaves what was there before. Raises RequestError about `what`. For one thread.
+    A block that raises leaves what was there before. Raises RequestError. For one thread.
     """
     waiting: list[tuple[Path, Path]] = []
     _together.append(waiting)
@@ -41,7 +41,7 @@ def together(what: str = "The output") -> Iterator[None]:
         for folder in {path.parent for _, path in waiting}:
             _flush_folder(folder)
     except OSError as error:
-        raise refusal(error, what) from None
+        raise refusal(error, "The output") from None
     finally:
         for partial, _ in waiting:
             with contextlib.suppress(OSError):

@@ -9,10 +9,8 @@ import SimpleITK as sitk
 from .grid import Grid
 from .imaging import Prepared, like
 from .manifest import Manifest
-from .packed_case import CHANNEL_STEPS, Case, load_case, save_case
+from .packed_case import Case
 from .resolution import shown_on
-
-__all__ = ["CHANNEL_STEPS", "Case", "load_case", "make_case", "nested_truth", "save_case", "structure_on_grid"]
 
 
 def structure_on_grid(inside: sitk.Image, grid: Grid) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Measured on two cores with AVX2 and PyTorch 2.13, widths 16 to 64, rates 2 to 14: oneDNN on channels-last memory runs
 at the processor's peak (about 150 GFLOP/s) whatever the rate, and two to four times faster than on channels-first.
-The polyphase form was 2 to 4 times slower there, so the CPU never takes it. Other devices take what a short trial
+The polyphase form was 2 to 12 times slower there, so the CPU never takes it. Other devices take what a short trial
 finds faster. What was tried for training and dropped, and how to measure it all again:
 Testing/benchmarks/convolution_forms.py, and training_forms.py for CUDA.
 """

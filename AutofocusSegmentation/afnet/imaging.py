@@ -140,14 +140,14 @@ def _grid_notes(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:
     ]
 
 
-def same_grid(a: sitk.Image, b: sitk.Image, tolerance: float = 1e-3) -> bool:
-    """True where both images have the same size and their corners agree within `tolerance` mm."""
+def same_grid(a: sitk.Image, b: sitk.Image) -> bool:
+    """True where both images have the same size and their corners agree within 0.001 mm."""
     if a.GetSize() != b.GetSize():
         return False
     return all(
         np.allclose(
             a.TransformContinuousIndexToPhysicalPoint(corner), b.TransformContinuousIndexToPhysicalPoint(corner),
-            rtol=0, atol=tolerance,
+            rtol=0, atol=1e-3,
         )
         for corner in ([0.0, 0.0, 0.0], [float(n - 1) for n in a.GetSize()], [float(a.GetSize()[0] - 1), 0.0, 0.0])
     )

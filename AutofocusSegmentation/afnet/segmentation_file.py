@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError, RequestError
+from .image_geometry import index_to_lps
 from .manifest import Manifest, Structure
 from .native_stderr import native_stderr_closed
 from .terminology import terminology_entry
@@ -115,10 +116,7 @@ def _with_header(
 
 def _geometry(image: sitk.Image) -> str:
     """Slicer's text for a grid: index to RAS (mm) row by row, then the extent; so that it knows the image's grid."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    matrix[:2] *= -1  # LPS to RAS
+    matrix = np.diag([-1, -1, 1, 1]) @ index_to_lps(image)
     extent = [bound for count in image.GetSize() for bound in (0, count - 1)]
     return "".join(f"{value!r};" for value in [*(float(value) for value in matrix.ravel()), *extent])
 

@@ -48,7 +48,7 @@ class Training:
     """
 
     def __init__(self, network: AutofocusNetwork, loss: Callable, sample: Callable, schedule: Schedule, folder: Path,
-                 device: str = "cpu", seed: int = 0, autocast: bool = False):
+                 device: str = "cpu", seed: int = 0):
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.loss, self.sample, self.schedule, self.folder, self.device = loss, sample, schedule, Path(folder), device
@@ -57,7 +57,7 @@ class Training:
             lr=schedule.learning_rate, weight_decay=schedule.weight_decay,
         )
         self.generator = torch.Generator().manual_seed(seed)
-        self.autocast = autocast
+        self.autocast = False
         self.batch = schedule.batch
         self.step = 0
         self.seconds = 0.0

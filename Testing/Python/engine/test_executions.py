@@ -65,7 +65,7 @@ def test_segment(tmp_path, mr_files, name, execution):
 
 @pytest.mark.parametrize("execution", ["tiles-75", "whole-volume"])
 def test_cancel_during_the_network_leaves_nothing(tmp_path, ct_file, out, execution):
-    """The parent goes while the network computes: exit code 130, no file, also where a folder is called as a command."""
+    """The parent goes while the network computes: exit code 130, no file. A folder may be called as a command is."""
     network = {"name": "AFN-6", "widths": [32] * 8, "rates": [2, 6, 10, 14], "flavour": "released"}
     manifest = tiny_bundle(tmp_path / "model", network=network, grid=COARSE, execution=execution)
     arguments = ct_arguments(ct_file, manifest, out, "--progress", "json", "--parent-pipe", "--device", "cpu")

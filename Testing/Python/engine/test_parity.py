@@ -25,10 +25,11 @@ from phantoms import (
 from tiny_model import tiny_bundle
 
 from afnet import segmentation
-from afnet.cases import CHANNEL_STEPS, Case, load_case, make_case, nested_truth, save_case, structure_on_grid
+from afnet.cases import make_case, nested_truth, structure_on_grid
 from afnet.imaging import Grid, prepare
 from afnet.manifest import find_model
 from afnet.model_bundle import load_network
+from afnet.packed_case import CHANNEL_STEPS, Case, load_case, save_case
 from afnet.progress import Progress
 from afnet.segmentation import Request, segment
 from afnet.streaming import Streaming

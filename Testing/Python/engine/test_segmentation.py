@@ -23,12 +23,13 @@ from phantoms import (
 )
 from tiny_model import tiny_bundle
 
-from afnet.cases import load_case, make_case, save_case, structure_on_grid
+from afnet.cases import make_case, structure_on_grid
 from afnet.imaging import prepare
 from afnet.losses import class_loss
 from afnet.manifest import find_model
 from afnet.model_bundle import plan_of, save_bundle
 from afnet.networks import AutofocusNetwork
+from afnet.packed_case import load_case, save_case
 from afnet.progress import Progress
 from afnet.segmentation import Request, measure, segment
 from afnet.tensors import to_torch
