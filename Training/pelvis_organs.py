@@ -14,13 +14,12 @@ import numpy as np
 from pelvis_deformation import largest_piece, smooth_noise
 from pelvis_floor import draw_cleft, draw_floor
 from pelvis_packs import BLADDER, PROSTATE, RECTUM, SPACING, VESICLES
-from pelvis_tissues import CODE
+from pelvis_tissues import BONES, CODE
 from scipy import ndimage
 
 CENTRE_LINE = np.array([
     (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),
     (100, 20)], float)  # z, y of the rectum and the first sigmoid
-BONE = ("cortex", "marrow", "head_marrow", "neck_marrow", "shaft_marrow", "shaft_cortex")
 STRAIGHT_MUSCLES = [CODE["muscle"], CODE["levator"]]
 BOX_LOW, BOX_HIGH = np.array([-120, -117, -75]), np.array([105, 105, 75])  # mm
 
@@ -64,21 +63,22 @@ def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float) -
 
 def draw_bladder(rng: np.random.Generator, z, y, x, base: float, front: float, volume_ml: float) -> np.ndarray:
     """Bladder on the prostate's base and, as its floor slopes to the front, before the prostate's upper part; broad and
-    flat when nearly empty, round and high when full."""
+    flat when nearly empty, high when full, and then often with corners, for it fills what is free, and bumps."""
     back = rng.normal(14, 4)
     full = np.clip(volume_ml / 300, 0.15, 1.3)
     cube = volume_ml * 1000 * 3 / (4 * np.pi)
     depth = min(np.cbrt(cube) * rng.normal(1.05, 0.08), (back - front) / 2)
-    width = np.clip(np.cbrt(cube) * rng.normal(1.1, 0.1), 15, 48)
+    width = np.clip(np.cbrt(cube) * rng.normal(1.1, 0.1), 15, 52)
     height = np.clip(cube / depth / width, 9, 62)
     middle = base + height * rng.uniform(0.75, 0.95)
     lean = rng.normal(-0.25, 0.15) * full  # a full bladder leans forward
     slope = rng.uniform(0.1, 0.8) * np.clip((middle - z) / height, 0, 1)  # of the floor; the dome is level
     up = (z + slope * np.clip(back - 6 - y, 0, 40) - middle) / height
-    power = rng.uniform(2.0, 2.5)
+    power = rng.uniform(2.0, 2.5) if rng.random() < 0.4 else rng.uniform(2.5, 4.5)
+    uneven = smooth_noise(rng, z.shape, 28.0)[0] * rng.uniform(0, 0.2)
     inside = (np.abs(up) ** power + np.abs((y - back + depth - lean * (z - middle)) / depth) ** power
               + np.abs((x - rng.normal(0, 5)) / (width * (0.95 + 0.12 * np.clip(up, -1, 1)))) ** power)
-    return inside < 1
+    return inside + uneven < 1
 
 
 def draw_rectum(rng: np.random.Generator, z, y, x, back: float, base: float, apex: float = -38.0):
@@ -122,14 +122,14 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
                             for a, b, m in zip(low, high, middle, strict=True)], indexing="ij")
     bend = smooth_noise(rng, t.shape, 22.0, 3) * rng.uniform(0.5, 2.0)
     z, y, x = z + bend[0], y + bend[1], x + bend[2]
-    bone = np.isin(t, [CODE[name] for name in BONE])
+    bone = np.isin(t, [CODE[name] for name in BONES])
     free = (t != CODE["air"]) & ~bone & (t != CODE["muscle"])
     volume = float(np.clip(np.exp(rng.normal(np.log(42), 0.55)), 13, 125))
     prostate, base, back = draw_prostate(rng, z, y, x, volume)
     prostate &= ~bone
     vesicles = draw_vesicles(rng, z, y, x, base, back) & free & ~prostate
     front = float(np.percentile(y[free & (np.abs(x) < 20) & (z > base) & (z < base + 40)], 4)) + 6
-    urine_ml = float(np.clip(np.exp(rng.normal(np.log(170), 0.65)), 35, 650))
+    urine_ml = float(np.clip(np.exp(rng.normal(np.log(190), 0.65)), 35, 700))
     bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate
     pubis = bone & (np.abs(x) < 20) & (y < 5)
     belly_wall = np.isin(t, STRAIGHT_MUSCLES) & (np.abs(x) < 25) & (y < -30)

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from pelvis_deformation import eroded, smooth_noise
+from pelvis_hips import draw_femoral_marrow, draw_hip_joints
 from pelvis_organs import fill_pelvis
 from pelvis_packs import SPACING, load_pack
 from pelvis_tissues import CODE, TISSUES
@@ -31,7 +32,6 @@ def _prepared(name: str) -> dict:
     )
     hull, body = hull > 0, body > 0
     body = _rounded(body, float(pack["femoral_heads"][:, 0].mean()))
-    _dense_heads(tissue, labels, pack["femoral_heads"] + np.array([0, ROOM, ROOM]), float(pack["head_radius_mm"]))
     outside = ndimage.distance_transform_edt(~body) * SPACING
     cavity = hull & (tissue == 0)
     depth = ndimage.distance_transform_edt(cavity) * SPACING
@@ -39,38 +39,6 @@ def _prepared(name: str) -> dict:
                 outside=outside.astype(np.float32), depth=depth.astype(np.float32),
                 radius=float(pack["head_radius_mm"]),
                 heads=pack["femoral_heads"] + np.array([0, ROOM, ROOM], np.float32))
-
-
-def _dense_heads(tissue: np.ndarray, labels: np.ndarray, heads: np.ndarray, radius_mm: float) -> None:
-    """Mark the denser marrow of the femoral heads (in place)."""
-    z, y, x = (np.arange(n, dtype=np.float32) for n in tissue.shape)
-    for code, head in zip((5, 6), heads, strict=True):
-        distance = np.sqrt(((z - head[0]) ** 2)[:, None, None] + ((y - head[1]) ** 2)[None, :, None]
-                           + ((x - head[2]) ** 2)[None, None])
-        inner = (distance * SPACING < 0.85 * radius_mm) & (labels == code) & (tissue == CODE["marrow"])
-        tissue[inner] = CODE["head_marrow"]
-
-
-def _draw_femoral_marrow(rng: np.random.Generator, tissue, labels, heads, radius_mm: float) -> None:
-    """Marrow that turns fatty from the head to the shaft, where the cortex gets dense (in place).
-
-    The levels are drawn for each man: were they tied to the label's lower end, a network would look for them there.
-    """
-    uneven = 8 * smooth_noise(rng, tissue.shape, 20.0)[0]
-    z, y, x = (np.arange(n, dtype=np.float32) for n in tissue.shape)
-    neck, shaft = rng.uniform(1.0, 1.5) * radius_mm, rng.uniform(1.4, 2.8) * radius_mm
-    middle = heads[:, 2].mean()
-    marrow = (tissue == CODE["marrow"]) | (tissue == CODE["head_marrow"])
-    for code, head, side in ((5, heads[0], x > middle), (6, heads[1], x < middle)):
-        distance = SPACING * np.sqrt(((z - head[0]) ** 2)[:, None, None] + ((y - head[1]) ** 2)[None, :, None]
-                                     + ((x - head[2]) ** 2)[None, None]) + uneven
-        below = SPACING * (head[0] - z)[:, None, None] + uneven
-        femur = (labels == code) | ((tissue == CODE["shaft_marrow"]) & side[None, None])
-        inner = femur & (marrow | (tissue == CODE["shaft_marrow"])) & (distance > neck)
-        tissue[inner] = CODE["neck_marrow"]
-        tissue[inner & (below > shaft)] = CODE["shaft_marrow"]
-        bone = ndimage.binary_dilation(femur) & (tissue == CODE["cortex"])
-        tissue[bone & (below > radius_mm)] = CODE["shaft_cortex"]
 
 
 def _rounded(body: np.ndarray, level: float) -> np.ndarray:
@@ -106,10 +74,11 @@ def synthetic_man(rng: np.random.Generator, name: str, low: int, high: int
     cut = {key: value[low:high] for key, value in man.items() if np.ndim(value) == 3}
     man = man | cut | {"heads": man["heads"] - np.array([low, 0, 0], np.float32)}
     tissue, labels, heads = man["tissue"].copy(), man["labels"].copy(), man["heads"]
-    _draw_femoral_marrow(rng, tissue, labels, heads, man["radius"])
+    draw_femoral_marrow(rng, tissue, labels, heads, man["radius"])
     tissue[man["cavity"]] = CODE["pelvic_fat"]
     narrow = man["cavity"] & (man["depth"] <= 4.5)  # between labelled muscles: small ones, fascia and fat
     tissue[narrow & (smooth_noise(rng, tissue.shape, 18.0)[0] > rng.uniform(-1.3, 0.7))] = CODE["muscle"]
+    draw_hip_joints(rng, tissue, labels, heads, man["radius"])
     body = _body(rng, man)
     tissue[body & ~man["hull"]] = CODE["fat"]
     _draw_genitals(rng, tissue, body, heads)

@@ -29,6 +29,8 @@ TISSUES = {
     "neck_marrow": Tissue(21, -20, 170, 45),  # of neck and trochanters, fatty in old men
     "shaft_marrow": Tissue(6, -60, 60, 20),
     "shaft_cortex": Tissue(22, 600, 1150, 100),
+    "subchondral": Tissue(25, 280, 650, 60),  # 285 to 396 in umea's heads under the roof, 210 to 256 in totalseg's
+    "cartilage": Tissue(24, 40, 180, 20),  # and the joint's fluid; brighter than these, as bone is 2 mm away
     "prostate": Tissue(7, 18, 58, 6),
     "vesicles": Tissue(8, 8, 48, 6),
     "urine": Tissue(9, -5, 20, 2),
@@ -45,3 +47,8 @@ TISSUES = {
     "plexus": Tissue(19, 0, 55, 15),  # veins, nerves and fibrous tissue around the prostate
 }
 CODE = {name: tissue.code for name, tissue in TISSUES.items()}
+
+BONES = (
+    "cortex", "marrow", "head_marrow", "neck_marrow", "shaft_marrow", "shaft_cortex", "subchondral", "cartilage"
+)
+"""Where no organ is drawn."""
