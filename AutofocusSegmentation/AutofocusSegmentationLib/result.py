@@ -16,28 +16,16 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest, Structure
-from afnet.terminology import terminology_entry
+from afnet.terminology import MODEL_ID, MODEL_VERSION, STRUCTURE_TAG, WEIGHTS_SHA256, provenance, terminology_entry
 
 from . import hierarchy
 from .display import let_inner_structures_be_seen
-from .result_files import STRUCTURE_TAG, Found, ResultError, read_result, tag_of
-from .segment_tags import (
-    HASH_TAG,
-    MODEL_ID,
-    MODEL_VERSION,
-    WEIGHTS_SHA256,
-    edited_segments,
-    mark_as_made,
-    provenance,
-)
+from .result_files import Found, ResultError, read_result
+from .segment_tags import HASH_TAG, edited_segments, mark_as_made, tag_of
 from .segment_voxels import label_map, replace_voxels
 from .terminology import register_terminology
 from .transforms import same_frame
-from .volumes_table import fill_table, new_table, structure_volumes
-
-__all__ = [
-    "Result", "ResultError", "check_output", "edited_segments", "load_result", "structure_volumes",
-]
+from .volumes_table import fill_table, new_table
 
 TABLE_ROLE = "AutofocusSegmentation.Volumes"
 """Node reference from the segmentation to its table of volumes."""

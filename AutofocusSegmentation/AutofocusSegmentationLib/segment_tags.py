@@ -5,21 +5,15 @@ is the one that Slicer's segment lists show.
 """
 
 import slicer
+import vtk
 
 from afnet.manifest import Manifest
+from afnet.terminology import EDGE_TAG, STRUCTURE_TAG, provenance
 
-from .result_files import STRUCTURE_TAG, tag_of
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels, voxel_hash
-
-MODEL_ID, MODEL_VERSION = "AutofocusSegmentation.ModelId", "AutofocusSegmentation.ModelVersion"
-WEIGHTS_SHA256 = "AutofocusSegmentation.WeightsSha256"
-"""Attributes of the segmentation and the table node, and tags of each segment."""
 
 HASH_TAG = "AutofocusSegmentation.VoxelHash"
 """Segment tag: `voxel_hash` of the voxels as the model made them."""
-
-EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
-"""Segment tag, 'true' or 'false': whether the structure reaches the edge of the image."""
 
 ALGORITHM_TYPE, ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
 """Segment tags that Slicer's DICOM SEG export reads: attributes (0062,0008) and (0062,0009) of DICOM PS3.3 C.8.20."""
@@ -30,9 +24,10 @@ _LONGEST_LO = 64
 """Characters of a DICOM Long String, the type of SegmentAlgorithmName."""
 
 
-def provenance(manifest: Manifest) -> dict[str, str]:
-    """Return the tags that say which model made a segment."""
-    return {MODEL_ID: manifest.id, MODEL_VERSION: manifest.version, WEIGHTS_SHA256: manifest.weights_sha256}
+def tag_of(segment, name: str) -> str:
+    """Return the value of a segment's tag; empty if it has none."""
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""
 
 
 def mark_as_made(segment, segment_id: str, manifest: Manifest, voxels: Voxels, touches_edge: bool) -> None:

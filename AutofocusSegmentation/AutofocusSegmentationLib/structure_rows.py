@@ -7,9 +7,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
+from afnet.terminology import EDGE_TAG, STRUCTURE_TAG
 
-from .result_files import STRUCTURE_TAG, tag_of
-from .segment_tags import EDGE_TAG, HASH_TAG
+from .segment_tags import HASH_TAG, tag_of
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from .. import arrangement, display, editing, nesting
 from ..dicom_export import DicomExporters, SlicerDicomExporters
 from ..models import manifest_of
 from ..parameters import AutofocusSegmentationParameters
-from ..result import TABLE_ROLE, Result, structure_volumes
+from ..result import TABLE_ROLE, Result
 from ..segment_tags import mark_edits
 from ..segment_voxels import segment_volumes
 from ..structure_rows import StructureRow, structure_rows
-from ..volumes_table import structure_notes
+from ..volumes_table import structure_notes, structure_volumes
 from ..window import SlicerWindow
 from .export_controls import ExportControls
 from .structure_table import StructureTable

@@ -13,7 +13,8 @@ from ..engine import EngineProcess
 from ..job_queue import QueuedStudy
 from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
-from ..result import Result, check_output, edited_segments
+from ..result import Result, check_output
+from ..segment_tags import edited_segments
 from ..window import SlicerWindow
 from .input_slots import InputSlots
 from .model_choice import ModelChoice

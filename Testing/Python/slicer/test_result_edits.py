@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("scene")
 
 
 def test_edits_are_seen(tmp_path, pelvis):
-    from AutofocusSegmentationLib.result import edited_segments
+    from AutofocusSegmentationLib.segment_tags import edited_segments
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
@@ -35,7 +35,7 @@ def test_what_is_no_edit(tmp_path, brain):
     """Air around the voxels, layers, surfaces, names and colours are not the voxels."""
     import slicer
 
-    from AutofocusSegmentationLib.result import edited_segments
+    from AutofocusSegmentationLib.segment_tags import edited_segments
 
     reference = reference_volume()
     job(tmp_path / "job", brain, reference, labels(brain))
@@ -52,7 +52,7 @@ def test_what_is_no_edit(tmp_path, brain):
 
 
 def test_second_run_replaces_what_nobody_edited(tmp_path, brain):
-    from AutofocusSegmentationLib.result import edited_segments
+    from AutofocusSegmentationLib.segment_tags import edited_segments
 
     reference, second = reference_volume(), labels(brain, seed=2)
     job(tmp_path / "1", brain, reference, labels(brain))
@@ -81,7 +81,8 @@ def test_second_run_keeps_what_the_user_made(tmp_path, pelvis):
     """An edited bladder, a copy of the rectum, a segment of his own: all stay; the new bladder goes in beside."""
     import slicer
 
-    from AutofocusSegmentationLib.result import edited_segments, structure_volumes
+    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.volumes_table import structure_volumes
 
     reference, second = reference_volume(), labels(pelvis, seed=2)
     job(tmp_path / "1", pelvis, reference, labels(pelvis))
@@ -138,7 +139,8 @@ def test_result_on_another_image(tmp_path, pelvis):
     edited is replaced, on the new grid."""
     import slicer
 
-    from AutofocusSegmentationLib.result import ResultError, edited_segments
+    from AutofocusSegmentationLib.result_files import ResultError
+    from AutofocusSegmentationLib.segment_tags import edited_segments
 
     first, other = reference_volume(), reference_volume(oblique(spacing=(1, 1, 3), origin=(7, 8, 9)))
     job(tmp_path / "1", pelvis, first, labels(pelvis))

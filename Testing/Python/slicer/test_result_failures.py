@@ -116,7 +116,7 @@ def other_grid(folder):
     ],
 )
 def test_a_bad_result_is_one_sentence_and_no_change(tmp_path, pelvis, vtk_errors, damage, sentence, into):
-    from AutofocusSegmentationLib.result import ResultError
+    from AutofocusSegmentationLib.result_files import ResultError
 
     reference, folder = reference_volume(), tmp_path / "job"
     job(folder, pelvis, reference, labels(pelvis))
@@ -170,7 +170,8 @@ def test_outputs_that_cannot_take_a_result(tmp_path, pelvis):
     import slicer
     from test_transforms import linear_transform, rigid
 
-    from AutofocusSegmentationLib.result import ResultError, check_output
+    from AutofocusSegmentationLib.result import check_output
+    from AutofocusSegmentationLib.result_files import ResultError
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
