@@ -34,12 +34,13 @@ def mark_as_made(segment, segment_id: str, manifest: Manifest, voxels: Voxels, t
     """Tag a segment (vtkSegment) that has just got its voxels from the model.
 
     One that is cut off by the edge of the image gets the status 'Flagged'; a segment that lost that reason loses the
-    status.
+    status, and so does one on whose former voxels somebody was at work.
     """
     status = slicer.vtkSlicerSegmentationsModuleLogic
+    before = status.GetSegmentStatus(segment)
     if touches_edge:
         status.SetSegmentStatus(segment, status.Flagged)
-    elif tag_of(segment, EDGE_TAG) == "true" and status.GetSegmentStatus(segment) == status.Flagged:
+    elif before == status.InProgress or (before == status.Flagged and tag_of(segment, EDGE_TAG) == "true"):
         status.SetSegmentStatus(segment, status.NotStarted)
     segment.SetTag(HASH_TAG, voxel_hash(segment_id, voxels))
     segment.SetTag(EDGE_TAG, "true" if touches_edge else "false")
@@ -64,6 +65,21 @@ def edited_segments(segmentation) -> list[str]:
         if now != made:
             edited.append(segment_id)
     return edited
+
+
+def kept_segments(segmentation) -> list[str]:
+    """Return the ids of segments made by the module that a new result must leave as they are.
+
+    Those that were edited, and those that a user calls 'Completed': what somebody has approved is not replaced.
+    """
+    logic, edited = slicer.vtkSlicerSegmentationsModuleLogic, edited_segments(segmentation)
+    kept = []
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        completed = tag_of(segment, HASH_TAG) and logic.GetSegmentStatus(segment) == logic.Completed
+        if completed or segment_id in edited:
+            kept.append(segment_id)
+    return kept
 
 
 def mark_edits(segmentation) -> list[str]:

@@ -74,13 +74,15 @@ def _status(segment, volume: float | None, edited: bool) -> str:
 
 
 def _remarks(segment, volume: float | None, made: float | None, edited: bool) -> str:
-    remarks = []
+    remarks, logic = [], slicer.vtkSlicerSegmentationsModuleLogic
     if tag_of(segment, EDGE_TAG) == "true":
         remarks.append(_("It reaches the edge of the image, so a part of it may be missing."))
     if not tag_of(segment, HASH_TAG):
-        remarks.append(_("You added it; another run keeps it."))
+        remarks.append(_("You added it; a run into this segmentation keeps it."))
     elif edited:
-        remarks.append(_("You edited it; another run keeps it and adds a new one beside it."))
+        remarks.append(_("You edited it; a run into this segmentation keeps it and adds a new one beside it."))
+    elif logic.GetSegmentStatus(segment) == logic.Completed:
+        remarks.append(_("You completed it; a run into this segmentation keeps it and adds a new one beside it."))
     elif volume == 0:
         remarks.append(_("The model did not find it."))
     if made is not None and volume is not None and abs(made - volume) >= 0.05:

@@ -14,7 +14,7 @@ from ..job_queue import QueuedStudy
 from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..result import Result, check_output
-from ..segment_tags import edited_segments
+from ..segment_tags import kept_segments
 from ..window import SlicerWindow
 from .input_slots import InputSlots
 from .model_choice import ModelChoice
@@ -238,10 +238,10 @@ class SegmentPanel(VTKObservationMixin):
             reference = self._parameters.input_node(manifest.reference)
             self._output_problem = next(iter(check_output(manifest, reference, output)), "") if reference else ""
             segments = output.GetSegmentation()
-            edited = [segments.GetSegment(segment_id).GetName() for segment_id in edited_segments(output)]
-            if edited:
-                text = _("You edited {names}: they are kept, and new segments are added beside them.").format(
-                    names=", ".join(edited))
+            kept = [segments.GetSegment(segment_id).GetName() for segment_id in kept_segments(output)]
+            if kept:
+                text = _("You edited or completed {names}: they are kept, and new segments are added beside "
+                         "them.").format(names=", ".join(kept))
             else:
                 text = _("Segments that this module made are replaced; all others are kept.")
         text = self._output_problem or text

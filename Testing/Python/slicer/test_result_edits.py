@@ -135,8 +135,7 @@ def test_into_an_empty_segmentation(tmp_path, pelvis):
 
 
 def test_result_on_another_image(tmp_path, pelvis):
-    """The same output for another scan would lose the first one's result. Once its image is gone, all that nobody
-    edited is replaced, on the new grid."""
+    """The same output for another scan would lose the first one's result, also when the first scan is gone."""
     import slicer
 
     from AutofocusSegmentationLib.result_files import ResultError
@@ -150,6 +149,48 @@ def test_result_on_another_image(tmp_path, pelvis):
         load(pelvis, tmp_path / "2", other, node)
     assert np.array_equal(mask_of(node, "prostate", first), labels(pelvis) == 1)
     slicer.mrmlScene.RemoveNode(first)
-    load(pelvis, tmp_path / "2", other, node)
-    assert len(segment_ids(node)) == 6 and edited_segments(node) == []
-    assert np.array_equal(mask_of(node, "prostate", other), labels(pelvis, seed=2) == 1)
+    before = mask_of(node, "prostate", other)
+    with pytest.raises(ResultError, match="found in an image that is no longer in the scene: choose a new"):
+        load(pelvis, tmp_path / "2", other, node)
+    assert np.array_equal(mask_of(node, "prostate", other), before) and edited_segments(node) == []
+
+
+def test_the_output_of_another_patient(tmp_path, pelvis):
+    """Drawn by hand on an image of the same size: only the subject hierarchy knows that it is another patient."""
+    import slicer
+    from study_nodes import put_in_study
+
+    from AutofocusSegmentationLib.result import check_output
+    from harness.scene_makers import make_segmentation
+
+    adams, brown, unknown = (reference_volume() for _ in range(3))
+    put_in_study(adams, "Adams", "CT 1")
+    put_in_study(brown, "Brown", "CT 2")
+    drawn = make_segmentation(adams, {"bladder": np.ones(SIZE[::-1], bool)})
+    assert check_output(pelvis, adams, drawn) == []
+    (problem,) = check_output(pelvis, brown, drawn)
+    assert problem == "The output belongs to another patient than the image: choose a new segmentation as output."
+    assert check_output(pelvis, unknown, drawn) == [], "another contrast, perhaps"
+    slicer.mrmlScene.RemoveNode(adams)
+    put_in_study(drawn, "Adams", "CT 1")
+    assert check_output(pelvis, brown, drawn) == [problem]
+
+
+def test_what_a_user_completed_is_kept(tmp_path, pelvis):
+    """Approved as it was found: new voxels under that status would be approved unseen."""
+    import slicer
+
+    reference, second = reference_volume(), labels(pelvis, seed=2)
+    job(tmp_path / "1", pelvis, reference, labels(pelvis))
+    job(tmp_path / "2", pelvis, reference, second)
+    node = load(pelvis, tmp_path / "1", reference).segmentation
+    logic, segments = slicer.vtkSlicerSegmentationsModuleLogic, node.GetSegmentation()
+    logic.SetSegmentStatus(segments.GetSegment("prostate"), logic.Completed)
+    logic.SetSegmentStatus(segments.GetSegment("bladder"), logic.InProgress)
+    load(pelvis, tmp_path / "2", reference, node)
+    assert np.array_equal(mask_of(node, "prostate", reference), labels(pelvis) == 1)
+    assert logic.GetSegmentStatus(segments.GetSegment("prostate")) == logic.Completed
+    new = segments.GetSegmentIdBySegmentName("Prostate (new)")
+    assert np.array_equal(mask_of(node, new, reference), second == 1)
+    assert np.array_equal(mask_of(node, "bladder", reference), second == 3)
+    assert logic.GetSegmentStatus(segments.GetSegment("bladder")) == logic.NotStarted
