@@ -8,7 +8,7 @@ import slicer
 import vtk
 
 from afnet.manifest import Manifest
-from afnet.terminology import EDGE_TAG, STRUCTURE_TAG, provenance
+from afnet.terminology import EDGE_TAG, MODEL_ID, STRUCTURE_TAG, provenance
 
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels, voxel_hash
 
@@ -91,6 +91,11 @@ def mark_edits(segmentation) -> list[str]:
         if tag_of(segment, HASH_TAG) and tag_of(segment, ALGORITHM_TYPE) != kind:
             segment.SetTag(ALGORITHM_TYPE, kind)
     return edited
+
+
+def results_in_scene() -> list:
+    """Return the segmentation nodes that hold what a model found, in the order in which they came."""
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if node.GetAttribute(MODEL_ID)]
 
 
 def segments_of_structures(segmentation) -> dict[str, str]:

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest
 from afnet.terminology import EDGE_TAG, STRUCTURE_TAG
 
+from .display import is_shown
 from .segment_tags import HASH_TAG, tag_of
 
 
@@ -45,7 +46,7 @@ def structure_rows(
         volume = volumes.get(segment_id)
         rows.append(StructureRow(
             segment_id, segment.GetName(), segment.GetColor(),
-            bool(segmentation.GetDisplayNode().GetSegmentVisibility(segment_id)), volume,
+            is_shown(segmentation, segment_id), volume,
             _status(segment, volume, segment_id in edited),
             definitions.get(tag_of(segment, STRUCTURE_TAG), ""),
             _remarks(segment, volume, made.get(segment_id), segment_id in edited),

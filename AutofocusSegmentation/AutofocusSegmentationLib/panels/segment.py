@@ -26,8 +26,7 @@ class SegmentPanel(VTKObservationMixin):
     """Connects the widgets of Segment.ui and the parameter node. What the user asks for runs one after the other.
 
     window: Slicer's main window. make_engine: makes the process of each job; None for the real one.
-    on_result: called with the Result of a run that ended well, once the parameter node has it. one_engine: shared
-    with the other panels.
+    on_result: called with the Result of a run that ended well. one_engine: shared with the other panels.
     """
 
     def __init__(
@@ -263,7 +262,6 @@ class SegmentPanel(VTKObservationMixin):
 
     def _finished(self, entry: QueuedStudy) -> None:
         if entry.outcome.kind == "done" and self._parameters is not None:
-            self._parameters.result = entry.outcome.result.segmentation
             self._check_output()
             self.on_result(entry.outcome.result)
 
