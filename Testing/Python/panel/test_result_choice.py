@@ -11,6 +11,7 @@ from afnet.manifest import find_model
 
 def choose(panel, segmentation):
     """As a user does in the list of results."""
+    import slicer
     from PySide6.QtWidgets import QComboBox
 
     box = panel.ui.resultSelector.findChild(QComboBox)
@@ -18,7 +19,7 @@ def choose(panel, segmentation):
     assert index >= 0, "it is not offered"
     box.setCurrentIndex(index)
     box.activated.emit(index)
-    panel.process()
+    slicer.app.processEvents()
 
 
 def offered(panel):
@@ -214,3 +215,37 @@ def test_a_run_by_default_leaves_an_edited_result_alone(pelvis):  # noqa: F811
     choose(pelvis, pelvis.segmentation)
     assert rows(pelvis.ui.resultsTable, NAME, STATUS)[2] == ("Bladder", "Edited")
     assert len(rows(pelvis.ui.resultsTable, NAME)) == 6
+
+
+def test_all_sections_follow_the_chosen_result(open_module, models_folder, make_ct):
+    """Through the module's own window: a run chooses its result, and the attention is that of the chosen one."""
+    import slicer
+    from clicks import choose_model
+    from panel_fakes import FakeEngine
+
+    widget, engines = open_module(), []
+
+    def make_engine():
+        engines.append(FakeEngine())
+        return engines[-1]
+
+    widget.segment_panel._make_engine = make_engine
+    for name in ("CT Adams", "CT Brown"):
+        volume = make_ct(name)
+        choose_model(widget.segment_panel.ui, "pelvis-ct")
+        widget.logic.getParameterNode().set_input_node("ct", volume)
+        spin(lambda: widget.segment_panel.ui.segmentButton.enabled)
+        click(widget.segment_panel.ui.segmentButton)
+        write_result(engines[-1], find_model("pelvis-ct"))
+        spin(lambda: not widget.segment_panel.running)
+        assert widget.attention_panel.ui.subjectLabel.text == f"Maps of: {name} segmentation"
+        assert widget.results_panel.ui.resultSelector.currentNode().GetName() == f"{name} segmentation"
+    choose(widget.results_panel, slicer.util.getNode("CT Adams segmentation"))
+    assert widget.attention_panel.ui.subjectLabel.text == "Maps of: CT Adams segmentation"
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("CT Adams segmentation"))
+    slicer.app.processEvents()
+    assert widget.attention_panel.ui.subjectLabel.text == "Maps of: CT Brown segmentation"
+    slicer.mrmlScene.Clear(0)
+    slicer.app.processEvents()
+    assert not widget.results_panel.ui.resultsSection.isVisible()
+    assert widget.logic.getParameterNode().result is None
