@@ -154,9 +154,13 @@ def _kept(manifest: Manifest, segmentation_node) -> list[str]:
     return [item for item in segmentation_node.GetSegmentation().GetSegmentIDs() if item not in replaced]
 
 
+def default_name(volume) -> str:
+    """Return the name of a new segmentation of a volume node; another of the same gets a number behind it."""
+    return _("{volume} segmentation").format(volume=volume.GetName() or _("Volume"))
+
+
 def _new_segmentation(reference_node, added: list):
-    name = slicer.mrmlScene.GenerateUniqueName(
-        _("{volume} segmentation").format(volume=reference_node.GetName() or _("Volume")))
+    name = slicer.mrmlScene.GenerateUniqueName(default_name(reference_node))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     added.append(node)
     return node

@@ -6,9 +6,10 @@ from slicer.i18n import tr as _
 
 from afnet.terminology import MODEL_ID
 
+from .. import hierarchy
 from ..arrangement import reference_image
 from ..display import other_results
-from ..result import lies_on
+from ..result import default_name, lies_on
 from ..transforms import same_frame
 
 
@@ -30,7 +31,8 @@ class ResultChoice:
         self._selector.blockSignals(True)
         self._selector.setCurrentNode(segmentation)
         self._selector.blockSignals(False)
-        text = "\n".join(sentence for sentence in (_about_image(segmentation), _about_hidden(segmentation)) if sentence)
+        about = (_image(segmentation), _place(segmentation), _hidden(segmentation))
+        text = "\n".join(sentence for sentence in about if sentence)
         self._label.setText(text)
         self._label.setVisible(bool(text))
 
@@ -39,20 +41,31 @@ class ResultChoice:
             self._chosen(node)
 
 
-def _about_image(segmentation) -> str:
-    """Return which image a segmentation belongs to, if its name does not say so, and whether it still lies there."""
+def _image(segmentation) -> str:
+    """Return which image and study a segmentation is of; empty if its name says it and no study is known."""
     image = reference_image(segmentation)
     if image is None:
-        return _("Its image is no longer in the scene.")
-    if not lies_on(segmentation, image) or not same_frame(segmentation, image):
-        return _("{image} no longer lies where it was when this was made: move it back, or segment it again.").format(
-            image=image.GetName())
-    if (image.GetName() or "") in (segmentation.GetName() or ""):
+        return ""
+    study = next((label for _item, label in hierarchy.studies([image])), "")
+    if study:  # scanners give the series of all patients the same names
+        return _("Image: {image} ({study})").format(image=image.GetName(), study=study)
+    if segmentation.GetName().startswith(default_name(image)):
         return ""
     return _("Image: {image}").format(image=image.GetName())
 
 
-def _about_hidden(segmentation) -> str:
+def _place(segmentation) -> str:
+    """Say if a segmentation does not lie on its image."""
+    image = reference_image(segmentation)
+    if image is None:
+        return _("Its image is no longer in the scene.")
+    if lies_on(segmentation, image) and same_frame(segmentation, image):
+        return ""
+    return _("{image} no longer lies where it was when this was made: move it back, or segment it again.").format(
+        image=image.GetName())
+
+
+def _hidden(segmentation) -> str:
     """Return what the views do not show: this result, or others."""
     if not segmentation.GetDisplayNode().GetVisibility():
         return _("This result is hidden: press Show in views to see it.")

@@ -1,5 +1,8 @@
 """Several results in a scene, by clicks: which one is looked at, whose it is, and what the views show of the others."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from clicks import click, click_cell, rows, spin
@@ -7,6 +10,10 @@ from engine_result import write_result
 from test_results_panel import NAME, SHOWN, STATUS, TUMOUR, VOLUME, brain, paint, pelvis, run, show_scene  # noqa: F401
 
 from afnet.manifest import find_model
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "slicer"))
+
+from study_nodes import put_in_study  # noqa: E402
 
 
 def choose(panel, segmentation):
@@ -56,6 +63,17 @@ def test_the_results_say_whose_they_are_and_can_be_chosen(two, scene):
     assert composite.GetBackgroundVolumeID() == two.volume.GetID()
     assert two.panel._export._segmentation is two.first
     assert two.ui.resultSelector.currentNode() is two.first
+
+
+def test_images_of_the_same_name_are_told_apart_by_their_study(results, make_ct):
+    """As scanners name them; a segmentation's name is the user's to change."""
+    for patient in ("Adams", "Brown"):
+        volume = make_ct("2: Pelvis")
+        put_in_study(volume, patient, "planning", "CT")
+        results.logic.getParameterNode().set_input_node("ct", volume)
+        segmentation = run(results, "pelvis-ct")
+        assert results.ui.resultInfoLabel.text.splitlines()[0] == f"Image: 2: Pelvis ({patient} / planning)"
+    assert segmentation.GetName() == "2: Pelvis segmentation_1"
 
 
 def test_only_the_chosen_result_is_shown(two):
