@@ -76,6 +76,17 @@ def test_images_of_the_same_name_are_told_apart_by_their_study(results, make_ct)
     assert segmentation.GetName() == "2: Pelvis segmentation_1"
 
 
+def test_a_long_name_does_not_widen_the_panel(two):
+    two.first.SetName("a" * 80)
+    two.brown.SetName("b" * 80)
+    two.panel.enter()
+    two.process()
+    label = two.ui.resultInfoLabel
+    assert "aaa" in label.text and "bbb" in label.text
+    assert two.widget.minimumSizeHint.width() <= 350
+    assert label.height >= 2 * label.fontMetrics().height(), "both lines are seen"
+
+
 def test_only_the_chosen_result_is_shown(two):
     """Outlines of one patient over another, or of two runs over each other, could not be told apart."""
     assert visible(two.first, two.second, two.drawn) == [False, True, True]
