@@ -11,7 +11,7 @@ from . import study_record
 from .attention_maps import load_maps
 from .engine_request import Request
 from .logic import SegmentationJob
-from .result import ResultError
+from .result_files import ResultError
 
 MAPS_FOLDER = "attention"
 """Name of the folder of maps in the job folder."""

@@ -18,8 +18,8 @@ from afnet.manifest import Manifest
 
 from . import attention_overlay, hierarchy
 from .attention_colors import color_table
-from .result import ResultError
-from .result_files import REPORT_FILE
+from .engine_request import REPORT_FILE
+from .result_files import ResultError
 from .study_record import study_key
 from .transforms import ijk_to_local
 from .volumes import ATTENTION_ATTRIBUTE

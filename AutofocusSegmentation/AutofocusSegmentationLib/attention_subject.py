@@ -9,10 +9,10 @@ from slicer.i18n import tr as _
 from afnet.attention_request import LIMIT_BYTES, AttentionRequest, autofocus_layers, bytes_of, most_voxels, rates
 from afnet.errors import AfnetError
 from afnet.manifest import Manifest
+from afnet.terminology import MODEL_ID
 
 from . import attention_maps, models, study_record
 from .attention_maps import FOCUS
-from .result import MODEL_ID
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
+from afnet.terminology import STRUCTURE_TAG
 
 from . import hierarchy
 from .dicom_tags import INSTANCES_ATTRIBUTE
 from .export import Exported, filled_segments, world_grid
 from .export_folder import ExportFailed, appearing_in, file_name
-from .result_files import STRUCTURE_TAG, tag_of
-from .segment_tags import ALGORITHM_NAME, mark_edits
+from .segment_tags import ALGORITHM_NAME, mark_edits, tag_of
 from .transforms import same_frame
 
 

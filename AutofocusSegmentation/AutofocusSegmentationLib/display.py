@@ -1,10 +1,9 @@
 """How a segmentation looks: surfaces in 3D, and outer structures through which the inner ones are seen."""
 
-from collections.abc import Iterable
-
 from afnet.manifest import Manifest
 
 from .nesting import nested_pairs
+from .segment_tags import results_in_scene
 
 _CLOSED_SURFACE = "Closed surface"
 """Name of the representation, as in vtkSegmentationConverter::GetSegmentationClosedSurfaceRepresentationName()."""
@@ -19,6 +18,7 @@ def is_shown_in_3d(segmentation) -> bool:
         return False
     return bool(
         segmentation.GetSegmentation().ContainsRepresentation(_CLOSED_SURFACE)
+        and segmentation.GetDisplayNode().GetVisibility()
         and segmentation.GetDisplayNode().GetVisibility3D()
     )
 
@@ -54,7 +54,30 @@ def let_inner_structures_be_seen(segmentation, manifest: Manifest, segments: dic
         display.SetSegmentVisibility2DFill(segments[structure], between)
 
 
-def set_visible(segmentation, segment_ids: Iterable[str], shown: bool) -> None:
-    """Show or hide segments in all views."""
-    for segment_id in segment_ids:
-        segmentation.GetDisplayNode().SetSegmentVisibility(segment_id, shown)
+def is_shown(segmentation, segment_id: str) -> bool:
+    """Whether the views show a segment: both it and the segmentation as a whole can be hidden."""
+    display = segmentation.GetDisplayNode()
+    return bool(display.GetVisibility() and display.GetSegmentVisibility(segment_id))
+
+
+def set_visible(segmentation, segment_id: str, shown: bool) -> None:
+    """Show or hide a segment in all views. If the segmentation as a whole was hidden, it is shown with this one."""
+    display = segmentation.GetDisplayNode()
+    if shown and not display.GetVisibility():
+        display.SetAllSegmentsVisibility(False)
+        display.SetVisibility(True)
+    display.SetSegmentVisibility(segment_id, shown)
+
+
+def other_results(segmentation) -> list:
+    """Return the other segmentation nodes of the scene that this module made."""
+    return [node for node in results_in_scene() if node is not segmentation]
+
+
+def show_alone(segmentation) -> None:
+    """Show a result and hide the others, which would lie over it or over its image; never what a user drew."""
+    segmentation.CreateDefaultDisplayNodes()
+    segmentation.GetDisplayNode().SetVisibility(True)
+    for other in other_results(segmentation):
+        if other.GetDisplayNode() is not None:
+            other.GetDisplayNode().SetVisibility(False)

@@ -17,6 +17,12 @@ def regions_overlap(segmentation, manifest: Manifest | None) -> bool:
     return len(set(labels)) < len(labels)
 
 
+def edited_segmentation():
+    """Return the segmentation node that the Segment Editor module has; None if it has none."""
+    editor = slicer.mrmlScene.GetSingletonNode(_EDITOR_SINGLETON, "vtkMRMLSegmentEditorNode")
+    return editor.GetSegmentationNode() if editor is not None else None
+
+
 def prepare_segment_editor(segmentation, volume=None, segment_id: str = "", overlap: bool = False) -> None:
     """Make `segmentation`, its source `volume` and a selected segment what the Segment Editor shows when it opens.
 

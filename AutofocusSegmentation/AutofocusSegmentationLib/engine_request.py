@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+SEGMENTATION_FILE, REPORT_FILE = "segmentation.seg.nrrd", "report.json"
+"""What a segmentation leaves in the job folder."""
+
 _CANCEL_GRACE_S = 1.0
 """How long a cancelled segmentation may take to end by itself before its process tree is killed."""
 
@@ -31,9 +34,9 @@ class Request:
     """Id of a model, or the folder of one."""
     inputs: Mapping[str, str]
     """Input name ('ct'; 't1', 't1c', 't2', 'flair') to file."""
-    output: str | None = "segmentation.seg.nrrd"
+    output: str | None = SEGMENTATION_FILE
     """None asks for attention maps alone (`afnet attend`)."""
-    report: str = "report.json"
+    report: str = REPORT_FILE
     device: str = "auto"
     """auto, cuda, mps or cpu."""
     labelmap: str | None = None

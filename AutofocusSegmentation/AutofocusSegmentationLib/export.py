@@ -5,6 +5,7 @@ copy, never to the user's node. Empty segments are left out of all but .seg.nrrd
 """
 
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from afnet.manifest import Manifest
 
 from .export_folder import ExportFailed, appearing_in, file_name, incomplete
-from .label_codes import code_list, label_codes
+from .label_codes import Code, code_list, label_codes
 from .segment_tags import mark_edits
 from .segment_voxels import Grid, OffLattice, grid_of_segmentation, segment_volumes, segment_voxels
 from .transforms import is_linear, linear_to_world, perpendicular, vtk_matrix_of
@@ -63,8 +64,8 @@ def export_nrrd(segmentation, folder: Path, name: str) -> Exported:
 def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: str) -> Exported:
     """Write `name`.nii.gz, one code a voxel on the image's grid, and `name`.tsv with the codes (see label_codes).
 
-    Where segments overlap that do not nest, the voxel goes to the later one, and the sentence says so. Raises
-    ExportFailed with one sentence.
+    Where segments overlap that do not nest, the voxel goes to the one painted later, and the sentence names those that
+    lost voxels. Raises ExportFailed with one sentence, also if a segment would lose all.
     """
     grid, stem = world_grid(segmentation), file_name(name)
     segments, left_out = filled_segments(segmentation)
@@ -77,12 +78,10 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
     node.SetIJKToRASMatrix(vtk_matrix_of(grid.matrix))
     labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(grid.size[::-1])
     labels[:] = 0
-    taken = 0
     for code in codes:
-        start, mask = _on_image(segmentation, code.segment_id)
-        there = labels[tuple(slice(first, first + length) for first, length in zip(start, mask.shape))]
-        taken += int(np.count_nonzero(mask & (there > 0) & ~np.isin(there, code.around)))
-        there[mask] = code.value
+        box, mask = _on_image(segmentation, code.segment_id)
+        labels[box][mask] = code.value
+    lost = _lost_voxels(segmentation, codes, labels)
     files = (f"{stem}.nii.gz", f"{stem}.tsv")
     with appearing_in(folder, files, _bytes(grid)) as working:
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
@@ -91,9 +90,9 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
             raise incomplete(folder)
         (working / files[1]).write_text(code_list(codes), encoding="utf-8", newline="\n")
     note = ""
-    if taken:
-        note = _("{count} voxels belong to more than one structure; the label map gives them to the later one.").format(
-            count=taken)
+    if lost:
+        note = _("A label map holds one structure a voxel: voxels of {names} went to others that they lie in.").format(
+            names=", ".join(_("{name} ({count})").format(name=name, count=count) for name, count in lost))
     return Exported(folder, files, left_out, note)
 
 
@@ -166,8 +165,27 @@ def _bytes(grid: Grid) -> int:
     return int(np.prod(grid.size, dtype=np.int64))
 
 
-def _on_image(segmentation, segment_id: str) -> tuple[tuple[int, ...], np.ndarray]:
-    """Return where a segment's mask starts (k, j, i) on the image's grid, and the mask, cut to the image."""
+def _lost_voxels(segmentation, codes: Sequence[Code], labels: np.ndarray) -> list[tuple[str, int]]:
+    """Return the names of the segments that others cover in `labels` [k, j, i], and how many voxels of each.
+
+    Raises ExportFailed if nothing is left of one.
+    """
+    lost = []
+    for code in codes:
+        box, mask = _on_image(segmentation, code.segment_id)
+        name = segmentation.GetSegmentation().GetSegment(code.segment_id).GetName()
+        kept = int(np.count_nonzero(np.isin(labels[box][mask], (code.value, *code.inside))))
+        if not kept:
+            raise ExportFailed(
+                _("{name} would have no voxel in a label map, which holds one structure a voxel, because it lies "
+                  "wholly in others or outside the image: choose NRRD, or delete the segment.").format(name=name))
+        if kept < np.count_nonzero(mask):
+            lost.append((name, int(np.count_nonzero(mask)) - kept))
+    return lost
+
+
+def _on_image(segmentation, segment_id: str) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Return the box (k, j, i) of a segment's mask on the image's grid, and the mask, cut to the image."""
     grid = grid_of_segmentation(segmentation)
     try:
         voxels = segment_voxels(segmentation, segment_id, grid)
@@ -178,8 +196,8 @@ def _on_image(segmentation, segment_id: str) -> tuple[tuple[int, ...], np.ndarra
               "of that image.").format(name=name)) from None
     start, size = np.array(voxels.start[::-1]), np.array(grid.size[::-1])
     first, last = np.clip(start, 0, size), np.clip(start + voxels.mask.shape, 0, size)
-    box = tuple(slice(a, b) for a, b in zip(first - start, last - start))
-    return tuple(int(value) for value in first), voxels.mask[box]
+    part = tuple(slice(a, b) for a, b in zip(first - start, last - start))
+    return tuple(slice(a, b) for a, b in zip(first, last)), voxels.mask[part]
 
 
 def _is_whole(file: Path) -> bool:
@@ -205,7 +223,7 @@ def _stl_names(segmentation, segments: list[str], name: str) -> list[str]:
     """Return a file name for each segment, all different, also on a disk that takes upper case for lower."""
     names: list[str] = []
     for segment_id in segments:
-        stem = file_name(f"{name}-{segmentation.GetSegmentation().GetSegment(segment_id).GetName()}")
+        stem = file_name(name, "-" + segmentation.GetSegmentation().GetSegment(segment_id).GetName())
         wanted, number = f"{stem}.stl", 1
         while wanted.lower() in (other.lower() for other in names):
             number += 1

@@ -15,6 +15,9 @@ _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _RESERVE_BYTES = 20 * 1024**2
 """Free space that is left to everybody else."""
 
+_LONGEST_BYTES = 120
+"""Of a file's name before its suffix, in UTF-8: encrypted file systems allow 143 in all, others 255."""
+
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 """What Windows does not allow in a file's name; a disk may be read there later."""
 
@@ -23,9 +26,19 @@ class ExportFailed(Exception):
     """Nothing was exported; the text is one sentence that says why and what to do."""
 
 
-def file_name(text: str) -> str:
-    """Return a text as the first part of a file's name, 'segmentation' if nothing is left of it."""
-    return _NOT_IN_NAMES.sub("-", text).strip(" .-")[:100] or "segmentation"
+def file_name(text: str, ending: str = "") -> str:
+    """Return a text as the first part of a file's name, 'segmentation' if nothing is left of it.
+
+    ending: what must not be cut off where the text is long, as '-' and the name of a structure.
+    """
+    end = _cut(_NOT_IN_NAMES.sub("-", ending).rstrip(" .-"), _LONGEST_BYTES // 2)
+    start = _NOT_IN_NAMES.sub("-", text).strip(" .-") or "segmentation"
+    return _cut(start, _LONGEST_BYTES - len(end.encode("utf-8"))) + end
+
+
+def _cut(text: str, length: int) -> str:
+    """Return as much of a text as fits into so many bytes of UTF-8."""
+    return text.encode("utf-8")[:length].decode("utf-8", "ignore").rstrip(" .-")
 
 
 @contextlib.contextmanager

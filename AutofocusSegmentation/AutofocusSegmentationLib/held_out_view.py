@@ -10,9 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
-from afnet.terminology import terminology_entry
+from afnet.terminology import STRUCTURE_TAG, terminology_entry
 
-from .result_files import STRUCTURE_TAG
 from .segment_voxels import label_map
 from .segmentation_reading import DamagedFile, read_segmentation_file
 from .tuning_cases import COMPARISON_ATTRIBUTE

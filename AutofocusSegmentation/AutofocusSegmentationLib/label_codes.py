@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slicer.i18n import tr as _
+
 from afnet.manifest import Manifest, Structure
 
+from .export_folder import ExportFailed
 from .segment_tags import segments_of_structures
+from .segment_voxels import segment_volumes
 
 HIGHEST = 255
 
@@ -14,14 +18,14 @@ HIGHEST = 255
 class Code:
     """value: what a voxel of the segment holds unless a later segment covers it. name, color (RGB, 0..1): for people.
 
-    around: the values of structures that this one lies in, which it covers by intention.
+    inside: the values of structures that lie in this one, which cover it by intention.
     """
 
     value: int
     name: str
     color: tuple[float, float, float]
     segment_id: str
-    around: tuple[int, ...] = ()
+    inside: tuple[int, ...] = ()
 
 
 def label_codes(segmentation, manifest: Manifest | None, segment_ids: Sequence[str]) -> list[Code]:
@@ -29,31 +33,35 @@ def label_codes(segmentation, manifest: Manifest | None, segment_ids: Sequence[s
 
     A structure of the model gets the code of the model's label map that is left of its labels without those of the
     structures inside it: for the BraTS regions, whole tumour 2 (oedema), core 1 (necrosis), enhancing 4. Other
-    segments, and all without a manifest, get the numbers after the model's. Raises ValueError above 255.
+    segments, and all without a manifest, get the numbers after the model's. They are painted before the model's
+    structures, the largest first, so that a target volume does not erase the organ in it, nor what another run found
+    the structure that a user corrected. Raises ExportFailed above 255.
     """
     of_structure = segments_of_structures(segmentation)
     structures = sorted(manifest.structures, key=lambda item: -len(item.labels)) if manifest else []
     names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]} if manifest else {}
-    codes, values = [], {}
+    codes = []
     for structure in structures:
         value, segment_id = _own_label(structure, structures), of_structure.get(structure.id)
         if segment_id not in segment_ids or value is None:
             continue
-        values[structure.id] = value
-        around = tuple(values[other.id] for other in structures
-                       if other.id in values and set(structure.labels) < set(other.labels))
+        inside = tuple(own for other in structures if set(other.labels) < set(structure.labels)
+                       and (own := _own_label(other, structures)) is not None)
         color = segmentation.GetSegmentation().GetSegment(segment_id).GetColor()
-        codes.append(Code(value, names[value], color, segment_id, around))
+        codes.append(Code(value, names[value], color, segment_id, inside))
     taken = {code.segment_id for code in codes}
-    free = max(names, default=0) + 1
+    free, others = max(names, default=0) + 1, []
     for segment_id in segment_ids:
         if segment_id not in taken:
             segment = segmentation.GetSegmentation().GetSegment(segment_id)
-            codes.append(Code(free, segment.GetName(), segment.GetColor(), segment_id))
+            others.append(Code(free, segment.GetName(), segment.GetColor(), segment_id))
             free += 1
-    if codes and max(code.value for code in codes) > HIGHEST:
-        raise ValueError(f"more than {HIGHEST} codes")
-    return codes
+    if free - 1 > HIGHEST:
+        raise ExportFailed(
+            _("A label map has codes up to {highest}, too few for these segments: choose NRRD or STL.").format(
+                highest=HIGHEST))
+    volumes = segment_volumes(segmentation)
+    return sorted(others, key=lambda code: -volumes[code.segment_id]) + codes
 
 
 def code_list(codes: Sequence[Code]) -> str:

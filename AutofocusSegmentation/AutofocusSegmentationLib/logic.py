@@ -17,7 +17,8 @@ from . import study_record
 from .engine import ChildProcess, EngineProcess, Note, Progress, Request, Started
 from .job import JobError, JobFolder
 from .models import model_called
-from .result import Result, ResultError, check_output, load_result
+from .result import Result, check_output, load_result
+from .result_files import ResultError
 from .study import StudyError, check_inputs, export_study
 from .transforms import ijk_to_local
 

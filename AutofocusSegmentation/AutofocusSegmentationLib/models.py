@@ -9,8 +9,7 @@ from slicer.i18n import tr as _
 
 from afnet.errors import AfnetError
 from afnet.manifest import Manifest, ModelEntry, find_model, find_models
-
-from .segment_tags import MODEL_ID
+from afnet.terminology import MODEL_ID
 
 FOLDER_SETTING = "AutofocusSegmentation/ModelsFolder"
 

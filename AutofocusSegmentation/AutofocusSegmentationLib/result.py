@@ -4,8 +4,8 @@ The result is read and checked before the scene is touched; if placing it fails,
 Nothing in the scene refers to the job folder afterwards.
 
 Into an existing segmentation: segments that the module made and nobody edited get the new voxels and keep their
-name, colour and place. What a user edited or added stays as it is; where an edited segment has its structure's
-place, the new one goes in beside it as 'Prostate (new)'. A copy of a segment counts as the user's.
+name, colour and place. What a user edited, added or gave the status 'Completed' stays as it is; where such a segment
+has its structure's place, the new one goes in beside it as 'Prostate (new)'. A copy of a segment counts as the user's.
 """
 
 from collections.abc import Sequence
@@ -16,28 +16,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest, Structure
-from afnet.terminology import terminology_entry
+from afnet.terminology import MODEL_ID, MODEL_VERSION, STRUCTURE_TAG, WEIGHTS_SHA256, provenance, terminology_entry
 
 from . import hierarchy
+from .arrangement import reference_image
 from .display import let_inner_structures_be_seen
-from .result_files import STRUCTURE_TAG, Found, ResultError, read_result, tag_of
-from .segment_tags import (
-    HASH_TAG,
-    MODEL_ID,
-    MODEL_VERSION,
-    WEIGHTS_SHA256,
-    edited_segments,
-    mark_as_made,
-    provenance,
-)
-from .segment_voxels import label_map, replace_voxels
+from .result_files import Found, ResultError, read_result
+from .segment_tags import HASH_TAG, kept_segments, mark_as_made, tag_of
+from .segment_voxels import grid_of_segmentation, grid_of_volume, label_map, replace_voxels, same_grid
 from .terminology import register_terminology
 from .transforms import same_frame
-from .volumes_table import fill_table, new_table, structure_volumes
-
-__all__ = [
-    "Result", "ResultError", "check_output", "edited_segments", "load_result", "structure_volumes",
-]
+from .volumes_table import fill_table, new_table
 
 TABLE_ROLE = "AutofocusSegmentation.Volumes"
 """Node reference from the segmentation to its table of volumes."""
@@ -114,11 +103,13 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
         return []
     if not output_node.IsA("vtkMRMLSegmentationNode"):
         return [_("The output is not a segmentation: choose or create a segmentation as output.")]
-    segmentation = output_node.GetSegmentation()
-    other = _image_of_model_segments(output_node)
-    if other is not None and other is not reference_node:
+    segmentation, other = output_node.GetSegmentation(), reference_image(output_node)
+    if other is not reference_node and _holds_a_result(output_node):
         return [_("The output holds what a model found in {image}: choose a new segmentation as output.").format(
-            image=other.GetName())]
+            image=other.GetName() if other else _("an image that is no longer in the scene"))]
+    patients = {hierarchy.patient_item(node) for node in (output_node, other, reference_node) if node} - {0}
+    if len(patients) > 1:
+        return [_("The output belongs to another patient than the image: choose a new segmentation as output.")]
     if segmentation.GetNumberOfSegments() == 0 or not _kept(manifest, output_node):
         return []
     labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
@@ -127,26 +118,33 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
     if not same_frame(output_node, reference_node):
         return [_("The output has segments of yours under another transform than the image: choose a new segmentation "
                   "as output.")]
+    if not lies_on(output_node, reference_node):
+        return [_("The output has segments of yours that were drawn on other voxels, or before the image was moved: "
+                  "choose a new segmentation as output.")]
     return []
 
 
-def _image_of_model_segments(segmentation_node):
-    """Return the volume node, still in the scene, that a model's segments in this node were made of; None if none."""
+def lies_on(segmentation_node, volume) -> bool:
+    """Tell whether a segmentation node has the voxels of a volume node; also if that cannot be told of either."""
+    grid = grid_of_segmentation(segmentation_node)
+    return grid is None or volume.GetImageData() is None or same_grid(grid, grid_of_volume(volume))
+
+
+def _holds_a_result(segmentation_node) -> bool:
+    """Tell whether a model made segments of this node."""
     segmentation = segmentation_node.GetSegmentation()
-    made = any(tag_of(segmentation.GetSegment(item), HASH_TAG) for item in segmentation.GetSegmentIDs())
-    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    return segmentation_node.GetNodeReference(role) if made else None
+    return any(tag_of(segmentation.GetSegment(item), HASH_TAG) for item in segmentation.GetSegmentIDs())
 
 
 def _replaceable(manifest: Manifest, segmentation_node) -> dict[str, str]:
-    """Return structure id to id of the segment that a new result replaces: made by the module, not edited."""
+    """Return structure id to id of the segment that a new result replaces: made by the module, and not to be kept."""
     structures = {structure.id for structure in manifest.structures}
-    edited = set(edited_segments(segmentation_node))
+    kept = set(kept_segments(segmentation_node))
     found: dict[str, str] = {}
     for segment_id in segmentation_node.GetSegmentation().GetSegmentIDs():
         segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
         structure = tag_of(segment, STRUCTURE_TAG)
-        if tag_of(segment, HASH_TAG) and structure in structures and segment_id not in edited:
+        if tag_of(segment, HASH_TAG) and structure in structures and segment_id not in kept:
             found.setdefault(structure, segment_id)
     return found
 
@@ -156,9 +154,13 @@ def _kept(manifest: Manifest, segmentation_node) -> list[str]:
     return [item for item in segmentation_node.GetSegmentation().GetSegmentIDs() if item not in replaced]
 
 
+def default_name(volume) -> str:
+    """Return the name of a new segmentation of a volume node; another of the same gets a number behind it."""
+    return _("{volume} segmentation").format(volume=volume.GetName() or _("Volume"))
+
+
 def _new_segmentation(reference_node, added: list):
-    name = slicer.mrmlScene.GenerateUniqueName(
-        _("{volume} segmentation").format(volume=reference_node.GetName() or _("Volume")))
+    name = slicer.mrmlScene.GenerateUniqueName(default_name(reference_node))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     added.append(node)
     return node

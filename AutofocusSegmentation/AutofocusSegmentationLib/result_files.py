@@ -5,19 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import vtk
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
+from afnet.terminology import STRUCTURE_TAG
 
+from .engine_request import REPORT_FILE, SEGMENTATION_FILE
 from .segment_voxels import Grid, Voxels, grid_of_volume, same_grid
 from .segmentation_reading import DamagedFile, read_segmentation_file
-
-SEGMENTATION_FILE = "segmentation.seg.nrrd"
-REPORT_FILE = "report.json"
-
-STRUCTURE_TAG = "AutofocusSegmentation.StructureId"
-"""Segment tag: the structure's id in the manifest, whatever a user calls the segment."""
 
 
 class ResultError(Exception):
@@ -88,12 +83,6 @@ def _read_voxels(manifest: Manifest, path: Path, grid: Grid) -> dict[str, Voxels
     if not same_grid(file.grid, grid):
         raise _other_image()
     return {structure.id: file.voxels(structure.id) for structure in manifest.structures}
-
-
-def tag_of(segment, name: str) -> str:
-    """Return the value of a segment's tag; empty if it has none."""
-    value = vtk.reference("")
-    return str(value) if segment.GetTag(name, value) else ""
 
 
 def _missing() -> ResultError:

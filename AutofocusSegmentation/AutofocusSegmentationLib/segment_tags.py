@@ -5,21 +5,15 @@ is the one that Slicer's segment lists show.
 """
 
 import slicer
+import vtk
 
 from afnet.manifest import Manifest
+from afnet.terminology import EDGE_TAG, MODEL_ID, STRUCTURE_TAG, provenance
 
-from .result_files import STRUCTURE_TAG, tag_of
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels, voxel_hash
-
-MODEL_ID, MODEL_VERSION = "AutofocusSegmentation.ModelId", "AutofocusSegmentation.ModelVersion"
-WEIGHTS_SHA256 = "AutofocusSegmentation.WeightsSha256"
-"""Attributes of the segmentation and the table node, and tags of each segment."""
 
 HASH_TAG = "AutofocusSegmentation.VoxelHash"
 """Segment tag: `voxel_hash` of the voxels as the model made them."""
-
-EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
-"""Segment tag, 'true' or 'false': whether the structure reaches the edge of the image."""
 
 ALGORITHM_TYPE, ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
 """Segment tags that Slicer's DICOM SEG export reads: attributes (0062,0008) and (0062,0009) of DICOM PS3.3 C.8.20."""
@@ -30,21 +24,23 @@ _LONGEST_LO = 64
 """Characters of a DICOM Long String, the type of SegmentAlgorithmName."""
 
 
-def provenance(manifest: Manifest) -> dict[str, str]:
-    """Return the tags that say which model made a segment."""
-    return {MODEL_ID: manifest.id, MODEL_VERSION: manifest.version, WEIGHTS_SHA256: manifest.weights_sha256}
+def tag_of(segment, name: str) -> str:
+    """Return the value of a segment's tag; empty if it has none."""
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""
 
 
 def mark_as_made(segment, segment_id: str, manifest: Manifest, voxels: Voxels, touches_edge: bool) -> None:
     """Tag a segment (vtkSegment) that has just got its voxels from the model.
 
     One that is cut off by the edge of the image gets the status 'Flagged'; a segment that lost that reason loses the
-    status.
+    status, and so does one on whose former voxels somebody was at work.
     """
     status = slicer.vtkSlicerSegmentationsModuleLogic
+    before = status.GetSegmentStatus(segment)
     if touches_edge:
         status.SetSegmentStatus(segment, status.Flagged)
-    elif tag_of(segment, EDGE_TAG) == "true" and status.GetSegmentStatus(segment) == status.Flagged:
+    elif before == status.InProgress or (before == status.Flagged and tag_of(segment, EDGE_TAG) == "true"):
         status.SetSegmentStatus(segment, status.NotStarted)
     segment.SetTag(HASH_TAG, voxel_hash(segment_id, voxels))
     segment.SetTag(EDGE_TAG, "true" if touches_edge else "false")
@@ -71,6 +67,21 @@ def edited_segments(segmentation) -> list[str]:
     return edited
 
 
+def kept_segments(segmentation) -> list[str]:
+    """Return the ids of segments made by the module that a new result must leave as they are.
+
+    Those that were edited, and those that a user calls 'Completed': what somebody has approved is not replaced.
+    """
+    logic, edited = slicer.vtkSlicerSegmentationsModuleLogic, edited_segments(segmentation)
+    kept = []
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        completed = tag_of(segment, HASH_TAG) and logic.GetSegmentStatus(segment) == logic.Completed
+        if completed or segment_id in edited:
+            kept.append(segment_id)
+    return kept
+
+
 def mark_edits(segmentation) -> list[str]:
     """Tag edited segments as SEMIAUTOMATIC, the others of the model as AUTOMATIC; return the ids of the edited ones."""
     edited = edited_segments(segmentation)
@@ -80,6 +91,11 @@ def mark_edits(segmentation) -> list[str]:
         if tag_of(segment, HASH_TAG) and tag_of(segment, ALGORITHM_TYPE) != kind:
             segment.SetTag(ALGORITHM_TYPE, kind)
     return edited
+
+
+def results_in_scene() -> list:
+    """Return the segmentation nodes that hold what a model found, in the order in which they came."""
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if node.GetAttribute(MODEL_ID)]
 
 
 def segments_of_structures(segmentation) -> dict[str, str]:

@@ -7,9 +7,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
+from afnet.terminology import EDGE_TAG, STRUCTURE_TAG
 
-from .result_files import STRUCTURE_TAG, tag_of
-from .segment_tags import EDGE_TAG, HASH_TAG
+from .display import is_shown
+from .segment_tags import HASH_TAG, tag_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def structure_rows(
         volume = volumes.get(segment_id)
         rows.append(StructureRow(
             segment_id, segment.GetName(), segment.GetColor(),
-            bool(segmentation.GetDisplayNode().GetSegmentVisibility(segment_id)), volume,
+            is_shown(segmentation, segment_id), volume,
             _status(segment, volume, segment_id in edited),
             definitions.get(tag_of(segment, STRUCTURE_TAG), ""),
             _remarks(segment, volume, made.get(segment_id), segment_id in edited),
@@ -74,13 +75,15 @@ def _status(segment, volume: float | None, edited: bool) -> str:
 
 
 def _remarks(segment, volume: float | None, made: float | None, edited: bool) -> str:
-    remarks = []
+    remarks, logic = [], slicer.vtkSlicerSegmentationsModuleLogic
     if tag_of(segment, EDGE_TAG) == "true":
         remarks.append(_("It reaches the edge of the image, so a part of it may be missing."))
     if not tag_of(segment, HASH_TAG):
-        remarks.append(_("You added it; another run keeps it."))
+        remarks.append(_("You added it; a run into this segmentation keeps it."))
     elif edited:
-        remarks.append(_("You edited it; another run keeps it and adds a new one beside it."))
+        remarks.append(_("You edited it; a run into this segmentation keeps it and adds a new one beside it."))
+    elif logic.GetSegmentStatus(segment) == logic.Completed:
+        remarks.append(_("You completed it; a run into this segmentation keeps it and adds a new one beside it."))
     elif volume == 0:
         remarks.append(_("The model did not find it."))
     if made is not None and volume is not None and abs(made - volume) >= 0.05:

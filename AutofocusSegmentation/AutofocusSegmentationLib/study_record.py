@@ -13,8 +13,8 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from afnet.manifest import Manifest
+from afnet.terminology import MODEL_ID, WEIGHTS_SHA256
 
-from .result import MODEL_ID, WEIGHTS_SHA256
 from .transforms import ijk_to_local, moved_points, transform_between
 
 STUDY_ATTRIBUTE = "AutofocusSegmentation.Study"

@@ -9,11 +9,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Input, Manifest
+from afnet.terminology import MODEL_ID
 
 from .evidence import NO_SCAN, first_match
 from .finetuning_events import CaseChecked, MappedSegment
 from .guessing import assign, guess_inputs
-from .result import MODEL_ID, edited_segments
+from .segment_tags import edited_segments
 from .study import input_problems
 
 COMPARISON_ATTRIBUTE = "AutofocusSegmentation.Comparison"

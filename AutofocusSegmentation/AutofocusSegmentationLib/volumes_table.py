@@ -39,14 +39,14 @@ def structure_volumes(table) -> dict[str, float]:
     return {segments.GetValue(row): float(volumes.GetValue(row)) for row in range(content.GetNumberOfRows())}
 
 
-def structure_notes(table) -> list[str]:
-    """Return 'Bladder: touches the edge ...' for the rows of the table of volumes that have a note."""
+def structure_notes(table) -> dict[str, str]:
+    """Return segment id to note ('Touches the edge ...') for the rows of the table of volumes that have one."""
     content = table.GetTable()
-    names, notes = content.GetColumnByName("Structure"), content.GetColumnByName("Note")
-    if names is None or notes is None:
-        return []
-    rows = ((names.GetValue(row), notes.GetValue(row)) for row in range(content.GetNumberOfRows()))
-    return [f"{name}: {note}" for name, note in rows if note]
+    segments, notes = content.GetColumnByName(SEGMENT_COLUMN), content.GetColumnByName("Note")
+    if segments is None or notes is None:
+        return {}
+    rows = ((segments.GetValue(row), notes.GetValue(row)) for row in range(content.GetNumberOfRows()))
+    return {segment: note for segment, note in rows if note}
 
 
 def new_table(name: str):

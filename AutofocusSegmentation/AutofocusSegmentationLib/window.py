@@ -25,6 +25,9 @@ class SlicerWindow(Protocol):
     def shows_this_module(self) -> bool:
         """Tell whether the user sees this module's panel now, and not for instance the Segment Editor."""
 
+    def shows_segment_editor(self) -> bool:
+        """Tell whether the user is in Slicer's Segment Editor now."""
+
     def show_slices_and_3d(self) -> None:
         """Choose a layout with three slices and a 3D view, unless the present one has them; centre the 3D views."""
 
@@ -72,6 +75,9 @@ class ApplicationWindow:
 
     def shows_this_module(self) -> bool:
         return slicer.util.selectedModule() == "AutofocusSegmentation"
+
+    def shows_segment_editor(self) -> bool:
+        return slicer.util.selectedModule() == "SegmentEditor"
 
     def show_slices_and_3d(self) -> None:
         layout = slicer.app.layoutManager()

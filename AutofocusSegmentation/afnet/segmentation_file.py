@@ -17,15 +17,9 @@ from .errors import InputError, RequestError
 from .image_geometry import index_to_lps
 from .manifest import Manifest, Structure
 from .native_stderr import native_stderr_closed
-from .terminology import terminology_entry
+from .terminology import EDGE_TAG, STRUCTURE_TAG, provenance, terminology_entry
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
-
-STRUCTURE_TAG = "AutofocusSegmentation.StructureId"
-"""Segment tag with the structure's id in the manifest; it stays when a user renames the segment."""
-
-EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
-"""Segment tag, true or false: whether the structure reaches the edge of the scan and so may be cut off."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +125,7 @@ def _header(
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
-        "AutofocusSegmentation.ModelId": manifest.id,
-        "AutofocusSegmentation.ModelVersion": manifest.version,
-        "AutofocusSegmentation.WeightsSha256": manifest.weights_sha256,
+        **provenance(manifest),
     }
     for number, structure in enumerate(manifest.structures):
         tags = {"TerminologyEntry": terminology_entry(structure), STRUCTURE_TAG: structure.id}

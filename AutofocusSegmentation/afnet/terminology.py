@@ -1,6 +1,16 @@
-"""Coded meaning of a structure as Slicer's segments carry it, on the engine's side and on Slicer's."""
+"""What Slicer's segments carry of a structure, on the engine's side and on Slicer's: names of tags, coded meaning."""
 
-from .manifest import Structure
+from .manifest import Manifest, Structure
+
+STRUCTURE_TAG = "AutofocusSegmentation.StructureId"
+"""Segment tag with the structure's id in the manifest; it stays when a user renames the segment."""
+
+EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
+"""Segment tag, 'true' or 'false': whether the structure reaches the edge of the image and so may be cut off."""
+
+MODEL_ID, MODEL_VERSION = "AutofocusSegmentation.ModelId", "AutofocusSegmentation.ModelVersion"
+WEIGHTS_SHA256 = "AutofocusSegmentation.WeightsSha256"
+"""Which model made a segmentation: header fields of its file; attributes of its node, and tags of each segment."""
 
 TERMINOLOGY_CONTEXT = "Segmentation category and type - AutofocusSegmentation"
 """`SegmentationCategoryTypeContextName` of the extension's own list of codes."""
@@ -9,6 +19,11 @@ ANATOMY_CONTEXT = "Anatomic codes - DICOM master list"
 """Name of Slicer's list of anatomic regions."""
 
 NO_CODE = ("", "", "")
+
+
+def provenance(manifest: Manifest) -> dict[str, str]:
+    """Return the fields that say which model made a segmentation."""
+    return {MODEL_ID: manifest.id, MODEL_VERSION: manifest.version, WEIGHTS_SHA256: manifest.weights_sha256}
 
 
 def terminology_entry(structure: Structure) -> str:

@@ -5,12 +5,13 @@ from pathlib import Path
 import qt
 import slicer
 
+from afnet.terminology import MODEL_ID
+
 from ..arrangement import reference_image
 from ..dicom_export import DicomExporters, export_rtstruct, export_seg
 from ..export import Exported, export_nifti, export_nrrd, export_stl
 from ..export_folder import ExportFailed
 from ..models import manifest_of
-from ..segment_tags import MODEL_ID
 
 FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"
 

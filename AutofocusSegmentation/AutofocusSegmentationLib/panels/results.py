@@ -10,18 +10,19 @@ from .. import arrangement, display, editing, nesting
 from ..dicom_export import DicomExporters, SlicerDicomExporters
 from ..models import manifest_of
 from ..parameters import AutofocusSegmentationParameters
-from ..result import TABLE_ROLE, Result, structure_volumes
-from ..segment_tags import mark_edits
+from ..result import TABLE_ROLE, Result
+from ..segment_tags import mark_edits, results_in_scene
 from ..segment_voxels import segment_volumes
 from ..structure_rows import StructureRow, structure_rows
-from ..volumes_table import structure_notes
+from ..volumes_table import structure_notes, structure_volumes
 from ..window import SlicerWindow
 from .export_controls import ExportControls
+from .result_choice import ResultChoice
 from .structure_table import StructureTable
 
 
 class ResultsPanel(VTKObservationMixin):
-    """Shows in the widgets of Results.ui the segmentation that is the parameter node's result.
+    """Shows in the widgets of Results.ui the segmentation that is the parameter node's result, and lets choose it.
 
     Names, colours, visibility and status follow the scene; volumes, edits and nesting, which need a look at all
     voxels, are examined when a result comes, on entering the module and on request, not at every stroke.
@@ -41,6 +42,7 @@ class ResultsPanel(VTKObservationMixin):
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
+        self._choice = ResultChoice(self.ui, self._result_chosen)
         self._table = StructureTable(self.ui.resultsTable, self._row_selected, self._row_activated, self._row_toggled)
         self._export = ExportControls(self.ui, exporters or SlicerDicomExporters())
         self._timer = qt.QTimer()  # many events of the scene, one refresh
@@ -66,30 +68,35 @@ class ResultsPanel(VTKObservationMixin):
         self._show(parameters.result if parameters else None)
 
     def show_new(self, result: Result) -> None:
-        """Show a result that a run has just made, and arrange the views on it; a first one in 3D too.
+        """Choose a result that a run has just made, and arrange the views on it; a first one in 3D too.
 
-        While the user works in another module, perhaps edits another patient, the views are left alone and a new
-        segmentation is hidden until this module is entered.
+        While the user works in another module, the views are left alone and a new segmentation is hidden until this
+        module is entered. While the chosen result is in the Segment Editor, it also stays the chosen one.
         """
-        self._show(result.segmentation)
+        edited = editing.edited_segmentation() if self._window.shows_segment_editor() else None
+        waits = edited is not None and edited is self._segmentation is not result.segmentation
+        if not waits:
+            self._show(result.segmentation)
         self._unseen.append(result)
         if self._window.shows_this_module():
             self._show_unseen()
             return
         if result.new:
             result.segmentation.GetDisplayNode().SetVisibility(False)
-        self._window.tell(_("{name} is ready: it is shown when you open Autofocus Segmentation.").format(
-            name=result.segmentation.GetName()))
+        text = _("{name} is ready: choose it under Results in Autofocus Segmentation.") if waits else _(
+            "{name} is ready: it is shown when you open Autofocus Segmentation.")
+        self._window.tell(text.format(name=result.segmentation.GetName()))
 
     def _show_unseen(self) -> None:
-        """Show what has come since the module was last seen, and arrange the views on the last of it."""
+        """Arrange the views on the chosen result if it has come since the module was last seen."""
         unseen, self._unseen = self._unseen, []
         for result in unseen:
             if result.new and slicer.mrmlScene.IsNodePresent(result.segmentation):
-                display.show_in_3d(result.segmentation, True)
-        if unseen and unseen[-1].segmentation is self._segmentation:
+                shown = result.segmentation.GetDisplayNode().GetVisibility()
+                display.show_in_3d(result.segmentation, True)  # that it is shown, once it is chosen
+                result.segmentation.GetDisplayNode().SetVisibility(shown)
+        if self._segmentation is not None and self._segmentation in [result.segmentation for result in unseen]:
             self._arrange()
-            self._refresh()
 
     def enter(self) -> None:
         """The user opens the module, perhaps back from the Segment Editor."""
@@ -105,11 +112,16 @@ class ResultsPanel(VTKObservationMixin):
     # What is shown
 
     def _show(self, segmentation) -> None:
-        """Show a segmentation that a job made, or nothing if it is None or no longer in the scene."""
-        present = segmentation is not None and slicer.mrmlScene.IsNodePresent(segmentation)
-        segmentation = segmentation if present else None
+        """Show a segmentation that a job made; if it is None or no longer in the scene, the last one that is there."""
+        if segmentation is None or not slicer.mrmlScene.IsNodePresent(segmentation):
+            segmentation = next(reversed(results_in_scene()), None)
+        if self._parameters is None:
+            segmentation = None
+        present = segmentation is not None
         if segmentation is not self._segmentation:
             self._observe(segmentation)
+        if self._parameters is not None and self._parameters.result is not segmentation:
+            self._parameters.result = segmentation
         self.ui.resultsSection.setVisible(present)
         if present:
             self._manifest = manifest_of(segmentation)
@@ -155,19 +167,28 @@ class ResultsPanel(VTKObservationMixin):
         made = structure_volumes(table) if table else {}
         self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
         self._row_selected(self._table.row())
-        notes = [self._segmentation.GetDescription() or "", *(structure_notes(table) if table else ())]
+        self._choice.show(self._segmentation)
+        notes = [self._segmentation.GetDescription() or "", *self._structure_notes(table, made)]
         self.ui.notesLabel.setText("\n".join(note for note in notes if note))
         self.ui.notesLabel.setVisible(any(notes))
         self.ui.show3DButton.setChecked(display.is_shown_in_3d(self._segmentation))
 
+    def _structure_notes(self, table, made: dict[str, float]) -> list[str]:
+        """Return 'Bladder: touches the edge ...', but not that what a user has drawn since was not found."""
+        segments, notes = self._segmentation.GetSegmentation(), structure_notes(table) if table else {}
+        return [f"{segments.GetSegment(item).GetName()}: {note}" for item, note in notes.items()
+                if segments.GetSegment(item) is not None and (made.get(item) or not self._volumes.get(item))]
+
     def _arrange(self) -> None:
-        """The image behind, the slices through the result (the selected structure, if there is one)."""
+        """The image behind, the slices through the result (the selected structure, if there is one), others hidden."""
+        display.show_alone(self._segmentation)
         image, row = arrangement.reference_image(self._segmentation), self._table.row()
         self._window.show_slices_and_3d()
         if image is not None:
             arrangement.show_behind(image)
         if row is None or not arrangement.show_in_slices(self._segmentation, [row.segment_id]):
             arrangement.show_in_slices(self._segmentation)
+        self._refresh()
 
     # The scene changes
 
@@ -188,16 +209,21 @@ class ResultsPanel(VTKObservationMixin):
 
     # Clicks
 
+    def _result_chosen(self, segmentation) -> None:
+        self._show(segmentation)
+        self._arrange()
+
     def _row_selected(self, row: StructureRow | None) -> None:
         text = " ".join(part for part in (row.definition, row.remarks) if part) if row else ""
         self.ui.definitionLabel.setText(text)
         self.ui.definitionLabel.setVisible(bool(text))
 
     def _row_activated(self, row: StructureRow) -> None:
+        self._segmentation.GetDisplayNode().SetVisibility(True)
         arrangement.show_in_slices(self._segmentation, [row.segment_id])
 
     def _row_toggled(self, row: StructureRow, shown: bool) -> None:
-        display.set_visible(self._segmentation, [row.segment_id], shown)
+        display.set_visible(self._segmentation, row.segment_id, shown)
 
     def _show_3d_clicked(self, checked=False) -> None:
         display.show_in_3d(self._segmentation, checked)
@@ -209,11 +235,12 @@ class ResultsPanel(VTKObservationMixin):
         self._examine()
 
     def _nesting_clicked(self, checked=False) -> None:
-        question = _("Change the segments? The Segment Editor cannot undo it. {what}").format(
-            what=self.ui.nestingLabel.text)
-        if self._window.confirm(question):
-            nesting.make_nested(self._segmentation, self._manifest)
-            self._examine()
+        segmentation, manifest = self._segmentation, self._manifest  # a result may come while the question is open
+        question = _("Change the segments of {name}? The Segment Editor cannot undo it. {what}").format(
+            name=segmentation.GetName(), what=self.ui.nestingLabel.text)
+        if self._window.confirm(question) and slicer.mrmlScene.IsNodePresent(segmentation):
+            nesting.make_nested(segmentation, manifest)
+            self._show(self._segmentation)
 
     def _edit_clicked(self, checked=False) -> None:
         row = self._table.row()

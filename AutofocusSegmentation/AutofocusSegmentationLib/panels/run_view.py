@@ -76,10 +76,17 @@ class RunView:
         button.setToolTip(tip)
 
     def stop_all(self, reason: str) -> None:
-        """Cancel what runs and forget what waits; `reason` is told. Polling goes on until the engine is gone."""
+        """Cancel what runs and forget what waits; `reason` is told. Polling goes on until the engine is gone.
+
+        If nothing runs, what is said of the studies that have ended is forgotten too.
+        """
         if self.running:
             self._reason = reason
+        else:
+            self.say("")
+            self._ui.logText.clear()
         self.queue.clear()
+        self._list.show(self.queue.entries)
 
     def abandon(self, reason: str) -> None:
         """Cancel all and wait until the engine is gone; `reason` goes to the status bar. Leaves no timer."""

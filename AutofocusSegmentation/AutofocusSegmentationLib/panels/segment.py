@@ -13,7 +13,8 @@ from ..engine import EngineProcess
 from ..job_queue import QueuedStudy
 from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
-from ..result import Result, check_output, edited_segments
+from ..result import Result, check_output
+from ..segment_tags import kept_segments
 from ..window import SlicerWindow
 from .input_slots import InputSlots
 from .model_choice import ModelChoice
@@ -25,8 +26,7 @@ class SegmentPanel(VTKObservationMixin):
     """Connects the widgets of Segment.ui and the parameter node. What the user asks for runs one after the other.
 
     window: Slicer's main window. make_engine: makes the process of each job; None for the real one.
-    on_result: called with the Result of a run that ended well, once the parameter node has it. one_engine: shared
-    with the other panels.
+    on_result: called with the Result of a run that ended well. one_engine: shared with the other panels.
     """
 
     def __init__(
@@ -237,10 +237,10 @@ class SegmentPanel(VTKObservationMixin):
             reference = self._parameters.input_node(manifest.reference)
             self._output_problem = next(iter(check_output(manifest, reference, output)), "") if reference else ""
             segments = output.GetSegmentation()
-            edited = [segments.GetSegment(segment_id).GetName() for segment_id in edited_segments(output)]
-            if edited:
-                text = _("You edited {names}: they are kept, and new segments are added beside them.").format(
-                    names=", ".join(edited))
+            kept = [segments.GetSegment(segment_id).GetName() for segment_id in kept_segments(output)]
+            if kept:
+                text = _("You edited or completed {names}: they are kept, and new segments are added beside "
+                         "them.").format(names=", ".join(kept))
             else:
                 text = _("Segments that this module made are replaced; all others are kept.")
         text = self._output_problem or text
@@ -262,7 +262,6 @@ class SegmentPanel(VTKObservationMixin):
 
     def _finished(self, entry: QueuedStudy) -> None:
         if entry.outcome.kind == "done" and self._parameters is not None:
-            self._parameters.result = entry.outcome.result.segmentation
             self._check_output()
             self.on_result(entry.outcome.result)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..manifest import Structure
-from ..segmentation_file import STRUCTURE_TAG, Segment, Segmentation
+from ..segmentation_file import Segment, Segmentation
+from ..terminology import STRUCTURE_TAG
 
 
 @dataclass(frozen=True)

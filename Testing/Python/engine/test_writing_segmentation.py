@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from afnet.errors import InputError, RequestError
 from afnet.image_geometry import index_to_lps
 from afnet.manifest import BUNDLED_MODELS, read_manifest
-from afnet.segmentation_file import STRUCTURE_TAG, layers, read_segmentation
-from afnet.terminology import terminology_entry
+from afnet.segmentation_file import layers, read_segmentation
+from afnet.terminology import STRUCTURE_TAG, terminology_entry
 from afnet.writing import write_segmentation
 
 GRIDS = {

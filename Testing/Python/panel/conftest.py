@@ -69,9 +69,15 @@ def panel(module, repository, models_folder, messages):
     host.layout().addStretch(1)
     host.resize(350, 700)
     host.show()
-    results = []
-    panel.on_result = results.append
-    panel.set_parameters(AutofocusSegmentationLogic().getParameterNode())
+    results, parameters = [], AutofocusSegmentationLogic().getParameterNode()
+
+    def on_result(result):
+        """As the results section does."""
+        parameters.result = result.segmentation
+        results.append(result)
+
+    panel.on_result = on_result
+    panel.set_parameters(parameters)
     panel.enter()
     yield SimpleNamespace(
         panel=panel, ui=panel.ui, widget=panel.widget, host=host, window=window, engines=engines, messages=messages,

@@ -90,6 +90,9 @@ class RecordedWindow:
     def shows_this_module(self) -> bool:
         return self.in_front
 
+    def shows_segment_editor(self) -> bool:
+        return not self.in_front and self.modules[-1:] == ["SegmentEditor"]
+
     def show_slices_and_3d(self) -> None:
         self.arranged += 1
 

@@ -174,7 +174,9 @@ def test_a_result_that_comes_while_another_is_edited_waits_to_be_shown(pelvis, m
     pelvis.window.in_front = True
     pelvis.panel.enter()
     assert pelvis.window.arranged == arranged + 1
-    assert all(is_shown_in_3d(each) and each.GetDisplayNode().GetVisibility() for each in (second, third))
+    assert is_shown_in_3d(third) and third.GetDisplayNode().GetVisibility()
+    assert not second.GetDisplayNode().GetVisibility(), "it would lie over the third's image"
+    assert second.GetSegmentation().ContainsRepresentation("Closed surface"), "shown in 3D once it is chosen"
     pelvis.panel.enter()
     assert pelvis.window.arranged == arranged + 1, "once"
 

@@ -1,6 +1,6 @@
 """The segment panel by clicks, with a fake engine: closing the scene and Slicer, output, saved scenes."""
 
-from clicks import spin
+from clicks import click, spin
 from engine_result import write_result
 from segment_steps import selector, start
 
@@ -18,6 +18,24 @@ def test_closing_the_scene_cancels(ready, module, scene):
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
     assert not engine.folder.exists()
     assert ready.ui.segmentButton.text == "Segment" and not ready.ui.segmentButton.enabled
+
+
+def test_closing_the_scene_forgets_what_failed_in_it(ready, scene, make_ct):
+    """Nothing of one patient stands over the images of the next: no message, no log, no list of studies."""
+    engine = start(ready)
+    selector(ready, "ct").setCurrentNode(make_ct("CT second"))
+    ready.process()
+    click(ready.ui.segmentButton)
+    engine.fail(3, "The image holds no patient.")
+    spin(lambda: len(ready.engines) == 2)
+    ready.engines[-1].fail(3, "The image holds no patient.")
+    spin(lambda: not ready.panel.running)
+    assert ready.ui.messageLabel.text == "The image holds no patient." and ready.ui.queueArea.isVisible()
+    ready.panel.scene_about_to_close()
+    scene.Clear(0)
+    ready.panel.set_parameters(ready.logic.getParameterNode())
+    assert not ready.ui.messageLabel.isVisible() and not ready.ui.queueArea.isVisible()
+    assert ready.ui.logText.toPlainText() == "" and ready.ui.queueList.count == 0
 
 
 def test_closing_slicer_asks_first(ready):

@@ -93,7 +93,7 @@ def test_marks_of_the_model(tmp_path, pelvis):
 
 
 def test_table_of_volumes(tmp_path, pelvis):
-    from AutofocusSegmentationLib.result import structure_volumes
+    from AutofocusSegmentationLib.volumes_table import structure_volumes
 
     reference, array = reference_volume(), labels(pelvis)
     array[array == 2] = 0
@@ -187,7 +187,8 @@ def test_codes_hashes_and_volumes_survive_a_save(tmp_path, model, kind, handed, 
     import slicer
 
     from afnet.terminology import TERMINOLOGY_CONTEXT
-    from AutofocusSegmentationLib.result import edited_segments, structure_volumes
+    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.volumes_table import structure_volumes
 
     manifest, reference = find_model(model), reference_volume(handed)
     job(tmp_path / "job", manifest, reference, labels(manifest))

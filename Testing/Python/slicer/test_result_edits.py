@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("scene")
 
 
 def test_edits_are_seen(tmp_path, pelvis):
-    from AutofocusSegmentationLib.result import edited_segments
+    from AutofocusSegmentationLib.segment_tags import edited_segments
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
@@ -35,7 +35,7 @@ def test_what_is_no_edit(tmp_path, brain):
     """Air around the voxels, layers, surfaces, names and colours are not the voxels."""
     import slicer
 
-    from AutofocusSegmentationLib.result import edited_segments
+    from AutofocusSegmentationLib.segment_tags import edited_segments
 
     reference = reference_volume()
     job(tmp_path / "job", brain, reference, labels(brain))
@@ -52,7 +52,7 @@ def test_what_is_no_edit(tmp_path, brain):
 
 
 def test_second_run_replaces_what_nobody_edited(tmp_path, brain):
-    from AutofocusSegmentationLib.result import edited_segments
+    from AutofocusSegmentationLib.segment_tags import edited_segments
 
     reference, second = reference_volume(), labels(brain, seed=2)
     job(tmp_path / "1", brain, reference, labels(brain))
@@ -81,7 +81,8 @@ def test_second_run_keeps_what_the_user_made(tmp_path, pelvis):
     """An edited bladder, a copy of the rectum, a segment of his own: all stay; the new bladder goes in beside."""
     import slicer
 
-    from AutofocusSegmentationLib.result import edited_segments, structure_volumes
+    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.volumes_table import structure_volumes
 
     reference, second = reference_volume(), labels(pelvis, seed=2)
     job(tmp_path / "1", pelvis, reference, labels(pelvis))
@@ -134,11 +135,11 @@ def test_into_an_empty_segmentation(tmp_path, pelvis):
 
 
 def test_result_on_another_image(tmp_path, pelvis):
-    """The same output for another scan would lose the first one's result. Once its image is gone, all that nobody
-    edited is replaced, on the new grid."""
+    """The same output for another scan would lose the first one's result, also when the first scan is gone."""
     import slicer
 
-    from AutofocusSegmentationLib.result import ResultError, edited_segments
+    from AutofocusSegmentationLib.result_files import ResultError
+    from AutofocusSegmentationLib.segment_tags import edited_segments
 
     first, other = reference_volume(), reference_volume(oblique(spacing=(1, 1, 3), origin=(7, 8, 9)))
     job(tmp_path / "1", pelvis, first, labels(pelvis))
@@ -148,6 +149,48 @@ def test_result_on_another_image(tmp_path, pelvis):
         load(pelvis, tmp_path / "2", other, node)
     assert np.array_equal(mask_of(node, "prostate", first), labels(pelvis) == 1)
     slicer.mrmlScene.RemoveNode(first)
-    load(pelvis, tmp_path / "2", other, node)
-    assert len(segment_ids(node)) == 6 and edited_segments(node) == []
-    assert np.array_equal(mask_of(node, "prostate", other), labels(pelvis, seed=2) == 1)
+    before = mask_of(node, "prostate", other)
+    with pytest.raises(ResultError, match="found in an image that is no longer in the scene: choose a new"):
+        load(pelvis, tmp_path / "2", other, node)
+    assert np.array_equal(mask_of(node, "prostate", other), before) and edited_segments(node) == []
+
+
+def test_the_output_of_another_patient(tmp_path, pelvis):
+    """Drawn by hand on an image of the same size: only the subject hierarchy knows that it is another patient."""
+    import slicer
+    from study_nodes import put_in_study
+
+    from AutofocusSegmentationLib.result import check_output
+    from harness.scene_makers import make_segmentation
+
+    adams, brown, unknown = (reference_volume() for _ in range(3))
+    put_in_study(adams, "Adams", "CT 1")
+    put_in_study(brown, "Brown", "CT 2")
+    drawn = make_segmentation(adams, {"bladder": np.ones(SIZE[::-1], bool)})
+    assert check_output(pelvis, adams, drawn) == []
+    (problem,) = check_output(pelvis, brown, drawn)
+    assert problem == "The output belongs to another patient than the image: choose a new segmentation as output."
+    assert check_output(pelvis, unknown, drawn) == [], "another contrast, perhaps"
+    slicer.mrmlScene.RemoveNode(adams)
+    put_in_study(drawn, "Adams", "CT 1")
+    assert check_output(pelvis, brown, drawn) == [problem]
+
+
+def test_what_a_user_completed_is_kept(tmp_path, pelvis):
+    """Approved as it was found: new voxels under that status would be approved unseen."""
+    import slicer
+
+    reference, second = reference_volume(), labels(pelvis, seed=2)
+    job(tmp_path / "1", pelvis, reference, labels(pelvis))
+    job(tmp_path / "2", pelvis, reference, second)
+    node = load(pelvis, tmp_path / "1", reference).segmentation
+    logic, segments = slicer.vtkSlicerSegmentationsModuleLogic, node.GetSegmentation()
+    logic.SetSegmentStatus(segments.GetSegment("prostate"), logic.Completed)
+    logic.SetSegmentStatus(segments.GetSegment("bladder"), logic.InProgress)
+    load(pelvis, tmp_path / "2", reference, node)
+    assert np.array_equal(mask_of(node, "prostate", reference), labels(pelvis) == 1)
+    assert logic.GetSegmentStatus(segments.GetSegment("prostate")) == logic.Completed
+    new = segments.GetSegmentIdBySegmentName("Prostate (new)")
+    assert np.array_equal(mask_of(node, new, reference), second == 1)
+    assert np.array_equal(mask_of(node, "bladder", reference), second == 3)
+    assert logic.GetSegmentStatus(segments.GetSegment("bladder")) == logic.NotStarted

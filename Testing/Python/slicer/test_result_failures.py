@@ -116,7 +116,7 @@ def other_grid(folder):
     ],
 )
 def test_a_bad_result_is_one_sentence_and_no_change(tmp_path, pelvis, vtk_errors, damage, sentence, into):
-    from AutofocusSegmentationLib.result import ResultError
+    from AutofocusSegmentationLib.result_files import ResultError
 
     reference, folder = reference_volume(), tmp_path / "job"
     job(folder, pelvis, reference, labels(pelvis))
@@ -135,6 +135,7 @@ def test_a_bad_result_is_one_sentence_and_no_change(tmp_path, pelvis, vtk_errors
 def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
     """Whatever breaks while the scene is changed: the scene is put back."""
     from AutofocusSegmentationLib import result as module
+    from AutofocusSegmentationLib.segment_tags import edited_segments
     from AutofocusSegmentationLib.segment_voxels import grid_of_segmentation
 
     reference, folder = reference_volume(), tmp_path / "job"
@@ -147,7 +148,7 @@ def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
         other = reference_volume(oblique(spacing=(1, 1, 3)))
         job(folder, pelvis, other, labels(pelvis, seed=2))
         reference = other
-        monkeypatch.setattr(module, "_image_of_model_segments", lambda node: other)  # or nothing would be touched
+        monkeypatch.setattr(module, "check_output", lambda *_: [])  # or nothing would be touched
     nodes = [item[:2] for item in scene_state()]
 
     def broken(*_):
@@ -162,7 +163,7 @@ def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
         for item, mask in masks.items():
             assert np.array_equal(mask_of(output, item, output.GetNodeReference(
                 "referenceImageGeometryRef")), mask)
-        assert module.edited_segments(output) == ["bladder"]
+        assert edited_segments(output) == ["bladder"]
         assert np.allclose(grid_of_segmentation(output).matrix, oblique())
 
 
@@ -170,7 +171,8 @@ def test_outputs_that_cannot_take_a_result(tmp_path, pelvis):
     import slicer
     from test_transforms import linear_transform, rigid
 
-    from AutofocusSegmentationLib.result import ResultError, check_output
+    from AutofocusSegmentationLib.result import check_output
+    from AutofocusSegmentationLib.result_files import ResultError
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
@@ -186,6 +188,13 @@ def test_outputs_that_cannot_take_a_result(tmp_path, pelvis):
         load(pelvis, tmp_path / "job", reference, node)
     assert scene_state() == before
 
+    node.SetAndObserveTransformNodeID(None)
+    assert check_output(pelvis, reference, node) == []
+    reference.SetOrigin(1, 2, 3)  # as Center Volume does
+    before = scene_state()
+    with pytest.raises(ResultError, match="before the image was moved: choose a new segmentation"):
+        load(pelvis, tmp_path / "job", reference, node)
+    assert scene_state() == before
     assert "not a segmentation" in check_output(pelvis, reference, reference)[0]
     slicer.mrmlScene.RemoveNode(reference)
     assert "no longer in the scene" in check_output(pelvis, reference, None)[0]

@@ -77,6 +77,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             interactionNodeSingletonTag="Singleton",
         )
         self._scene, self._scene_tags, self._node_tags = None, [], {}
+        self._listed: set = set()
         self._attributes: list[tuple] = []
         self._proxy_model = SortFilterProxyModel(self._refresh)
         self._last = ""
@@ -120,6 +121,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     _about_to_be_removed.CallDataType = vtk.VTK_OBJECT
 
     def _accepts(self, node) -> bool:
+        return self._may_list(node) and self._has_attributes(node)
+
+    def _may_list(self, node) -> bool:
         options = self._options
         if node.GetHideFromEditors() and not options["showHidden"]:
             return False
@@ -128,8 +132,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         types = options["nodeTypes"]
         if not any(node.IsA(each) if options["showChildNodeTypes"] else node.GetClassName() == each for each in types):
             return False
-        if any(node.IsA(each) for each in options["hideChildNodeTypes"]):
-            return False
+        return not any(node.IsA(each) for each in options["hideChildNodeTypes"])
+
+    def _has_attributes(self, node) -> bool:
         for node_type, key, value in self._attributes:
             if node.IsA(node_type):
                 own = node.GetAttribute(key)
@@ -138,15 +143,19 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return True
 
     def _nodes(self) -> list:
+        return [node for node in self._candidates() if self._has_attributes(node)]
+
+    def _candidates(self) -> list:
+        """The nodes that are listed, or would be once they had the attributes."""
         if self._scene is None:
             return []
         every = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
-        return [node for node in every if self._accepts(node)]
+        return [node for node in every if self._may_list(node)]
 
     def _refresh(self) -> None:
         if self._scene is not None and self._scene.IsBatchProcessing():
             return
-        current, known = self.currentNodeID, set(self._node_tags)
+        current, known = self.currentNodeID, self._listed
         self._filling = True
         self._box.clear()
         if self._options["noneEnabled"]:
@@ -154,7 +163,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         nodes = self._nodes()
         for node in nodes:
             self._box.addItem(node.GetName() or "", node.GetID())
-        self._observe(nodes)
+        self._listed = set(nodes)
+        self._observe(self._candidates())
         if self._options["addEnabled"] and self._scene is not None:
             for node_type in self._options["nodeTypes"]:
                 self._box.insertSeparator(self._box.count)
@@ -171,9 +181,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             node.RemoveObserver(self._node_tags.pop(node))
         for node in nodes:
             if node not in self._node_tags:
-                self._node_tags[node] = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._renamed)
+                self._node_tags[node] = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._modified)
 
-    def _renamed(self, node, _event) -> None:
+    def _modified(self, node, _event) -> None:
+        """A node has another name, or got or lost an attribute: qMRMLSortFilterProxyModel filters anew then."""
+        if self._has_attributes(node) != (node in self._listed):
+            self._refresh()
         index = self._box.findData(node.GetID())
         if index >= 0 and self._box.itemText(index) != (node.GetName() or ""):
             self._box.setItemText(index, node.GetName() or "")

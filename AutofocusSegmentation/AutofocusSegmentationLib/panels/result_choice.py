@@ -1,0 +1,77 @@
+"""The chooser of the result that is looked at, and the line below it: what it was made of, and what is hidden."""
+
+from collections.abc import Callable
+
+from slicer.i18n import tr as _
+
+from afnet.terminology import MODEL_ID
+
+from .. import hierarchy
+from ..arrangement import reference_image
+from ..display import other_results
+from ..result import default_name, lies_on
+from ..transforms import same_frame
+
+
+class ResultChoice:
+    """Offers the segmentations of the scene that this module made, in `resultSelector` of `ui`.
+
+    chosen: called with the segmentation node when the user chooses; never by `show`.
+    """
+
+    def __init__(self, ui, chosen: Callable[[object], None]) -> None:
+        self._selector, self._label = ui.resultSelector, ui.resultInfoLabel
+        self._chosen = chosen
+        self._selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ID)
+        # Not currentNodeChanged: Qt selects the first line of a list that was empty, as while a scene is loaded.
+        self._selector.connect("nodeActivated(vtkMRMLNode*)", self._activated)
+
+    def show(self, segmentation) -> None:
+        """Show this segmentation node as the chosen one."""
+        self._selector.blockSignals(True)
+        self._selector.setCurrentNode(segmentation)
+        self._selector.blockSignals(False)
+        about = (_image(segmentation), _place(segmentation), _hidden(segmentation))
+        text = "\n".join(sentence for sentence in about if sentence)
+        self._label.setText(text)
+        self._label.setVisible(bool(text))
+
+    def _activated(self, node) -> None:
+        if node is not None:
+            self._chosen(node)
+
+
+def _image(segmentation) -> str:
+    """Return which image and study a segmentation is of; empty if its name says it and no study is known."""
+    image = reference_image(segmentation)
+    if image is None:
+        return ""
+    study = next((label for _item, label in hierarchy.studies([image])), "")
+    if study:  # scanners give the series of all patients the same names
+        return _("Image: {image} ({study})").format(image=image.GetName(), study=study)
+    if segmentation.GetName().startswith(default_name(image)):
+        return ""
+    return _("Image: {image}").format(image=image.GetName())
+
+
+def _place(segmentation) -> str:
+    """Say if a segmentation does not lie on its image."""
+    image = reference_image(segmentation)
+    if image is None:
+        return _("Its image is no longer in the scene.")
+    if lies_on(segmentation, image) and same_frame(segmentation, image):
+        return ""
+    return _("{image} no longer lies where it was when this was made: move it back, or segment it again.").format(
+        image=image.GetName())
+
+
+def _hidden(segmentation) -> str:
+    """Return what the views do not show: this result, or others."""
+    if not segmentation.GetDisplayNode().GetVisibility():
+        return _("This result is hidden: press Show in views to see it.")
+    hidden = [node for node in other_results(segmentation)
+              if node.GetDisplayNode() is not None and not node.GetDisplayNode().GetVisibility()]
+    if len(hidden) == 1:
+        return _("{name} is hidden: choose it above to see it.").format(name=hidden[0].GetName())
+    return _("{count} other results are hidden: choose one above to see it.").format(
+        count=len(hidden)) if hidden else ""
