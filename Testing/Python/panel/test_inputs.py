@@ -119,6 +119,27 @@ def test_a_doubtful_choice_is_told_and_allowed(brain):
     assert brain.ui.segmentButton.enabled
 
 
+def test_two_patients_without_dicom_are_not_mixed_however_they_are_loaded(panel, make_volume, scene):
+    def load(name):
+        array = np.zeros((12, 14, 16), np.int16)
+        array[3:-3, 3:-3, 3:-3] = 100
+        loaded[name] = make_volume(array, name=name, ijk_to_ras=np.diag([2.0, 2.0, 2.0, 1.0]))
+        panel.process()
+
+    loaded = {}
+    choose_model(panel.ui, "brain-tumour-mri")
+    for name in ("Huber_FLAIR", "Huber_T1", "Huber_T1ce", "Huber_T2", "Meier_FLAIR", "Meier_T1", "Meier_T1ce"):
+        load(name)
+    assert [node.GetName().partition("_")[0] for node in chosen(panel).values()] == ["Huber"] * 4
+    assert panel.ui.segmentButton.enabled
+    scene.RemoveNode(loaded["Huber_FLAIR"])
+    panel.process()
+    assert chosen(panel)["flair"] is None and not panel.ui.segmentButton.enabled
+    assert label(panel, "segmentHintLabel") == "Choose a volume for FLAIR."
+    selector(panel, "flair").setCurrentNode(loaded["Meier_FLAIR"])
+    assert "Named unlike the others: check that it is of the same patient." in label(panel, "flairReasonLabel")
+
+
 def test_without_studies_there_is_no_chooser_of_them(panel, make_ct):
     make_ct("CT pelvis")
     choose_model(panel.ui, "pelvis-ct")
