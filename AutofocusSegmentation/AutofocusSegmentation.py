@@ -74,7 +74,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
             models_changed=self._look_again,
         )
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
-        self.segment_panel.on_result = self.results_panel.show_new
+        self.segment_panel.on_result = self._result_came
         self.attention_panel = AttentionPanel(
             self.resourcePath("UI/Attention.ui"), ApplicationWindow(), one_engine,
             log=self.segment_panel.ui.logText.appendPlainText,
@@ -122,6 +122,10 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.attention_panel.enter()
         self.finetune_panel.enter()
         self.models_panel.refresh()
+
+    def _result_came(self, result: Result):
+        self.results_panel.show_new(result)
+        self.attention_panel.segments_changed()
 
     def onSceneStartClose(self, caller, event):
         self.segment_panel.scene_about_to_close()

@@ -70,8 +70,14 @@ def test_maps_of_an_earlier_run_are_not_taken_for_this_one(attention, scene):
 
 def test_not_while_a_segmentation_runs(attention):
     attention.one_engine.take("another panel", "A segmentation is running: wait until it has ended.")
-    click(attention.ui.focusButton)
-    assert attention.engines == [] and "A segmentation is running" in attention.ui.attentionMessageLabel.text
+    for button in (attention.ui.focusButton, attention.ui.mapsButton, attention.ui.allLayersButton):
+        assert not button.enabled
+        click(button)
+    assert attention.engines == []
+    assert attention.ui.subjectLabel.text == (
+        "Maps of: CT segmentation\nA segmentation is running: wait until it has ended.")
+    attention.one_engine.release("another panel")
+    assert attention.ui.focusButton.enabled and attention.ui.subjectLabel.text == "Maps of: CT segmentation"
 
 
 @pytest.mark.parametrize("end", ["fails", "damaged", "too many"])
@@ -127,3 +133,17 @@ def test_without_pytorch_it_says_so(attention, monkeypatch):
     monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     attention.panel.enter()
     assert not attention.ui.focusButton.enabled and "PyTorch is not installed" in attention.ui.focusButton.toolTip
+    assert "PyTorch is not installed" in attention.ui.subjectLabel.text
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_another_result_while_maps_are_computed(attention, make_ct, other):
+    """The maps go to the segmentation that they were asked for; what is shown is another's."""
+    click(attention.ui.mapsButton)
+    attention.parameters.result = segmented(attention.manifest, {"ct": make_ct("CT B", (20, 24, 28))}) if other else None
+    write_maps(attention.engines[-1], attention.manifest)
+    spin(lambda: not attention.panel.running)
+    assert attention.ui.attentionMessageLabel.text == "" and len(maps(attention)) == 4
+    assert not attention.parameters.attention_shown and foregrounds(attention)[0][0] is None
+    attention.parameters.result = attention.segmentation
+    assert attention.ui.mapSelector.count == 5

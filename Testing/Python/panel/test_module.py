@@ -213,3 +213,29 @@ def test_another_folder_of_models_is_listed_everywhere(opened, copy_model, tmp_p
     other.mkdir()
     opened.segment_panel.ui.modelsFolderButton.directory = str(other)
     assert all(each.findText("Our pelvis") < 0 for each in lists) and ("Our pelvis",) not in rows(table, 0)
+
+
+def test_a_run_into_the_same_segmentation_measures_the_focus_again(opened):
+    from attention_study import write_maps
+    from engine_result import write_result
+
+    from afnet.manifest import find_model
+
+    def segment(codes):
+        write_result(start(opened), find_model("pelvis-ct"), codes)
+        spin(lambda: not opened.segment_panel.running)
+
+    segment({1: ((3, 9), (3, 9), (3, 6))})
+    panel = opened.attention_panel
+    panel._make_engine = opened.segment_panel._make_engine
+    panel.ui.attentionSection.collapsed = False
+    click(panel.ui.focusButton)
+    write_maps(opened.engines[-1], find_model("pelvis-ct"))
+    spin(lambda: not panel.running)
+    before = rows(panel.ui.focusTable, 1, 2, 3)
+    opened.segment_panel.ui.outputSelector.setCurrentNode(opened.logic.getParameterNode().result)
+    segment({1: ((3, 9), (3, 9), (10, 13))})
+    after = rows(panel.ui.focusTable, 1, 2, 3)
+    assert after != before and [row[0] for row in after] == [row[0] for row in before]
+    opened.enter()
+    assert rows(panel.ui.focusTable, 1, 2, 3) == after
