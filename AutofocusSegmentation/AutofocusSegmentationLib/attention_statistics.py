@@ -181,8 +181,11 @@ def _column_names(measured: list[SegmentFocus]) -> dict[str, str]:
     """Return segment id to the segment's name, which gets a number where another has it: a column is found by name."""
     names: dict[str, str] = {}
     for item in measured:
-        candidates = (f"{item.name} ({number})" if number else item.name for number in (0, *range(2, len(measured) + 2)))
-        names[item.segment_id] = next(name for name in candidates if name not in names.values())
+        name, number = item.name, 1
+        while name in names.values():
+            number += 1
+            name = f"{item.name} ({number})"
+        names[item.segment_id] = name
     return names
 
 

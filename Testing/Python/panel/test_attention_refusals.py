@@ -140,7 +140,8 @@ def test_without_pytorch_it_says_so(attention, monkeypatch):
 def test_another_result_while_maps_are_computed(attention, make_ct, other):
     """The maps go to the segmentation that they were asked for; what is shown is another's."""
     click(attention.ui.mapsButton)
-    attention.parameters.result = segmented(attention.manifest, {"ct": make_ct("CT B", (20, 24, 28))}) if other else None
+    result = segmented(attention.manifest, {"ct": make_ct("CT B", (20, 24, 28))}) if other else None
+    attention.parameters.result = result
     write_maps(attention.engines[-1], attention.manifest)
     spin(lambda: not attention.panel.running)
     assert attention.ui.attentionMessageLabel.text == "" and len(maps(attention)) == 4

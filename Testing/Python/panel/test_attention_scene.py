@@ -35,6 +35,8 @@ def test_a_map_deleted_in_the_data_module(attention, scene):
 
 
 def test_a_deleted_map_gives_the_foreground_back(attention, scene, make_volume):
+    from AutofocusSegmentationLib.attention_maps import remove_node
+
     mine, other = make_volume(name="PET"), make_volume(name="dose")
     for view in attention.views:
         view.SetForegroundVolumeID(mine.GetID())
@@ -42,7 +44,7 @@ def test_a_deleted_map_gives_the_foreground_back(attention, scene, make_volume):
     before = foregrounds(attention)
     compute(attention, attention.ui.focusButton)
     attention.views[2].SetForegroundVolumeID(other.GetID())  # the user's own choice meanwhile
-    scene.RemoveNode(maps(attention)["layer8", "focus"])
+    remove_node(maps(attention)["layer8", "focus"])  # with its subject hierarchy item, as the Data module does
     attention.process()
     assert foregrounds(attention)[:2] == before[:2] and foregrounds(attention)[2][0] == other.GetID()
     assert not attention.ui.shownCheckBox.checked and not attention.parameters.attention_shown
