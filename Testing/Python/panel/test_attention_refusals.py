@@ -1,5 +1,7 @@
 """What the attention section cannot do, by the cause: each said in a sentence, the scene as it was."""
 
+import json
+
 import numpy as np
 import pytest
 from attention_study import compute, foregrounds, maps, segmented, write_maps
@@ -38,6 +40,23 @@ def test_a_changed_study_is_not_computed(attention, scene, change):
     assert attention.ui.attentionMessageLabel.text == (
         "CT has changed since it was segmented: segment the study again.")
     assert attention.ui.attentionMessageIcon.isVisible()
+
+
+@pytest.mark.parametrize("damage", ["not JSON", "[1]", "null", '{"ct": [1]}', "[" * 100000, None, [[1, 2], 3], [[0, 0]],
+                                    [[10**400, 0, 0]]])
+def test_a_damaged_record_of_the_study_is_a_changed_study(attention, damage):
+    """A text in place of the record, or something in place of the corners."""
+    name = "AutofocusSegmentation.Study"
+    record = json.loads(attention.segmentation.GetAttribute(name))
+    if damage is None:
+        del record["ct"]["places"]
+    else:
+        record["ct"]["places"] = damage
+    attention.segmentation.SetAttribute(name, damage if isinstance(damage, str) else json.dumps(record))
+    click(attention.ui.focusButton)
+    assert not attention.panel.running and attention.engines[-1].request is None
+    assert attention.ui.attentionMessageLabel.text == (
+        "CT has changed since it was segmented: segment the study again.")
 
 
 def test_an_image_under_a_moved_transform_is_the_same_study(attention, scene):
