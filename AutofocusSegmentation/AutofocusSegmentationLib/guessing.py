@@ -15,11 +15,13 @@ _UNIT_OR_CONTRAST = re.compile(
 """Parts of a name that are no words of their own: '3 T', '1.5 mm', '+C', 'w/o'."""
 
 _SEQUENCE_WORD = re.compile(
-    r"(ax|sag|cor|tra|tse|fse|se|[23]d)?t[12]\w*|\w*flair\w*|mri?|[23]d|p\d|weighted|"
+    r"(ax|sag|cor|tra|tse|fse|se|[23]d)?t[12](w|wi|c|ce|gd|gad|km|n|f|ir|pre|post|tse|fse|se|mprage|[23]d){0,3}|"
+    r"(ax|sag|cor|tra|[23]d|t[12]w?){0,3}flair(w|fs|[23]d){0,2}|mri?|[23]d|p\d|weighted|"
     r"ax|axial|sag|sagittal|cor|coronal|tra|trans|transversal|transverse|iso|"
     r"tse|fse|se|gre|tfe|ffe|ir|tirm|mprage|mpr|fspgr|spgr|bravo|space|cube|vista|flash|vibe|blade|propeller|"
     r"dark|fluid|fs|fatsat|fat|sat|"
-    r"pre|post|gd|gad|gado\w*|ce|km|\w*contrast\w*|kontrast\w*|enhanced|with|without|no|non|nativ\w*|"
+    r"pre|post|gd|gad|gado(linium|vist|butrol)?|ce|km|(pre|post|non)?contrast|kontrast(mittel)?|enhanced|"
+    r"with|without|no|non|native?|"
     r"reg|registered|coreg|to|in|on|brain|head|bias|n4|corrected|norm|normali[sz]ed|acq|run|rec|desc"
 )
 """Words of a name (in lower case) that tell how an image was made. All others may tell of whom it is."""

@@ -82,6 +82,11 @@ def test_two_patients_told_apart_by_their_names_are_never_mixed(brain, template,
     assert list(guess(brain, meier[:3] + huber[3:]).values()) == [*meier[:3], None]
 
 
+def test_a_name_written_to_the_word_for_the_sequence_counts_too(brain):
+    assert list(guess(brain, ["T1Meier", "T2Huber"]).values()) == ["T1Meier", None, None, None]
+    assert list(guess(brain, ["Meier T2", "HuberFLAIR"]).values()) == [None, None, "Meier T2", None]
+
+
 @pytest.mark.parametrize(
     "names",
     [("T1", "T1ce", "T2", "FLAIR"), ("t1_mprage_sag_p2_iso_3", "t1_mprage_sag_p2_iso_km_9", "t2_tse_tra_5",
