@@ -70,18 +70,23 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.logic = AutofocusSegmentationLogic()
         one_engine = OneEngine()
         self.segment_panel = SegmentPanel(
-            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), one_engine=one_engine)
+            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), one_engine=one_engine,
+            models_changed=self._look_again,
+        )
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
-        self.segment_panel.on_result = self.results_panel.show_new
+        self.segment_panel.on_result = self._result_came
         self.attention_panel = AttentionPanel(
             self.resourcePath("UI/Attention.ui"), ApplicationWindow(), one_engine,
             log=self.segment_panel.ui.logText.appendPlainText,
         )
         self.finetune_panel = FineTunePanel(
-            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self.enter)
-        self.models_panel = ModelsPanel(self.resourcePath("UI/Models.ui"), ApplicationWindow(), one_engine, self.enter)
+            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self._look_again)
+        self.models_panel = ModelsPanel(
+            self.resourcePath("UI/Models.ui"), ApplicationWindow(), one_engine, self._look_again)
         self.first_use_panel = FirstUsePanel(
-            self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(), on_change=self.enter)
+            self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(),
+            on_change=self._look_again, one_engine=one_engine,
+        )
         for panel in (
             self.first_use_panel, self.segment_panel, self.results_panel, self.attention_panel, self.finetune_panel,
             self.models_panel,
@@ -108,11 +113,19 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
 
     def enter(self):
         self.first_use_panel.enter()
+        self._look_again()
+
+    def _look_again(self):
+        """PyTorch or the models may be others. What the first-use section says of an installation stays."""
         self.segment_panel.enter()
         self.results_panel.enter()
         self.attention_panel.enter()
         self.finetune_panel.enter()
         self.models_panel.refresh()
+
+    def _result_came(self, result: Result):
+        self.results_panel.show_new(result)
+        self.attention_panel.segments_changed()
 
     def onSceneStartClose(self, caller, event):
         self.segment_panel.scene_about_to_close()

@@ -28,9 +28,9 @@ _TITLE_FONT, _LABEL_FONT = 16, 14
 """Font sizes of the legend, in points."""
 
 
-def ordered_colors(count: int = COLORS) -> np.ndarray:
-    """Return `count` × 3 sRGB values 0…1 whose CIELAB lightness rises in equal steps."""
-    return np.array([_color(place) for place in np.linspace(0, 1, count)])
+def ordered_colors() -> np.ndarray:
+    """Return COLORS × 3 sRGB values 0…1 whose CIELAB lightness rises in equal steps."""
+    return np.array([_color(place) for place in np.linspace(0, 1, COLORS)])
 
 
 def color_table():

@@ -21,6 +21,10 @@ class MapDisplay:
         """Whether a map was shown and no view shows one any more."""
         return bool(self._shown and self._shown[0]) and attention_overlay.shown_map() is None
 
+    def shows(self, node) -> bool:
+        """Whether this volume node, which may just have been deleted, is the map that was shown last."""
+        return bool(self._shown) and self._shown[0] == node.GetID()
+
     def forget(self) -> None:
         """Another scene: what is shown is to be looked at anew."""
         self._shown = None

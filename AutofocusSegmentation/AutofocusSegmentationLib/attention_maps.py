@@ -67,9 +67,15 @@ def load_maps(manifest: Manifest, folder: Path, maps_folder: str, segmentation, 
 
 def nodes_of(segmentation) -> list:
     """Return all nodes that were made for a segmentation's attention: maps, tables, plots."""
-    every = (slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes()))
-    return [node for node in every if node.GetAttribute(ATTENTION_ATTRIBUTE)
+    return [node for node in _every_node() if node.GetAttribute(ATTENTION_ATTRIBUTE)
             and node.GetNodeReferenceID(SEGMENTATION_ROLE) == segmentation.GetID()]
+
+
+def removable(segmentation) -> list:
+    """Return all that was made for the attention of a segmentation (None: of none) and of those that are gone."""
+    made = [node for node in _every_node() if node.GetAttribute(ATTENTION_ATTRIBUTE)
+            and not node.IsA("vtkMRMLColorNode")]
+    return [node for node in made if node.GetNodeReference(SEGMENTATION_ROLE) in (None, segmentation)]
 
 
 def maps_of(segmentation) -> dict:
@@ -86,14 +92,18 @@ def stale_maps(segmentation) -> list:
 
 
 def remove_maps(segmentation) -> None:
-    """Remove all that was made for a segmentation's attention, and show in the views what was there before."""
-    shown = attention_overlay.shown_map()
-    if shown is not None and shown.GetNodeReferenceID(SEGMENTATION_ROLE) == segmentation.GetID():
+    """Remove what is `removable`, and show in the views what was there before."""
+    nodes = removable(segmentation)
+    if attention_overlay.shown_map() in nodes:
         attention_overlay.hide()
-    for node in nodes_of(segmentation):
+    for node in nodes:
         remove_node(node)
     if not any(node.GetAttribute(MAP) for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")):
         remove_node(color_table())
+
+
+def _every_node() -> list:
+    return [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
 
 
 def layer_title(layer: str) -> str:

@@ -13,7 +13,8 @@ FOREGROUND_ROLE = "AutofocusSegmentation.ForegroundBefore"
 
 OPACITY_BEFORE = "AutofocusSegmentation.ForegroundOpacityBefore"
 LINKED_BEFORE = "AutofocusSegmentation.LinkedBefore"
-"""Attributes of a slice composite node; present while it shows a map."""
+MAP_SHOWN = "AutofocusSegmentation.MapShown"
+"""Attributes of a slice composite node; present while it shows a map. The last one is the id of the map."""
 
 
 def show(volume, opacity: float, background=None) -> None:
@@ -22,8 +23,9 @@ def show(volume, opacity: float, background=None) -> None:
     background: volume for views that show none.
     """
     for view in _views():
-        if not _shows_map(view):
+        if not _is_ours(view):
             _remember(view)
+        view.SetAttribute(MAP_SHOWN, volume.GetID())
         if view.GetForegroundVolumeID() != volume.GetID():
             view.SetForegroundVolumeID(volume.GetID())
         if view.GetBackgroundVolumeID() is None and background is not None:
@@ -42,13 +44,13 @@ def set_opacity(opacity: float) -> None:
 def hide() -> None:
     """Give the views that show a map the foreground, opacity and link that they had. Views changed since stay so."""
     for view in _views():
-        if _shows_map(view):
+        if _is_ours(view):
             before = view.GetNodeReference(FOREGROUND_ROLE)
             view.SetForegroundVolumeID(before.GetID() if before is not None else None)
             view.SetForegroundOpacity(float(view.GetAttribute(OPACITY_BEFORE) or 0.0))
             view.SetLinkedControl(view.GetAttribute(LINKED_BEFORE) == "1")
         view.SetNodeReferenceID(FOREGROUND_ROLE, None)
-        for name in (OPACITY_BEFORE, LINKED_BEFORE):
+        for name in (OPACITY_BEFORE, LINKED_BEFORE, MAP_SHOWN):
             view.RemoveAttribute(name)
 
 
@@ -66,6 +68,13 @@ def _shows_map(view) -> bool:
     identifier = view.GetForegroundVolumeID()
     volume = slicer.mrmlScene.GetNodeByID(identifier) if identifier else None
     return volume is not None and is_attention_map(volume)
+
+
+def _is_ours(view) -> bool:
+    """Tell whether a view shows a map, or nothing because the map that it showed was deleted."""
+    last = view.GetAttribute(MAP_SHOWN)
+    deleted = last is not None and slicer.mrmlScene.GetNodeByID(last) is None
+    return _shows_map(view) or (deleted and view.GetForegroundVolumeID() is None)
 
 
 def _remember(view) -> None:

@@ -75,6 +75,7 @@ def fill_nodes(segmentation, reference, measured: list[SegmentFocus]) -> None:
     chart = _node(segmentation, reference, CHART, "vtkMRMLPlotChartNode", _("{name} attention plot"))
     table.RemoveAllColumns()
     _add_column(table, LAYER_COLUMN, [float(layer.removeprefix("layer")) for layer in layers])
+    names = _column_names(measured)
     for item in measured:
         focuses = [item.layers.get(layer) for layer in layers]
         if not any(focuses):
@@ -83,7 +84,7 @@ def fill_nodes(segmentation, reference, measured: list[SegmentFocus]) -> None:
         for index, percent in enumerate(PERCENTILES):
             parts[f"{percent} %"] = [focus.percentiles[index] if focus else np.nan for focus in focuses]
         for part, values in parts.items():
-            _add_column(table, f"{item.name} {part} (mm)", values)
+            _add_column(table, f"{names[item.segment_id]} {part} (mm)", values)
     table.SetUseColumnNameAsColumnHeader(True)
     table.SetLocked(True)
     _fill_chart(segmentation, reference, chart, table, measured)
@@ -153,15 +154,15 @@ def _focus(values: np.ndarray, counts: np.ndarray) -> Focus | None:
 
 def _fill_chart(segmentation, reference, chart, table, measured: list[SegmentFocus]) -> None:
     """One line a segment, in its colour: the mean focus over the layers."""
-    spare = _of_kind(segmentation, SERIES)
+    names, spare = _column_names(measured), _of_kind(segmentation, SERIES)
     for item in measured:
         if not item.layers:
             continue
         series = spare.pop(0) if spare else _new_node(segmentation, reference, SERIES, "vtkMRMLPlotSeriesNode", "")
-        series.SetName(item.name)
+        series.SetName(names[item.segment_id])
         series.SetAndObserveTableNodeID(table.GetID())
         series.SetXColumnName(LAYER_COLUMN)
-        series.SetYColumnName(f"{item.name} {_('mean')} (mm)")
+        series.SetYColumnName(f"{names[item.segment_id]} {_('mean')} (mm)")
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
         series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
         series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
@@ -174,6 +175,18 @@ def _fill_chart(segmentation, reference, chart, table, measured: list[SegmentFoc
     chart.SetTitle(_("How far the network looks"))
     chart.SetXAxisTitle(_("Autofocus layer"))
     chart.SetYAxisTitle(_("Mean focus in the structure (mm)"))
+
+
+def _column_names(measured: list[SegmentFocus]) -> dict[str, str]:
+    """Return segment id to the segment's name, which gets a number where another has it: a column is found by name."""
+    names: dict[str, str] = {}
+    for item in measured:
+        name, number = item.name, 1
+        while name in names.values():
+            number += 1
+            name = f"{item.name} ({number})"
+        names[item.segment_id] = name
+    return names
 
 
 def _node(segmentation, reference, kind: str, class_name: str, name: str):

@@ -11,30 +11,40 @@ CHART_SHOWN = "AutofocusSegmentation.ChartShown"
 
 def show_chart(chart) -> None:
     """Show a chart node in a plot view; the layout gets one if it has none."""
-    layout = _layout()
-    if layout is not None:
-        if not layout.GetAttribute(LAYOUT_BEFORE):
-            layout.SetAttribute(LAYOUT_BEFORE, str(layout.GetViewArrangement()))
-        layout.SetAttribute(CHART_SHOWN, chart.GetID())
+    layout = layout_node()
+    if layout is not None and not _is_ours(layout):
+        layout.SetAttribute(LAYOUT_BEFORE, str(layout.GetViewArrangement()))
     slicer.modules.plots.logic().ShowChartInLayout(chart)
+    if layout is not None:
+        layout.SetAttribute(CHART_SHOWN, chart.GetID())
 
 
 def hide_chart() -> None:
-    """Put the layout back that was there before `show_chart`; does nothing if no chart of ours is shown."""
-    layout = _layout()
-    before = layout.GetAttribute(LAYOUT_BEFORE) if layout is not None else None
+    """Put the layout back that was there before `show_chart`; one without a plot, chosen since by the user, stays."""
+    layout = layout_node()
+    if layout is None:
+        return
+    before = layout.GetAttribute(LAYOUT_BEFORE) if _is_ours(layout) else None
+    for name in (LAYOUT_BEFORE, CHART_SHOWN):
+        layout.RemoveAttribute(name)
     if before:
-        layout.RemoveAttribute(LAYOUT_BEFORE)
-        layout.RemoveAttribute(CHART_SHOWN)
         layout.SetViewArrangement(int(before))
 
 
 def is_chart_shown(chart) -> bool:
     """Tell whether `show_chart` shows this chart node (None: no chart) now."""
-    layout = _layout()
-    return bool(layout is not None and chart is not None and layout.GetAttribute(CHART_SHOWN) == chart.GetID())
+    layout = layout_node()
+    return bool(layout is not None and chart is not None and _is_ours(layout)
+                and layout.GetAttribute(CHART_SHOWN) == chart.GetID())
 
 
-def _layout():
+def layout_node():
     """Return the node that holds Slicer's layout; None in a Slicer without a window."""
     return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+
+
+def _is_ours(layout) -> bool:
+    """Tell whether the layout has a plot view still, as `show_chart` left it, and so shows our chart."""
+    arrangement = layout.GetViewArrangement()
+    with_plot = slicer.modules.plots.logic().GetLayoutWithPlot(arrangement) == arrangement
+    return with_plot and bool(layout.GetAttribute(LAYOUT_BEFORE))

@@ -31,12 +31,12 @@ class SeriesTags:
     inversion_time: float | None = None
 
 
-def series_tags(node, database: DicomDatabase | None = None) -> SeriesTags:
+def series_tags(node) -> SeriesTags:
     """Return the tags of a volume node's first slice; all empty for a volume that is not from DICOM.
 
-    database: by default that of the running Slicer. No patient tag is read.
+    No patient tag is read.
     """
-    database = database or getattr(slicer, "dicomDatabase", None)
+    database: DicomDatabase | None = getattr(slicer, "dicomDatabase", None)
     instances = (node.GetAttribute(INSTANCES_ATTRIBUTE) or "").split()
     if database is None or not instances:
         return SeriesTags()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import afnet
+from afnet.progress import PROTOCOL
 
 from . import launcher
 from .engine_output import Done, Event, Failure, Note, OutputReader, Progress, Started
@@ -23,9 +24,6 @@ from .outcome import Outcome, cancelled, failure, not_ours, success
 __all__ = [
     "ChildProcess", "EngineProcess", "EngineRequest", "Event", "Note", "Outcome", "Progress", "Request", "Started",
 ]
-
-PROTOCOL = 1
-"""Version of the JSON lines that this file understands."""
 
 MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
@@ -174,14 +172,6 @@ class ChildProcess:
         if code is not None and (silent or now >= self._give_up_at):
             self._outcome = self._conclude(code)
         return events
-
-    def finish(self, within_s: float) -> Outcome | None:
-        """Poll until the engine has ended, for callers without a timer; None if that takes longer."""
-        until = time.monotonic() + within_s
-        while self.running and time.monotonic() < until:
-            self.poll()
-            time.sleep(0.02)
-        return self._outcome
 
     def _end(self) -> None:
         """Let go of the leash; from now on `poll()` counts to the kill."""

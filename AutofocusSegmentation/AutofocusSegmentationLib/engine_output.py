@@ -51,7 +51,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Failure:
-    """The engine's own sentence on why it stops, with its exit code (2, 3, 4 or 130)."""
+    """The engine's own sentence on why it stops, with its exit code (1 to 4, or 130)."""
 
     code: int
     text: str

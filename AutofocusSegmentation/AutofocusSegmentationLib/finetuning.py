@@ -14,9 +14,10 @@ from slicer.i18n import tr as _
 from afnet import model_store
 from afnet.errors import AfnetError
 from afnet.manifest import Manifest, read_manifest
+from afnet.parent import FINISH_EARLY
 
 from .engine import ChildProcess, EngineProcess, EngineRequest, Note
-from .finetuning_request import CANDIDATE, FINISH_EARLY, INPUTS, CheckRequest, ResumeRequest, TuneRequest
+from .finetuning_request import CANDIDATE, INPUTS, CheckRequest, ResumeRequest, TuneRequest
 from .job import JobError, JobFolder
 from .tuning_cases import TuningCase
 from .tuning_export import CaseError, export_cases, needed_bytes

@@ -11,9 +11,6 @@ from .engine_request import EngineRequest
 STOP_GRACE_S = 60.0
 """How long a stopped training may take to finish its step and write a checkpoint before it is killed."""
 
-FINISH_EARLY = "finish"
-"""Line on standard input that ends a training after the present pass; scoring goes on as usual."""
-
 CASES_FILE = "cases.json"
 INPUTS, CANDIDATE = f"{model_store.TRAINING}/inputs", f"{model_store.TRAINING}/{model_store.CANDIDATE}"
 COMPARISON_FILE = f"{model_store.TRAINING}/{model_store.COMPARISON}"

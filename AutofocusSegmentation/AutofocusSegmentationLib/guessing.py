@@ -1,6 +1,7 @@
 """Which volume is which input of a model: volumes that belong together, each in the place that fits it best."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from afnet.manifest import Manifest
@@ -9,7 +10,21 @@ from . import hierarchy
 from .evidence import SERIES_NUMBER, matches
 from .volumes import is_usable
 
-_SEQUENCE_WORD = re.compile(r"[23]d|^t[12]|tesla|^\d{1,2}(mm|t)?$", re.IGNORECASE)
+_UNIT_OR_CONTRAST = re.compile(
+    r"\d+([.,]\d+)?\s?(mm|t|tesla)(?![^\W_])|\+\s?c(?![^\W_])|(?<![^\W_])c\s?\+|(?<![^\W_])w/o?(?![^\W_])")
+"""Parts of a name that are no words of their own: '3 T', '1.5 mm', '+C', 'w/o'."""
+
+_SEQUENCE_WORD = re.compile(
+    r"(ax|sag|cor|tra|tse|fse|se|[23]d)?t[12](w|wi|c|ce|gd|gad|km|n|f|ir|pre|post|tse|fse|se|mprage|[23]d){0,3}|"
+    r"(ax|sag|cor|tra|[23]d|t[12]w?){0,3}flair(w|fs|[23]d){0,2}|mri?|[23]d|p\d|weighted|"
+    r"ax|axial|sag|sagittal|cor|coronal|tra|trans|transversal|transverse|iso|"
+    r"tse|fse|se|gre|tfe|ffe|ir|tirm|mprage|mpr|fspgr|spgr|bravo|space|cube|vista|flash|vibe|blade|propeller|"
+    r"dark|fluid|fs|fatsat|fat|sat|"
+    r"pre|post|gd|gad|gado(linium|vist|butrol)?|ce|km|(pre|post|non)?contrast|kontrast(mittel)?|enhanced|"
+    r"with|without|no|non|native?|"
+    r"reg|registered|coreg|to|in|on|brain|head|bias|n4|corrected|norm|normali[sz]ed|acq|run|rec|desc"
+)
+"""Words of a name (in lower case) that tell how an image was made. All others may tell of whom it is."""
 
 
 def guess_inputs(
@@ -18,9 +33,10 @@ def guess_inputs(
     """Guess which of `volume_nodes` is which input; return input name to node, None where no node fits.
 
     What fits is said by the DICOM tags, then by the name (see `evidence`). No node is given twice.
-    All guessed nodes belong together: one study where the subject hierarchy knows it, else names with the same
-    case number ('BraTS2021_00005 t1' and 'BraTS2021_00008 t2' do not); of several such groups, the one that fills
-    most inputs, the first among equals. Nodes of another modality, label maps, masks and hidden nodes are left out.
+    All guessed nodes belong together: one study where the subject hierarchy knows it, else names that differ only in
+    words for sequences ('BraTS2021_00005 t1' and 'BraTS2021_00008 t2' do not belong together, nor 'Meier_T1' and
+    'Huber_T2'); of several such groups, the one that fills most inputs, the first among equals. Nodes of another
+    modality, label maps, masks and hidden nodes are left out.
 
     chosen: inputs that the user has filled already; their nodes are not given again, and the guess is for the same
     patient. study: subject hierarchy item of the study that the guess is restricted to, 0 for all.
@@ -36,7 +52,7 @@ def guess_inputs(
         for name, match in matches(manifest, node).items():
             if name in ranks:
                 ranks[name].append((match.rank, node))
-                groups.setdefault(node.GetID(), _group(node))
+                groups.setdefault(node.GetID(), _group(manifest, node))
 
     possible = _groups_of_chosen(manifest, chosen) or list(dict.fromkeys(groups.values()))
     best: dict[str, object] = {}
@@ -52,23 +68,45 @@ def _is_candidate(node) -> bool:
     return is_usable(node) and not node.GetHideFromEditors()
 
 
-def _group(node) -> tuple:
+def named_unlike_others(nodes: Mapping[str, object], reference: str) -> list[str]:
+    """Return the inputs whose volume seems to be of another patient than most by its name; the reference breaks a tie.
+
+    nodes: input name to volume node or None. Volumes whose study is known are left out.
+    """
+    order = sorted(nodes, key=lambda name: name != reference)
+    cases = {name: _case_words(nodes[name]) for name in order
+             if nodes[name] is not None and not hierarchy.study_item(nodes[name])}
+    usual = Counter(cases.values()).most_common(1)
+    return [name for name, words in cases.items() if words != usual[0][0]]
+
+
+def _group(manifest: Manifest, node) -> tuple:
     """Return what nodes that may be combined have in common."""
     study = hierarchy.study_item(node)
     if study:
         return ("study", study)
-    return ("case", hierarchy.parent_item(node), _case_number(SERIES_NUMBER.sub("", node.GetName() or "")))
+    return ("case", hierarchy.parent_item(node), _case_words(node) if len(manifest.inputs) > 1 else ())
 
 
-def _case_number(name: str) -> tuple[str, ...]:
-    """Return the words of a name that number a case: those with at least two digits that tell no sequence."""
-    words = re.split(r"[\s_.]+", name.casefold())
-    return tuple(word for word in words if len(re.findall(r"\d", word)) >= 2 and not _SEQUENCE_WORD.search(word))
+def _case_words(node) -> tuple[str, ...]:
+    """Return the words of a volume's name that may tell of whom it is: those that tell no sequence.
+
+    A number of one or two digits is a series' number ('T1_5'), unless it numbers such a word ('patient 2').
+    """
+    name = _UNIT_OR_CONTRAST.sub(" ", SERIES_NUMBER.sub("", node.GetName() or "").casefold())
+    words: list[str] = []
+    numbers_a_word = False
+    for word in re.findall(r"[^\W_]+", name):
+        told = not _SEQUENCE_WORD.fullmatch(word)
+        if told and (numbers_a_word or not re.fullmatch(r"\d{1,2}", word)):
+            words.append(word)
+        numbers_a_word = told and not word.isdigit()
+    return tuple(words)
 
 
 def _groups_of_chosen(manifest: Manifest, chosen: Mapping[str, object]) -> list[tuple]:
     node = chosen.get(manifest.reference) or next(iter(chosen.values()), None)
-    return [_group(node)] if node is not None else []
+    return [_group(manifest, node)] if node is not None else []
 
 
 def _node_id(node) -> str:

@@ -16,10 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from afnet.parent import JOB_MARKER
 from afnet.process_identity import process_start, this_process
-
-JOB_MARKER = "afnet-job.json"
-"""The owner file. The child removes only a folder that holds one (afnet/parent.py)."""
 
 WHERE_TO_CHOOSE = "Edit > Application Settings > Modules"
 """Page of Slicer's settings with its temporary folder."""

@@ -13,8 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-OWNER_VARIABLE = "AFNET_OWNER_PID"
-"""Environment variable that tells the child who its owner is; read by afnet/parent.py."""
+from afnet.parent import OWNER_VARIABLE
 
 
 def find_launcher() -> list[str] | None:

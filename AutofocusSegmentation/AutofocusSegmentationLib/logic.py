@@ -98,27 +98,17 @@ class SegmentationJob:
 
     def start(self) -> None:
         """Export the study and start the engine. What goes wrong is told by `outcome`, never raised."""
-        problems = self._problems()
-        if problems:
-            self._end(JobOutcome("failed", problems[0]))
-            return
-        self._grid = _grid(self.reference)
-        self._log(_("Model {id} {version}, device {device}").format(
-            id=self.manifest.id, version=self.manifest.version, device=self._device))
+        problems = []
         try:
-            folder = JobFolder(slicer.app.temporaryPath, self._needed_bytes())
-            folder.create()
-            self._folder = folder
-            self._progress("export", 0.0, None)
-            study = export_study(self.manifest, self._inputs, folder.path)
-            for note in study.notes:
-                self._note(note)
-            self._engine.start(self._request(study.files), folder.path)
-            self._progress("start", 0.0, None)
+            problems = self._problems()
+            if not problems:
+                self._start()
         except (StudyError, JobError) as error:
-            self._end(JobOutcome("failed", str(error)))
+            problems = [str(error)]
         except Exception as error:
             self._unexpected(error)
+        if problems:
+            self._end(JobOutcome("failed", problems[0]))
 
     def poll(self) -> None:
         """Take what the engine said; when it has ended, load the result and finish."""
@@ -148,6 +138,21 @@ class SegmentationJob:
             time.sleep(0.02)
         if self.running:
             self._end(JobOutcome("cancelled", self._cancelled_text()))
+
+    def _start(self) -> None:
+        """Raises StudyError or JobError."""
+        self._grid = _grid(self.reference)
+        self._log(_("Model {id} {version}, device {device}").format(
+            id=self.manifest.id, version=self.manifest.version, device=self._device))
+        folder = JobFolder(slicer.app.temporaryPath, self._needed_bytes())
+        folder.create()
+        self._folder = folder
+        self._progress("export", 0.0, None)
+        study = export_study(self.manifest, self._inputs, folder.path)
+        for note in study.notes:
+            self._note(note)
+        self._engine.start(self._request(study.files), folder.path)
+        self._progress("start", 0.0, None)
 
     def _handle(self, event) -> None:
         if isinstance(event, Progress):
@@ -277,7 +282,6 @@ def segment(
     device: str = "auto",
     engine: EngineProcess | None = None,
     on_progress: Callable[[str, float, float | None], None] | None = None,
-    on_log: Callable[[str], None] | None = None,
 ) -> Result:
     """Segment and wait for the result; for scripts. Arguments as for `SegmentationJob`; `model` may be an id or folder.
 
@@ -287,7 +291,7 @@ def segment(
         manifest = model_called(model)
     except AfnetError as error:
         raise SegmentationFailed(str(error)) from None
-    job = SegmentationJob(manifest, inputs, output, device, engine, on_progress, on_log)
+    job = SegmentationJob(manifest, inputs, output, device, engine, on_progress)
     try:
         job.start()
         while job.running:

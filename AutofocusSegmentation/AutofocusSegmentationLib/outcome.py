@@ -1,16 +1,18 @@
 """How a run of the engine ended, and the sentence for the user.
 
-Exit codes: 0 done, 2 wrong request, 3 input that cannot be segmented, 4 out of memory, 130 cancelled; with
-2, 3 and 4 the engine has said why. Anything else is a crash or a kill.
+Exit codes: 0 done, 2 wrong request, 3 input that cannot be segmented, 4 out of memory, 130 cancelled, 1 an error
+that is the engine's own; with 1 to 4 the engine has said why. Anything else, and a 1 without a word, is a crash or a
+kill.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from afnet.parent import CANCELLED_EXIT_CODE
+
 from .engine_output import one_sentence
 
-_CANCELLED = 130
 _OWN_SENTENCE = (2, 3, 4)
 
 _KILLED = (-9, 137, 0xC0000017, 0xC000012D)
@@ -51,7 +53,7 @@ def failure(code: int, sentence: str, last_error: Sequence[str], started: bool) 
 
     `sentence` is what the engine said itself ('' if nothing), `last_error` its last line on standard error.
     """
-    if code == _CANCELLED:
+    if code == CANCELLED_EXIT_CODE:
         return cancelled(code)
     if not sentence and code in _OWN_SENTENCE and last_error:
         sentence = one_sentence(last_error[-1])

@@ -16,7 +16,7 @@ from afnet.manifest import Input, Manifest
 from . import hierarchy, volumes
 from .dicom_tags import modality_of
 from .evidence import explain
-from .guessing import guess_inputs
+from .guessing import guess_inputs, named_unlike_others
 from .job import WHERE_TO_CHOOSE
 from .sequences import current_frame
 from .transforms import (
@@ -83,12 +83,15 @@ def input_reasons(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str,
     """Return why each chosen volume node was taken, or what to check before it is used: input name to sentences."""
     reference = manifest.input(manifest.reference)
     expected = hierarchy.study_item(inputs[reference.name]) if inputs.get(reference.name) else 0
+    unlike = named_unlike_others(inputs, reference.name)
     reasons = {}
     for name, node in inputs.items():
         if node is not None:
             reasons[name] = explain(manifest, name, node)
             if expected and hierarchy.study_item(node) not in (0, expected):
                 reasons[name] += " " + _("Of another study than {title}: check it.").format(title=reference.title)
+            if name in unlike:
+                reasons[name] += " " + _("Named unlike the others: check that it is of the same patient.")
     return reasons
 
 

@@ -72,8 +72,9 @@ def changed(segmentation, manifest: Manifest) -> str:
     inputs = inputs_of(segmentation, manifest)
     try:
         before = json.loads(segmentation.GetAttribute(STUDY_ATTRIBUTE))
-    except ValueError:
-        before = {}
+    except (ValueError, RecursionError):
+        before = None
+    before = before if isinstance(before, dict) else {}  # the text comes with a scene, and may be damaged
     for item in manifest.inputs:
         if not _same(before.get(item.name), _state(inputs[item.name], inputs[manifest.reference])):
             return _("{title} has changed since it was segmented: segment the study again.").format(title=item.title)
@@ -98,8 +99,14 @@ def _state(node, reference) -> dict:
     }
 
 
-def _same(before: dict | None, now: dict) -> bool:
-    if not before or not now or any(before.get(key) != now[key] for key in ("voxels", "type", "size")):
+def _same(before: object, now: dict) -> bool:
+    """Tell whether what a scene says of an image (anything, if it is damaged) is its `_state` now."""
+    if not isinstance(before, dict) or not now:
         return False
-    apart = np.abs(np.array(before["places"]) - np.array(now["places"]))
+    if any(before.get(key) != now[key] for key in ("voxels", "type", "size")):
+        return False
+    try:
+        apart = np.abs(np.array(before.get("places"), float) - np.array(now["places"]))
+    except (TypeError, ValueError, OverflowError):
+        return False
     return bool(apart.max() <= PLACE_TOLERANCE_MM)

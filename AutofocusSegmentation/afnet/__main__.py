@@ -11,6 +11,7 @@ def main() -> int:
 
     SIGTERM and SIGHUP end a run as Ctrl+C does: half-written files go, and the exit code is 130.
     """
+    cancelled = 130  # as afnet.parent has it, which may not have been imported by then
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
@@ -18,8 +19,8 @@ def main() -> int:
         code = _main()
     except KeyboardInterrupt:  # while modules are imported, or a second time
         print("Cancelled.", file=sys.stderr)
-        code = 130
-    if code == 130:
+        code = cancelled
+    if code == cancelled:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would be a traceback from Python's end
     return code
 

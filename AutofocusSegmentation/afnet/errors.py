@@ -1,5 +1,7 @@
 """Errors a user can cause. Their text is one sentence: what is wrong and what to do."""
 
+from .parent import CANCELLED_EXIT_CODE
+
 
 class AfnetError(Exception):
     """Base of all errors shown to the user; `exit_code` is what the command line ends with."""
@@ -28,4 +30,4 @@ class OutOfMemory(AfnetError):
 class Cancelled(AfnetError):
     """The user, or the end of the parent process, stopped the run."""
 
-    exit_code = 130
+    exit_code = CANCELLED_EXIT_CODE

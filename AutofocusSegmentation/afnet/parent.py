@@ -1,8 +1,9 @@
 """The child's side of the door to its parent (Slicer): when the parent goes or cancels, clean up and end.
 
-The parent holds the write end of this process's standard input and never writes to it. End of file therefore
-means one of two things, Cancel or a parent that died, and both are answered alike: the half-written files
-are deleted, the job folder is removed, and the process ends with exit code 130, whatever else it is doing.
+The parent holds the write end of this process's standard input, and writes at most one line to it, FINISH_EARLY to
+a training. End of file means one of two things, Cancel or a parent that died, and both are answered alike: the
+half-written files are deleted, the job folder is removed, and the process ends with CANCELLED_EXIT_CODE, whatever
+else it is doing. A training is asked more gently (StopRequests).
 That must work while torch is being imported, so this module imports only the standard library and
 `watch()` is called before anything slow.
 
@@ -23,7 +24,10 @@ from pathlib import Path
 from typing import NoReturn
 
 CANCELLED_EXIT_CODE = 130
-"""Exit code of a cancelled run, as afnet.errors.Cancelled."""
+"""Exit code of a cancelled run."""
+
+FINISH_EARLY = "finish"
+"""Line on standard input that ends a training after the present pass; scoring goes on as usual."""
 
 JOB_MARKER = "afnet-job.json"
 """File that makes a folder a job folder. A folder without it is never removed: `--job-folder .` typed in the
@@ -69,7 +73,8 @@ class StopRequests:
         self.finish = threading.Event()
 
     def watch_parent(self) -> None:
-        """As `watch`, but gentle: the end of standard input, or of the owner, sets `stop`; a line `finish` that."""
+        """As `watch`, but gentle: the end of standard input, or of the owner, sets `stop`; FINISH_EARLY sets `finish`.
+        """
         threading.Thread(target=self._wait, args=(_wait_for_end_of_file, self._heard), daemon=True).start()
         owner = os.environ.get(OWNER_VARIABLE, "")
         if owner.isascii() and owner.isdigit():
@@ -90,12 +95,12 @@ class StopRequests:
         self.stop.set()
 
     def _heard(self, data: bytes) -> None:
-        if b"finish" in data:
+        if FINISH_EARLY.encode() in data:
             self.finish.set()
 
 
 def leave() -> NoReturn:
-    """Clean up and end the process with exit code 130, from whatever thread.
+    """Clean up and end the process with CANCELLED_EXIT_CODE, from whatever thread.
 
     Also for a main thread that finds its standard output closed: the parent is dead then.
     """

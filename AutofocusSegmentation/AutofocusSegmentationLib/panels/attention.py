@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 
 from afnet.attention_request import AttentionRequest
 
-from .. import attention_maps, attention_statistics, chart_layout, doctor
+from .. import attention_maps, attention_overlay, attention_statistics, chart_layout, doctor
 from ..attention_display import FocusMeasurements, MapDisplay
 from ..attention_maps import FOCUS, map_title
 from ..attention_subject import Subject, subject_of
@@ -42,9 +42,9 @@ class AttentionPanel(VTKObservationMixin):
         self._make_engine = make_engine
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
-        self._wanted: AttentionRequest | None = None
         self._manifests: dict = {}
         self._subject = Subject()
+        self._asked: tuple[Subject, AttentionRequest] | None = None  # what is being computed
         self._keys: list[str] = []
         self._display, self._measurements = MapDisplay(), FocusMeasurements()
         self._updating = False
@@ -65,6 +65,7 @@ class AttentionPanel(VTKObservationMixin):
         self.ui.plotButton.connect("clicked(bool)", self._plot_clicked)
         self.ui.removeButton.connect("clicked(bool)", self._remove_clicked)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
+        one_engine.watch(self._update)
 
     @property
     def running(self) -> bool:
@@ -93,6 +94,11 @@ class AttentionPanel(VTKObservationMixin):
             return
         if self._display.replaced_by_user:
             self._parameters.attention_shown = False
+        self._update()
+
+    def segments_changed(self) -> None:
+        """Segments are others than before: measure the focus in them."""
+        self._measurements.forget()
         self._update()
 
     def cleanup(self) -> None:
@@ -161,9 +167,10 @@ class AttentionPanel(VTKObservationMixin):
     def _enable(self) -> None:
         """Say what can be done, what a click would cost, and why something cannot be done."""
         ui, subject, layer = self.ui, self._subject, self._layer
-        ui.subjectLabel.setText(subject.problem or self._about_subject())
+        blocked = subject.problem or doctor.torch_problem() or self.run.refusal
+        about = "" if subject.problem else self._about_subject()
+        ui.subjectLabel.setText("\n".join(filter(None, (about, blocked))))
         ui.mapsButton.setText(_("Load the {count} maps").format(count=len(subject.map_keys) or 4))
-        blocked = subject.problem or doctor.torch_problem() or ""
         costs = []
         for button, request, what in (
             (ui.focusButton, subject.missing_focus(layer), _("focus map {size}")),
@@ -182,8 +189,8 @@ class AttentionPanel(VTKObservationMixin):
         ui.sizeLabel.setVisible(bool(costs))
         for widget in (ui.layerSlider, ui.mapSelector, ui.opacitySlider, ui.shownCheckBox):
             widget.setEnabled(bool(layer))
-        made = attention_maps.nodes_of(subject.segmentation) if subject.segmentation else []
-        chart = attention_statistics.chart_of(subject.segmentation) if made else None
+        made = attention_maps.removable(subject.segmentation)
+        chart = self._chart()
         ui.plotButton.setEnabled(chart is not None)
         ui.plotButton.setChecked(chart_layout.is_chart_shown(chart))
         ui.removeButton.setEnabled(bool(made) and not self.running)
@@ -219,11 +226,22 @@ class AttentionPanel(VTKObservationMixin):
     def _all_layers_clicked(self, checked=False) -> None:
         self._compute(self._subject.missing_focus(*self._subject.layers))
 
+    def _chart(self):
+        """Return the subject's chart node; None if there is none."""
+        return attention_statistics.chart_of(self._subject.segmentation) if self._subject.segmentation else None
+
     def _plot_clicked(self, checked=False) -> None:
         if checked:
-            chart_layout.show_chart(attention_statistics.chart_of(self._subject.segmentation))
+            chart_layout.show_chart(self._chart())
+            layout = chart_layout.layout_node()
+            if layout is not None and not self.hasObserver(layout, vtk.vtkCommand.ModifiedEvent, self._layout_changed):
+                self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self._layout_changed)
         else:
             chart_layout.hide_chart()
+
+    def _layout_changed(self, caller, event) -> None:
+        """The user may have chosen a layout of his own."""
+        self.ui.plotButton.setChecked(chart_layout.is_chart_shown(self._chart()))
 
     def _remove_clicked(self, checked=False) -> None:
         chart_layout.hide_chart()
@@ -240,19 +258,26 @@ class AttentionPanel(VTKObservationMixin):
     # Running
 
     def _compute(self, request: AttentionRequest) -> None:
-        self._wanted = request
         subject, parameters = self._subject, self._parameters
-        if self.run.start(subject.manifest, subject.segmentation, request, device=parameters.device.argument(),
-                          memory=parameters.memory.value, precision=parameters.precision.value):
-            self._update()
+        self._asked = subject, request
+        self.run.start(subject.manifest, subject.segmentation, request, device=parameters.device.argument(),
+                       memory=parameters.memory.value, precision=parameters.precision.value)
+        self._update()
 
     def _finished(self, outcome: JobOutcome) -> None:
-        if outcome.kind == "done" and self._parameters is not None:
-            self._show_map(FOCUS if self._wanted.focus else self._subject.map_keys[0])
+        subject, request = self._asked
+        if outcome.kind == "done" and self._parameters is not None and self._parameters.result is subject.segmentation:
+            self._show_map(FOCUS if request.focus else subject.map_keys[0])
         self._update()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_removed(self, caller, event, node) -> None:
         """A map, the segmentation or an image may be deleted in the Data module."""
         if self._parameters is not None and node.IsA("vtkMRMLDisplayableNode"):
-            qt.QTimer.singleShot(0, self._update)
+            qt.QTimer.singleShot(0, self._shown_map_removed if self._display.shows(node) else self._update)
+
+    def _shown_map_removed(self) -> None:
+        """Nothing is shown any more, unless another map has come in its place."""
+        self._update()
+        if self._parameters is not None and attention_overlay.shown_map() is None:
+            self._parameters.attention_shown = False

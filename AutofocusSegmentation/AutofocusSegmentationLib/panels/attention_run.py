@@ -46,15 +46,16 @@ class AttentionRun:
         """Whether maps are being computed."""
         return self._job is not None and self._job.running
 
-    def start(self, manifest, segmentation, wanted, **options) -> bool:
-        """Start a job unless another panel has the engine; tell whether that was tried.
+    @property
+    def refusal(self) -> str:
+        """Why a job cannot start now: another panel has the engine. Empty if it can."""
+        return self._one_engine.refusal(self)
+
+    def start(self, manifest, segmentation, wanted, **options) -> None:
+        """Start a job; not while there is a `refusal`.
 
         Arguments as for AttentionJob; options: device, memory, precision.
         """
-        busy = self._one_engine.refusal(self)
-        if busy:
-            self.say(busy, failed=True)
-            return False
         self._job = AttentionJob(
             manifest, segmentation, wanted, **options, engine=self._make_engine(),
             on_progress=self._show_progress, on_log=self._log, on_finished=self._finished,
@@ -65,7 +66,6 @@ class AttentionRun:
             self._one_engine.take(
                 self, _("Attention maps are being computed: wait until that has ended, or cancel it."))
             self._timer.start()
-        return True
 
     def cancel(self) -> None:
         """Ask the engine to end; polling goes on until it is gone."""

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from .. import doctor
 from ..doctor import Action, Diagnosis, State
+from ..one_engine import OneEngine
 from ..torch_installer import UTILITIES, InstallFailed, TorchInstaller
 from ..window import SlicerWindow
 
@@ -17,7 +18,8 @@ HIDE_HINT_SETTING = "AutofocusSegmentation/HideGraphicsCardHint"
 class FirstUsePanel:
     """Connects the widgets of FirstUse.ui with the doctor and the installer. Nothing is installed without a yes.
 
-    look: returns what the doctor should judge. on_change: called when the engine may have become usable.
+    look: returns what the doctor should judge. on_change: called when PyTorch is another than before, or looked for
+    again. one_engine: shared with the other panels; nothing replaces the PyTorch that runs.
     """
 
     def __init__(
@@ -27,11 +29,13 @@ class FirstUsePanel:
         installer: TorchInstaller,
         look: Callable[[bool, bool], doctor.Computer] = doctor.look,
         on_change: Callable[[], None] = lambda: None,
+        one_engine: OneEngine | None = None,
     ) -> None:
         self._window = window
         self._installer = installer
         self._look = look
         self._on_change = on_change
+        self._one_engine = one_engine or OneEngine()
         self._computer: doctor.Computer | None = None
         self.diagnosis: Diagnosis | None = None
         self.widget = slicer.util.loadUI(ui_file)
@@ -40,6 +44,7 @@ class FirstUsePanel:
         self.ui.actionButton.connect("clicked(bool)", self._action_clicked)
         self.ui.hideButton.connect("clicked(bool)", self._hide_clicked)
         self.widget.setVisible(False)
+        self._one_engine.watch(self._show_sentence)
 
     def enter(self) -> None:
         """The user opens the module: look again, for PyTorch may have been installed meanwhile."""
@@ -56,13 +61,23 @@ class FirstUsePanel:
         style = self.widget.style()
         kind = qt.QStyle.SP_MessageBoxWarning if diagnosis.blocks else qt.QStyle.SP_MessageBoxInformation
         self.ui.stateIcon.setPixmap(style.standardIcon(kind).pixmap(qt.QSize(16, 16)))
-        self.ui.sentenceLabel.setText(diagnosis.sentence)
+        self._show_sentence()
         self.ui.actionButton.setText(_label(diagnosis.action))
-        self.ui.actionButton.setToolTip(_tip(diagnosis.action))
         self.ui.hideButton.setVisible(not diagnosis.blocks)
         self.ui.offlineSection.setVisible(diagnosis.offline_helps)
         self.ui.offlineSection.collapsed = diagnosis.state is not State.OFFLINE
         self.ui.offlineText.setPlainText(offline_recipe(self._computer.system))
+
+    def _show_sentence(self) -> None:
+        """Say what is missing and, while the engine runs, why it cannot be mended now."""
+        if self.diagnosis is None:
+            return
+        action = self.diagnosis.action
+        installs = action in (Action.INSTALL_TORCH, Action.REINSTALL_TORCH)
+        refusal = self._one_engine.refusal(self) if installs else ""
+        self.ui.sentenceLabel.setText("\n".join(filter(None, (self.diagnosis.sentence, refusal))))
+        self.ui.actionButton.setToolTip(refusal or _tip(action))
+        self.ui.actionButton.setEnabled(not refusal)
 
     def _action_clicked(self, checked=False) -> None:
         {

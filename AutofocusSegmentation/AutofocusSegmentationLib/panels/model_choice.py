@@ -28,7 +28,10 @@ class ModelChoice:
         ui.modelsFolderButton.connect("directoryChanged(QString)", self._directory_changed)
 
     def refresh(self, wanted: str) -> str:
-        """List the models anew; return the id to choose: `wanted` if there, else the last one, else the first."""
+        """List the models anew; return the id to choose: `wanted`, though it may not be here; else the last or first.
+
+        A model may be away for a while only (a drive, a colleague's scene): the choice is the user's to change.
+        """
         self._entries = models.list_models()
         selector = self._ui.modelSelector
         selector.blockSignals(True)
@@ -36,7 +39,7 @@ class ModelChoice:
         for entry, title in zip(self._entries, models.chooser_titles(self._entries)):
             selector.addItem(title, entry.id)
         selector.blockSignals(False)
-        if wanted in [entry.id for entry in self._entries]:
+        if wanted:
             return wanted
         usable = [entry.id for entry in self._entries if entry.manifest]
         last = self.manifest.id if self.manifest else ""  # stays chosen when the scene is closed
@@ -52,8 +55,12 @@ class ModelChoice:
         manifest = entry.manifest if entry else None
         if manifest:
             info = population_text(manifest)
+        elif entry:
+            info = entry.problem
+        elif self._entries and model_id:
+            info = _("'{id}' is not here: check My models, or choose another model.").format(id=model_id)
         else:
-            info = entry.problem if entry else _("There is no model: reinstall the AutofocusSegmentation extension.")
+            info = _("There is no model: reinstall the AutofocusSegmentation extension.")
         self._ui.modelInfoLabel.setText(info)
         self._ui.modelCardSection.setVisible(manifest is not None)
         changed = manifest != self.manifest

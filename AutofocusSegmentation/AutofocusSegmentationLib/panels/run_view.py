@@ -60,20 +60,21 @@ class RunView:
     def poll(self) -> None:
         self.queue.poll()
 
-    def show(self, missing: str, study: QueuedStudy | None) -> None:
-        """Bring the buttons in line. missing: why the present choice cannot be segmented; study: that choice."""
+    def show(self, missing: str, study: QueuedStudy | None) -> str:
+        """Bring the buttons in line; return why the present choice cannot be added, empty if it can.
+
+        missing: why it cannot be segmented; study: that choice.
+        """
         running = self.running
         already = bool(study) and self.queue.holds(study)
         if already:
-            tip = _("This is being segmented, or waits for it: choose other images to add them to the queue.")
-        elif running:
-            tip = missing or _("Segment the chosen images after those that run or wait now.")
-        else:
-            tip = missing or _("Segment the chosen images.")
+            missing = _("This is being segmented, or waits for it: choose other images to add them to the queue.")
         button = self._ui.segmentButton
-        button.enabled = not missing and not already
+        button.enabled = not missing
         button.setText(_("Add to queue") if running else _("Segment"))
-        button.setToolTip(tip)
+        button.setToolTip(missing or (_("Segment the chosen images after those that run or wait now.") if running else
+                                      _("Segment the chosen images.")))
+        return missing
 
     def stop_all(self, reason: str) -> None:
         """Cancel what runs and forget what waits; `reason` is told. Polling goes on until the engine is gone.

@@ -27,6 +27,7 @@ class SegmentPanel(VTKObservationMixin):
 
     window: Slicer's main window. make_engine: makes the process of each job; None for the real one.
     on_result: called with the Result of a run that ended well. one_engine: shared with the other panels.
+    models_changed: called when the user has chosen another folder of models.
     """
 
     def __init__(
@@ -35,17 +36,18 @@ class SegmentPanel(VTKObservationMixin):
         window: SlicerWindow,
         make_engine: Callable[[], EngineProcess] | None = None,
         one_engine: OneEngine | None = None,
+        models_changed: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self._make_engine = make_engine
         self.on_result: Callable[[Result], None] = lambda result: None
-        self._one_engine = one_engine or OneEngine()
+        self._one_engine, self._models_changed = one_engine or OneEngine(), models_changed
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._engine_problem: str | None = None
         self._output_checked: tuple = ()
         self._output_problem = ""
-        self._study_item = 0
+        self._study_item: int | None = None  # chosen by the user; 0: any
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -58,6 +60,8 @@ class SegmentPanel(VTKObservationMixin):
         )
         self.ui.outputProblemLabel.setVisible(False)
         self.ui.segmentButton.connect("clicked(bool)", self._segment_clicked)
+        for section in (self.ui.inputsSection, self.ui.outputsSection):
+            section.connect("contentsCollapsed(bool)", self._section_opened_or_closed)
         for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
             self.addObserver(slicer.mrmlScene, event, self._node_came_or_went)
         self._one_engine.watch(self._update)
@@ -73,7 +77,7 @@ class SegmentPanel(VTKObservationMixin):
             self._parameters.disconnectGui(self._binding)
             self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._parameters = parameters
-        self._study_item = 0
+        self._study_item = None
         if parameters is None:
             return
         self._binding = parameters.connectGui(self.ui)
@@ -130,6 +134,7 @@ class SegmentPanel(VTKObservationMixin):
         if self._parameters is not None:
             self._list_models()
             self._update()
+        self._models_changed()
 
     def _inputs(self) -> dict:
         """Return input name -> volume node or None, as in the parameter node."""
@@ -139,17 +144,21 @@ class SegmentPanel(VTKObservationMixin):
 
     def _input_chosen(self, name: str, node) -> None:
         if self._parameters is not None:
-            self._study_item = 0
+            if self._study_item:  # not for Any, which no volume contradicts
+                self._study_item = None
             self._parameters.set_input_node(name, node)
             self._update()
 
     def _study_chosen(self, item: int) -> None:
-        """Fill all inputs anew, from one study (0: from any)."""
+        """Fill all inputs anew from one study; from any (0), only those that are empty."""
         if self._parameters is None or self._model.manifest is None:
             return
         self._study_item = item
-        for name, node in study.guess_inputs(self._model.manifest, _volumes(), study=item).items():
-            self._parameters.set_input_node(name, node)
+        if item:
+            for name, node in study.guess_inputs(self._model.manifest, _volumes(), study=item).items():
+                self._parameters.set_input_node(name, node)
+        else:
+            self._guess_inputs()
         self._update()
 
     def _guess_inputs(self) -> None:
@@ -157,7 +166,7 @@ class SegmentPanel(VTKObservationMixin):
         chosen = self._inputs()
         if not chosen or all(chosen.values()):
             return
-        guess = study.guess_inputs(self._model.manifest, _volumes(), chosen, self._study_item)
+        guess = study.guess_inputs(self._model.manifest, _volumes(), chosen, self._study_item or 0)
         for name, node in guess.items():
             if chosen[name] is None and node is not None:
                 self._parameters.set_input_node(name, node)
@@ -174,6 +183,13 @@ class SegmentPanel(VTKObservationMixin):
             self._update()
 
     # State
+
+    def _section_opened_or_closed(self, collapsed: bool) -> None:
+        """Opening shows all widgets, also those that were hidden while it was closed."""
+        if not collapsed and self._parameters is not None:
+            self._show_model()
+            self._check_output()
+            self._update()
 
     def _update(self, caller=None, event=None) -> None:
         """Bring the widgets in line with the parameter node and the queue."""
@@ -194,16 +210,17 @@ class SegmentPanel(VTKObservationMixin):
         reasons = study.input_reasons(manifest, inputs) if manifest else {}
         self._slots.show_reasons({name: text for name, text in reasons.items() if name not in shown})
         missing = self._missing(problems)
-        told_elsewhere = missing in (*shown.values(), self._output_problem) or self.running
+        missing = self.run.show(missing, None if missing else self._study())
+        told_elsewhere = missing in (*shown.values(), self._output_problem)
         self.ui.segmentHintLabel.setText("" if told_elsewhere else missing)
         self.ui.segmentHintLabel.setVisible(bool(missing) and not told_elsewhere)
-        self.run.show(missing, None if missing else self._study())
 
     def _show_study(self, inputs: dict) -> None:
         """Offer the studies of the scene; shown is the chosen one, else that of the first input that has one."""
         studies = hierarchy.studies(_volumes())
         found = [hierarchy.study_item(node) for node in inputs.values() if node is not None]
-        current = self._study_item if self._study_item in dict(studies) else next((item for item in found if item), 0)
+        chosen = self._study_item in (0, *dict(studies))
+        current = self._study_item if chosen else next((item for item in found if item), 0)
         self._studies.show(studies, current)
 
     def _missing(self, problems: dict[str, str]) -> str:

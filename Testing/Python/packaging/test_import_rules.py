@@ -35,7 +35,8 @@ SLICER_SIDE_MAY_IMPORT = {
 """At file scope, besides the standard library: what the extension index accepts. Of afnet: see below."""
 ENGINE_FILES_FOR_BOTH = {
     "afnet", "afnet.atomic_file", "afnet.attention_request", "afnet.errors", "afnet.json_schema", "afnet.manifest",
-    "afnet.manifest_consistency", "afnet.model_store", "afnet.parent", "afnet.process_identity", "afnet.terminology",
+    "afnet.manifest_consistency", "afnet.model_store", "afnet.parent", "afnet.process_identity", "afnet.progress",
+    "afnet.terminology",
 }
 
 BLOCKED_PROCESS = Path(__file__).parent / "import_all.py"

@@ -60,10 +60,10 @@ def test_the_module_has_the_section(open_module, models_folder, make_ct):
     choose_model(widget.segment_panel.ui, "pelvis-ct")
     spin(lambda: widget.segment_panel.ui.segmentButton.enabled)
     click(widget.segment_panel.ui.segmentButton)
-    click(panel.ui.focusButton)
-    assert len(engines) == 1 and "A segmentation is running" in panel.ui.attentionMessageLabel.text
+    assert not panel.ui.focusButton.enabled and "A segmentation is running" in panel.ui.subjectLabel.text
     click(widget.segment_panel.ui.cancelButton)
     spin(lambda: not widget.segment_panel.running)
+    assert "running" not in panel.ui.subjectLabel.text
     click(panel.ui.focusButton)
     write_maps(engines[-1], manifest)
     spin(lambda: not panel.running)

@@ -1,5 +1,7 @@
 """What the attention section cannot do, by the cause: each said in a sentence, the scene as it was."""
 
+import json
+
 import numpy as np
 import pytest
 from attention_study import compute, foregrounds, maps, segmented, write_maps
@@ -40,6 +42,23 @@ def test_a_changed_study_is_not_computed(attention, scene, change):
     assert attention.ui.attentionMessageIcon.isVisible()
 
 
+@pytest.mark.parametrize("damage", ["not JSON", "[1]", "null", '{"ct": [1]}', "[" * 100000, None, [[1, 2], 3], [[0, 0]],
+                                    [[10**400, 0, 0]]])
+def test_a_damaged_record_of_the_study_is_a_changed_study(attention, damage):
+    """A text in place of the record, or something in place of the corners."""
+    name = "AutofocusSegmentation.Study"
+    record = json.loads(attention.segmentation.GetAttribute(name))
+    if damage is None:
+        del record["ct"]["places"]
+    else:
+        record["ct"]["places"] = damage
+    attention.segmentation.SetAttribute(name, damage if isinstance(damage, str) else json.dumps(record))
+    click(attention.ui.focusButton)
+    assert not attention.panel.running and attention.engines[-1].request is None
+    assert attention.ui.attentionMessageLabel.text == (
+        "CT has changed since it was segmented: segment the study again.")
+
+
 def test_an_image_under_a_moved_transform_is_the_same_study(attention, scene):
     """A study is read in the reference's local frame."""
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
@@ -70,8 +89,14 @@ def test_maps_of_an_earlier_run_are_not_taken_for_this_one(attention, scene):
 
 def test_not_while_a_segmentation_runs(attention):
     attention.one_engine.take("another panel", "A segmentation is running: wait until it has ended.")
-    click(attention.ui.focusButton)
-    assert attention.engines == [] and "A segmentation is running" in attention.ui.attentionMessageLabel.text
+    for button in (attention.ui.focusButton, attention.ui.mapsButton, attention.ui.allLayersButton):
+        assert not button.enabled
+        click(button)
+    assert attention.engines == []
+    assert attention.ui.subjectLabel.text == (
+        "Maps of: CT segmentation\nA segmentation is running: wait until it has ended.")
+    attention.one_engine.release("another panel")
+    assert attention.ui.focusButton.enabled and attention.ui.subjectLabel.text == "Maps of: CT segmentation"
 
 
 @pytest.mark.parametrize("end", ["fails", "damaged", "too many"])
@@ -127,3 +152,18 @@ def test_without_pytorch_it_says_so(attention, monkeypatch):
     monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     attention.panel.enter()
     assert not attention.ui.focusButton.enabled and "PyTorch is not installed" in attention.ui.focusButton.toolTip
+    assert "PyTorch is not installed" in attention.ui.subjectLabel.text
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_another_result_while_maps_are_computed(attention, make_ct, other):
+    """The maps go to the segmentation that they were asked for; what is shown is another's."""
+    click(attention.ui.mapsButton)
+    result = segmented(attention.manifest, {"ct": make_ct("CT B", (20, 24, 28))}) if other else None
+    attention.parameters.result = result
+    write_maps(attention.engines[-1], attention.manifest)
+    spin(lambda: not attention.panel.running)
+    assert attention.ui.attentionMessageLabel.text == "" and len(maps(attention)) == 4
+    assert not attention.parameters.attention_shown and foregrounds(attention)[0][0] is None
+    attention.parameters.result = attention.segmentation
+    assert attention.ui.mapSelector.count == 5

@@ -34,6 +34,42 @@ def test_a_map_deleted_in_the_data_module(attention, scene):
     assert not attention.ui.focusButton.enabled
 
 
+def test_a_deleted_map_gives_the_foreground_back(attention, scene, make_volume):
+    from AutofocusSegmentationLib.attention_maps import remove_node
+
+    mine, other = make_volume(name="PET"), make_volume(name="dose")
+    for view in attention.views:
+        view.SetForegroundVolumeID(mine.GetID())
+        view.SetForegroundOpacity(0.3)
+    before = foregrounds(attention)
+    compute(attention, attention.ui.focusButton)
+    attention.views[2].SetForegroundVolumeID(other.GetID())  # the user's own choice meanwhile
+    remove_node(maps(attention)["layer8", "focus"])  # with its subject hierarchy item, as the Data module does
+    attention.process()
+    assert foregrounds(attention)[:2] == before[:2] and foregrounds(attention)[2][0] == other.GetID()
+    assert not attention.ui.shownCheckBox.checked and not attention.parameters.attention_shown
+    compute(attention, attention.ui.focusButton)
+    assert attention.ui.shownCheckBox.checked
+    assert {each[0] for each in foregrounds(attention)} == {maps(attention)["layer8", "focus"].GetID()}
+    attention.views[1].SetForegroundVolumeID(None)  # the user's own choice, for the map is still there
+    tick(attention.ui.shownCheckBox)
+    assert [each[0] for each in foregrounds(attention)] == [mine.GetID(), None, other.GetID()]
+
+
+def test_the_maps_of_a_deleted_segmentation_can_be_removed(attention, scene):
+    layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    layout.SetViewArrangement(layout.SlicerLayoutConventionalView)
+    views = foregrounds(attention)
+    compute(attention, attention.ui.allLayersButton)
+    click(attention.ui.plotButton)
+    scene.RemoveNode(attention.segmentation)
+    attention.process()
+    assert foregrounds(attention) == views and attention.ui.removeButton.enabled
+    click(attention.ui.removeButton)
+    assert made_nodes(scene) == [] and not attention.ui.removeButton.enabled
+    assert layout.GetViewArrangement() == layout.SlicerLayoutConventionalView
+
+
 def test_a_saved_scene_reopens_with_the_map_in_place(attention, scene, tmp_path, make_volume):
     import slicer
 

@@ -49,6 +49,42 @@ def test_the_plot_is_shown_in_the_layout_and_put_away(attention, scene):
     assert not attention.ui.plotButton.checked and not attention.ui.plotButton.enabled
 
 
+def test_a_layout_that_the_user_has_chosen_meanwhile_stays(attention, scene):
+    layout = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    compute(attention, attention.ui.focusButton)
+    click(attention.ui.plotButton)
+    layout.SetViewArrangement(layout.SlicerLayoutOneUpRedSliceView)
+    assert not attention.ui.plotButton.checked, "the plot is gone"
+    click(attention.ui.plotButton)
+    assert attention.ui.plotButton.checked
+    click(attention.ui.plotButton)
+    assert layout.GetViewArrangement() == layout.SlicerLayoutOneUpRedSliceView
+    click(attention.ui.plotButton)
+    layout.SetViewArrangement(layout.SlicerLayoutOneUpRedSliceView)
+    click(attention.ui.removeButton)
+    assert layout.GetViewArrangement() == layout.SlicerLayoutOneUpRedSliceView
+
+
+def test_segments_of_one_name_have_curves_of_their_own(attention):
+    import slicer
+
+    segments = attention.segmentation.GetSegmentation()
+    first, second, third = segments.GetSegmentIDs()[:3]
+    segments.GetSegment(second).SetName(segments.GetSegment(first).GetName())
+    segments.GetSegment(third).SetName(segments.GetSegment(first).GetName() + " (2)")
+    compute(attention, attention.ui.focusButton)
+    chart, = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    series = [chart.GetNthPlotSeriesNode(i) for i in range(chart.GetNumberOfPlotSeriesNodes())]
+    content = series[0].GetTableNode().GetTable()
+    columns = [content.GetColumnName(i) for i in range(content.GetNumberOfColumns())]
+    assert len(set(columns)) == len(columns)
+    drawn = [content.GetColumnByName(each.GetYColumnName()).GetValue(0) for each in series]
+    table = attention.ui.focusTable
+    assert drawn == pytest.approx([float(table.item(row, 2).text()) for row in range(table.rowCount)], abs=0.06)
+    assert len(set(drawn)) > 1
+
+
 def test_edited_segments_are_measured_as_they_are(attention):
     import slicer
 

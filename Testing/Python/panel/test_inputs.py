@@ -80,8 +80,18 @@ def test_choosing_a_study_fills_the_slots_from_it(brain):
     assert study.isVisible() and study.currentText == "A / 2019"
     study.setCurrentIndex(2)
     assert chosen(brain) == brain.studies["2024"] and study.currentText == "A / 2024"
+
+
+def test_any_study_stays_chosen_and_keeps_the_volumes(brain):
+    study = brain.ui.studySelector
+    study.setCurrentIndex(2)
     study.setCurrentIndex(0)
-    assert chosen(brain) == brain.studies["2019"]
+    brain.process()
+    assert study.currentText == "Any" and chosen(brain) == brain.studies["2024"]
+    selector(brain, "t2").setCurrentNode(brain.studies["2019"]["t2"])
+    assert study.currentText == "Any" and chosen(brain)["t2"] == brain.studies["2019"]["t2"]
+    study.setCurrentIndex(1)
+    assert study.currentText == "A / 2019" and chosen(brain) == brain.studies["2019"]
 
 
 def test_a_study_without_a_sequence_leaves_its_slot_empty(brain, scene):
@@ -107,6 +117,27 @@ def test_a_doubtful_choice_is_told_and_allowed(brain):
         "Looks like FLAIR by series description 'dark-fluid': check it. "
         "Of another study than T1 with contrast: check it.")
     assert brain.ui.segmentButton.enabled
+
+
+def test_two_patients_without_dicom_are_not_mixed_however_they_are_loaded(panel, make_volume, scene):
+    def load(name):
+        array = np.zeros((12, 14, 16), np.int16)
+        array[3:-3, 3:-3, 3:-3] = 100
+        loaded[name] = make_volume(array, name=name, ijk_to_ras=np.diag([2.0, 2.0, 2.0, 1.0]))
+        panel.process()
+
+    loaded = {}
+    choose_model(panel.ui, "brain-tumour-mri")
+    for name in ("Huber_FLAIR", "Huber_T1", "Huber_T1ce", "Huber_T2", "Meier_FLAIR", "Meier_T1", "Meier_T1ce"):
+        load(name)
+    assert [node.GetName().partition("_")[0] for node in chosen(panel).values()] == ["Huber"] * 4
+    assert panel.ui.segmentButton.enabled
+    scene.RemoveNode(loaded["Huber_FLAIR"])
+    panel.process()
+    assert chosen(panel)["flair"] is None and not panel.ui.segmentButton.enabled
+    assert label(panel, "segmentHintLabel") == "Choose a volume for FLAIR."
+    selector(panel, "flair").setCurrentNode(loaded["Meier_FLAIR"])
+    assert "Named unlike the others: check that it is of the same patient." in label(panel, "flairReasonLabel")
 
 
 def test_without_studies_there_is_no_chooser_of_them(panel, make_ct):
@@ -224,6 +255,41 @@ def test_a_users_model_without_the_new_field_and_with_markup_in_its_text(panel, 
     assert "<script>x</script>." in panel.ui.modelCardText.toPlainText()
     choose_model(panel.ui, "older")
     assert "Not validated" not in panel.ui.modelInfoLabel.text and panel.ui.modelCardSection.isVisible()
+
+
+def test_a_chosen_model_that_is_away_stays_chosen(panel, copy_model, models_folder, make_ct):
+    make_ct()
+    copy_model("our-pelvis", title="Our pelvis")
+    panel.panel.enter()
+    choose_model(panel.ui, "our-pelvis")
+    away = models_folder.rename(models_folder.with_name("unplugged"))
+    panel.panel.enter()
+    assert panel.ui.modelSelector.currentIndex == -1 and panel.logic.getParameterNode().model == "our-pelvis"
+    assert panel.ui.modelInfoLabel.text.startswith("'our-pelvis' is not here: check My models")
+    assert not panel.ui.segmentButton.enabled and label(panel, "segmentHintLabel") == "Choose a model that can be used."
+    away.rename(models_folder)
+    panel.panel.enter()
+    assert panel.ui.modelSelector.currentText == "Our pelvis" and panel.ui.segmentButton.enabled
+
+
+def test_what_changed_while_a_section_was_closed_is_right_when_it_opens(panel, make_ct, scene):
+    import slicer
+
+    volume = make_ct()
+    choose_model(panel.ui, "pelvis-ct")
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    slicer.util.updateTransformMatrixFromArray(transform, np.diag([2.0, 1.0, 1.0, 1.0]))
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    panel.panel.enter()
+    assert "scales" in label(panel, "ctProblemLabel")
+    panel.ui.inputsSection.collapsed = True
+    volume.SetAndObserveTransformNodeID(None)
+    panel.panel.enter()
+    panel.ui.inputsSection.collapsed = False
+    import qt
+
+    assert not panel.widget.findChild(qt.QLabel, "ctProblemLabel").isVisible(), "no empty line"
+    assert label(panel, "ctReasonLabel") == "By its name."
 
 
 def test_advanced_settings_reach_the_engine_and_the_scene(panel, make_ct):

@@ -55,6 +55,21 @@ def test_segment_raises_one_sentence_and_leaves_the_scene(module, models_folder,
     assert scene_state(scene) == before
 
 
+def test_a_defect_while_the_study_is_looked_at_is_told(module, models_folder, make_ct, scene, monkeypatch):
+    from AutofocusSegmentationLib import logic
+
+    def break_down(*_arguments):
+        raise RuntimeError("a defect")
+
+    engine, volume = FakeEngine(), make_ct()
+    before = scene_state(scene)
+    for name in ("check_inputs", "_grid"):
+        with monkeypatch.context() as patch, pytest.raises(logic.SegmentationFailed, match="unexpected error"):
+            patch.setattr(logic, name, break_down)
+            logic.segment("pelvis-ct", {"ct": volume}, engine=engine)
+    assert engine.request is None and scene_state(scene) == before
+
+
 def test_an_interrupted_script_ends_the_engine(module, models_folder, make_ct):
     """Ctrl-C in a callback, as in a notebook."""
     from AutofocusSegmentationLib.logic import segment

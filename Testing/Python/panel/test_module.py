@@ -3,10 +3,11 @@
 import socket
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
-from clicks import choose_model, click, spin
-from panel_fakes import FakeEngine
+from clicks import choose_model, click, rows, spin
+from panel_fakes import FakeEngine, RecordedInstaller, RecordedWindow
 
 
 @pytest.fixture
@@ -157,3 +158,84 @@ def test_the_editor_opens_in_slicers_window(opened, main_window):
 def test_the_window_fits_350_px(opened):
     for panel in (opened.segment_panel, opened.results_panel):
         assert panel.widget.minimumSizeHint.width() <= 350
+
+
+# What one panel does to the others
+
+
+@pytest.fixture
+def without_card(opened):
+    """The open module on a computer with a graphics card that PyTorch does not use, with a recorded installer."""
+    from AutofocusSegmentationLib.doctor import Computer, TorchFiles
+
+    panel = opened.first_use_panel
+    panel._installer, panel._window = RecordedInstaller(), RecordedWindow()
+    torch = TorchFiles(version="2.8.0", has_metadata=True, has_package=True, cpu_only=True)
+    panel._look = lambda present, waits: Computer(
+        torch, "linux", Path("/opt/Slicer"), 50 * 10**9, nvidia_driver=True, pytorch_extension=present)
+    opened.enter()
+    assert panel.ui.actionButton.text == "Reinstall PyTorch" and panel.ui.actionButton.enabled
+    return opened
+
+
+def test_a_failed_installation_stays_to_be_read_and_the_others_look_again(without_card, monkeypatch):
+    from AutofocusSegmentationLib import doctor
+
+    panel = without_card.first_use_panel
+    panel._installer.failure = "the installation stopped, CalledProcessError"
+    monkeypatch.setattr(doctor, "torch_problem", lambda: "PyTorch is not installed in Slicer.")  # it was removed first
+    click(panel.ui.actionButton)
+    assert "could not be installed (the installation stopped" in panel.ui.sentenceLabel.text
+    assert panel.ui.actionButton.text == "Open PyTorch Utils" and panel.ui.offlineSection.isVisible()
+    assert not without_card.segment_panel.ui.segmentButton.enabled
+
+
+def test_pytorch_is_not_replaced_while_the_engine_runs(without_card):
+    panel = without_card.first_use_panel
+    start(without_card)
+    assert not panel.ui.actionButton.enabled and "A segmentation is running" in panel.ui.sentenceLabel.text
+    without_card.enter()
+    assert not panel.ui.actionButton.enabled and "A segmentation is running" in panel.ui.actionButton.toolTip
+    click(panel.ui.actionButton)
+    assert panel._installer.done == [] and panel._window.questions == []
+    without_card.engines[-1].fail(1, "x")
+    spin(lambda: not without_card.segment_panel.running)
+    assert panel.ui.actionButton.enabled and "running" not in panel.ui.sentenceLabel.text
+
+
+def test_another_folder_of_models_is_listed_everywhere(opened, copy_model, tmp_path):
+    copy_model("our-pelvis", title="Our pelvis")
+    opened.enter()
+    lists = opened.segment_panel.ui.modelSelector, opened.finetune_panel.ui.baseSelector
+    table = opened.models_panel.ui.modelsTable
+    assert all(each.findText("Our pelvis") >= 0 for each in lists) and ("Our pelvis",) in rows(table, 0)
+    other = tmp_path / "other models"
+    other.mkdir()
+    opened.segment_panel.ui.modelsFolderButton.directory = str(other)
+    assert all(each.findText("Our pelvis") < 0 for each in lists) and ("Our pelvis",) not in rows(table, 0)
+
+
+def test_a_run_into_the_same_segmentation_measures_the_focus_again(opened):
+    from attention_study import write_maps
+    from engine_result import write_result
+
+    from afnet.manifest import find_model
+
+    def segment(codes):
+        write_result(start(opened), find_model("pelvis-ct"), codes)
+        spin(lambda: not opened.segment_panel.running)
+
+    segment({1: ((3, 9), (3, 9), (3, 6))})
+    panel = opened.attention_panel
+    panel._make_engine = opened.segment_panel._make_engine
+    panel.ui.attentionSection.collapsed = False
+    click(panel.ui.focusButton)
+    write_maps(opened.engines[-1], find_model("pelvis-ct"))
+    spin(lambda: not panel.running)
+    before = rows(panel.ui.focusTable, 1, 2, 3)
+    opened.segment_panel.ui.outputSelector.setCurrentNode(opened.logic.getParameterNode().result)
+    segment({1: ((3, 9), (3, 9), (10, 13))})
+    after = rows(panel.ui.focusTable, 1, 2, 3)
+    assert after != before and [row[0] for row in after] == [row[0] for row in before]
+    opened.enter()
+    assert rows(panel.ui.focusTable, 1, 2, 3) == after

@@ -42,6 +42,16 @@ def done(panel, number):
     write_result(panel.engines[number], find_model("pelvis-ct"))
 
 
+def test_a_grey_button_says_why_during_a_run(two):
+    hint = two.ui.segmentHintLabel
+    assert not two.ui.segmentButton.enabled and hint.isVisible() and "choose other images" in hint.text
+    choose_model(two.ui, "brain-tumour-mri")
+    assert not two.ui.segmentButton.enabled and hint.isVisible() and hint.text == "Choose a volume for T1."
+    choose_model(two.ui, "pelvis-ct")
+    choose(two, two.second)
+    assert two.ui.segmentButton.enabled and not hint.isVisible()
+
+
 def test_the_second_study_waits_and_then_runs(two, scene):
     assert two.ui.segmentButton.text == "Add to queue" and not two.ui.queueArea.isVisible()
     queue_second(two)

@@ -18,7 +18,7 @@ def pelvis():
 @pytest.fixture
 def start(tmp_path):
     """`start(body)` starts a child script as an engine; what still runs at the end of the test is cancelled."""
-    from fake_engine import DIRECT, write_program
+    from fake_engine import DIRECT, finish, write_program
 
     from AutofocusSegmentationLib.engine import ChildProcess, Request
 
@@ -35,4 +35,4 @@ def start(tmp_path):
     yield start_engine
     for engine in engines:
         engine.cancel()
-        engine.finish(10)
+        finish(engine, 10)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import afnet
 from afnet.process_identity import process_start
-from AutofocusSegmentationLib.engine import MODULE_FOLDER, ChildProcess
+from AutofocusSegmentationLib.engine import MODULE_FOLDER, ChildProcess, Outcome
 
 DIRECT = [sys.executable]
 LAUNCHER = [sys.executable, str(Path(__file__).with_name("stand_in_launcher.py"))]
@@ -63,3 +63,9 @@ def collect(engine: ChildProcess, within_s: float = 30.0) -> list:
     events = []
     assert wait_until(lambda: events.extend(engine.poll()) or not engine.running, within_s), "still running"
     return events
+
+
+def finish(engine: ChildProcess, within_s: float) -> Outcome | None:
+    """Poll until the engine has ended; None if that takes longer."""
+    wait_until(lambda: engine.poll() is None or not engine.running, within_s)
+    return engine.outcome

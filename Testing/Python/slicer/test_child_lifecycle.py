@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_engine import DIRECT, LAUNCHER, OWN_STDIN_LAUNCHER, is_alive, wait_until, write_program
+from fake_engine import DIRECT, LAUNCHER, OWN_STDIN_LAUNCHER, finish, is_alive, wait_until, write_program
 
 from AutofocusSegmentationLib.engine import ChildProcess, Note, Request
 from AutofocusSegmentationLib.job import JobFolder
@@ -73,7 +73,7 @@ def run_until_cancelled(body, temporary_folder, tmp_path, python, request=REQUES
         assert is_alive(child) and (folder.path / "started").exists() == ("parent.watch" in body)
         struck = time.monotonic()
         engine.cancel()
-        outcome = engine.finish(30)
+        outcome = finish(engine, 30)
         ended_after = time.monotonic() - struck
         assert outcome is not None and outcome.kind == "cancelled"
         assert wait_until(lambda: not is_alive(child), 2), "the real Python is left"
@@ -131,7 +131,7 @@ def test_a_crash_behind_the_launcher_is_known(temporary_folder, tmp_path):
     with JobFolder(temporary_folder) as folder:
         engine = ChildProcess(LAUNCHER, program)
         engine.start(REQUEST, folder)
-        outcome = engine.finish(30)
+        outcome = finish(engine, 30)
     assert outcome.kind == "failed" and outcome.exit_code == 1
     assert "crashed" in outcome.message and "CPU" in outcome.message
 
@@ -148,7 +148,7 @@ def test_a_grandchild_that_keeps_the_pipes_is_killed_too(temporary_folder, tmp_p
         engine = ChildProcess(LAUNCHER, program)
         engine.start(REQUEST, folder)
         grandchild = wait_for_pid(engine)
-        assert engine.finish(30).kind == "done"
+        assert finish(engine, 30).kind == "done"
         assert wait_until(lambda: not is_alive(grandchild), 2)
 
 
@@ -160,7 +160,7 @@ def test_a_launcher_that_is_killed_takes_the_real_python_with_it(temporary_folde
         engine.start(REQUEST, folder)
         child = wait_for_pid(engine)
         os.kill(engine._process.pid, signal.SIGKILL)
-        assert engine.finish(30).kind == "failed"
+        assert finish(engine, 30).kind == "failed"
         assert wait_until(lambda: not is_alive(child), 2)
     assert list(temporary_folder.iterdir()) == []
 
@@ -177,7 +177,7 @@ def test_a_launcher_that_is_asked_to_end_does_not(temporary_folder, tmp_path):
         time.sleep(0.3)
         assert is_alive(engine._process.pid) and is_alive(child)
         engine.cancel()
-        engine.finish(30)
+        finish(engine, 30)
         assert wait_until(lambda: not is_alive(child), 2)
 
 
@@ -193,10 +193,10 @@ def test_two_engines_do_not_hold_each_others_pipes(temporary_folder, tmp_path, m
         wait_for_pid(first)
         wait_for_pid(second)
         first.cancel()
-        assert first.finish(15).exit_code == 130
+        assert finish(first, 15).exit_code == 130
         assert second.running and second.poll() == [] and second.running
         second.cancel()
-        assert second.finish(15).exit_code == 130
+        assert finish(second, 15).exit_code == 130
 
 
 # --- Slicer itself dies ---------------------------------------------------------------------------

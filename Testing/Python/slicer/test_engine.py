@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from fake_engine import collect, wait_until
+from fake_engine import collect, finish, wait_until
 
 from AutofocusSegmentationLib import launcher
 from AutofocusSegmentationLib.engine import Note, Progress, Request, Started
@@ -172,7 +172,7 @@ def test_a_child_that_never_speaks_can_be_cancelled(start):
     engine = start("time.sleep(60)\n")
     engine.cancel()
     assert engine.running, "cancelling does not wait"
-    assert engine.finish(10).kind == "cancelled"
+    assert finish(engine, 10).kind == "cancelled"
 
 
 # --- starting -------------------------------------------------------------------------------------

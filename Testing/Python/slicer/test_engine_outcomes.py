@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_engine import collect, is_alive, wait_until
+from fake_engine import collect, finish, is_alive, wait_until
 
 from AutofocusSegmentationLib.outcome import failure
 
@@ -104,7 +104,7 @@ def test_cancelled_at_the_last_moment_stays_cancelled(start):
     engine = start("introduce()\nwrite_outputs()\nsay(event='done')\n")
     assert wait_until(lambda: engine._output.finished, 30)
     engine.cancel()
-    assert engine.finish(10).kind == "cancelled"
+    assert finish(engine, 10).kind == "cancelled"
 
 
 def test_nothing_of_a_run_is_left_open(start):

@@ -69,6 +69,50 @@ def test_two_patients_are_never_mixed(brain):
     assert guess(brain, names[:3] + names[6:])["flair"] is None
 
 
+@pytest.mark.parametrize("template", ["{patient}_{s}", "{s} {patient}", "{patient}{number} {s}", "patient {number} {s}",
+                                      "sub-0{number}_{s}", "Fall {letter} {s}", "{s}_{patient}_2024"])
+@pytest.mark.parametrize("sequences", [("T1", "T1ce", "T2", "FLAIR"), ("T1w", "ce-gadolinium_T1w", "T2w", "FLAIR")])
+def test_two_patients_told_apart_by_their_names_are_never_mixed(brain, template, sequences):
+    def of(patient, number, letter):
+        return [template.format(patient=patient, number=number, letter=letter, s=s) for s in sequences]
+
+    meier, huber = of("Meier", 1, "A"), of("Huber", 2, "B")
+    assert list(guess(brain, meier + huber).values()) == meier
+    assert list(guess(brain, meier[:3] + huber).values()) == huber
+    assert list(guess(brain, meier[:3] + huber[3:]).values()) == [*meier[:3], None]
+
+
+def test_a_name_written_to_the_word_for_the_sequence_counts_too(brain):
+    assert list(guess(brain, ["T1Meier", "T2Huber"]).values()) == ["T1Meier", None, None, None]
+    assert list(guess(brain, ["Meier T2", "HuberFLAIR"]).values()) == [None, None, "Meier T2", None]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("T1", "T1ce", "T2", "FLAIR"), ("t1_mprage_sag_p2_iso_3", "t1_mprage_sag_p2_iso_km_9", "t2_tse_tra_5",
+                                     "t2_tirm_tra_dark-fluid_FS_7"),
+     ("AX T1 3T", "AX T1 +C 1.5 mm", "COR T2 FSE", "SAG FLAIR 3D"), ("T1 pre", "T1 w/ contrast", "T2w", "T2 FLAIR"),
+     ("BraTS-GLI-00001-000-t1n", "BraTS-GLI-00001-000-t1c", "BraTS-GLI-00001-000-t2w", "BraTS-GLI-00001-000-t2f"),
+     ("T1", "T1c", "T2_reg_T1c", "FLAIR_to_T1")],
+)
+def test_one_patients_names_may_differ_in_what_tells_the_sequence(brain, names):
+    assert list(guess(brain, names).values()) == list(names)
+
+
+def test_a_choice_that_is_named_unlike_the_others_is_told(brain):
+    from AutofocusSegmentationLib.study import input_reasons
+
+    names = {"t1": "Meier_T1", "t1c": "Meier_T1ce", "t2": "Meier_T2", "flair": "Huber_FLAIR"}
+    nodes = {name: make_volume(None, text) for name, text in names.items()}
+    told = {name for name, text in input_reasons(brain, nodes).items() if "Named unlike the others" in text}
+    assert told == {"flair"}
+    told = input_reasons(brain, nodes | {"t2": None, "t1": None})
+    assert "Named unlike" in told["flair"] and "Named unlike" not in told["t1c"], "the reference counts when in doubt"
+    for node in nodes.values():
+        put_in_study(node, "A", "Study")
+    assert not any("Named unlike" in text for text in input_reasons(brain, nodes).values()), "the study is known"
+
+
 def test_studies_of_the_subject_hierarchy_are_never_mixed(brain):
     from AutofocusSegmentationLib.study import guess_inputs
 

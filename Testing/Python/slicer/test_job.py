@@ -13,9 +13,9 @@ from collections import namedtuple
 
 import pytest
 
-from afnet import parent, process_identity
+from afnet import process_identity
 from afnet.process_identity import process_start
-from AutofocusSegmentationLib import job, launcher
+from AutofocusSegmentationLib import job
 from AutofocusSegmentationLib.job import JobError, JobFolder, remove_leftovers
 
 unix = pytest.mark.skipif(os.name == "nt", reason="file modes of Unix")
@@ -281,8 +281,3 @@ def test_the_start_of_macos_does_not_depend_on_the_users_settings(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LC_ALL", "cs_CZ.UTF-8")
     assert is_equal_again(process_identity._start_by_ps, mine)
-
-
-def test_both_sides_of_the_door_agree():
-    assert parent.JOB_MARKER == job.JOB_MARKER
-    assert parent.OWNER_VARIABLE == launcher.OWNER_VARIABLE

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from fake_engine import LAUNCHER, is_alive, wait_until
+from fake_engine import LAUNCHER, finish, is_alive, wait_until
 from test_child_lifecycle import GONE_WITHIN_S, FakeSlicer
 
 from AutofocusSegmentationLib.engine import MODULE_FOLDER, ChildProcess, Note, Progress, Request, Started
@@ -95,7 +95,7 @@ def test_the_engines_sentence_arrives(model, temporary_folder):
         (folder.path / "ct.nrrd").write_bytes(b"NRRD0004\ntype: short\n")
         engine = ChildProcess(LAUNCHER)
         engine.start(Request(model, {"ct": "ct.nrrd"}, device="cpu"), folder)
-        outcome = engine.finish(60)
+        outcome = finish(engine, 60)
         assert outcome.kind == "failed" and outcome.exit_code in (2, 3)
         assert "Traceback" not in engine.details
         assert outcome.message in engine.error_log
@@ -142,7 +142,7 @@ def test_cancel_leaves_nothing(struck, model, temporary_folder, tmp_path):
         assert engine.running, engine.details
         before = time.monotonic()
         engine.cancel()
-        assert engine.finish(30).kind == "cancelled"
+        assert finish(engine, 30).kind == "cancelled"
         assert time.monotonic() - before < GONE_WITHIN_S
         assert wait_until(lambda: not is_alive(child), 2) and not is_alive(launcher)
     assert list(temporary_folder.iterdir()) == []
