@@ -16,7 +16,8 @@ from ..engine import EngineProcess
 from ..finetuning import FineTuningJob, TuningOutcome, TuningSettings
 from ..finetuning_events import CaseChecked
 from ..one_engine import OneEngine
-from ..tuning_cases import TuningCase, cases_from_folder, cases_from_scene
+from ..tuning_cases import TuningCase, cases_from_scene, find_lost_inputs
+from ..tuning_folder import cases_from_folder
 from ..tuning_parameters import FineTuningParameters, HoldOut, recall_cases, remember_cases
 from ..window import SlicerWindow
 from .case_list import CaseList
@@ -45,8 +46,9 @@ class FineTunePanel(VTKObservationMixin):
         self._parameters: FineTuningParameters | None = None
         self._binding = None
         self._bases: list = []
-        self._cases: dict[str, TuningCase] = {}
-        """Cases of the latest check or training by name; names are used again for other patients' cases."""
+        self._cases: dict[str, tuple[TuningCase, object]] = {}
+        """Cases of the latest check or training, with their state then, by name; names are used again for other
+        patients' cases."""
         self._images: dict[Path | None, dict[str, str]] = {}
         """Folder of the latest training to its cases' names and the ids of their volume nodes."""
         self._result: Path | None = None
@@ -95,6 +97,8 @@ class FineTunePanel(VTKObservationMixin):
         if self._parameters is not None:
             self._list_bases()
             self._unfinished.refresh()
+            if self._list.look_again():
+                remember_cases(self._parameters.parameterNode, self._list.cases)
             self._update()
 
     def cleanup(self) -> None:
@@ -141,19 +145,22 @@ class FineTunePanel(VTKObservationMixin):
         self._cases_edited()
 
     def _from_scene_clicked(self, checked=False) -> None:
-        self._add(cases_from_scene(self.base, self._list.cases), _(
+        completed = find_lost_inputs(self.base, self._list.cases)
+        cases = cases_from_scene(self.base, self._list.cases)
+        self._add(cases, "" if cases or completed else _(
             "The scene has no further segmentation: load or draw one, with the images it belongs to."))
 
     def _from_folder_clicked(self, checked=False) -> None:
         folder = self._window.choose_folder(_("Folder with one sub-folder a case"))
         if folder:
-            self._add(cases_from_folder(self.base, Path(folder), self._list.cases), _(
-                "No further case is in this folder: put the images and the segmentation (.seg.nrrd, or an image named "
-                "labels) of each case into a sub-folder of its own."))
+            cases, left_out = cases_from_folder(self.base, Path(folder), self._list.cases)
+            none = _("No further case is in this folder: put the images and the segmentation (.seg.nrrd, or an image "
+                     "named labels) of each case into a sub-folder of its own.")
+            self._add(cases, "\n".join(left_out if cases else left_out or [none]))
 
-    def _add(self, cases: list, none: str) -> None:
+    def _add(self, cases: list, text: str) -> None:
         self._list.cases += cases
-        self._run.tell("" if cases else none)
+        self._run.tell(text)
         self._cases_edited()
 
     def _remove_clicked(self, checked=False) -> None:
@@ -165,8 +172,9 @@ class FineTunePanel(VTKObservationMixin):
             self._update()
 
     def _case_checked(self, result: CaseChecked) -> None:
-        if result.name in self._cases:
-            self._cases[result.name].checked = result
+        case, state = self._cases.get(result.name, (None, None))
+        if case is not None and case.state == state:  # else it was edited meanwhile
+            case.take_check(result)
         self._update()
 
     # State
@@ -227,13 +235,15 @@ class FineTunePanel(VTKObservationMixin):
     # Running
 
     def _check_clicked(self, checked=False) -> None:
+        self._list.look_again()
         for case in self._list.cases:
             case.checked = None
         base, used = self.base, self._list.used
-        self._cases = {case.name: case for case in used}
+        self._cases = {case.name: (case, case.state) for case in used}
         self._begin(lambda job: job.check(base, used, models.user_models_folder()), checking=True)
 
     def _start_clicked(self, checked=False) -> None:
+        self._list.look_again()
         base, used, parameters = self.base, self._list.used, self._parameters
         images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
         settings = TuningSettings(
@@ -242,7 +252,7 @@ class FineTunePanel(VTKObservationMixin):
             parameters.device.argument(),
         )
         self._show_result(None)
-        self._cases = {case.name: case for case in used}
+        self._cases = {case.name: (case, case.state) for case in used}
         self._begin(lambda job: job.train(base, used, settings, models.user_models_folder()))
         self._images = {self._run.folder: images}
 

@@ -1,0 +1,116 @@
+"""Which image belongs to which segmentation of the scene: never another patient's."""
+
+import numpy as np
+import pytest
+from study_nodes import put_in_study
+
+from harness.scene_makers import make_segmentation, make_volume
+
+pytestmark = pytest.mark.usefixtures("scene")
+
+SHAPE = (16, 20, 24)
+
+
+def box():
+    mask = np.zeros(SHAPE, bool)
+    mask[4:10, 5:13, 6:16] = True
+    return mask
+
+
+def ct(name, patient=""):
+    volume = make_volume(np.zeros(SHAPE, np.int16), name)
+    if patient:
+        put_in_study(volume, patient, "planning", "CT")
+    return volume
+
+
+@pytest.fixture
+def load_drawn(tmp_path, scene):
+    """`load_drawn(volume, patient)`: a segmentation drawn on it, loaded from its file and so without a reference."""
+    import slicer
+
+    def load(volume, patient=""):
+        node = make_segmentation(volume, {"bladder": box()})
+        file = str(tmp_path / f"{volume.GetName()} drawn.seg.nrrd")
+        assert slicer.util.saveNode(node, file)
+        scene.RemoveNode(node)
+        node = slicer.util.loadSegmentation(file)
+        assert node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is None
+        if patient:
+            put_in_study(node, patient, "planning")
+        return node
+
+    return load
+
+
+def found(manifest):
+    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_scene
+
+    return [(case, case_problem(manifest, case)) for case in cases_from_scene(manifest)]
+
+
+def test_a_loaded_segmentation_gets_its_own_patients_image(pelvis, load_drawn):
+    first, second = ct("CT Adams", "Adams"), ct("CT Brown", "Brown")
+    load_drawn(second, "Brown")
+    load_drawn(first, "Adams")
+    assert [case.inputs["ct"] for case, _ in found(pelvis)] == [second, first]
+    assert not any(problem for _, problem in found(pelvis))
+
+
+def test_of_a_patient_without_an_image_nothing_is_taken(pelvis, load_drawn, scene):
+    ct("CT Adams", "Adams")
+    volume = ct("CT Brown", "Brown")
+    load_drawn(volume, "Brown")
+    scene.RemoveNode(volume)
+    ((case, problem),) = found(pelvis)
+    assert case.inputs["ct"] is None and "Specify geometry" in problem
+
+
+def test_without_patients_a_single_image_is_taken_and_two_are_a_question(pelvis, load_drawn):
+    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_scene, find_lost_inputs
+
+    right = ct("CT b")
+    node = load_drawn(right)
+    ((case, problem),) = found(pelvis)
+    assert case.inputs == {"ct": right} and problem == ""
+    ct("CT a")
+    ((case, problem),) = found(pelvis)
+    assert case.inputs == {"ct": None} and "On which image it was drawn is not known" in problem
+    assert find_lost_inputs(pelvis, [case]) == []
+    node.SetReferenceImageGeometryParameterFromVolumeNode(right)  # as the sentence says
+    assert find_lost_inputs(pelvis, [case]) == [case] and case.inputs == {"ct": right}
+    assert case_problem(pelvis, case) == "" and cases_from_scene(pelvis, [case]) == []
+
+
+def test_a_segmentation_of_another_patient_than_its_image_is_told(pelvis):
+    adams = ct("CT Adams", "Adams")
+    ct("CT Brown", "Brown")
+    put_in_study(make_segmentation(adams, {"bladder": box()}), "Brown", "planning")
+    ((_, problem),) = found(pelvis)
+    assert "belong to different patients" in problem
+
+
+def test_sequences_of_two_patients_without_a_study_are_not_mixed(brain):
+    nodes = {(who, name): ct(f"{who}_{name}") for who in ("Meier", "Huber") for name in ("T1", "T1ce", "T2", "FLAIR")}
+    make_segmentation(nodes["Huber", "T1ce"], {"whole": box()})
+    ((case, problem),) = found(brain)
+    assert case.inputs["t1c"] is nodes["Huber", "T1ce"]
+    assert not {node.GetName() for node in case.inputs.values() if node} & {node.GetName() for (who, _), node in
+                                                                           nodes.items() if who == "Meier"}
+    assert "Which image is its T1 is not known" in problem and "study of their own" in problem
+    for (who, _), node in nodes.items():
+        put_in_study(node, who, "MRI")
+    ((case, problem),) = found(brain)
+    assert {node.GetName().split("_")[0] for node in case.inputs.values()} == {"Huber"} and problem == ""
+
+
+def test_the_files_of_a_case_are_named(pelvis, tmp_path):
+    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+
+    make_segmentation(ct("CT Adams"), {"bladder": box()}, name="Drawn")
+    ((case, _),) = found(pelvis)
+    assert case.files_text(pelvis) == "CT: CT Adams\nSegmentation: Drawn"
+    for name in ("ct.nii.gz", "labels.nii.gz"):
+        (tmp_path / name).write_bytes(b"x")
+    (case,), _ = cases_from_folder(pelvis, tmp_path)
+    assert case.files_text(pelvis) == "CT: ct.nii.gz\nSegmentation: labels.nii.gz"
