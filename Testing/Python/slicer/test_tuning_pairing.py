@@ -1,4 +1,4 @@
-"""Which image belongs to which segmentation of the scene: never another patient's."""
+"""Which image belongs to which segmentation, and which segment to which structure, as the user corrects it."""
 
 import numpy as np
 import pytest
@@ -114,3 +114,26 @@ def test_the_files_of_a_case_are_named(pelvis, tmp_path):
         (tmp_path / name).write_bytes(b"x")
     (case,), _ = cases_from_folder(pelvis, tmp_path)
     assert case.files_text(pelvis) == "CT: ct.nii.gz\nSegmentation: labels.nii.gz"
+
+
+@pytest.mark.parametrize(("structure", "segment", "drawn"), [
+    ("whole_tumour", "", {"tumour_core": [1, 4], "enhancing_tumour": [4]}),
+    ("enhancing_tumour", "", {"whole_tumour": [1, 2, 4], "tumour_core": [1, 4]}),
+    ("tumour_core", "4", {"whole_tumour": [1, 2, 4], "tumour_core": [4]}),
+])
+def test_a_corrected_match_of_a_label_map_says_the_same_to_the_engine(brain, tmp_path, structure, segment, drawn):
+    """The user's choice in the panel, by the ids that the engine gave, and what the engine makes of it."""
+    from afnet.finetuning.matching import match_codes
+    from AutofocusSegmentationLib.finetuning_events import CaseChecked, MappedSegment
+    from AutofocusSegmentationLib.tuning_cases import TuningCase
+
+    codes = np.array([[[0, 1, 2, 4]]])
+    rows = tuple(MappedSegment(match.id, match.segment, match.structure, match.by, float(match.mask.sum()))
+                 for match in match_codes(codes, brain.structures, {}))
+    case = TuningCase("case 1", "x", {}, tmp_path / "labels.nrrd")
+    case.take_check(CaseChecked("case 1", True, (), (), rows, (), (), ()))
+    case.set_segment(structure, segment)
+    assert {id for id in ("whole_tumour", "tumour_core", "enhancing_tumour") if case.segment_of(id)} == set(drawn)
+    found = {match.structure: codes[match.mask].tolist() for match in match_codes(codes, brain.structures, case.mapping)
+             if match.structure}
+    assert found == drawn
