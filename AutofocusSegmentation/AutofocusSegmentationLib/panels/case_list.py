@@ -104,7 +104,9 @@ class CaseList:
 
     def _told(self, case: TuningCase) -> tuple[str, str]:
         """Return the words for the table and, in full, for the label below it."""
-        problem = case_problem(self._manifest, case) if self._manifest else ""
+        if self._manifest is None:  # the base model is not here
+            return "", ""
+        problem = case_problem(self._manifest, case)
         if problem:
             return _("Cannot be used"), problem
         if case.checked is None:

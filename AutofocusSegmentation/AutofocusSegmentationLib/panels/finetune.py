@@ -20,6 +20,7 @@ from ..tuning_cases import TuningCase, cases_from_scene, find_lost_inputs
 from ..tuning_folder import cases_from_folder
 from ..tuning_parameters import FineTuningParameters, HoldOut, recall_cases, remember_cases
 from ..window import SlicerWindow
+from .base_choice import BaseChoice
 from .case_list import CaseList
 from .comparison_view import ComparisonView
 from .tuning_run import TuningRun
@@ -45,7 +46,6 @@ class FineTunePanel(VTKObservationMixin):
         self._window, self._one_engine, self._models_changed = window, one_engine, models_changed
         self._parameters: FineTuningParameters | None = None
         self._binding = None
-        self._bases: list = []
         self._cases: dict[str, tuple[TuningCase, object]] = {}
         """Cases of the latest check or training, with their state then, by name; names are used again for other
         patients' cases."""
@@ -55,10 +55,10 @@ class FineTunePanel(VTKObservationMixin):
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._run = TuningRun(self.ui, window, one_engine, self._case_checked, self._ended, make_engine)
+        self._base = BaseChoice(self.ui, self._base_chosen)
         self._list = CaseList(self.ui, self._cases_edited)
         self._unfinished = UnfinishedRuns(self.ui, window, self._resume, self._show_result, self._failed)
         self._comparison = ComparisonView(self.ui, self._failed)
-        self.ui.baseSelector.connect("currentIndexChanged(int)", self._base_chosen)
         for button, clicked in (
             (self.ui.fromSceneButton, self._from_scene_clicked), (self.ui.fromFolderButton, self._from_folder_clicked),
             (self.ui.removeCaseButton, self._remove_clicked), (self.ui.checkButton, self._check_clicked),
@@ -75,9 +75,8 @@ class FineTunePanel(VTKObservationMixin):
 
     @property
     def base(self):
-        """The manifest of the chosen base model, or None."""
-        chosen = self._parameters.tuningBase if self._parameters else ""
-        return next((entry.manifest for entry in self._bases if entry.id == chosen), None)
+        """The manifest of the chosen base model; None if it is not here."""
+        return self._base.manifest
 
     def set_parameters(self, parameters: FineTuningParameters | None) -> None:
         """Show and change this parameter node from now on; None lets go of the present one."""
@@ -95,7 +94,7 @@ class FineTunePanel(VTKObservationMixin):
     def enter(self) -> None:
         """The user opens the module, or the list of models changed."""
         if self._parameters is not None:
-            self._list_bases()
+            self._parameters.tuningBase = self._base.refresh(self._parameters.tuningBase)
             self._unfinished.refresh()
             if self._list.look_again():
                 remember_cases(self._parameters.parameterNode, self._list.cases)
@@ -115,33 +114,15 @@ class FineTunePanel(VTKObservationMixin):
 
     # Base model and cases
 
-    def _list_bases(self) -> None:
-        """Fill the chooser of base models; the chosen one stays chosen."""
-        self._bases = [entry for entry in models.list_models() if entry.manifest]
-        selector = self.ui.baseSelector
-        selector.blockSignals(True)
-        selector.clear()
-        for entry, title in zip(self._bases, models.chooser_titles(self._bases)):
-            selector.addItem(title, entry.id)
-        ids = [entry.id for entry in self._bases]
-        if self._parameters.tuningBase not in ids:
-            self._parameters.tuningBase = next(iter(ids), "")
-        selector.setCurrentIndex(ids.index(self._parameters.tuningBase) if ids else -1)
-        selector.blockSignals(False)
-
-    def _base_chosen(self, index: int) -> None:
+    def _base_chosen(self, chosen: str) -> None:
         """Another model has other inputs and structures, so the cases are to be looked for again."""
-        if self._parameters is None or not 0 <= index < len(self._bases):
+        if self._parameters is None or chosen == self._parameters.tuningBase:
             return
-        chosen = self._bases[index].id
-        if chosen == self._parameters.tuningBase:
-            return
-        if self._list.cases and not self._window.confirm(_(
-                "Another base model has other inputs and structures, so the list of cases is emptied. Go on?")):
-            self._list_bases()
-            return
-        self._parameters.tuningBase = chosen
-        self._list.cases = []
+        emptied = not self._list.cases or self._window.confirm(_(
+            "Another base model has other inputs and structures, so the list of cases is emptied. Go on?"))
+        if emptied:
+            self._list.cases = []
+        self._parameters.tuningBase = self._base.refresh(chosen if emptied else self._parameters.tuningBase)
         self._cases_edited()
 
     def _from_scene_clicked(self, checked=False) -> None:
@@ -194,7 +175,8 @@ class FineTunePanel(VTKObservationMixin):
             button.setEnabled(self.base is not None)
         ui.startButton.setEnabled(not running and not missing)
         ui.startButton.setToolTip(missing or _("Begin the fine-tuning."))
-        no_check = hindrance or ("" if self._list.used else _("Add cases and tick those to learn from."))
+        no_check = self._base.problem or hindrance
+        no_check = no_check or ("" if self._list.used else _("Add cases and tick those to learn from."))
         ui.checkButton.setEnabled(not running and not no_check)
         ui.checkButton.setToolTip(no_check or _("See which segment is which structure, before the training begins."))
         ui.hintLabel.setText(missing)
@@ -209,8 +191,8 @@ class FineTunePanel(VTKObservationMixin):
     def _missing(self) -> str:
         """Return why Start cannot be pressed, empty if it can."""
         cases, hold_out = self._list.used, self._parameters.holdOut
-        if self.base is None:
-            return _("Choose a base model that can be used.")
+        if self._base.problem:
+            return self._base.problem
         if not cases:
             return _("Add cases and tick those to learn from.")
         if hold_out is HoldOut.CHOSEN and not 0 < sum(case.hold_out for case in cases) < len(cases):

@@ -16,6 +16,7 @@ from .request import (
     SAMPLES_PER_CASE,
     TUNES,
     Request,
+    base_problem,
     choose_held_out,
     read_cases,
     suggestion,
@@ -183,7 +184,11 @@ def read_request(options, processes: int) -> Request:
 def _base_and_cases(options) -> tuple[Manifest, tuple]:
     if not options.base or not options.cases:
         raise RequestError("A fine-tuning needs a model to begin with (--base) and cases to learn from (--cases).")
-    return find_model(options.base, options.models), read_cases(options.cases)
+    base = find_model(options.base, options.models)
+    problem = base_problem(base)
+    if problem:
+        raise RequestError(problem)
+    return base, read_cases(options.cases)
 
 
 def _epochs(text: str) -> int:
