@@ -88,7 +88,7 @@ def finetune(options, progress: Progress) -> None:
     if options.resume:
         _refuse_other_settings(options)
     # Every process looks before process 0 writes: they meet in `start`.
-    check_output(folder.output, options.resume)
+    check_output(folder, options.resume)
     request = folder.read_request() if options.resume else read_request(options, processes.count)
     device = _start(options, progress, processes)
     try:

@@ -50,7 +50,7 @@ class FineTuning:
 
     def stop_if_asked(self) -> None:
         if self.stops.stop.is_set():
-            begun = (self.folder.training / "request.json").exists()
+            begun = self.folder.request_file.exists()
             raise Cancelled("Stopped; Resume (--resume) goes on where it was." if begun else "Stopped.")
 
     def execute(self, resume: bool) -> dict | None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +23,11 @@ from finetuning_studies import (
 )
 
 import afnet
+from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.loop import EpochTraining
+from afnet.finetuning.request import Request
 from afnet.manifest import find_models
-from afnet.model_store import read_comparison, unfinished
+from afnet.model_store import delete_caches, read_comparison, unfinished
 from afnet.parent import StopRequests
 from afnet.process_identity import process_start
 from afnet.segmentation_file import read_segmentation
@@ -282,6 +285,19 @@ def test_refusals(base, cases, tmp_path, refused):
     refused(2, [*begin[:-1], tmp_path / "file"], "name of a file")
     refused(2, [*begin[:-1], tmp_path / "file" / "out"], "cannot be made")
     assert not out.exists() and not bundled.exists()
+
+
+def test_a_model_that_nobody_saved_is_not_overwritten(base, cases, tmp_path, refused):
+    """Also where the files of its training were deleted, so that only the result is left."""
+    out = tmp_path / "out"
+    assert finetune(base, cases, out, *SHORT, "--candidate-only") == 0
+    assert delete_caches(out) and not (out / "training" / "request.json").exists()
+    begin = ["finetune", "--base", base.folder, "--cases", cases, "--output", out]
+    refused(2, begin, "not saved yet; save or discard it first")
+    assert (out / "training" / "candidate" / "weights.npz").is_file()
+    shutil.rmtree(out / "training" / "candidate")  # its comparison is of no use without it
+    RunFolder(out).begin(Request("", "", "", (), seed=1))
+    assert not (out / "training" / "comparison.json").exists()
 
 
 def test_a_training_that_diverges_is_told(base, cases, tmp_path, monkeypatch, capfd):
