@@ -114,13 +114,10 @@ def _run(request: Request, folder, options, progress: Progress, stops, processes
         if options.resume and processes.first:
             folder.resume()
         comparison = job.execute(options.resume)
-    except AfnetError as error:
+    except BaseException as error:
         if processes.first:
-            folder.end("stopped" if isinstance(error, Cancelled) else "failed", str(error))
-        raise
-    except (KeyboardInterrupt, MemoryError):
-        if processes.first:
-            folder.end("stopped")
+            stopped = isinstance(error, Cancelled | KeyboardInterrupt | MemoryError)
+            folder.end("stopped" if stopped else "failed", str(error) if isinstance(error, AfnetError) else None)
         raise
     if processes.first:
         folder.end("done")

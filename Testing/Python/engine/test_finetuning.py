@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,11 +22,9 @@ from finetuning_studies import (
 )
 
 import afnet
-from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.loop import EpochTraining
-from afnet.finetuning.request import Request
 from afnet.manifest import find_models
-from afnet.model_store import delete_caches, read_comparison, unfinished
+from afnet.model_store import read_comparison, unfinished
 from afnet.parent import StopRequests
 from afnet.process_identity import process_start
 from afnet.segmentation_file import read_segmentation
@@ -217,6 +214,8 @@ def test_leave_one_out_with_a_changed_label_set(base, tmp_path):
     assert [(run["run"], run["held_out"]) for run in runs if run["event"] == "run"] == [
         ("without-1", ["case 1"]), ("without-2", ["case 2"]), ("final", [])
     ]
+    ends = {event["run"]: event["seconds_left"] for event in epochs_of(output)}
+    assert ends["without-1"] > ends["without-2"] > ends["final"] == 0, "the runs to come take time, too"
     candidate = json.loads((output / "training" / "candidate" / "model.json").read_text())
     assert [item["id"] for item in candidate["structures"]] == ["bladder", "bulb"]
     assert not (output / "model.json").exists() and [run.state["status"] for run in unfinished(tmp_path)] == ["done"]
@@ -287,19 +286,6 @@ def test_refusals(base, cases, tmp_path, refused):
     assert not out.exists() and not bundled.exists()
 
 
-def test_a_model_that_nobody_saved_is_not_overwritten(base, cases, tmp_path, refused):
-    """Also where the files of its training were deleted, so that only the result is left."""
-    out = tmp_path / "out"
-    assert finetune(base, cases, out, *SHORT, "--candidate-only") == 0
-    assert delete_caches(out) and not (out / "training" / "request.json").exists()
-    begin = ["finetune", "--base", base.folder, "--cases", cases, "--output", out]
-    refused(2, begin, "not saved yet; save or discard it first")
-    assert (out / "training" / "candidate" / "weights.npz").is_file()
-    shutil.rmtree(out / "training" / "candidate")  # its comparison is of no use without it
-    RunFolder(out).begin(Request("", "", "", (), seed=1))
-    assert not (out / "training" / "comparison.json").exists()
-
-
 def test_a_training_that_diverges_is_told(base, cases, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(EpochTraining, "_step", lambda training: torch.tensor(float("nan")))
     assert finetune(base, cases, tmp_path / "out", *SHORT) == 2
@@ -317,6 +303,7 @@ def test_a_training_without_memory_is_told(base, cases, tmp_path, monkeypatch, c
     assert state(tmp_path / "out")["status"] == "failed"
     monkeypatch.setattr(EpochTraining, "_step", lambda training: 1 / 0)
     assert finetune(base, cases, tmp_path / "other", *SHORT) == 1, "another defect is not called so"
+    assert state(tmp_path / "other")["status"] == "failed"
 
 
 def test_a_training_is_not_resumed_while_another_program_trains(base, cases, tmp_path, monkeypatch, refused):
