@@ -30,8 +30,8 @@ from .unfinished_runs import UnfinishedRuns
 class FineTunePanel(VTKObservationMixin):
     """Connects the widgets of FineTune.ui, the parameter node and the parts of the panel.
 
-    window: Slicer's main window. one_engine: shared with the other panels. models_changed: called when a model was
-    saved. make_engine: makes the process of each job; None for the real one.
+    window: Slicer's main window. one_engine: shared with the other panels. models_changed: called when there is another
+    model or training, or one less. make_engine: makes the process of each job; None for the real one.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class FineTunePanel(VTKObservationMixin):
         self._run = TuningRun(self.ui, window, one_engine, self._case_checked, self._ended, make_engine)
         self._base = BaseChoice(self.ui, self._base_chosen)
         self._list = CaseList(self.ui, self._cases_edited)
-        self._unfinished = UnfinishedRuns(self.ui, window, self._resume, self._show_result, self._failed)
+        self._unfinished = UnfinishedRuns(
+            self.ui, window, self._resume, self._show_result, self._failed, self._folders_changed)
         self._comparison = ComparisonView(self.ui, self._failed)
         for button, clicked in (
             (self.ui.fromSceneButton, self._from_scene_clicked), (self.ui.fromFolderButton, self._from_folder_clicked),
@@ -94,6 +95,8 @@ class FineTunePanel(VTKObservationMixin):
     def enter(self) -> None:
         """The user opens the module, or the list of models changed."""
         if self._parameters is not None:
+            if self._result is not None and not self._result.is_dir():
+                self._show_result(None)  # deleted in another panel
             self._parameters.tuningBase = self._base.refresh(self._parameters.tuningBase)
             self._unfinished.refresh()
             if self._list.look_again():
@@ -102,14 +105,16 @@ class FineTunePanel(VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The module goes: stop a running job and leave no timer, observer or filter behind."""
-        self._run.abandon()
         self.set_parameters(None)
+        self._run.abandon()
         self.removeObservers()
 
     def scene_about_to_close(self) -> None:
         """The images go. A training has its own copies and goes on; its chart is drawn again in the next scene."""
         self._cases, self._images = {}, {}
         self._comparison.forget_images()
+        if not self.running:
+            self._run.tell("")  # it was of this scene's cases
         self.set_parameters(None)
 
     # Base model and cases
@@ -250,7 +255,13 @@ class FineTunePanel(VTKObservationMixin):
     def _ended(self, outcome: TuningOutcome) -> None:
         if outcome.kind == "done":
             self._show_result(outcome.folder)
-        self.enter()
+        self._folders_changed()
+
+    def _folders_changed(self) -> None:
+        """There is another model or training, or one less: this panel shows it, and so do the others."""
+        if self._parameters is not None:
+            self._models_changed()
+            self.enter()
 
     def _failed(self, text: str) -> None:
         self._run.tell(text, failed=True)
@@ -273,8 +284,7 @@ class FineTunePanel(VTKObservationMixin):
             return
         self._show_result(self._result)  # it stays to be read, without the buttons
         self._run.tell(_("Saved: {title} is now in the list of models.").format(title=manifest.title))
-        self._models_changed()
-        self.enter()
+        self._folders_changed()
 
     def _discard_clicked(self, checked=False) -> None:
         if not self._window.confirm(_("Delete the new model with all files of its training?")):
@@ -286,4 +296,4 @@ class FineTunePanel(VTKObservationMixin):
             return
         self._show_result(None)
         self._run.tell(_("Discarded."))
-        self.enter()
+        self._folders_changed()

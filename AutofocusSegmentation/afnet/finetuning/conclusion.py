@@ -10,7 +10,7 @@ from .. import __version__
 from ..errors import AfnetError, InputError
 from ..manifest import Manifest
 from ..model_bundle import load_network, save_bundle
-from ..model_store import publish
+from ..model_store import COMPARISON, TRAINING, publish
 from ..networks import AutofocusNetwork
 from ..progress import Progress
 from ..tensors import to_numpy, to_torch
@@ -80,7 +80,7 @@ class Conclusion:
         write_json(self.folder.comparison_file, comparison)
         if not self.request.candidate_only:
             publish(self.folder.output)
-        self.progress.event(event="comparison", file="training/comparison.json")
+        self.progress.event(event="comparison", file=f"{TRAINING}/{COMPARISON}")
         self.progress.within(1.0)
         return comparison
 

@@ -52,6 +52,7 @@ def test_save_as_model(listed):
     from AutofocusSegmentationLib import models
 
     folder = finish(listed, start(listed))
+    listed.changed.clear()
     assert listed.ui.saveTitleEdit.text == "Pelvis of our scanner"
     listed.ui.saveTitleEdit.setText("  ")
     click(listed.ui.saveButton)
