@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest
 from afnet.terminology import MODEL_ID
 
-from . import hierarchy
+from . import hierarchy, volumes
 from .finetuning_events import CaseChecked, MappedSegment
 from .guessing import guess_inputs
 from .segment_tags import edited_segments, tag_of
@@ -128,12 +128,11 @@ def case_problem(manifest: Manifest, case: TuningCase) -> str:
         return _("Which image is its {title} is not known: in the Data module, give that image a name with '{name}' "
                  "and put the images of each patient into a study of their own; then press From scene.").format(
                      title=item.title, name=item.name)
-    patient = hierarchy.patient_item(case.segmentation)
-    for item in manifest.inputs:
-        if patient and hierarchy.patient_item(case.inputs[item.name]) not in (0, patient):
-            return _("The segmentation and its {title} belong to different patients: in the Data module, move the "
-                     "segmentation to its own patient, and choose its image as source geometry in the Segment Editor."
-                     ).format(title=item.title)
+    stranger = _of_another_patient(case)
+    if stranger:
+        return _("The segmentation and its {title} belong to different patients: in the Data module, move the "
+                 "segmentation to its own patient, or choose its own image as source geometry in the Segment Editor; "
+                 "then press From scene.").format(title=manifest.input(stranger).title)
     if not case.segmentation.GetSegmentation().GetNumberOfSegments():
         return _("The segmentation has no segments: draw the structures, or use another segmentation.")
     return next(iter(input_problems(manifest, case.inputs).values()), "")
@@ -158,14 +157,14 @@ def cases_from_scene(manifest: Manifest, known: Sequence[TuningCase] = ()) -> li
     return found
 
 
-def find_lost_inputs(manifest: Manifest, cases: Iterable[TuningCase]) -> list[TuningCase]:
-    """Look again for the images of those cases of the scene that lack one; return the cases for which that helped."""
+def find_inputs_again(manifest: Manifest, cases: Iterable[TuningCase]) -> list[TuningCase]:
+    """Look again for the images of those cases of the scene that lack one, or have another patient's; return the cases
+    for which that helped."""
     found = []
     for case in cases:
-        if case.in_scene and not case.segmentation_gone and case.lost_inputs():
-            case.inputs = _inputs_of(manifest, case.segmentation)
-            if not case.lost_inputs():
-                case.checked = None
+        if case.in_scene and not case.segmentation_gone and (case.lost_inputs() or _of_another_patient(case)):
+            case.inputs, case.checked = _inputs_of(manifest, case.segmentation), None
+            if not case.lost_inputs() and not _of_another_patient(case):
                 found.append(case)
     return found
 
@@ -205,6 +204,13 @@ def state_of(segmentation) -> object:
     return state
 
 
+def _of_another_patient(case: TuningCase) -> str:
+    """Return the name of the first input that is another patient's than the segmentation, '' if none is known to be."""
+    patient = hierarchy.patient_item(case.segmentation)
+    return next((name for name, node in case.inputs.items()
+                 if patient and node is not None and hierarchy.patient_item(node) not in (0, patient)), "")
+
+
 def _inputs_of(manifest: Manifest, segmentation) -> dict:
     """Return input name to volume node (None: not known) for the images that a segmentation was drawn on.
 
@@ -213,18 +219,19 @@ def _inputs_of(manifest: Manifest, segmentation) -> dict:
     """
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     drawn_on = segmentation.GetNodeReference(role)
-    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     chosen = {}
-    if drawn_on is not None:
+    # A segmentation that was imported from a label map refers to that.
+    if drawn_on is not None and volumes.is_scalar(drawn_on) and not volumes.is_label_map(drawn_on):
         guess = guess_inputs(manifest, [drawn_on])
         chosen = {next((name for name, node in guess.items() if node is not None), manifest.reference): drawn_on}
         if hierarchy.study_item(drawn_on):  # of several fitting images of one study any shows the right patient
-            return guess_inputs(manifest, volumes, chosen)
+            return guess_inputs(manifest, nodes, chosen)
     else:
         study, patient = hierarchy.study_item(segmentation), hierarchy.patient_item(segmentation)
-        beside = [node for node in volumes if study and hierarchy.study_item(node) == study]
-        beside = beside or [node for node in volumes if patient and hierarchy.patient_item(node) == patient]
-        volumes = beside if study or patient else volumes
-    found = guess_inputs(manifest, volumes, chosen)
-    others = guess_inputs(manifest, [node for node in volumes if node not in found.values()], chosen)
+        beside = [node for node in nodes if study and hierarchy.study_item(node) == study]
+        beside = beside or [node for node in nodes if patient and hierarchy.patient_item(node) == patient]
+        nodes = beside if study or patient else nodes
+    found = guess_inputs(manifest, nodes, chosen)
+    others = guess_inputs(manifest, [node for node in nodes if node not in found.values()], chosen)
     return {name: node if name in chosen or others[name] is None else None for name, node in found.items()}

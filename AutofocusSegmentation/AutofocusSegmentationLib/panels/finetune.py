@@ -16,7 +16,7 @@ from ..engine import EngineProcess
 from ..finetuning import FineTuningJob, TuningOutcome, TuningSettings
 from ..finetuning_events import CaseChecked
 from ..one_engine import OneEngine
-from ..tuning_cases import TuningCase, cases_from_scene, find_lost_inputs
+from ..tuning_cases import TuningCase, cases_from_scene, find_inputs_again
 from ..tuning_folder import cases_from_folder
 from ..tuning_parameters import FineTuningParameters, HoldOut, recall_cases, remember_cases
 from ..window import SlicerWindow
@@ -131,7 +131,7 @@ class FineTunePanel(VTKObservationMixin):
         self._cases_edited()
 
     def _from_scene_clicked(self, checked=False) -> None:
-        completed = find_lost_inputs(self.base, self._list.cases)
+        completed = find_inputs_again(self.base, self._list.cases)
         cases = cases_from_scene(self.base, self._list.cases)
         self._add(cases, "" if cases or completed else _(
             "The scene has no further segmentation: load or draw one, with the images it belongs to."))

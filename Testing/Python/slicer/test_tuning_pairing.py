@@ -67,7 +67,7 @@ def test_of_a_patient_without_an_image_nothing_is_taken(pelvis, load_drawn, scen
 
 
 def test_without_patients_a_single_image_is_taken_and_two_are_a_question(pelvis, load_drawn):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_scene, find_lost_inputs
+    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_scene, find_inputs_again
 
     right = ct("CT b")
     node = load_drawn(right)
@@ -76,18 +76,35 @@ def test_without_patients_a_single_image_is_taken_and_two_are_a_question(pelvis,
     ct("CT a")
     ((case, problem),) = found(pelvis)
     assert case.inputs == {"ct": None} and "On which image it was drawn is not known" in problem
-    assert find_lost_inputs(pelvis, [case]) == []
+    assert find_inputs_again(pelvis, [case]) == []
     node.SetReferenceImageGeometryParameterFromVolumeNode(right)  # as the sentence says
-    assert find_lost_inputs(pelvis, [case]) == [case] and case.inputs == {"ct": right}
+    assert find_inputs_again(pelvis, [case]) == [case] and case.inputs == {"ct": right}
     assert case_problem(pelvis, case) == "" and cases_from_scene(pelvis, [case]) == []
 
 
 def test_a_segmentation_of_another_patient_than_its_image_is_told(pelvis):
+    from AutofocusSegmentationLib.tuning_cases import case_problem, find_inputs_again
+
     adams = ct("CT Adams", "Adams")
-    ct("CT Brown", "Brown")
-    put_in_study(make_segmentation(adams, {"bladder": box()}), "Brown", "planning")
-    ((_, problem),) = found(pelvis)
-    assert "belong to different patients" in problem
+    brown = ct("CT Brown", "Brown")
+    node = make_segmentation(adams, {"bladder": box()})
+    put_in_study(node, "Brown", "planning")
+    ((case, problem),) = found(pelvis)
+    assert "belong to different patients" in problem and find_inputs_again(pelvis, [case]) == []
+    node.SetReferenceImageGeometryParameterFromVolumeNode(brown)  # as the sentence says
+    assert find_inputs_again(pelvis, [case]) == [case]
+    assert case.inputs == {"ct": brown} and case_problem(pelvis, case) == ""
+
+
+def test_a_segmentation_that_was_imported_from_a_label_map(pelvis, scene):
+    import slicer
+
+    image = ct("CT")
+    label_map = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    slicer.util.updateVolumeFromArray(label_map, box().astype(np.uint8))
+    make_segmentation(image, {"bladder": box()}).SetReferenceImageGeometryParameterFromVolumeNode(label_map)
+    ((case, problem),) = found(pelvis)
+    assert case.inputs == {"ct": image} and problem == ""
 
 
 def test_sequences_of_two_patients_without_a_study_are_not_mixed(brain):
