@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from afnet.finetuning.request import base_problem
-from afnet.manifest import Manifest, ModelEntry
+from afnet.manifest import Manifest, ModelEntry, tuning_problem
 
 from .. import models
 
@@ -41,7 +40,7 @@ class BaseChoice:
         selector.blockSignals(False)
         self.manifest = next((entry.manifest for entry in self._entries if entry.id == wanted), None)
         if self.manifest:
-            self.problem = base_problem(self.manifest)
+            self.problem = tuning_problem(self.manifest)
         elif wanted:
             self.problem = next((entry.problem for entry in listed if entry.id == wanted), None) or _(
                 "The base model '{id}' is not here: check the folder under Advanced, My models, or choose another one."

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, RequestError
-from ..manifest import Manifest, find_model
+from ..manifest import Manifest, find_model, tuning_problem
 from ..parent import StopRequests
 from ..progress import Progress
 from .request import (
@@ -16,7 +16,6 @@ from .request import (
     SAMPLES_PER_CASE,
     TUNES,
     Request,
-    base_problem,
     choose_held_out,
     read_cases,
     suggestion,
@@ -182,7 +181,7 @@ def _base_and_cases(options) -> tuple[Manifest, tuple]:
     if not options.base or not options.cases:
         raise RequestError("A fine-tuning needs a model to begin with (--base) and cases to learn from (--cases).")
     base = find_model(options.base, options.models)
-    problem = base_problem(base)
+    problem = tuning_problem(base)
     if problem:
         raise RequestError(problem)
     return base, read_cases(options.cases)

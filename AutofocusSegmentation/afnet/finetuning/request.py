@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..errors import RequestError
 from ..json_schema import violations
-from ..manifest import TILES, Manifest
 
 TUNES = ("attention", "last-blocks", "all")
 """What learns: attention networks, normalisation and classifier; also the last two residual blocks; everything."""
@@ -28,9 +27,6 @@ SAMPLES_PER_CASE = 2
 
 HOLD_OUT_FROM = 6
 """Number of cases from which a third is held out unless the user says otherwise; with fewer, each in turn is better."""
-
-WITHOUT_TUNING = ("ASPP-s", "Dm")
-"""Networks whose outputs are not those of one classifier (ASPP-s), or that are not streamed (Dm)."""
 
 _CODE = {"type": ["array", "null"], "minItems": 3, "maxItems": 3, "items": {"type": "string"}}
 
@@ -149,22 +145,6 @@ class Request:
             bool(self.cases) and self.tune in TUNES and 0 < self.learning_rate < 1
             and all(type(value) is int and value >= low for value, low in zip(whole, least, strict=True))
         )
-
-
-def base_problem(base: Manifest) -> str:
-    """Say why a model cannot be fine-tuned; empty if it can, as far as its manifest tells."""
-    if base.execution == TILES:
-        return (
-            f"The model {base.id} is executed in tiles, as its authors did, and a fine-tuning learns over the whole "
-            "volume, which is another function; import its checkpoint again for the whole volume (import-checkpoint "
-            "--execution whole-volume), or choose another base model."
-        )
-    if base.raw["network"]["name"] in WITHOUT_TUNING:
-        return (
-            f"The network of the model {base.id} ({base.raw['network']['name']}) cannot be fine-tuned; choose another "
-            "base model."
-        )
-    return ""
 
 
 def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tuple[dict, ...]]:
