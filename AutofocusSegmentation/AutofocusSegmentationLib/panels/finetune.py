@@ -18,7 +18,7 @@ from ..finetuning_events import CaseChecked
 from ..one_engine import OneEngine
 from ..tuning_cases import TuningCase, cases_from_scene, find_inputs_again
 from ..tuning_folder import cases_from_folder
-from ..tuning_parameters import FineTuningParameters, HoldOut, recall_cases, remember_cases
+from ..tuning_parameters import FineTuningParameters, HoldOut, hold_out_problem, recall_cases, remember_cases
 from ..window import SlicerWindow
 from .base_choice import BaseChoice
 from .case_list import CaseList
@@ -195,26 +195,12 @@ class FineTunePanel(VTKObservationMixin):
 
     def _missing(self) -> str:
         """Return why Start cannot be pressed, empty if it can."""
-        cases, hold_out = self._list.used, self._parameters.holdOut
+        cases = self._list.used
         if self._base.problem:
             return self._base.problem
         if not cases:
             return _("Add cases and tick those to learn from.")
-        if hold_out is HoldOut.CHOSEN and not 0 < sum(case.hold_out for case in cases) < len(cases):
-            return _("Tick at least one case as test, and leave at least one to learn from.")
-        if hold_out is HoldOut.EACH and len(cases) < 2:
-            return _("Testing on each case in turn needs two cases or more: add cases.")
-        if self._parameters.chooseEpochs and hold_out is HoldOut.EACH:
-            return _("Testing on each case in turn needs a number of passes: untick Choose automatically under "
-                     "Advanced.")
-        if self._parameters.chooseEpochs and len(cases) - self._kept_apart() < 2:
-            return _("Choosing the number of passes needs two cases or more to learn from: add cases, or untick "
-                     "Choose automatically under Advanced.")
-        return self._list.problem() or self._hindrance()
-
-    def _kept_apart(self) -> int:
-        """Return how many of the ticked cases are measured with, as far as that counts for the number of passes."""
-        return sum(case.hold_out for case in self._list.used) if self._parameters.holdOut is HoldOut.CHOSEN else 0
+        return hold_out_problem(self._parameters, cases) or self._list.problem() or self._hindrance()
 
     def _default_title(self) -> str:
         return _("{id} of our scanner").format(id=self.base.id) if self.base else ""
@@ -255,7 +241,10 @@ class FineTunePanel(VTKObservationMixin):
     def _ended(self, outcome: TuningOutcome) -> None:
         if outcome.kind == "done":
             self._show_result(outcome.folder)
-        self._folders_changed()
+        if self._run.folder is None:  # a check
+            self.enter()
+        else:
+            self._folders_changed()
 
     def _folders_changed(self) -> None:
         """There is another model or training, or one less: this panel shows it, and so do the others."""
