@@ -117,7 +117,7 @@ class EpochTraining(Training):
         """As `Training.resume`; raises RequestError for a checkpoint that cannot be read."""
         try:
             return super().resume()
-        except MemoryError:
+        except (MemoryError, torch.cuda.OutOfMemoryError):
             raise
         except Exception:  # a damaged pickle raises anything
             raise RequestError(
