@@ -210,7 +210,7 @@ class FineTuningJob:
 
 def can_resume(folder: Path) -> bool:
     """Whether a training in `folder` was begun and can go on; one whose cases were refused cannot."""
-    if any((folder / model_store.TRAINING / "runs").glob("*/checkpoint.pt")):
+    if any((folder / model_store.TRAINING / model_store.RUNS).glob("*/checkpoint.pt")):
         return True
     return (model_store.read_state(folder) or {}).get("status") in ("running", "stopped")
 

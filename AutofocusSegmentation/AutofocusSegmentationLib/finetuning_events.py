@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-FINE_TUNING_EVENTS = ("case", "checked", "run", "epoch", "comparison")
+FINE_TUNING_EVENTS = ("case", "run", "epoch")
 """Values of `event` that `fine_tuning_event` reads."""
 
 
@@ -37,15 +37,6 @@ class CaseChecked:
 
 
 @dataclass(frozen=True)
-class AllChecked:
-    """All cases were checked. suggestion: 'leave-one-out', 'hold-out' or ''."""
-
-    usable: int
-    cases: int
-    suggestion: str
-
-
-@dataclass(frozen=True)
 class RunBegun:
     """A training begins: 'final', 'without-1' ... (leave-one-out) or 'choose-1' ... (choosing the epochs)."""
 
@@ -70,14 +61,7 @@ class EpochDone:
     seconds_left: float | None
 
 
-@dataclass(frozen=True)
-class ComparisonWritten:
-    """The comparison is complete. file: relative to the new model's folder."""
-
-    file: str
-
-
-FineTuningEvent = CaseChecked | AllChecked | RunBegun | EpochDone | ComparisonWritten
+FineTuningEvent = CaseChecked | RunBegun | EpochDone
 
 
 def fine_tuning_event(message: dict) -> FineTuningEvent:
@@ -88,19 +72,15 @@ def fine_tuning_event(message: dict) -> FineTuningEvent:
     kind = message["event"]
     if kind == "case":
         return case_checked(message)
-    if kind == "checked":
-        return AllChecked(int(message["usable"]), int(message["cases"]), str(message.get("suggestion") or ""))
     if kind == "run":
         return RunBegun(
             str(message["run"]), int(message["number"]), int(message["of"]), _texts(message["training"]),
             _texts(message["held_out"]), int(message["epochs"]),
         )
-    if kind == "epoch":
-        return EpochDone(
-            str(message["run"]), int(message["epoch"]), int(message["epochs"]), _number(message.get("loss")),
-            _number(message.get("held_out_dice")), _number(message.get("seconds_left")),
-        )
-    return ComparisonWritten(str(message["file"]))
+    return EpochDone(
+        str(message["run"]), int(message["epoch"]), int(message["epochs"]), _number(message.get("loss")),
+        _number(message.get("held_out_dice")), _number(message.get("seconds_left")),
+    )
 
 
 def case_checked(message: dict) -> CaseChecked:

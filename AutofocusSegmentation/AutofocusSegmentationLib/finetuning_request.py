@@ -12,7 +12,7 @@ STOP_GRACE_S = 60.0
 """How long a stopped training may take to finish its step and write a checkpoint before it is killed."""
 
 CASES_FILE = "cases.json"
-INPUTS, CANDIDATE = f"{model_store.TRAINING}/inputs", f"{model_store.TRAINING}/{model_store.CANDIDATE}"
+INPUTS, CANDIDATE = f"{model_store.TRAINING}/{model_store.INPUTS}", f"{model_store.TRAINING}/{model_store.CANDIDATE}"
 COMPARISON_FILE = f"{model_store.TRAINING}/{model_store.COMPARISON}"
 """Places in the folder of a new model."""
 
@@ -60,7 +60,7 @@ class TuneRequest(EngineRequest):
         return [
             "finetune", "--base", os.fspath(self.base), "--cases", f"{INPUTS}/{CASES_FILE}",
             "--output", os.fspath(self.folder), "--tune", self.tune, "--epochs", str(self.epochs or "auto"), *hold_out,
-            "--candidate-only", "--title", self.title, *_models(self.models_folder), "--device", self.device,
+            "--candidate-only", f"--title={self.title}", *_models(self.models_folder), "--device", self.device,
             "--progress", "json", "--parent-pipe",
         ]
 

@@ -22,6 +22,9 @@ DRAWN, BEFORE, AFTER = "drawn", "before", "after"
 
 _FILES = {DRAWN: "reference.seg.nrrd", BEFORE: "base.seg.nrrd", AFTER: "new.seg.nrrd"}
 _COLORS = {DRAWN: (0.95, 0.85, 0.2), BEFORE: (0.9, 0.2, 0.15), AFTER: (0.15, 0.8, 0.3)}
+_HIDDEN_ATTRIBUTE = "AutofocusSegmentation.HiddenForHeldOut"
+"""Of the other segmentations that were visible: kept in the node, so that a saved scene gives them back, too."""
+
 _IMAGE_ATTRIBUTE = "AutofocusSegmentation.HeldOutImage"
 
 
@@ -40,6 +43,7 @@ class Shown:
 def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
     """Load the three segmentations of a case over `image`, its volume node; without one the case's file is loaded.
 
+    Other segmentations are hidden until `hide_held_out`: nobody could tell among them what was drawn and what found.
     manifest: of the new model, for names and codes. What was shown before is removed. Raises HeldOutError; the scene
     is then as before.
     """
@@ -52,6 +56,10 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
                 case=case.name)) from None
     loaded = image if image is not None else _load_image(case)
     hide_held_out(keep=loaded)
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        if node.GetDisplayVisibility():
+            node.SetAttribute(_HIDDEN_ATTRIBUTE, "true")
+            node.SetDisplayVisibility(False)
     names = {DRAWN: _("{case}: drawn"), BEFORE: _("{case}: before"), AFTER: _("{case}: after")}
     segmentations = {
         role: _node(names[role].format(case=case.name), role, file, manifest, loaded) for role, file in files.items()
@@ -63,8 +71,12 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
 
 
 def hide_held_out(keep=None) -> None:
-    """Remove what `show_held_out` added, but for the volume node `keep`."""
+    """Remove what `show_held_out` added, but for the volume node `keep`, and show again what it hid."""
     scene = slicer.mrmlScene
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        if node.GetAttribute(_HIDDEN_ATTRIBUTE):
+            node.RemoveAttribute(_HIDDEN_ATTRIBUTE)
+            node.SetDisplayVisibility(True)
     nodes = [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
              if node.GetAttribute(COMPARISON_ATTRIBUTE)]
     nodes += [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")

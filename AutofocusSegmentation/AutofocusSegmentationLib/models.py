@@ -44,9 +44,17 @@ def short_title(title: str) -> str:
     return re.sub(r"\s*\([^()]*\)", "", title).strip() or title
 
 
-def whole_title(entry: ModelEntry) -> str:
-    """The title of a model, or the id of one that cannot be used and that it cannot."""
-    return entry.manifest.title if entry.manifest else _("{id} (unusable)").format(id=entry.id)
+def whole_titles(entries: list[ModelEntry]) -> list[str]:
+    """The title of each model, with its id where another one has the same; of one that cannot be used, the id and that
+    it cannot."""
+    count = Counter(entry.manifest.title for entry in entries if entry.manifest)
+
+    def title(entry: ModelEntry) -> str:
+        if entry.manifest is None:
+            return _("{id} (unusable)").format(id=entry.id)
+        return entry.manifest.title if count[entry.manifest.title] == 1 else f"{entry.manifest.title} [{entry.id}]"
+
+    return [title(entry) for entry in entries]
 
 
 def chooser_titles(entries: list[ModelEntry]) -> list[str]:
@@ -54,7 +62,8 @@ def chooser_titles(entries: list[ModelEntry]) -> list[str]:
     shorts = [short_title(entry.manifest.title) if entry.manifest else "" for entry in entries]
     count = Counter(shorts)
     return [
-        short if entry.manifest and count[short] == 1 else whole_title(entry) for entry, short in zip(entries, shorts)
+        short if entry.manifest and count[short] == 1 else whole
+        for entry, short, whole in zip(entries, shorts, whole_titles(entries))
     ]
 
 

@@ -1,6 +1,5 @@
-"""The cases of a fine-tuning: images with a corrected segmentation, from the scene or from a folder of files."""
+"""The cases of a fine-tuning: images with a corrected segmentation, in the scene or in files; those of the scene."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,22 +7,17 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from afnet.manifest import Input, Manifest
+from afnet.manifest import Manifest
 from afnet.terminology import MODEL_ID
 
-from .evidence import NO_SCAN, first_match
+from . import hierarchy, volumes
 from .finetuning_events import CaseChecked, MappedSegment
-from .guessing import assign, guess_inputs
-from .segment_tags import edited_segments
+from .guessing import guess_inputs
+from .segment_tags import edited_segments, tag_of
 from .study import input_problems
 
 COMPARISON_ATTRIBUTE = "AutofocusSegmentation.Comparison"
 """Node attribute of segmentations that show a fine-tuning's result; they are no cases."""
-
-_IMAGE = re.compile(r"(?i)\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$")
-_SEGMENTATION = re.compile(r"(?i)\.seg\.nrrd$")
-_DRAWN = re.compile(r"(?i)(?<![a-z])(seg|segmentation|labels?|labelmap|mask|truth)(?![a-z])")
-_HIDDEN = re.compile(r"^[._]")
 
 
 @dataclass
@@ -34,6 +28,7 @@ class TuningCase:
     absent: ids of structures that are truly not there; all others that are not drawn are unknown.
     mapping: segment id to structure id, or None for 'do not use': the user's corrections of the matching.
     remark: why it is not used unless the user says so. checked: the engine's result, None before and after a change.
+    state: of the segmentation when it was last looked at, by which a change is noticed.
     """
 
     name: str
@@ -46,6 +41,7 @@ class TuningCase:
     mapping: dict[str, str | None] = field(default_factory=dict)
     remark: str = ""
     checked: CaseChecked | None = None
+    state: object = None
 
     def structure_of(self, segment: MappedSegment) -> str:
         """Return the id of the structure that a segment is taken for, '' if none: by the user, else by the engine."""
@@ -66,15 +62,49 @@ class TuningCase:
         if segment_id:
             self.absent.discard(structure)
 
+    def take_check(self, result: CaseChecked) -> None:
+        """Keep the engine's result, and of the user's corrections those of segments that are there."""
+        self.checked = result
+        ids = {segment.id for segment in result.mapping}
+        self.mapping = {id: structure for id, structure in self.mapping.items() if id in ids or not ids}
+
     @property
     def in_scene(self) -> bool:
         """Whether the segmentation is a node, not a file."""
         return not isinstance(self.segmentation, Path)
 
-    def gone(self) -> bool:
-        """Whether one of its nodes is no longer in the scene."""
-        nodes = [node for node in (self.segmentation, *self.inputs.values()) if not isinstance(node, Path | None)]
-        return any(not slicer.mrmlScene.IsNodePresent(node) for node in nodes)
+    @property
+    def segmentation_gone(self) -> bool:
+        """Whether its segmentation was a node of the scene and is no longer."""
+        return self.in_scene and not slicer.mrmlScene.IsNodePresent(self.segmentation)
+
+    def lost_inputs(self) -> list[str]:
+        """Return the names of the inputs whose node is not known, or no longer in the scene."""
+        return [name for name, node in self.inputs.items()
+                if node is None or (self.in_scene and not slicer.mrmlScene.IsNodePresent(node))]
+
+    def look_again(self) -> bool:
+        """Forget what an edit of the segmentation has made untrue: the check's result, and that nothing is corrected.
+
+        A case that was left out because nothing was corrected is used from then on. Returns whether it was edited.
+        """
+        state = None if self.segmentation_gone else state_of(self.segmentation)
+        if state in (None, self.state):
+            return False
+        self.state, self.checked = state, None
+        if self.in_scene:
+            before, self.remark = self.remark, _untouched(self.segmentation)
+            self.use = self.use or (bool(before) and not self.remark)
+        return True
+
+    def files_text(self, manifest: Manifest) -> str:
+        """Say which images belong to it, and which file or node its segmentation is."""
+        def name(item) -> str:
+            return _("none") if item is None else item.name if isinstance(item, Path) else item.GetName() or ""
+
+        known = [(item.title, self.inputs.get(item.name)) for item in manifest.inputs]
+        return "\n".join(_("{title}: {name}").format(title=title, name=name(item))
+                         for title, item in [*known, (_("Segmentation"), self.segmentation)])
 
 
 def case_problem(manifest: Manifest, case: TuningCase) -> str:
@@ -85,8 +115,24 @@ def case_problem(manifest: Manifest, case: TuningCase) -> str:
                 return _("No file for {title} was found in the folder: name it {name}, for example {name}.nii.gz."
                          ).format(title=item.title, name=item.name)
         return ""
-    if case.gone():
-        return _("Its images or its segmentation were removed from the scene: load them again.")
+    if case.segmentation_gone:
+        return _("Its segmentation was removed from the scene: remove this case from the list.")
+    lost = case.lost_inputs()
+    if any(case.inputs[name] is not None for name in lost):
+        return _("An image of it was removed from the scene: load it again and press From scene.")
+    if len(lost) == len(case.inputs):
+        return _("On which image it was drawn is not known: load that image, choose it as source geometry in the "
+                 "Segment Editor (button Specify geometry beside the source volume), and press From scene.")
+    if lost:
+        item = manifest.input(lost[0])
+        return _("Which image is its {title} is not known: in the Data module, give that image a name with '{name}' "
+                 "and put the images of each patient into a study of their own; then press From scene.").format(
+                     title=item.title, name=item.name)
+    stranger = _of_another_patient(case)
+    if stranger:
+        return _("The segmentation and its {title} belong to different patients: in the Data module, move the "
+                 "segmentation to its own patient, or choose its own image as source geometry in the Segment Editor; "
+                 "then press From scene.").format(title=manifest.input(stranger).title)
     if not case.segmentation.GetSegmentation().GetNumberOfSegments():
         return _("The segmentation has no segments: draw the structures, or use another segmentation.")
     return next(iter(input_problems(manifest, case.inputs).values()), "")
@@ -98,7 +144,7 @@ def cases_from_scene(manifest: Manifest, known: Sequence[TuningCase] = ()) -> li
     Its reference volume is an input, the others are guessed as for segmenting. Segmentations that a model made and
     nobody edited are there, but not used unless the user says so.
     """
-    taken = {case.segmentation.GetID() for case in known if case.in_scene}
+    taken = {case.segmentation.GetID() for case in known if case.in_scene and not case.segmentation_gone}
     found: list[TuningCase] = []
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         if node.GetID() in taken or node.GetHideFromEditors() or node.GetAttribute(COMPARISON_ATTRIBUTE):
@@ -106,29 +152,20 @@ def cases_from_scene(manifest: Manifest, known: Sequence[TuningCase] = ()) -> li
         remark = _untouched(node)
         found.append(TuningCase(
             free_name([*known, *found]), node.GetName() or _("Segmentation"), _inputs_of(manifest, node), node,
-            use=not remark, remark=remark,
+            use=not remark, remark=remark, state=state_of(node),
         ))
     return found
 
 
-def cases_from_folder(manifest: Manifest, folder: Path, known: Sequence[TuningCase] = ()) -> list[TuningCase]:
-    """Return a case for each sub-folder of `folder` that has a segmentation file; for `folder` itself if none has.
-
-    A .seg.nrrd file, or else an image called segmentation, seg, labels or mask, is the segmentation. An image called
-    like an input ('t1c.nii.gz'), or else one that fits an input's name patterns, is that input; so is a sub-folder
-    with DICOM slices.
-    """
-    try:
-        folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _HIDDEN.match(path.name))
-    except OSError:
-        return []
-    taken = {case.segmentation for case in known if not case.in_scene}
-    found: list[TuningCase] = []
-    for place in [*folders, *([] if any(_segmentation_in(path) for path in folders) else [folder])]:
-        segmentation = _segmentation_in(place)
-        if segmentation and segmentation not in taken:
-            inputs = _files_of_inputs(manifest, place, segmentation)
-            found.append(TuningCase(free_name([*known, *found]), place.name, inputs, segmentation))
+def find_inputs_again(manifest: Manifest, cases: Iterable[TuningCase]) -> list[TuningCase]:
+    """Look again for the images of those cases of the scene that lack one, or have another patient's; return the cases
+    for which that helped."""
+    found = []
+    for case in cases:
+        if case.in_scene and not case.segmentation_gone and (case.lost_inputs() or _of_another_patient(case)):
+            case.inputs, case.checked = _inputs_of(manifest, case.segmentation), None
+            if not case.lost_inputs() and not _of_another_patient(case):
+                found.append(case)
     return found
 
 
@@ -149,53 +186,52 @@ def _untouched(node) -> str:
              "you have checked it.")
 
 
+def state_of(segmentation) -> object:
+    """Return what changes with a segmentation: a node's voxels, names and terminology, or its file."""
+    if isinstance(segmentation, Path):
+        try:
+            return segmentation.stat().st_size, segmentation.stat().st_mtime_ns
+        except OSError:
+            return None
+    segments = segmentation.GetSegmentation()
+    source = segments.GetSourceRepresentationName()
+    state = []
+    for segment_id in segments.GetSegmentIDs():
+        segment = segments.GetSegment(segment_id)
+        voxels = segment.GetRepresentation(source)
+        state.append((segment_id, segment.GetName(), tag_of(segment, segment.GetTerminologyEntryTagName()),
+                      voxels.GetMTime() if voxels else 0))
+    return state
+
+
+def _of_another_patient(case: TuningCase) -> str:
+    """Return the name of the first input that is another patient's than the segmentation, '' if none is known to be."""
+    patient = hierarchy.patient_item(case.segmentation)
+    return next((name for name, node in case.inputs.items()
+                 if patient and node is not None and hierarchy.patient_item(node) not in (0, patient)), "")
+
+
 def _inputs_of(manifest: Manifest, segmentation) -> dict:
-    """Return input name to volume node (None: not found) for the images that a segmentation was drawn on."""
+    """Return input name to volume node (None: not known) for the images that a segmentation was drawn on.
+
+    Nobody chooses images here and a wrong one is another patient's: where no image is said to be the one that was drawn
+    on, those of the segmentation's study or patient are asked, else all, and taken only if there is no choice.
+    """
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     drawn_on = segmentation.GetNodeReference(role)
-    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    if drawn_on is None:
-        return guess_inputs(manifest, volumes)
-    guess = guess_inputs(manifest, [drawn_on])
-    name = next((name for name, node in guess.items() if node is not None), manifest.reference)
-    return guess_inputs(manifest, volumes, {name: drawn_on})
-
-
-def _segmentation_in(folder: Path) -> Path | None:
-    files = _files(folder)
-    return next(
-        iter([file for file in files if _SEGMENTATION.search(file.name)]
-            + [file for file in files if _IMAGE.search(file.name) and _DRAWN.search(_stem(file))]),
-        None,
-    )
-
-
-def _files_of_inputs(manifest: Manifest, folder: Path, segmentation: Path) -> dict[str, Path | None]:
-    images = [file for file in _files(folder) if _IMAGE.search(file.name) and file != segmentation]
-    candidates = [file for file in images if not _SEGMENTATION.search(file.name) and not NO_SCAN.search(_stem(file))]
-    candidates += sorted(path for path in folder.iterdir() if path.is_dir())
-    ranks: dict[str, list] = {item.name: [] for item in manifest.inputs}
-    for file in candidates:
-        for item in manifest.inputs:
-            rank = _rank(item, file)
-            if rank is not None:
-                ranks[item.name].append((rank, file))
-    found = assign(manifest, ranks, key=str)
-    if len(manifest.inputs) == 1 and not found and len(candidates) == 1:
-        found = {manifest.reference: candidates[0]}
-    return {item.name: found.get(item.name) for item in manifest.inputs}
-
-
-def _rank(item: Input, file: Path) -> int | None:
-    return -1 if _stem(file).casefold() == item.name.casefold() else first_match(item.name_patterns, _stem(file))
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_file())
-    except OSError:
-        return []
-
-
-def _stem(file: Path) -> str:
-    return _IMAGE.sub("", file.name)
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    chosen = {}
+    # A segmentation that was imported from a label map refers to that.
+    if drawn_on is not None and volumes.is_scalar(drawn_on) and not volumes.is_label_map(drawn_on):
+        guess = guess_inputs(manifest, [drawn_on])
+        chosen = {next((name for name, node in guess.items() if node is not None), manifest.reference): drawn_on}
+        if hierarchy.study_item(drawn_on):  # of several fitting images of one study any shows the right patient
+            return guess_inputs(manifest, nodes, chosen)
+    else:
+        study, patient = hierarchy.study_item(segmentation), hierarchy.patient_item(segmentation)
+        beside = [node for node in nodes if study and hierarchy.study_item(node) == study]
+        beside = beside or [node for node in nodes if patient and hierarchy.patient_item(node) == patient]
+        nodes = beside if study or patient else nodes
+    found = guess_inputs(manifest, nodes, chosen)
+    others = guess_inputs(manifest, [node for node in nodes if node not in found.values()], chosen)
+    return {name: node if name in chosen or others[name] is None else None for name, node in found.items()}

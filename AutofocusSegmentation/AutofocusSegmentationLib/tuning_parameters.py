@@ -65,6 +65,23 @@ class FineTuningParameters:
     device: Device = Device.AUTO
 
 
+def hold_out_problem(parameters: FineTuningParameters, cases: Sequence[TuningCase]) -> str:
+    """Say why the `cases` that are used cannot be divided as the parameters want; empty if they can."""
+    hold_out, apart = parameters.holdOut, 0
+    if hold_out is HoldOut.CHOSEN:
+        apart = sum(case.hold_out for case in cases)
+        if not 0 < apart < len(cases):
+            return _("Tick at least one case as test, and leave at least one to learn from.")
+    if hold_out is HoldOut.EACH and len(cases) < 2:
+        return _("Testing on each case in turn needs two cases or more: add cases.")
+    if parameters.chooseEpochs and hold_out is HoldOut.EACH:
+        return _("Testing on each case in turn needs a number of passes: untick Choose automatically under Advanced.")
+    if parameters.chooseEpochs and len(cases) - apart < 2:
+        return _("Choosing the number of passes needs two cases or more to learn from: add cases, or untick Choose "
+                 "automatically under Advanced.")
+    return ""
+
+
 def remember_cases(node, cases: Sequence[TuningCase]) -> None:
     """Write the cases into a parameter node (vtkMRMLScriptedModuleNode). The engine's results are not kept."""
     modified = node.StartModify()

@@ -25,6 +25,9 @@ COMPANION_FILE = "companion.npz"
 WHOLE_VOLUME, TILES = "whole-volume", "tiles-75"
 """How a model is executed: over its whole crop, or in the authors' tiles (tiling.py). Two different functions."""
 
+WITHOUT_TUNING = ("ASPP-s", "Dm")
+"""Networks whose outputs are not those of one classifier (ASPP-s), or that are not streamed (Dm)."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -234,3 +237,19 @@ def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -
         return read_manifest(name_or_folder)
     known = ", ".join(entry.id for entry in entries if entry.manifest) or "none"
     raise RequestError(f"There is no model '{name_or_folder}'; the models are: {known}.")
+
+
+def tuning_problem(base: Manifest) -> str:
+    """Say why a model cannot be fine-tuned; empty if it can, as far as its manifest tells."""
+    if base.execution == TILES:
+        return (
+            f"The model {base.id} is executed in tiles, as its authors did, and a fine-tuning learns over the whole "
+            "volume, which is another function; import its checkpoint again for the whole volume (import-checkpoint "
+            "--execution whole-volume), or choose another base model."
+        )
+    if base.raw["network"]["name"] in WITHOUT_TUNING:
+        return (
+            f"The network of the model {base.id} ({base.raw['network']['name']}) cannot be fine-tuned; choose another "
+            "base model."
+        )
+    return ""

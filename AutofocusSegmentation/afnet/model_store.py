@@ -4,6 +4,7 @@ Folders, JSON and hashes only: no torch, so that the Slicer side uses it. Listin
 bundled models are never written. Every function raises RequestError with one sentence.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,17 +20,23 @@ import numpy as np
 
 from .atomic_file import atomic, refusal
 from .errors import RequestError
-from .manifest import BUNDLED_MODELS, Manifest, find_models, read_manifest
+from .manifest import BUNDLED_MODELS, COMPANION_FILE, Manifest, find_models, read_manifest
 from .process_identity import process_start
 
-MODEL_FILES = ("weights.npz", "model.json")
-"""A model, in the order in which its files appear: a folder with model.json is complete."""
+MODEL_FILES = ("weights.npz", COMPANION_FILE, "model.json")
+"""A model, in the order in which its files appear: a folder with model.json is complete. Few have a companion."""
 
 TRAINING = "training"
 """Subfolder of a fine-tuned model with the run's own files: paths of patients' images among them, so it stays here."""
 
 CANDIDATE, COMPARISON = "candidate", "comparison.json"
 """In that: the new model until it is saved, and how it compares with the base."""
+
+REQUEST, STATE = "request.json", "state.json"
+"""In that: what was asked, by which a run can be resumed, and how far it is."""
+
+CACHE, RUNS, SCORED, INPUTS = "cache", "runs", "comparison", "inputs"
+"""Folders in that: prepared cases, each training's checkpoint, held-out cases' segmentations, exported images."""
 
 KEPT_OF_TRAINING = (COMPARISON, CANDIDATE)
 """What `delete_caches` leaves: the result of a run."""
@@ -104,7 +111,7 @@ def unfinished(models_folder: str | os.PathLike) -> list[UnfinishedRun]:
 
 def read_state(folder: str | os.PathLike) -> dict | None:
     """Return a run's state.json; None if there is none, or it cannot be read."""
-    return _read_json(Path(folder) / TRAINING / "state.json")
+    return _read_json(Path(folder) / TRAINING / STATE)
 
 
 def runs_elsewhere(state: dict) -> bool:
@@ -136,7 +143,7 @@ def rename_model(folder: str | os.PathLike, title: str, models_folder: str | os.
 
 
 def export_model(folder: str | os.PathLike, target_parent: str | os.PathLike) -> Path:
-    """Copy a model's two files to target_parent/<id>, never its training, which names patients' files."""
+    """Copy a model's files to target_parent/<id>, never its training, which names patients' files."""
     manifest = verified(folder)
     target = Path(target_parent) / manifest.id
     if not Path(target_parent).is_dir():
@@ -161,6 +168,7 @@ def import_model(source: str | os.PathLike, models_folder: str | os.PathLike) ->
 def delete_model(folder: str | os.PathLike, models_folder: str | os.PathLike) -> None:
     """Delete a model of the user's, or a training without a model, with all that lies in its folder."""
     folder = _own(folder, models_folder)
+    _refuse_running(folder)
     if not (folder / "model.json").is_file() and not (folder / TRAINING).is_dir():
         raise RequestError("This folder is neither a model nor a training, so it is not deleted.")
     (folder / "model.json").unlink(missing_ok=True)  # what is half deleted is no model
@@ -171,23 +179,28 @@ def sizes(folder: str | os.PathLike) -> Sizes:
     """Count the bytes of a model and of its training's parts."""
     folder = Path(folder)
     training = folder / TRAINING
-    parts = {name: _bytes(training / name) for name in ("cache", "runs", "comparison", "inputs")}
+    parts = {name: _bytes(training / name) for name in (CACHE, RUNS, SCORED, INPUTS)}
     return Sizes(
-        sum(_bytes(folder / name) for name in MODEL_FILES), parts["cache"], parts["runs"], parts["comparison"],
-        parts["inputs"], _bytes(folder),
+        sum(_bytes(folder / name) for name in MODEL_FILES), parts[CACHE], parts[RUNS], parts[SCORED], parts[INPUTS],
+        _bytes(folder),
     )
 
 
 def delete_caches(folder: str | os.PathLike) -> int:
-    """Remove a training but its result; return the bytes freed. It can then no longer be resumed."""
+    """Remove a training but its result; return the bytes freed. It can then no longer be resumed, and one without a
+    result is gone, with the folder if no model is in it."""
     training, freed = Path(folder) / TRAINING, 0
+    _refuse_running(folder)
     done = (read_state(folder) or {}).get("status") == "done"
     if not training.is_dir():
         return 0
-    for item in sorted(training.iterdir(), key=lambda item: item.name != "request.json"):
-        if item.name not in KEPT_OF_TRAINING and not (item.name == "state.json" and done):
+    for item in sorted(training.iterdir(), key=lambda item: item.name != REQUEST):
+        if item.name not in KEPT_OF_TRAINING and not (item.name == STATE and done):
             freed += _bytes(item)
             _remove(item)
+    for place in (training, Path(folder)):
+        with contextlib.suppress(OSError):  # what still holds something stays
+            place.rmdir()
     return freed
 
 
@@ -227,6 +240,11 @@ def _own(folder: str | os.PathLike, models_folder: str | os.PathLike) -> Path:
     if not folder.is_dir():
         raise RequestError("This model is no longer there; refresh the list of models.")
     return folder
+
+
+def _refuse_running(folder: str | os.PathLike) -> None:
+    if runs_elsewhere(read_state(folder) or {}):
+        raise RequestError("A training runs there now, perhaps in another Slicer; stop it first.")
 
 
 def _title(title: str) -> str:
@@ -277,11 +295,14 @@ def _read_json(file: Path) -> dict | None:
 
 
 def _bytes(item: Path) -> int:
-    if item.is_file() and not item.is_symlink():
-        return item.stat().st_size
-    if not item.is_dir() or item.is_symlink():
+    try:
+        if item.is_file() and not item.is_symlink():
+            return item.stat().st_size
+        if not item.is_dir() or item.is_symlink():
+            return 0
+        return sum(_bytes(inner) for inner in item.iterdir())
+    except OSError:  # a training writes there, and took it away meanwhile
         return 0
-    return sum(_bytes(inner) for inner in item.iterdir())
 
 
 def _remove(item: Path) -> None:

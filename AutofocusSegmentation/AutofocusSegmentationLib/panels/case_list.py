@@ -54,7 +54,8 @@ class CaseList:
     def show(self, manifest: Manifest | None, choose_test: bool) -> None:
         """Bring the tables in line with the cases; choose_test: whether the test cases are ticked in the table."""
         self._manifest = manifest
-        rows = [(f"{case.name}: {case.source}", case.use, case.hold_out, *self._told(case)) for case in self.cases]
+        rows = [(f"{case.name}: {case.source}", case.files_text(manifest) if manifest else "", case.use, case.hold_out,
+                 *self._told(case)) for case in self.cases]
         if (rows, choose_test) != self._rows:
             self._rows = rows, choose_test
             self._fill(rows, choose_test)
@@ -65,10 +66,11 @@ class CaseList:
         table = self._ui.casesTable
         selected = max(0, min(table.currentRow(), len(rows) - 1))
         table.setRowCount(len(rows))
-        for row, (name, used, held_out, result, details) in enumerate(rows):
+        for row, (name, files, used, held_out, result, details) in enumerate(rows):
             told = _("Keep this case apart as a test.")
             for column, text, tip, ticked in (
-                (_CASE, name, name, used), (_TEST, "", told, held_out), (_RESULT, result, details or result, None)
+                (_CASE, name, f"{name}\n{files}", used), (_TEST, "", told, held_out),
+                (_RESULT, result, details or result, None),
             ):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(tip)
@@ -88,6 +90,10 @@ class CaseList:
             self.cases.remove(self.selected)
             self._changed()
 
+    def look_again(self) -> bool:
+        """Take in what was edited outside the panel; return whether anything was."""
+        return any([case.look_again() for case in self.cases])
+
     def problem(self) -> str:
         """Say what is wrong with the first ticked case that cannot be used; empty if all can, as far as is known."""
         for case in self.used:
@@ -98,7 +104,9 @@ class CaseList:
 
     def _told(self, case: TuningCase) -> tuple[str, str]:
         """Return the words for the table and, in full, for the label below it."""
-        problem = case_problem(self._manifest, case) if self._manifest else ""
+        if self._manifest is None:  # the base model is not here
+            return "", ""
+        problem = case_problem(self._manifest, case)
         if problem:
             return _("Cannot be used"), problem
         if case.checked is None:
@@ -119,7 +127,10 @@ class CaseList:
     def _show_structures(self) -> None:
         """One row a structure of the selected case, after a check."""
         case, table = self.selected, self._ui.structuresTable
-        text = self._told(case)[1] if case else _("Add cases: images with a segmentation that you have corrected.")
+        if case and self._manifest:
+            text = "\n".join(filter(None, (case.files_text(self._manifest), self._told(case)[1])))
+        else:
+            text = _("Add cases: images with a segmentation that you have corrected.") if not case else ""
         self._ui.caseLabel.setText(text)
         self._ui.caseLabel.setVisible(bool(text))
         shown = case is not None and case.checked is not None and self._manifest is not None

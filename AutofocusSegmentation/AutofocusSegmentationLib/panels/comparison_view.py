@@ -102,6 +102,7 @@ class ComparisonView:
             show_held_out(case, self._manifest(), image)
         except (HeldOutError, AfnetError) as error:
             self._ui.showHeldOutButton.setChecked(False)
+            hide_held_out()  # the case before
             self._tell(str(error))
 
     def _case_chosen(self, index: int) -> None:

@@ -16,9 +16,11 @@ from ..engine import EngineProcess
 from ..finetuning import FineTuningJob, TuningOutcome, TuningSettings
 from ..finetuning_events import CaseChecked
 from ..one_engine import OneEngine
-from ..tuning_cases import TuningCase, cases_from_folder, cases_from_scene
-from ..tuning_parameters import FineTuningParameters, HoldOut, recall_cases, remember_cases
+from ..tuning_cases import TuningCase, cases_from_scene, find_inputs_again
+from ..tuning_folder import cases_from_folder
+from ..tuning_parameters import FineTuningParameters, HoldOut, hold_out_problem, recall_cases, remember_cases
 from ..window import SlicerWindow
+from .base_choice import BaseChoice
 from .case_list import CaseList
 from .comparison_view import ComparisonView
 from .tuning_run import TuningRun
@@ -28,8 +30,8 @@ from .unfinished_runs import UnfinishedRuns
 class FineTunePanel(VTKObservationMixin):
     """Connects the widgets of FineTune.ui, the parameter node and the parts of the panel.
 
-    window: Slicer's main window. one_engine: shared with the other panels. models_changed: called when a model was
-    saved. make_engine: makes the process of each job; None for the real one.
+    window: Slicer's main window. one_engine: shared with the other panels. models_changed: called when there is another
+    model or training, or one less. make_engine: makes the process of each job; None for the real one.
     """
 
     def __init__(
@@ -44,19 +46,20 @@ class FineTunePanel(VTKObservationMixin):
         self._window, self._one_engine, self._models_changed = window, one_engine, models_changed
         self._parameters: FineTuningParameters | None = None
         self._binding = None
-        self._bases: list = []
-        self._cases: dict[str, TuningCase] = {}
-        """Cases of the latest check or training by name; names are used again for other patients' cases."""
+        self._cases: dict[str, tuple[TuningCase, object]] = {}
+        """Cases of the latest check or training, with their state then, by name; names are used again for other
+        patients' cases."""
         self._images: dict[Path | None, dict[str, str]] = {}
         """Folder of the latest training to its cases' names and the ids of their volume nodes."""
         self._result: Path | None = None
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._run = TuningRun(self.ui, window, one_engine, self._case_checked, self._ended, make_engine)
+        self._base = BaseChoice(self.ui, self._base_chosen)
         self._list = CaseList(self.ui, self._cases_edited)
-        self._unfinished = UnfinishedRuns(self.ui, window, self._resume, self._show_result, self._failed)
+        self._unfinished = UnfinishedRuns(
+            self.ui, window, self._resume, self._show_result, self._failed, self._folders_changed)
         self._comparison = ComparisonView(self.ui, self._failed)
-        self.ui.baseSelector.connect("currentIndexChanged(int)", self._base_chosen)
         for button, clicked in (
             (self.ui.fromSceneButton, self._from_scene_clicked), (self.ui.fromFolderButton, self._from_folder_clicked),
             (self.ui.removeCaseButton, self._remove_clicked), (self.ui.checkButton, self._check_clicked),
@@ -73,9 +76,8 @@ class FineTunePanel(VTKObservationMixin):
 
     @property
     def base(self):
-        """The manifest of the chosen base model, or None."""
-        chosen = self._parameters.tuningBase if self._parameters else ""
-        return next((entry.manifest for entry in self._bases if entry.id == chosen), None)
+        """The manifest of the chosen base model; None if it is not here."""
+        return self._base.manifest
 
     def set_parameters(self, parameters: FineTuningParameters | None) -> None:
         """Show and change this parameter node from now on; None lets go of the present one."""
@@ -93,67 +95,58 @@ class FineTunePanel(VTKObservationMixin):
     def enter(self) -> None:
         """The user opens the module, or the list of models changed."""
         if self._parameters is not None:
-            self._list_bases()
+            if self._result is not None and not self._result.is_dir():
+                self._show_result(None)  # deleted in another panel
+            self._parameters.tuningBase = self._base.refresh(self._parameters.tuningBase)
             self._unfinished.refresh()
+            if self._list.look_again():
+                remember_cases(self._parameters.parameterNode, self._list.cases)
             self._update()
 
     def cleanup(self) -> None:
         """The module goes: stop a running job and leave no timer, observer or filter behind."""
-        self._run.abandon()
         self.set_parameters(None)
+        self._run.abandon()
         self.removeObservers()
 
     def scene_about_to_close(self) -> None:
         """The images go. A training has its own copies and goes on; its chart is drawn again in the next scene."""
         self._cases, self._images = {}, {}
         self._comparison.forget_images()
+        if not self.running:
+            self._run.tell("")  # it was of this scene's cases
         self.set_parameters(None)
 
     # Base model and cases
 
-    def _list_bases(self) -> None:
-        """Fill the chooser of base models; the chosen one stays chosen."""
-        self._bases = [entry for entry in models.list_models() if entry.manifest]
-        selector = self.ui.baseSelector
-        selector.blockSignals(True)
-        selector.clear()
-        for entry, title in zip(self._bases, models.chooser_titles(self._bases)):
-            selector.addItem(title, entry.id)
-        ids = [entry.id for entry in self._bases]
-        if self._parameters.tuningBase not in ids:
-            self._parameters.tuningBase = next(iter(ids), "")
-        selector.setCurrentIndex(ids.index(self._parameters.tuningBase) if ids else -1)
-        selector.blockSignals(False)
-
-    def _base_chosen(self, index: int) -> None:
+    def _base_chosen(self, chosen: str) -> None:
         """Another model has other inputs and structures, so the cases are to be looked for again."""
-        if self._parameters is None or not 0 <= index < len(self._bases):
+        if self._parameters is None or chosen == self._parameters.tuningBase:
             return
-        chosen = self._bases[index].id
-        if chosen == self._parameters.tuningBase:
-            return
-        if self._list.cases and not self._window.confirm(_(
-                "Another base model has other inputs and structures, so the list of cases is emptied. Go on?")):
-            self._list_bases()
-            return
-        self._parameters.tuningBase = chosen
-        self._list.cases = []
+        emptied = not self._list.cases or self._window.confirm(_(
+            "Another base model has other inputs and structures, so the list of cases is emptied. Go on?"))
+        if emptied:
+            self._list.cases = []
+        self._parameters.tuningBase = self._base.refresh(chosen if emptied else self._parameters.tuningBase)
         self._cases_edited()
 
     def _from_scene_clicked(self, checked=False) -> None:
-        self._add(cases_from_scene(self.base, self._list.cases), _(
+        completed = find_inputs_again(self.base, self._list.cases)
+        cases = cases_from_scene(self.base, self._list.cases)
+        self._add(cases, "" if cases or completed else _(
             "The scene has no further segmentation: load or draw one, with the images it belongs to."))
 
     def _from_folder_clicked(self, checked=False) -> None:
         folder = self._window.choose_folder(_("Folder with one sub-folder a case"))
         if folder:
-            self._add(cases_from_folder(self.base, Path(folder), self._list.cases), _(
-                "No further case is in this folder: put the images and the segmentation (.seg.nrrd, or an image named "
-                "labels) of each case into a sub-folder of its own."))
+            cases, left_out = cases_from_folder(self.base, Path(folder), self._list.cases)
+            none = _("No further case is in this folder: put the images and the segmentation (.seg.nrrd, or an image "
+                     "named labels) of each case into a sub-folder of its own.")
+            self._add(cases, "\n".join(left_out if cases else left_out or [none]))
 
-    def _add(self, cases: list, none: str) -> None:
+    def _add(self, cases: list, text: str) -> None:
         self._list.cases += cases
-        self._run.tell("" if cases else none)
+        self._run.tell(text)
         self._cases_edited()
 
     def _remove_clicked(self, checked=False) -> None:
@@ -165,8 +158,9 @@ class FineTunePanel(VTKObservationMixin):
             self._update()
 
     def _case_checked(self, result: CaseChecked) -> None:
-        if result.name in self._cases:
-            self._cases[result.name].checked = result
+        case, state = self._cases.get(result.name, (None, None))
+        if case is not None and case.state == state:  # else it was edited meanwhile
+            case.take_check(result)
         self._update()
 
     # State
@@ -186,7 +180,8 @@ class FineTunePanel(VTKObservationMixin):
             button.setEnabled(self.base is not None)
         ui.startButton.setEnabled(not running and not missing)
         ui.startButton.setToolTip(missing or _("Begin the fine-tuning."))
-        no_check = hindrance or ("" if self._list.used else _("Add cases and tick those to learn from."))
+        no_check = self._base.problem or hindrance
+        no_check = no_check or ("" if self._list.used else _("Add cases and tick those to learn from."))
         ui.checkButton.setEnabled(not running and not no_check)
         ui.checkButton.setToolTip(no_check or _("See which segment is which structure, before the training begins."))
         ui.hintLabel.setText(missing)
@@ -200,26 +195,12 @@ class FineTunePanel(VTKObservationMixin):
 
     def _missing(self) -> str:
         """Return why Start cannot be pressed, empty if it can."""
-        cases, hold_out = self._list.used, self._parameters.holdOut
-        if self.base is None:
-            return _("Choose a base model that can be used.")
+        cases = self._list.used
+        if self._base.problem:
+            return self._base.problem
         if not cases:
             return _("Add cases and tick those to learn from.")
-        if hold_out is HoldOut.CHOSEN and not 0 < sum(case.hold_out for case in cases) < len(cases):
-            return _("Tick at least one case as test, and leave at least one to learn from.")
-        if hold_out is HoldOut.EACH and len(cases) < 2:
-            return _("Testing on each case in turn needs two cases or more: add cases.")
-        if self._parameters.chooseEpochs and hold_out is HoldOut.EACH:
-            return _("Testing on each case in turn needs a number of passes: untick Choose automatically under "
-                     "Advanced.")
-        if self._parameters.chooseEpochs and len(cases) - self._kept_apart() < 2:
-            return _("Choosing the number of passes needs two cases or more to learn from: add cases, or untick "
-                     "Choose automatically under Advanced.")
-        return self._list.problem() or self._hindrance()
-
-    def _kept_apart(self) -> int:
-        """Return how many of the ticked cases are measured with, as far as that counts for the number of passes."""
-        return sum(case.hold_out for case in self._list.used) if self._parameters.holdOut is HoldOut.CHOSEN else 0
+        return hold_out_problem(self._parameters, cases) or self._list.problem() or self._hindrance()
 
     def _default_title(self) -> str:
         return _("{id} of our scanner").format(id=self.base.id) if self.base else ""
@@ -227,13 +208,15 @@ class FineTunePanel(VTKObservationMixin):
     # Running
 
     def _check_clicked(self, checked=False) -> None:
+        self._list.look_again()
         for case in self._list.cases:
             case.checked = None
         base, used = self.base, self._list.used
-        self._cases = {case.name: case for case in used}
+        self._cases = {case.name: (case, case.state) for case in used}
         self._begin(lambda job: job.check(base, used, models.user_models_folder()), checking=True)
 
     def _start_clicked(self, checked=False) -> None:
+        self._list.look_again()
         base, used, parameters = self.base, self._list.used, self._parameters
         images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
         settings = TuningSettings(
@@ -242,7 +225,7 @@ class FineTunePanel(VTKObservationMixin):
             parameters.device.argument(),
         )
         self._show_result(None)
-        self._cases = {case.name: case for case in used}
+        self._cases = {case.name: (case, case.state) for case in used}
         self._begin(lambda job: job.train(base, used, settings, models.user_models_folder()))
         self._images = {self._run.folder: images}
 
@@ -258,7 +241,16 @@ class FineTunePanel(VTKObservationMixin):
     def _ended(self, outcome: TuningOutcome) -> None:
         if outcome.kind == "done":
             self._show_result(outcome.folder)
-        self.enter()
+        if self._run.folder is None:  # a check
+            self.enter()
+        else:
+            self._folders_changed()
+
+    def _folders_changed(self) -> None:
+        """There is another model or training, or one less: this panel shows it, and so do the others."""
+        if self._parameters is not None:
+            self._models_changed()
+            self.enter()
 
     def _failed(self, text: str) -> None:
         self._run.tell(text, failed=True)
@@ -281,8 +273,7 @@ class FineTunePanel(VTKObservationMixin):
             return
         self._show_result(self._result)  # it stays to be read, without the buttons
         self._run.tell(_("Saved: {title} is now in the list of models.").format(title=manifest.title))
-        self._models_changed()
-        self.enter()
+        self._folders_changed()
 
     def _discard_clicked(self, checked=False) -> None:
         if not self._window.confirm(_("Delete the new model with all files of its training?")):
@@ -294,4 +285,4 @@ class FineTunePanel(VTKObservationMixin):
             return
         self._show_result(None)
         self._run.tell(_("Discarded."))
-        self.enter()
+        self._folders_changed()

@@ -64,9 +64,10 @@ class ModelsPanel:
     def refresh(self) -> None:
         """List the models and the trainings again; the selected one stays selected."""
         selected = self._selected.folder if self._selected else None
+        entries = models.list_models()
         self._lines = [
-            _Line(models.whole_title(entry), entry.folder, entry.manifest, entry.problem or "", entry.bundled)
-            for entry in models.list_models()
+            _Line(title, entry.folder, entry.manifest, entry.problem or "", entry.bundled)
+            for entry, title in zip(entries, models.whole_titles(entries))
         ]
         self._lines += [
             _Line(_("Fine-tuning {text}").format(text=run.text), run.folder, None,
@@ -106,6 +107,8 @@ class ModelsPanel:
         ui, line = self.ui, self._selected
         own, usable = line is not None and not line.bundled, line is not None and line.manifest is not None
         busy = self._one_engine.refusal(self)
+        if own and model_store.runs_elsewhere(model_store.read_state(line.folder) or {}):
+            busy = _("A training runs there now, perhaps in another Slicer: stop it first.")
         ui.modelTitleEdit.setEnabled(own and usable)
         not_own = _("A bundled model cannot be changed; export a copy, give it an id of its own and import it.")
         for button, possible, why_not, tip in (

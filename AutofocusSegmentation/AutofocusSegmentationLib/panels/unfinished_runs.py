@@ -17,14 +17,15 @@ class UnfinishedRuns:
     """Lists them in unfinishedSelector of `ui`.
 
     resume: called with the folder of one to go on with; show: with the folder of a finished one; tell: with what went
-    wrong.
+    wrong; changed: when one was deleted.
     """
 
     def __init__(
         self, ui, window: SlicerWindow, resume: Callable[[Path], None], show: Callable[[Path], None],
-        tell: Callable[[str], None],
+        tell: Callable[[str], None], changed: Callable[[], None],
     ) -> None:
         self._ui, self._window, self._resume, self._show, self._tell = ui, window, resume, show, tell
+        self._changed = changed
         self._runs: list = []
         self._refusal = ""
         ui.resumeButton.connect("clicked(bool)", self._resume_clicked)
@@ -79,5 +80,4 @@ class UnfinishedRuns:
             model_store.delete_model(run.folder, models.user_models_folder())
         except AfnetError as error:
             self._tell(str(error))
-        self.refresh()
-        self.set_state(True, self._refusal)
+        self._changed()

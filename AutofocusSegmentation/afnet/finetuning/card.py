@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..errors import RequestError
 from ..manifest import BUNDLED_MODELS, Manifest, find_models
+from .folder import RunFolder
 from .label_set import LabelSet
 from .request import Request
 
@@ -25,17 +26,23 @@ def choose_id(wish: str, output: Path, folders: list) -> str:
     return id
 
 
-def check_output(output: Path, resume: bool) -> None:
+def check_output(folder: RunFolder, resume: bool) -> None:
     """Refuse an output folder that is not this run's to write to. Raises RequestError."""
+    output = folder.output
     if BUNDLED_MODELS.resolve() in (output.resolve(), *output.resolve().parents):
         raise RequestError("The folder of the bundled models is never written; choose an output folder of your own.")
     if output.exists() and not output.is_dir():
         raise RequestError("The output has the name of a file; give the name of a folder.")
-    begun = (output / "training" / "request.json").is_file()
+    begun = folder.request_file.is_file()
     if (output / "model.json").exists():
         raise RequestError("The output folder already holds a model; choose another folder.")
     if resume and not begun:
         raise RequestError("There is no training to resume in the output folder; start without --resume.")
+    if folder.candidate.exists() and not resume:
+        raise RequestError(
+            "The output folder holds a new model that is not saved yet; save or discard it first (discard: delete its "
+            "folder 'training'), or choose another folder."
+        )
     if begun and not resume:
         raise RequestError(
             "The output folder holds a training that has begun; go on with --resume, or delete its folder 'training'."

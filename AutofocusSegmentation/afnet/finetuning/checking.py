@@ -75,6 +75,7 @@ def check_case(files: CaseFiles, base: Manifest, labels: LabelSet, seen: dict[st
         _prepare(case, images, base, seen)
     matches = _read_matches(case, base, labels)
     if matches is not None:
+        _refuse_unknown_segments(case, matches)
         _sort(case, matches, labels)
     if images and case.masks and case.usable:
         _check_place(case, images[base.reference], labels)
@@ -154,6 +155,17 @@ def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[M
             "structure it is."
         )
     return matches
+
+
+def _refuse_unknown_segments(case: CheckedCase, matches: list[Match]) -> None:
+    """What the user said of a segment that is not there was said of another one, or is a slip of the pen."""
+    there = dict.fromkeys(name for match in matches for name in (match.segment, match.id))
+    for name in case.files.mapping:
+        if name not in there:
+            case.problems.append(
+                f"{case.files.name}: the mapping names '{name}', which its segmentation does not hold (it holds "
+                f"{', '.join(repr(one) for one in there) or 'nothing'}); correct the name or leave it out."
+            )
 
 
 def _sort(case: CheckedCase, matches: list[Match], labels: LabelSet) -> None:

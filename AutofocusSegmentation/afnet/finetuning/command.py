@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, RequestError
-from ..manifest import Manifest, find_model
+from ..manifest import Manifest, find_model, tuning_problem
 from ..parent import StopRequests
 from ..progress import Progress
 from .request import (
@@ -87,7 +87,7 @@ def finetune(options, progress: Progress) -> None:
     if options.resume:
         _refuse_other_settings(options)
     # Every process looks before process 0 writes: they meet in `start`.
-    check_output(folder.output, options.resume)
+    check_output(folder, options.resume)
     request = folder.read_request() if options.resume else read_request(options, processes.count)
     device = _start(options, progress, processes)
     try:
@@ -113,13 +113,10 @@ def _run(request: Request, folder, options, progress: Progress, stops, processes
         if options.resume and processes.first:
             folder.resume()
         comparison = job.execute(options.resume)
-    except AfnetError as error:
+    except BaseException as error:
         if processes.first:
-            folder.end("stopped" if isinstance(error, Cancelled) else "failed", str(error))
-        raise
-    except (KeyboardInterrupt, MemoryError):
-        if processes.first:
-            folder.end("stopped")
+            stopped = isinstance(error, Cancelled | KeyboardInterrupt | MemoryError)
+            folder.end("stopped" if stopped else "failed", str(error) if isinstance(error, AfnetError) else None)
         raise
     if processes.first:
         folder.end("done")
@@ -183,7 +180,11 @@ def read_request(options, processes: int) -> Request:
 def _base_and_cases(options) -> tuple[Manifest, tuple]:
     if not options.base or not options.cases:
         raise RequestError("A fine-tuning needs a model to begin with (--base) and cases to learn from (--cases).")
-    return find_model(options.base, options.models), read_cases(options.cases)
+    base = find_model(options.base, options.models)
+    problem = tuning_problem(base)
+    if problem:
+        raise RequestError(problem)
+    return base, read_cases(options.cases)
 
 
 def _epochs(text: str) -> int:

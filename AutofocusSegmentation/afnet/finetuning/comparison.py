@@ -71,8 +71,8 @@ def score_case(
         rows = evaluate(manifest, str(reference), str(file), own, resample=True)
         scores[which] = {
             row["id"]: {
-                "dice": _plain(row["dice"]), "hd95_mm": _plain(row["hd95_mm"]),
-                "volume_ml": _plain(row["prediction_ml"]), "reference_ml": _plain(row["truth_ml"]),
+                "dice": row["dice"], "hd95_mm": row["hd95_mm"], "volume_ml": row["prediction_ml"],
+                "reference_ml": row["truth_ml"],
             }
             for row in rows if row["drawn"]
         }
@@ -228,10 +228,6 @@ def _advice(verdict: str, overall: dict, structures: list[dict], original: dict 
     if forgotten:
         text += f" On a case of the base model's own kind it now answers differently for {', '.join(forgotten)}."
     return text
-
-
-def _plain(value) -> float | None:
-    return None if value is None else float(value)
 
 
 def _mean(values: list) -> float | None:

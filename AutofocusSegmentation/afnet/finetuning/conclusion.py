@@ -1,30 +1,31 @@
 """The end of a fine-tuning: both models scored, the new model written with what is known of it."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from .. import __version__
 from ..errors import AfnetError, InputError
 from ..manifest import Manifest
 from ..model_bundle import load_network, save_bundle
-from ..model_store import publish
+from ..model_store import COMPARISON, TRAINING, publish
 from ..networks import AutofocusNetwork
+from ..progress import Progress
 from ..tensors import to_numpy, to_torch
 from ..writing import write_json
 from .answers import answer, decide
 from .card import new_document
 from .checking import check_case
 from .comparison import ALONE, BY_CROSS_VALIDATION, NEW, better_alone, compare, score_case
-from .label_set import base_probabilities
+from .folder import RunFolder
+from .label_set import LabelSet, base_probabilities
 from .loop import EpochTraining
 from .norm_statistics import Settled, settle
 from .original_case import compare_original, original_case
 from .plan import Run
-
-if TYPE_CHECKING:
-    from .run import FineTuning
-
+from .request import Request
 
 LEFT_OUT = "The base model's second network is left out, for without it these cases are better."
 """For the advice."""
@@ -35,12 +36,20 @@ def kept_companion(base: Manifest, document: dict) -> Manifest | None:
     return base.companion if document["decoding"] == base.raw["decoding"] else None
 
 
+@dataclass
 class Conclusion:
-    """What follows the trainings of `job`, in process 0."""
+    """What follows the trainings `runs` of a fine-tuning, in process 0; `network`: the base model's."""
 
-    def __init__(self, job: "FineTuning"):
-        self.request, self.folder, self.progress, self.runs = job.request, job.folder, job.progress, job.runs
-        self.base, self.labels, self.network, self.device = job.base, job.labels, job.network, job.processes.device
+    request: Request
+    folder: RunFolder
+    progress: Progress
+    runs: list[Run]
+    base: Manifest
+    labels: LabelSet
+    network: AutofocusNetwork
+    device: torch.device
+
+    def __post_init__(self):
         self.companion = kept_companion(self.base, self.labels.document)
         self.may_leave_companion = False  # a model that no epoch helped stays what the base is
 
@@ -71,7 +80,7 @@ class Conclusion:
         write_json(self.folder.comparison_file, comparison)
         if not self.request.candidate_only:
             publish(self.folder.output)
-        self.progress.event(event="comparison", file="training/comparison.json")
+        self.progress.event(event="comparison", file=f"{TRAINING}/{COMPARISON}")
         self.progress.within(1.0)
         return comparison
 

@@ -6,7 +6,18 @@ import shutil
 from pathlib import Path
 
 from ..errors import AfnetError, RequestError
-from ..model_store import CANDIDATE, COMPARISON, TRAINING, read_state, runs_elsewhere
+from ..model_store import (
+    CACHE,
+    CANDIDATE,
+    COMPARISON,
+    REQUEST,
+    RUNS,
+    SCORED,
+    STATE,
+    TRAINING,
+    read_state,
+    runs_elsewhere,
+)
 from ..process_identity import this_process
 from ..writing import write_json
 from .request import Request
@@ -26,13 +37,17 @@ class RunFolder:
         self.state: dict = {}
 
     def cache(self, number: int) -> Path:
-        return self.training / "cache" / f"case-{number + 1:04d}.npz"
+        return self.training / CACHE / f"case-{number + 1:04d}.npz"
 
     def run(self, name: str) -> Path:
-        return self.training / "runs" / name
+        return self.training / RUNS / name
 
     def comparison(self, number: int) -> Path:
-        return self.training / "comparison" / f"case-{number + 1:04d}"
+        return self.training / SCORED / f"case-{number + 1:04d}"
+
+    @property
+    def request_file(self) -> Path:
+        return self.training / REQUEST
 
     @property
     def comparison_file(self) -> Path:
@@ -50,9 +65,10 @@ class RunFolder:
             raise RequestError(
                 "The output folder cannot be made; choose a folder of your own that can be written."
             ) from None
-        for name in ("runs", "cache", "comparison", CANDIDATE):
+        for name in (RUNS, CACHE, SCORED, CANDIDATE):
             shutil.rmtree(self.training / name, ignore_errors=True)
-        write_json(self.training / "request.json", request.to_json())
+        self.comparison_file.unlink(missing_ok=True)
+        write_json(self.request_file, request.to_json())
         self.clear_log()
         self.tell(status="running", **this_process(), base=request.base_id, tune=request.tune,
                   cases=len(request.cases), run=None, epoch=0, epochs=request.horizon, problem=None)
@@ -63,9 +79,8 @@ class RunFolder:
         self.state = read_state(self.output) or {}
         if runs_elsewhere(self.state):
             raise RequestError("This training is running already, in another program; stop it there first.")
-        file = self.training / "request.json"
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
+            document = json.loads(self.request_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise RequestError(
                 "The training to resume cannot be read; delete its folder 'training' and start again."
@@ -75,7 +90,7 @@ class RunFolder:
     def tell(self, **facts) -> None:
         """Change state.json."""
         self.state |= facts
-        write_json(self.training / "state.json", self.state)
+        write_json(self.training / STATE, self.state)
 
     def resume(self) -> None:
         """Note that it goes on, after `read_request`."""
@@ -84,7 +99,7 @@ class RunFolder:
 
     def end(self, status: str, problem: str | None = None) -> None:
         """Note how the run ended; a disk that is full may keep even that from being written."""
-        if (self.training / "request.json").exists():
+        if self.request_file.exists():
             with contextlib.suppress(AfnetError):
                 self.tell(status=status, problem=problem)
 

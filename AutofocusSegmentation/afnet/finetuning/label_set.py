@@ -74,9 +74,25 @@ def change_labels(base: Manifest, drop: tuple[str, ...] = (), add: tuple[dict, .
     if kind == "nested":
         channels = tuple((number,) for number in range(len(structures)))
     else:
-        channels = tuple(tuple(new_codes.index(label) for label in structure.labels) for structure in structures)
+        # An imported model has two outputs with one code.
+        channels = tuple(
+            tuple(channel for channel, code in enumerate(new_codes) if code in structure.labels)
+            for structure in structures
+        )
     gone = tuple(channel for channel, code in enumerate(codes) if code in lost)
     return LabelSet(kind, structures, tuple(sources), gone, channels, _document(base, structures, new_codes, lost))
+
+
+def exclusive_parts(channels: list[tuple[int, ...]]) -> list[tuple[list[int], list[int]]]:
+    """What is left of each structure, given by its outputs, without those that lie in it, as the regions of an imported
+    model do: the places of those directly within, and its other outputs."""
+    sets = [set(own) for own in channels]
+    parts = []
+    for own in sets:
+        within = [place for place, other in enumerate(sets) if other < own]
+        direct = [place for place in within if not any(sets[place] < sets[between] for between in within)]
+        parts.append((direct, sorted(own.difference(*(sets[place] for place in direct)))))
+    return parts
 
 
 def _added(add: tuple[dict, ...], known: list[str], codes: set[int]) -> list[Structure]:
@@ -117,7 +133,7 @@ def _document(base: Manifest, structures: tuple[Structure, ...], codes: list[int
     names |= {structure.labels[0]: structure.name for structure in structures if structure.labels[0] not in names}
     return {
         "decoding": decoding,
-        "labelmap": [{"code": code, "name": names[code]} for code in sorted(code for code in codes if code)],
+        "labelmap": [{"code": code, "name": names[code]} for code in sorted(set(codes) - {0})],
         "structures": [
             {
                 "id": structure.id, "name": structure.name, "color": list(structure.color),

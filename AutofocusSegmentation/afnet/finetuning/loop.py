@@ -117,7 +117,9 @@ class EpochTraining(Training):
         """As `Training.resume`; raises RequestError for a checkpoint that cannot be read."""
         try:
             return super().resume()
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError):
+        except (MemoryError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception:  # a damaged pickle raises anything
             raise RequestError(
                 "The checkpoint of the training is damaged; delete the training's folder and start again."
             ) from None
@@ -143,16 +145,16 @@ class EpochTraining(Training):
 
     def train(
         self, epochs: int, stop: Callable[[], bool], finish: Callable[[], bool], patience: int,
-        measure: Callable[[AutofocusNetwork], dict], on_step: Callable[[float, float | None], None],
+        measure: Callable[[AutofocusNetwork], dict], on_step: Callable[[float], None],
         on_epoch: Callable[[Epoch], None],
     ) -> None:
         """Train until `epochs` epochs are done, `finish()`, or the loss no longer falls; the average is the result.
 
-        `measure` gives the held-out Dice of an epoch's averaged network; `on_step` gets the part done and the seconds
-        left. Raises Cancelled after the step in which `stop()` became true, with a checkpoint; RequestError if the
+        `measure` gives the held-out Dice of an epoch's averaged network; `on_step` gets the seconds that a step
+        takes. Raises Cancelled after the step in which `stop()` became true, with a checkpoint; RequestError if the
         loss is no longer a number.
         """
-        total, begin, first = epochs * self.steps_per_epoch, time.monotonic(), self.step
+        begin, first = time.monotonic(), self.step
         if not epochs:  # nothing was better than the base model
             self.ended_by = "fixed"
         try:
@@ -166,8 +168,7 @@ class EpochTraining(Training):
                         "The training diverged (its loss is no longer a number); let less change (--tune attention), "
                         "or start again with a smaller --learning-rate."
                     )
-                pace = (time.monotonic() - begin) / (self.step - first)
-                on_step(min(self.step / total, 1.0), pace * max(total - self.step, 0))
+                on_step((time.monotonic() - begin) / (self.step - first))
                 if self.step % self.steps_per_epoch == 0:
                     self._end_epoch(epochs, finish, patience, measure)
                     self.save()

@@ -34,21 +34,32 @@ def match_segments(
 
 
 def match_codes(codes: np.ndarray, structures: tuple[Structure, ...], mapping: dict[str, str | None]) -> list[Match]:
-    """Match the codes of a label map (z, y, x): those in `mapping` as it says, the others as codes of the model.
+    """Match a label map (z, y, x): each structure to all its codes, by a name that lists them ('1, 2, 4'), and each
+    code that is no structure's as `mapping` says. What `mapping` says of comes first.
 
-    A code that is neither gives a Match without structure, by 'none'.
+    Structures lie in one another, so what is said of one leaves its codes to the others: with {'4': None} nobody drew
+    the enhancing tumour, which still is tumour. A strange code that is mapped to a structure belongs to those around
+    that, too. One that is not mapped gives a Match without structure, by 'none'.
     """
-    present = [int(code) for code in np.unique(codes) if code]
-    mapped = {code: mapping[str(code)] for code in present if str(code) in mapping}
-    found = [Match(str(code), str(code), target, "mapping", codes == code) for code, target in mapped.items()]
-    rest = [code for code in present if code not in mapped]
-    for structure in structures:
-        own = [code for code in rest if code in structure.labels]
-        if own:
-            name = ", ".join(map(str, own))
-            found.append(Match(name, name, structure.id, "code", np.isin(codes, own)))
+    present = {int(code) for code in np.unique(codes) if code}
     known = {label for structure in structures for label in structure.labels}
-    return found + [Match(str(code), str(code), None, "none", codes == code) for code in rest if code not in known]
+    strange = {code: mapping.get(str(code)) for code in sorted(present - known)}
+    labels = {structure.id: set(structure.labels) for structure in structures}
+    found = []
+    for structure in structures:
+        inner = {id for id, own in labels.items() if own < labels[structure.id]}
+        own = present & labels[structure.id] | {code for code, target in strange.items() if target in inner}
+        name = ", ".join(map(str, sorted(labels[structure.id])))
+        if own:
+            target, by = (mapping[name], "mapping") if name in mapping else (structure.id, "code")
+            found.append(Match(name, name, target, by, np.isin(codes, list(own))))
+    names = {match.id for match in found}
+    for code in sorted(present):
+        name = str(code)
+        if code in strange or (mapping.get(name) and name not in names):
+            by = "mapping" if name in mapping else "none"
+            found.append(Match(name, name, mapping.get(name), by, codes == code))
+    return sorted(found, key=lambda match: match.by != "mapping")
 
 
 def _structure_of(

@@ -50,7 +50,7 @@ class FineTuning:
 
     def stop_if_asked(self) -> None:
         if self.stops.stop.is_set():
-            begun = (self.folder.training / "request.json").exists()
+            begun = self.folder.request_file.exists()
             raise Cancelled("Stopped; Resume (--resume) goes on where it was." if begun else "Stopped.")
 
     def execute(self, resume: bool) -> dict | None:
@@ -62,7 +62,9 @@ class FineTuning:
             trainings: dict[str, EpochTraining] = {}
             for number, run in enumerate(self.runs):
                 trainings[run.name] = self.train(run, number, cases, trainings)
-            return self.alone(lambda: Conclusion(self).write(trainings))
+            end = Conclusion(self.request, self.folder, self.progress, self.runs, self.base, self.labels, self.network,
+                             self.processes.device)
+            return self.alone(lambda: end.write(trainings))
         except OSError as error:
             raise refusal(error, "The training's folder") from None
         except (MemoryError, RuntimeError) as error:
@@ -169,10 +171,10 @@ class FineTuning:
             "training": [names[one] for one in run.training], "held_out": [names[one] for one in run.held_out],
             "epochs": epochs,
         })
-        steps = epochs * training.steps_per_epoch
+        steps = epochs * training.steps_per_epoch  # of the later runs as well, roughly
+        left: float | None = None
 
-        def report_epoch(epoch: Epoch, left: float | None = None) -> None:
-            left = left if left is not None else seconds_left[0]
+        def report_epoch(epoch: Epoch) -> None:
             self.report({
                 "event": "epoch", "run": run.name, "epoch": epoch.number, "epochs": epochs,
                 "loss": None if epoch.number == 0 else epoch.loss, "held_out_dice": epoch.held_out_dice,
@@ -181,12 +183,10 @@ class FineTuning:
             if self.processes.first:
                 self.folder.tell(run=run.name, epoch=epoch.number, epochs=epochs)
 
-        def report_step(part: float, left: float | None) -> None:
-            later = steps * (len(self.runs) - number - 1)
-            seconds_left[0] = left + later * left / max(steps - training.step, 1) if left else 0.0
-            interrupt, self.progress.interrupt = self.progress.interrupt, None  # a stop comes between steps, saved
-            self.progress.within((number + part) / len(self.runs), seconds_left[0])
-            self.progress.interrupt = interrupt
+        def report_step(pace: float) -> None:
+            nonlocal left
+            left = pace * (max(steps - training.step, 0) + steps * (len(self.runs) - number - 1))
+            self.progress.within((number + min(training.step / steps, 1.0)) / len(self.runs), left)
 
         def measure(network: AutofocusNetwork) -> dict:
             return {
@@ -194,13 +194,14 @@ class FineTuning:
                 for one in run.held_out
             }
 
-        seconds_left: list[float | None] = [None]
         for epoch in [self.start(run, cases), *training.history]:
             report_epoch(epoch)
+        self.progress.interrupt = None  # a stop comes between steps, with a checkpoint
         training.train(
             epochs, self.stops.stop.is_set, self.stops.finish.is_set, self.request.patience, measure, report_step,
             report_epoch,
         )
+        self.progress.interrupt = self.stop_if_asked
         self.stops.finish.clear()
         return training
 

@@ -15,7 +15,7 @@ from ..losses import Total, class_distance, class_loss, likely_classes, region_d
 from ..manifest import Manifest
 from ..tensors import to_torch
 from .cache import PreparedCase
-from .label_set import LabelSet
+from .label_set import LabelSet, exclusive_parts
 
 LARGEST_PATCH = (80, 98, 80)
 """Voxels (z, y, x) of a patch: a whole brain at 2 mm. Cases that are no larger are seen whole, as inference sees them;
@@ -82,13 +82,17 @@ class CaseSamples:
     def _classes(self, truth: torch.Tensor, known: torch.Tensor, base: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Possible classes, where each is known, the base's answer, and the classes it still decides about."""
         drawn = [number for number in range(len(known)) if known[number]]
-        rest = (1 - truth[drawn].sum(0, keepdim=True)).clamp(min=0)
-        chosen = likely_classes(torch.cat([rest, truth[drawn]]))
+        parts = exclusive_parts([self.labels.channels[number] for number in drawn])
+        own = truth[drawn]
+        for place, (inner, _) in enumerate(parts):
+            own[place] = (own[place] - truth[drawn][inner].sum(0)).clamp(min=0)
+        rest = (1 - own.sum(0, keepdim=True)).clamp(min=0)
+        chosen = likely_classes(torch.cat([rest, own]))
         possible = torch.zeros_like(base)
-        unknown = [c for number in range(len(known)) if not known[number] for c in self.labels.channels[number]]
-        possible[[0, *unknown]] = chosen[0]
-        for mask, number in zip(chosen[1:], drawn):
-            for channel in self.labels.channels[number]:
+        inside = {channel for number in drawn for channel in self.labels.channels[number]}
+        possible[[channel for channel in range(len(base)) if channel not in inside]] = chosen[0]
+        for mask, (_, channels) in zip(chosen[1:], parts):
+            for channel in channels:
                 possible[channel] = torch.maximum(possible[channel], mask)
         decided = possible.sum(0, keepdim=True) < 1.5
         certain = ((possible < 0.5) | decided)[1:].float()

@@ -214,6 +214,8 @@ def test_leave_one_out_with_a_changed_label_set(base, tmp_path):
     assert [(run["run"], run["held_out"]) for run in runs if run["event"] == "run"] == [
         ("without-1", ["case 1"]), ("without-2", ["case 2"]), ("final", [])
     ]
+    ends = {event["run"]: event["seconds_left"] for event in epochs_of(output)}
+    assert ends["without-1"] > ends["without-2"] > ends["final"] == 0, "the runs to come take time, too"
     candidate = json.loads((output / "training" / "candidate" / "model.json").read_text())
     assert [item["id"] for item in candidate["structures"]] == ["bladder", "bulb"]
     assert not (output / "model.json").exists() and [run.state["status"] for run in unfinished(tmp_path)] == ["done"]
@@ -301,6 +303,7 @@ def test_a_training_without_memory_is_told(base, cases, tmp_path, monkeypatch, c
     assert state(tmp_path / "out")["status"] == "failed"
     monkeypatch.setattr(EpochTraining, "_step", lambda training: 1 / 0)
     assert finetune(base, cases, tmp_path / "other", *SHORT) == 1, "another defect is not called so"
+    assert state(tmp_path / "other")["status"] == "failed"
 
 
 def test_a_training_is_not_resumed_while_another_program_trains(base, cases, tmp_path, monkeypatch, refused):

@@ -87,6 +87,44 @@ def test_codes_of_nested_regions_belong_to_all_that_hold_them():
                      (None, "mapping"): 1}
 
 
+def brain_masks(mapping, drawn=(0, 1, 2, 4, 9)) -> dict:
+    """Structure id to the codes below its mask, by all that `mapping` says."""
+    codes = np.array([[drawn]])
+    matches = match_codes(codes, BRAIN.structures, {"9": None} | mapping)
+    assert len({match.id for match in matches}) == len(matches)
+    return {match.structure: codes[match.mask].tolist() for match in matches if match.structure}
+
+
+def test_what_is_said_of_one_nested_region_leaves_the_others_alone():
+    whole, core, enhancing = {"whole_tumour": [1, 2, 4]}, {"tumour_core": [1, 4]}, {"enhancing_tumour": [4]}
+    assert brain_masks({"1, 2, 4": None}) == core | enhancing
+    assert brain_masks({"1, 4": None}) == whole | enhancing
+    assert brain_masks({"4": None}) == whole | core
+    assert brain_masks({"4": "tumour_core", "1, 4": None}) == whole | {"tumour_core": [4]}
+    # also where all regions have one code
+    assert brain_masks({"4": None}, (0, 4, 9)) == {"whole_tumour": [4], "tumour_core": [4]}
+    assert brain_masks({"1, 4": None}, (0, 4, 9)) == {"whole_tumour": [4], "enhancing_tumour": [4]}
+
+
+def test_a_strange_code_belongs_to_the_region_it_is_mapped_to_and_to_those_around_it():
+    """BraTS since 2023 has 3 for the enhancing tumour."""
+    assert brain_masks({"3": "enhancing_tumour"}, (0, 1, 2, 3)) == {
+        "whole_tumour": [1, 2, 3], "tumour_core": [1, 3], "enhancing_tumour": [3]}
+    assert brain_masks({"3": "tumour_core"}, (0, 2, 3)) == {"whole_tumour": [2, 3], "tumour_core": [3]}
+
+
+def test_a_mapping_of_what_is_not_there_is_refused(checked):
+    case = checked(mapping={"7": "bladder"})
+    assert case.problems == ["case 1: the mapping names '7', which its segmentation does not hold (it holds '3', '5'); "
+                             "correct the name or leave it out."]
+    assert checked(mapping={"3": None}).drawn == ["femur_left"]
+
+
+def test_a_code_that_is_a_part_of_regions_cannot_be_left_out_of_them():
+    matches = match_codes(np.array([[[1, 2, 4]]]), BRAIN.structures, {"1": None})
+    assert "1" not in [match.id for match in matches], "so that it is refused as above"
+
+
 def test_a_good_case(checked):
     case = checked()
     assert case.usable and not case.warnings and case.drawn == ["bladder", "femur_left"] and case.unknown == []

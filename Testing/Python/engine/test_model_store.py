@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from tiny_model import tiny_bundle
 from afnet import model_store as store
 from afnet.errors import RequestError
 from afnet.manifest import BUNDLED_MODELS, find_models
+from afnet.process_identity import process_start
 
 HERE = os.path.dirname(store.__file__)
 
@@ -162,6 +164,54 @@ def test_sizes_and_deleted_caches(home, made):
     assert freed == found.total - store.sizes(folder).total and freed >= 150
     assert {item.name for item in (folder / "training").iterdir()} == {"comparison.json", "candidate", "state.json"}
     assert store.delete_caches(folder) == 0
+
+
+def test_the_companion_is_of_the_model_not_of_its_training(home):
+    folder = home / "our-pelvis"
+    (folder / "companion.npz").write_bytes(bytes(1000))
+    found = store.sizes(folder)
+    assert found.total == found.model and store.delete_caches(folder) == 0
+
+
+def test_of_a_stopped_training_nothing_is_left_but_what_is_not_its_own(home):
+    """An empty folder would be in no list, and nobody could delete it."""
+    folder = run_of(home, "stopped", "stopped")
+    assert store.delete_caches(folder) >= 150 and not folder.exists()
+    folder = run_of(home, "our-pelvis", "stopped")
+    store.delete_caches(folder)
+    assert not (folder / "training").exists() and (folder / "model.json").is_file()
+
+
+def test_what_another_program_trains_is_not_deleted(home):
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        folder = run_of(home, "half", "running")
+        state = {"status": "running", "pid": other.pid, "started": process_start(other.pid),
+                 "host": socket.gethostname()}
+        (folder / "training" / "state.json").write_text(json.dumps(state))
+        for delete in (lambda: store.delete_model(folder, home), lambda: store.delete_caches(folder)):
+            with pytest.raises(RequestError, match="runs there now"):
+                delete()
+        assert (folder / "training" / "cache" / "file").is_file()
+    finally:
+        other.communicate(b"\n")
+    store.delete_model(folder, home)  # a killed training is nobody's
+    assert not folder.exists()
+
+
+def test_a_file_that_goes_while_sizes_are_counted_counts_nothing(home, monkeypatch):
+    """A training writes checkpoints beside and renames them."""
+    folder = run_of(home, "half", "running")
+    is_file = store.Path.is_file
+
+    def gone(path):
+        found = is_file(path)
+        if path.parent.name == "final":
+            path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(store.Path, "is_file", gone)
+    assert store.sizes(folder).checkpoints == 0 and store.sizes(folder).cache == 10
 
 
 def test_ids_are_free_and_plain(home):

@@ -48,10 +48,24 @@ def test_a_missing_picture_is_told_without_a_pop_up(listed):
     assert listed.messages.shown == []
 
 
+def test_a_case_that_cannot_be_shown_leaves_the_scene_as_it_was(listed, scene):
+    """Not the case before it, with the user's own segmentations hidden and the button up."""
+    folder = finish(listed, start(listed), held_out=("case 2", "case 3"))
+    click(listed.ui.showHeldOutButton)
+    assert not listed.studies[0][1].GetDisplayVisibility()
+    next((folder / "training" / "comparison").glob("*3*/new.seg.nrrd")).unlink()
+    listed.ui.heldOutSelector.setCurrentIndex(1)
+    listed.ui.heldOutSelector.activated.emit(1)
+    assert "case 3 is missing or damaged" in message(listed) and not listed.ui.showHeldOutButton.checked
+    assert listed.studies[0][1].GetDisplayVisibility()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 3
+
+
 def test_save_as_model(listed):
     from AutofocusSegmentationLib import models
 
     folder = finish(listed, start(listed))
+    listed.changed.clear()
     assert listed.ui.saveTitleEdit.text == "Pelvis of our scanner"
     listed.ui.saveTitleEdit.setText("  ")
     click(listed.ui.saveButton)

@@ -27,7 +27,7 @@ def test_choices_reach_the_engine(listed):
     arguments = engine.request.arguments()
     options = dict(zip(arguments, arguments[1:]))
     assert options["--tune"] == "last-blocks" and options["--epochs"] == "7" and options["--hold-out"] == "case 3"
-    assert options["--title"] == "Pelvis Umeå 2" and "--parent-pipe" in arguments and "--job-folder" not in arguments
+    assert "--title=Pelvis Umeå 2" in arguments and "--parent-pipe" in arguments and "--job-folder" not in arguments
     assert engine.folder == listed.models_folder / "pelvis-umea-2"
     inputs = engine.folder / "training" / "inputs"
     assert {path.name for path in (inputs / "2").iterdir()} == {"ct.nrrd", "segmentation.seg.nrrd"}
@@ -39,7 +39,14 @@ def test_leave_one_out_and_the_name(listed):
     arguments = start(listed).request.arguments()
     assert "--leave-one-out" in arguments and "--hold-out" not in arguments
     assert arguments[arguments.index("--epochs") + 1] == "20"
-    assert arguments[arguments.index("--title") + 1] == "pelvis-ct of our scanner"
+    assert "--title=pelvis-ct of our scanner" in arguments
+
+
+def test_a_name_that_begins_like_an_option_is_a_name(listed):
+    from afnet.cli import _parser
+
+    listed.ui.titleEdit.setText("-pelvis")
+    assert _parser().parse_args(start(listed).request.arguments()).title == "-pelvis"
 
 
 def test_automatic_passes(listed):

@@ -9,6 +9,7 @@ from tuning_panel import (
     column,
     epoch,
     finish,
+    message,
     run_begun,
     start,
     tick,
@@ -58,6 +59,16 @@ def test_a_closed_scene_leaves_the_training_running(listed, scene):
     finish(listed, engine)
     click(listed.ui.showHeldOutButton)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 3
+
+
+def test_what_was_said_of_a_closed_scene_goes_with_it(listed, scene):
+    start(listed).fail(1, "The training diverged.")
+    spin(lambda: not listed.panel.running)
+    assert message(listed) == "The training diverged." and listed.ui.tuneMessageIcon.isVisible()
+    listed.panel.scene_about_to_close()
+    scene.Clear(0)
+    listed.panel.set_parameters(listed.parameters())
+    assert message(listed) == "" and not listed.ui.tuneMessageIcon.isVisible()
 
 
 def held_out_image(scene):

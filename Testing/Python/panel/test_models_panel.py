@@ -2,11 +2,17 @@
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 from clicks import click
 from panel_fakes import RecordedWindow
+from tuning_results import write_state
+
+from afnet.process_identity import process_start
 
 
 @pytest.fixture
@@ -136,6 +142,40 @@ def test_nothing_is_deleted_while_the_engine_runs(section, own_model):
     assert "A segmentation is running" in opened.ui.deleteModelButton.toolTip
     opened.one_engine.release("another panel")
     assert opened.ui.deleteModelButton.enabled
+
+
+def test_a_training_of_another_slicer_cannot_be_deleted(section, models_folder):
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        write_state(models_folder / "our-pelvis", "running", pid=other.pid, started=process_start(other.pid),
+                    host=socket.gethostname())
+        opened = section()
+        select(opened.ui, "our-pelvis")
+        for button in (opened.ui.deleteModelButton, opened.ui.deleteCachesButton):
+            assert not button.enabled and "perhaps in another Slicer" in button.toolTip
+    finally:
+        other.communicate(b"\n")
+    opened.panel.refresh()
+    click(opened.ui.deleteModelButton)
+    assert not (models_folder / "our-pelvis").exists()
+
+
+def test_a_model_with_a_companion_has_no_files_of_a_training(section, own_model, repository):
+    folder = own_model("clinic", title="Clinic's pelvis")
+    shutil.copyfile(folder / "weights.npz", folder / "companion.npz")
+    opened = section()
+    select(opened.ui, "Clinic's pelvis")
+    assert not opened.ui.cachesLabel.isVisible() and not opened.ui.deleteCachesButton.isVisible()
+
+
+def test_models_of_one_name_are_told_apart_by_their_ids(section, own_model):
+    from AutofocusSegmentationLib import models
+
+    for model_id in ("clinic", "clinic-2"):
+        own_model(model_id, title="Clinic's pelvis (CT)")
+    assert names(section().ui)[2:] == ["Clinic's pelvis (CT) [clinic]", "Clinic's pelvis (CT) [clinic-2]"]
+    titles = models.chooser_titles(models.list_models())
+    assert len(set(titles)) == 4 and titles[2:] == ["Clinic's pelvis (CT) [clinic]", "Clinic's pelvis (CT) [clinic-2]"]
 
 
 def test_without_the_users_folder_the_bundled_models_are_listed(section, models_folder):

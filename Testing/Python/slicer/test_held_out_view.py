@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tuning_results import make_image, write_case, write_comparison
 
-from harness.scene_makers import make_volume
+from harness.scene_makers import make_segmentation, make_volume
 
 pytestmark = pytest.mark.usefixtures("scene")
 
@@ -123,6 +123,25 @@ def test_showing_again_replaces_and_hiding_leaves_nothing(scene, finished, pelvi
     left = {scene.GetNthNode(n).GetClassName() for n in range(scene.GetNumberOfNodes())
             if scene.GetNthNode(n).GetID() not in before}
     assert not left & {"vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationDisplayNode"}
+
+
+def test_other_segmentations_are_hidden_meanwhile(scene, finished, pelvis):
+    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+
+    volume = make_volume(np.zeros((22, 26, 30), np.int16), "CT")
+    shown, hidden = (make_segmentation(volume, {"x": np.ones((22, 26, 30), bool)}, name=name)
+                     for name in ("shown", "hidden"))
+    for node in (shown, hidden):
+        node.CreateDefaultDisplayNodes()
+    hidden.SetDisplayVisibility(False)
+    case = compared(finished).cases[0]
+    for _ in range(2):  # another case, or the same again
+        nodes = show_held_out(case, pelvis).segmentations.values()
+        assert all(node.GetDisplayVisibility() for node in nodes)
+        assert not shown.GetDisplayVisibility() and not hidden.GetDisplayVisibility()
+    hide_held_out()
+    assert shown.GetDisplayVisibility() and not hidden.GetDisplayVisibility()
+    assert not shown.GetAttributeNames(), "as it was"
 
 
 @pytest.mark.parametrize("what", ["segmentation", "image"])

@@ -140,8 +140,8 @@ def test_what_cannot_be_used_says_why(pelvis, scene, what, tmp_path):
     (case,) = cases_from_scene(pelvis)
     if what == "removed":
         scene.RemoveNode(volume)
-    sentence = {"no segments": "no segments", "no image": "Choose a volume for CT", "removed": "removed"}[what]
-    assert sentence in case_problem(pelvis, case)
+    sentences = {"no segments": "no segments", "no image": "is not known: load that image", "removed": "load it again"}
+    assert sentences[what] in case_problem(pelvis, case)
     with pytest.raises(CaseError, match="^case 1: "):
         export_cases(pelvis, [case], tmp_path)
 
@@ -150,59 +150,80 @@ def test_what_cannot_be_used_says_why(pelvis, scene, what, tmp_path):
 
 
 def test_subfolders_of_a_folder(brain, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_folder
+    from AutofocusSegmentationLib.tuning_cases import case_problem
+    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
 
     for number in ("a", "b"):
         for name in ("t1", "t1ce", "t2", "flair"):
             image_file(tmp_path / number / f"BraTS2021_0000_{name}.nii.gz")
         image_file(tmp_path / number / "BraTS2021_0000_seg.nii.gz", label=True)
     image_file(tmp_path / "empty" / "notes.nrrd")
-    cases = cases_from_folder(brain, tmp_path)
+    cases, left_out = cases_from_folder(brain, tmp_path)
     assert [case.source for case in cases] == ["a", "b"]
     names = {name: file.name for name, file in cases[0].inputs.items()}
     assert names == {name: f"BraTS2021_0000_{file}.nii.gz" for name, file in
                      (("t1", "t1"), ("t1c", "t1ce"), ("t2", "t2"), ("flair", "flair"))}
     assert cases[1].segmentation.name == "BraTS2021_0000_seg.nii.gz"
     assert [case_problem(brain, case) for case in cases] == ["", ""]
-    assert cases_from_folder(brain, tmp_path, cases) == [], "the same cases are not added twice"
+    assert left_out == ["Left out, without a segmentation (.seg.nrrd, or an image named labels): empty."]
+    assert cases_from_folder(brain, tmp_path, cases)[0] == [], "the same cases are not added twice"
 
 
 def test_files_named_by_input_and_a_dicom_folder(brain, pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_folder
+    from AutofocusSegmentationLib.tuning_cases import case_problem
+    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
 
     for name in ("t1", "t1c", "t2", "flair", "segmentation.seg"):
         image_file(tmp_path / "brain" / "x" / f"{name}.nrrd")
-    (case,) = cases_from_folder(brain, tmp_path / "brain")
+    (case,), _ = cases_from_folder(brain, tmp_path / "brain")
     assert {name: file.name for name, file in case.inputs.items()} == {
         name: f"{name}.nrrd" for name in ("t1", "t1c", "t2", "flair")}
     image_file(tmp_path / "pelvis" / "x" / "segmentation.seg.nrrd")
     (tmp_path / "pelvis" / "x" / "series 3").mkdir()
-    (case,) = cases_from_folder(pelvis, tmp_path / "pelvis")
+    (case,), _ = cases_from_folder(pelvis, tmp_path / "pelvis")
     assert case.inputs["ct"].name == "series 3" and case_problem(pelvis, case) == ""
 
 
 def test_a_folder_that_is_itself_a_case(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import cases_from_folder
+    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
 
     image_file(tmp_path / "ct.nii.gz")
     image_file(tmp_path / "labels.nii.gz", label=True)
-    (case,) = cases_from_folder(pelvis, tmp_path)
+    (case,), _ = cases_from_folder(pelvis, tmp_path)
     assert case.inputs["ct"].name == "ct.nii.gz"
 
 
+def test_a_folder_with_several_segmentations_is_left_out_and_told(pelvis, tmp_path):
+    """The first by the alphabet is the one that nobody corrected."""
+    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+
+    for name in ("pelvis-ct.seg.nrrd", "pelvis-ct_corrected.seg.nrrd"):
+        image_file(tmp_path / "one" / name, label=True)
+    image_file(tmp_path / "two" / "labels.nrrd", label=True)
+    for name in ("one", "two"):
+        image_file(tmp_path / name / "ct.nrrd")
+    cases, (sentence,) = cases_from_folder(pelvis, tmp_path)
+    assert [case.source for case in cases] == ["two"]
+    assert "one holds pelvis-ct.seg.nrrd, pelvis-ct_corrected.seg.nrrd" in sentence
+    (tmp_path / "one" / "pelvis-ct.seg.nrrd").unlink()
+    (case,), _ = cases_from_folder(pelvis, tmp_path, cases)
+    assert case.segmentation.name == "pelvis-ct_corrected.seg.nrrd"
+
+
 def test_a_missing_file_is_named(brain, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_folder
+    from AutofocusSegmentationLib.tuning_cases import case_problem
+    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
 
     image_file(tmp_path / "x" / "t1.nrrd")
     image_file(tmp_path / "x" / "seg.nrrd", label=True)
-    (case,) = cases_from_folder(brain, tmp_path)
+    (case,), _ = cases_from_folder(brain, tmp_path)
     assert "T1 with contrast" in case_problem(brain, case) or "t1c" in case_problem(brain, case)
 
 
 def test_a_folder_that_cannot_be_read_has_no_cases(brain, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import cases_from_folder
+    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
 
-    assert cases_from_folder(brain, tmp_path / "none") == []
+    assert cases_from_folder(brain, tmp_path / "none") == ([], [])
 
 
 # Export
@@ -260,12 +281,12 @@ def test_surfaces_become_voxels_on_the_images_grid(pelvis, tmp_path):
 
 
 def test_files_are_named_not_copied(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import cases_from_folder
     from AutofocusSegmentationLib.tuning_export import export_cases, needed_bytes
+    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
 
     file = image_file(tmp_path / "data" / "x" / "ct.nrrd")
     image_file(tmp_path / "data" / "x" / "seg.nrrd", label=True)
-    cases = cases_from_folder(pelvis, tmp_path / "data")
+    cases, _ = cases_from_folder(pelvis, tmp_path / "data")
     (tmp_path / "job").mkdir()
     assert export_cases(pelvis, cases, tmp_path / "job") == [] and needed_bytes(cases) == 0
     assert [path.name for path in (tmp_path / "job").iterdir()] == ["cases.json"]

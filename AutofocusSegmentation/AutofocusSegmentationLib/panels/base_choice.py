@@ -1,0 +1,54 @@
+"""The chooser of the model that a fine-tuning begins with."""
+
+from collections.abc import Callable
+
+from slicer.i18n import tr as _
+
+from afnet.manifest import Manifest, ModelEntry, tuning_problem
+
+from .. import models
+
+
+class BaseChoice:
+    """Fills baseSelector of `ui`; chosen: called with the id when the user chooses another model, never by `refresh`.
+
+    manifest: of the chosen model, None if it is not here. problem: why it cannot be fine-tuned, empty if it can.
+    """
+
+    def __init__(self, ui, chosen: Callable[[str], None]) -> None:
+        self._selector, self._chosen = ui.baseSelector, chosen
+        self._entries: list[ModelEntry] = []
+        self.manifest: Manifest | None = None
+        self.problem = ""
+        self._selector.connect("currentIndexChanged(int)", self._index_changed)
+
+    def refresh(self, wanted: str) -> str:
+        """List the models anew and show `wanted`, the first one for ''; return the id that is shown.
+
+        A model that is not here stays chosen: its cases are of no use to another, and its folder may come back.
+        """
+        listed = models.list_models()
+        self._entries = [entry for entry in listed if entry.manifest]
+        ids = [entry.id for entry in self._entries]
+        wanted = wanted or next(iter(ids), "")
+        selector = self._selector
+        selector.blockSignals(True)
+        selector.clear()
+        for entry, title in zip(self._entries, models.chooser_titles(self._entries)):
+            selector.addItem(title, entry.id)
+        selector.setCurrentIndex(ids.index(wanted) if wanted in ids else -1)
+        selector.blockSignals(False)
+        self.manifest = next((entry.manifest for entry in self._entries if entry.id == wanted), None)
+        if self.manifest:
+            self.problem = tuning_problem(self.manifest)
+        elif wanted:
+            self.problem = next((entry.problem for entry in listed if entry.id == wanted), None) or _(
+                "The base model '{id}' is not here: check the folder under Advanced, My models, or choose another one."
+            ).format(id=wanted)
+        else:
+            self.problem = _("There is no model: reinstall the extension.")
+        return wanted
+
+    def _index_changed(self, index: int) -> None:
+        if 0 <= index < len(self._entries):
+            self._chosen(self._entries[index].id)
