@@ -11,7 +11,7 @@ from . import __version__
 from .atomic_file import FULL, refusal
 from .attention_request import KINDS, AttentionRequest
 from .benchmark.command import add_benchmark
-from .errors import AfnetError, Cancelled, OutOfMemory, RequestError
+from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_memory
 from .finetuning.command import add_finetune
 from .manifest import TILES, WHOLE_VOLUME, find_models
 from .parent import leave
@@ -54,14 +54,14 @@ def run(arguments: list[str]) -> int:
             return _fail_unexpectedly(progress, error)
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  or Python would try to write there at its end
         return _fail(progress, str(refusal(error, "The printed text")), RequestError.exit_code)
-    except MemoryError:
-        text = "The computer ran out of memory; close other programs and try again."
-        return _fail(progress, text, OutOfMemory.exit_code)
     except Exception as error:
         return _fail_unexpectedly(progress, error)
 
 
 def _fail_unexpectedly(progress: Progress, error: Exception) -> int:
+    if is_out_of_memory(error):
+        text = "The computer ran out of memory; close other programs and try again."
+        return _fail(progress, text, OutOfMemory.exit_code)
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -250,5 +250,7 @@ def _evaluate(options, progress: Progress) -> None:
 
     manifest = find_model(options.model, options.models)
     only = [name.strip() for name in options.only.split(",") if name.strip()] or None
+    if options.only and only is None:
+        raise RequestError(f"--only '{options.only}' names no structure; name some with commas, or leave it out.")
     rows = evaluate(manifest, options.truth, options.prediction, only, options.resample)
     print(json.dumps(rows, indent=2) if options.json else format_table(rows))

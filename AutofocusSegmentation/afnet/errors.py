@@ -31,3 +31,13 @@ class Cancelled(AfnetError):
     """The user, or the end of the parent process, stopped the run."""
 
     exit_code = CANCELLED_EXIT_CODE
+
+
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "bad_alloc")
+"""Words of CUDA and MPS, of PyTorch's allocator on a CPU under Windows and elsewhere, and of SimpleITK's C++."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether torch, SimpleITK or Python say that memory ran out; the libraries' errors say it in words only."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in said for word in OUT_OF_MEMORY)

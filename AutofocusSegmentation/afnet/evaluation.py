@@ -133,20 +133,23 @@ def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None)
     """Open a source; one of another model (its codes, or no structure of this one) is refused unless the caller named
     what is `drawn`: a fine-tuning may draw structures that the base model does not have."""
     if not isinstance(source, sitk.Image):
-        if str(source).lower().endswith(SEGMENTATION_SUFFIX) and Path(source).is_file():
+        if str(source).lower().endswith(SEGMENTATION_SUFFIX):
             segmentation = read_segmentation(Path(source), what)
             if drawn is None and all(segmentation.mask(structure.id) is None for structure in manifest.structures):
                 raise RequestError(f"{what} has no segment of the model {manifest.id}; give another, or another model.")
             return _Opened(segmentation.grid, segmentation)
         source = read_labelmap(source, what)
     codes = sitk.GetArrayFromImage(source)
-    known = {label for structure in manifest.structures for label in structure.labels} | {0}
-    strange = sorted({int(code) for code in np.unique(codes)} - known)
+    known = {label for structure in manifest.structures for label in structure.labels}
+    found = {int(code) for code in np.unique(codes)} - {0}
+    strange = sorted(found - known)
     if strange and drawn is None:
         raise RequestError(
             f"{what} holds the code {strange[0]}, which the model {manifest.id} does not have; recode it, or"
             " name the structures to score with --only."
         )
+    if strange and (strange[0] < 0 or not found & known):
+        raise RequestError(f"{what} holds values that are no codes of the model {manifest.id}; give a label map of it.")
     return _Opened(source, codes)
 
 

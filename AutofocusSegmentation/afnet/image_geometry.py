@@ -4,10 +4,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .image_refusals import damaged, sheared
+from .image_refusals import contradictory_size, damaged, sheared
 
 ORTHONORMALITY_TOLERANCE = 1e-3
-"""Largest cosine between two voxel axes that still count as perpendicular (0.06 degrees, 0.5 mm over 500 mm)."""
+"""Largest cosine between two voxel axes that still count as perpendicular (0.06 degrees, 0.5 mm over 500 mm), and
+largest difference of a direction's length from 1."""
 
 SMALLEST_SPACING, LARGEST_SPACING = 0.01, 50.0
 """Voxel sizes in mm outside which a file is taken as damaged or written in another unit."""
@@ -39,6 +40,11 @@ def check_geometry(image: sitk.Image, what: str) -> None:
         raise InputError(f"{what} holds no voxels; copy or export it again.")
     if min(image.GetSize()) == 1:
         raise InputError(f"{what} has only one slice; give the whole volume.")
+    check_place(image, what)
+
+
+def check_place(image: sitk.Image, what: str) -> None:
+    """Raise InputError about `what` unless voxel sizes, axes and position can be those of a part of such a scan."""
     matrix = index_to_lps(image)
     if not np.isfinite(matrix).all():
         raise damaged(what)
@@ -48,8 +54,11 @@ def check_geometry(image: sitk.Image, what: str) -> None:
                 f"{what} states a voxel size of {spacing:g} mm, which cannot be right; correct its spacing "
                 "or export it again."
             )
-    if not perpendicular(np.array(image.GetDirection()).reshape(3, 3)):
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    if not perpendicular(direction):
         raise sheared(what)
+    if np.abs(np.linalg.norm(direction, axis=0) - 1).max() > ORTHONORMALITY_TOLERANCE:
+        raise contradictory_size(what)
     longest = max(count * spacing for count, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True))
     if longest > LONGEST_SIDE:
         raise InputError(

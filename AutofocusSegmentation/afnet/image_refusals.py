@@ -36,8 +36,12 @@ def not_finite(count: int, what: str) -> InputError:
 def without_orientation(what: str) -> InputError:
     return InputError(
         f"{what} does not say how the patient lies in it, so left and right cannot be told; export it again with its "
-        "orientation (NIfTI: qform or sform; NRRD: space)."
+        "orientation (NIfTI: qform or sform; NRRD: space and space directions; MetaImage: TransformMatrix)."
     )
+
+
+def without_spacing(what: str) -> InputError:
+    return InputError(f"{what} does not state its voxel size (MetaImage: ElementSpacing); export it again with it.")
 
 
 def contradictory_size(what: str) -> InputError:

@@ -23,18 +23,29 @@ CT_OUTSIDE = -1000.0
 CT_CEILING = 3000.0
 """HU above which metal says nothing more."""
 
+SAME_IMAGE = 0.9999
+"""Correlation above which two images are one (at most 0.79 in 23 patients of BraTS 2021)."""
+
 MINIMUM_OVERLAP = 0.5
 """Part of the patient in the reference image that every other image must cover."""
+
+REGISTERED_DICE = 0.93
+"""Dice of two images' brains below which the user is told. It was 0.999 or more in 23 patients of BraTS 2021, in whom a
+shift by 8 mm makes 0.9 of it, and 0.8 in images of one head that were not registered."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the network sees: `channels` (C, z, y, x) float32 on `grid`, and the patient's `mask` there."""
+    """What the network sees: `channels` (C, z, y, x) float32 on `grid`, and the patient's `mask` there.
+
+    `notes`: what was done to the images; `doubts`: what the user should check of them.
+    """
 
     channels: np.ndarray
     mask: np.ndarray
     grid: Grid
     notes: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 def lattice_around(image: sitk.Image, spacing: float, margin: float) -> Grid:
@@ -77,29 +88,35 @@ def scale(images: dict[str, sitk.Image], manifest: Manifest) -> Scaled:
         check_hounsfield(image)
         hounsfield = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, CT_OUTSIDE, CT_CEILING)
         return Scaled({manifest.reference: hounsfield}, {}, ())
-    _refuse_copies(images, manifest)
     scaled, masks = {}, {}
     for item in manifest.inputs:
         image = sitk.Cast(images[item.name], sitk.sitkFloat32)
         inside = brain_mask(image, item.title)
         masks[item.name] = like(inside.astype(np.float32), image)
-        scaled[item.name] = like(z_score(sitk.GetArrayViewFromImage(image), inside), image)
+        try:
+            scaled[item.name] = like(z_score(sitk.GetArrayViewFromImage(image), inside), image)
+        except ValueError:
+            raise InputError(
+                f"{item.title} has the same value everywhere in the brain; choose the scan."
+            ) from None
+    _refuse_copies(scaled, manifest)
     return Scaled(scaled, masks, tuple(_grid_notes(images, manifest)))
 
 
-def _refuse_copies(images: dict[str, sitk.Image], manifest: Manifest) -> None:
-    """Raise InputError where two inputs hold the same voxels: one of them was given for the other."""
+def _refuse_copies(scaled: dict[str, sitk.Image], manifest: Manifest) -> None:
+    """Raise InputError where two inputs are one image, whatever its unit: one of them was given for the other."""
     for one, other in itertools.combinations(manifest.inputs, 2):
-        voxels = (sitk.GetArrayViewFromImage(images[item.name]) for item in (one, other))
-        if np.array_equal(*voxels):
+        a, b = (sitk.GetArrayViewFromImage(scaled[item.name]).ravel() for item in (one, other))
+        if a.size == b.size and abs(a @ b) > SAME_IMAGE * np.sqrt((a @ a) * (b @ b)):
             raise InputError(f"{one.title} and {other.title} hold the same image; give each input its own.")
 
 
 def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:
     """Do what `prepare` does on the grid of `manifest`. Raises InputError where two images do not overlap."""
     grid = lattice_around(scaled.images[manifest.reference], manifest.spacing, manifest.margin)
+    doubts: list[str] = []
     if scaled.masks:
-        mask = _brain(scaled.masks, manifest, grid)
+        mask, doubts = _brain(scaled.masks, manifest, grid)
         grid, cut = grid.crop(mask, manifest.margin)
         resampled = {name: shown_on(grid, image, 0.0) for name, image in scaled.images.items()}
     else:
@@ -107,20 +124,28 @@ def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:
         mask = body_mask(hounsfield, grid.spacing)
         grid, cut = grid.crop(mask, manifest.margin)
         resampled = {manifest.reference: hounsfield[cut]}
-    return Prepared(normalise_channels(resampled, manifest), mask[cut], grid, scaled.notes)
+    return Prepared(normalise_channels(resampled, manifest), mask[cut], grid, scaled.notes, tuple(doubts))
 
 
-def _brain(masks: dict[str, sitk.Image], manifest: Manifest, grid: Grid) -> np.ndarray:
-    """Where any image shows the brain (z, y, x); each must show most of what the reference shows."""
+def _brain(masks: dict[str, sitk.Image], manifest: Manifest, grid: Grid) -> tuple[np.ndarray, list[str]]:
+    """Where any image shows the brain (z, y, x), and a note on each that shows it elsewhere than the reference.
+
+    Each must show most of what the reference shows.
+    """
     inside = {name: grid.resample(mask, 0.0) >= 0.5 for name, mask in masks.items()}
     reference = inside[manifest.reference]
+    title, notes = manifest.input(manifest.reference).title, []
     for item in manifest.inputs:
-        if (inside[item.name] & reference).sum() < MINIMUM_OVERLAP * reference.sum():
-            title = manifest.input(manifest.reference).title
+        common = (inside[item.name] & reference).sum()
+        if common < MINIMUM_OVERLAP * reference.sum():
             raise InputError(
                 f"{item.title} and {title} do not show the same place; register {item.title} to {title} first."
             )
-    return np.logical_or.reduce(list(inside.values()))
+        if 2 * common < REGISTERED_DICE * (inside[item.name].sum() + reference.sum()):
+            notes.append(
+                f"{item.title} and {title} show the brain in different places; check that they are registered."
+            )
+    return np.logical_or.reduce(list(inside.values())), notes
 
 
 def like(array: np.ndarray, image: sitk.Image) -> sitk.Image:

@@ -7,7 +7,7 @@ import torch
 
 from .deepmedic import AtOnce, DeepMedic, at_once_bytes
 from .devices import has_bfloat16, memory_held, memory_limit, return_freed_memory
-from .errors import OutOfMemory
+from .errors import OutOfMemory, is_out_of_memory
 from .manifest import TILES, WHOLE_VOLUME
 from .networks import AutofocusNetwork
 from .progress import Progress
@@ -119,19 +119,6 @@ def _on_gpu(network, channels, kind, attempt: Attempt, progress, attention, exec
     if attempt.device.type == "cuda":
         torch.cuda.empty_cache()  # after the error is gone, which held the tensors
     return None
-
-
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")
-"""Words of CUDA and MPS, and of PyTorch's allocator on a CPU under Windows and elsewhere."""
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether torch or Python say that memory ran out.
-
-    CUDA has a class for it, the CPU and MPS a RuntimeError whose text says so.
-    """
-    said = str(error).lower()
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(word in said for word in OUT_OF_MEMORY)
 
 
 def _compute(network, channels, kind, attempt: Attempt, progress, attention, execution) -> Computed:

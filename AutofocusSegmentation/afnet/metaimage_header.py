@@ -1,7 +1,8 @@
-"""What ITK does not check when it reads MetaImage (.mha, .mhd): that the header is whole and all of its data is there.
+"""What ITK does not check when it reads MetaImage (.mha, .mhd): that header and data are whole, and say where they lie.
 
-MetaIO crashes the process on some headers, and reads a damaged compressed stream without a word, leaving memory as it
-was where it could not go on. Fields: MetaIO's documentation, "MetaImage".
+MetaIO takes 1 mm and the patient's axes where a header has none, crashes the process on some headers, and reads a
+damaged compressed stream without a word, leaving memory as it was where it could not go on. Fields: MetaIO's
+documentation, "MetaImage".
 """
 
 import math
@@ -19,11 +20,21 @@ _BYTES = {
 }
 """Bytes of a number of each type; a file of another type is not read."""
 
+_NEEDED = {
+    "ElementSpacing": ("ElementSpacing", "ElementSize"),
+    "TransformMatrix": ("TransformMatrix", "Rotation", "Orientation"),
+}
+"""Fields without which the place of the voxels is not known, and the names that MetaIO's versions gave them."""
+
 _SEVERAL_FILES = re.compile(r"%|^LIST\b")
 
 
 class Damaged(Exception):
     """The header is not whole, or the file holds other data than it promises."""
+
+
+class Missing(Exception):
+    """A field of `_NEEDED` is not there; the argument is its name."""
 
 
 class SeveralFiles(Exception):
@@ -33,7 +44,7 @@ class SeveralFiles(Exception):
 def check_metaimage(path: Path) -> None:
     """Check header and, where it is compressed, data of a MetaImage; reads and decompresses that to its end.
 
-    Raises Damaged, SeveralFiles, OSError.
+    Raises Damaged, Missing, SeveralFiles, OSError.
     """
     with path.open("rb") as file:
         start = file.read(_LONGEST_HEADER)
@@ -47,6 +58,9 @@ def check_metaimage(path: Path) -> None:
         raise Damaged from None
     if len(size) != dimensions or not 1 <= dimensions <= 9:
         raise Damaged
+    for field, names in _NEEDED.items():
+        if not any(name in fields for name in names):
+            raise Missing(field)
     where = fields["ElementDataFile"]
     if _SEVERAL_FILES.search(where):
         raise SeveralFiles

@@ -1,7 +1,8 @@
-"""What ITK does not check when it reads NIfTI: the bytes, NaN and the two orientation matrices.
+"""What ITK does not check when it reads NIfTI: the bytes, the values' scale and the two orientation matrices.
 
-ITK fills missing data with zeros and turns NaN into 0 without a word, gives a file without any orientation an
-identity, and lets the voxel size win where it contradicts the orientation matrix. Fields and offsets: nifti1.h (NIH).
+ITK fills missing data with zeros and turns NaN into 0 without a word, adds an intercept without a slope, reads voxels
+from inside the header if told so, gives a file without any orientation an identity, and lets the voxel size win where
+it contradicts the orientation matrix. Fields and offsets: nifti1.h (NIH).
 """
 
 import math
@@ -25,8 +26,18 @@ _PIECE = 1 << 20
 # Where each field lies: struct format without byte order, and offset.
 _LAYOUT = {
     "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72), "pixdim": ("8f", 76), "vox_offset": ("f", 108),
+    "slope": ("2f", 112),
     "units": ("B", 123), "codes": ("2h", 252), "quatern": ("6f", 256), "srow": ("12f", 280),
 }
+
+_BITS = {
+    1: 1, 2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64, 1536: 128,
+    1792: 128, 2048: 256, 2304: 32,
+}
+"""Bits of a voxel of each datatype code."""
+
+_FIRST_OFFSET = 352
+"""Least offset of the voxels: after the header and four bytes that say whether extensions follow."""
 
 _FLOATS = {16: "f4", 64: "f8"}
 """Datatype code of floating-point voxels to numpy's name."""
@@ -36,15 +47,20 @@ class Truncated(Exception):
     """The file holds fewer bytes than its header promises, or its compressed stream is damaged."""
 
 
+class ContradictoryScaling(Exception):
+    """Slope and intercept say together neither how the values are scaled nor that they are not."""
+
+
 @dataclass(frozen=True)
 class NiftiHeader:
     """What a file says and holds.
 
-    `qform`, `sform`: its index-to-LPS matrices (4×4, mm), None if it states none. `sform_is_template`: the sform
-    leads to a template's space (MNI, Talairach), an affine warp beside the qform's pose. `not_finite`: number of
-    voxels that are NaN or infinite.
+    `size`: voxels along its first three axes. `qform`, `sform`: its index-to-LPS matrices (4×4, mm), None if it states
+    none. `sform_is_template`: the sform leads to a template's space (MNI, Talairach), an affine warp beside the qform's
+    pose. `not_finite`: number of voxels that are NaN or infinite.
     """
 
+    size: tuple[int, ...]
     qform: np.ndarray | None
     sform: np.ndarray | None
     sform_is_template: bool
@@ -55,7 +71,8 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     """Read the header of a .nii or .nii.gz file and check that all of its data is there.
 
     The file is read, and decompressed, to its end, which also verifies a compressed file's checksum (0.4 s for 80 MB
-    of voxels). Raises Truncated; ValueError if the file is no single-file NIfTI; OSError.
+    of voxels). Raises Truncated; ContradictoryScaling; ValueError if the file is no single-file NIfTI, or its header
+    contradicts the format; OSError.
     """
     content = _content(path)
     head = b""
@@ -71,8 +88,15 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     value = {name: struct.unpack_from(order + form, head, offset) for name, (form, offset) in _LAYOUT.items()}
     if not 1 <= value["dim"][0] <= 7:
         raise ValueError("bad number of dimensions")
+    (bits,), (code,), (offset,) = value["bitpix"], value["datatype"], value["vox_offset"]
+    if not (math.isfinite(offset) and offset >= _FIRST_OFFSET) or _BITS.get(code) != bits:
+        raise ValueError("voxels inside the header, or of another size than their type")
     quaternion_code, matrix_code = value["codes"]
+    if quaternion_code > 0 and min(value["pixdim"][1:4]) <= 0:  # ITK and others mirror the axis, or do not
+        raise ValueError("a voxel size that is not positive")
+    _check_scaling(*value["slope"])
     return NiftiHeader(
+        tuple(max(count, 1) for count in value["dim"][1:4]),
         _qform(value) if quaternion_code > 0 else None, _sform(value) if matrix_code > 0 else None,
         matrix_code > 2 and quaternion_code > 0, _read_voxels(head, content, value, order),
     )
@@ -102,6 +126,16 @@ def _content(path: Path) -> Iterator[bytes]:
             else:
                 rest = file.read(_PIECE)
         raise Truncated
+
+
+def _check_scaling(slope: float, intercept: float) -> None:
+    """Raise ContradictoryScaling. A slope of 0 says that nothing is scaled; some programs write NaN for both."""
+    if slope == 0 or math.isnan(slope):
+        sound = intercept == 0 or math.isnan(intercept)
+    else:
+        sound = math.isfinite(slope) and math.isfinite(intercept)
+    if not sound:
+        raise ContradictoryScaling
 
 
 def _read_voxels(head: bytes, content: Iterator[bytes], value: dict[str, tuple], order: str) -> int:

@@ -4,12 +4,21 @@ import numpy as np
 
 from .manifest import Manifest
 
+FLAT = 1e-3
+"""Part of the largest value below which the brain's standard deviation is none; tissues differ by a tenth or more."""
+
 
 def z_score(array: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return zero mean and unit variance inside the mask, and exactly 0 outside, as the paper normalises brains."""
+    """Return zero mean and unit variance inside the mask, and exactly 0 outside, as the paper normalises brains.
+
+    Raises ValueError where the values inside are one value, or next to it: they are no scan's.
+    """
     values = array[inside].astype(np.float64)
+    deviation = values.std()
+    if deviation <= FLAT * np.abs(values).max():
+        raise ValueError("the same value everywhere")
     result = np.zeros(array.shape, np.float32)
-    result[inside] = (values - values.mean()) / max(values.std(), 1e-12)
+    result[inside] = (values - values.mean()) / deviation
     return result
 
 

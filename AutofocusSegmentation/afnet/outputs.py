@@ -1,5 +1,6 @@
 """The files that `segment` and `attend` write: whether they can be, and that all of them appear or none."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,14 +26,14 @@ def check_outputs(request: Request, manifest: Manifest) -> None:
     ) if place]
     if request.attention is not None:
         files += [(request.attention / name, "An attention map") for name in files_of(request.maps, manifest)]
-    inputs, named = {Path(file).resolve() for file in request.inputs.values()}, {}
+    inputs, named = {_real(file) for file in request.inputs.values()}, {}
     for place, what in files:
-        real = place.resolve()
+        real = _real(place)
         if real in inputs or real in named:
             raise RequestError(f"{what} would replace {named.get(real, 'an input image')}; choose another name.")
         named[real] = what[0].lower() + what[1:]
     for place, _ in files:  # the folder of attention maps may not exist yet, and be called as a file is to be
-        for parent in named.keys() & set(place.resolve().parents):
+        for parent in named.keys() & set(_real(place).parents):
             raise RequestError(f"The folder of attention maps has the name of {named[parent]}; choose another.")
     if request.output:
         check_writable(request.output, (SEGMENTATION_SUFFIX,), "The segmentation")
@@ -41,16 +42,23 @@ def check_outputs(request: Request, manifest: Manifest) -> None:
     if request.report:
         check_writable(request.report, (".json",), "The report")
     for place, what in files:
-        if place.is_dir():
+        if os.path.isdir(place):
             raise RequestError(f"{what} has the name of a folder; choose another name or folder.")
+
+
+def _real(place: str | Path) -> Path:
+    """The place that a path leads to; a link to itself is its own (Path.resolve raises there)."""
+    return Path(os.path.realpath(place))
 
 
 def _check_folder(folder: Path) -> None:
     folder = folder.absolute()
     check_name(folder, _MAPS)
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    if not existing.is_dir():
-        raise RequestError("The attention maps need a folder, and its name is that of a file; choose another name.")
+    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not os.path.isdir(existing):
+        raise RequestError(
+            "The attention maps need a folder, and its name is that of a file or of a broken link; choose another name."
+        )
     check_writable(existing / "attention.nrrd", what=_MAPS)
 
 
@@ -61,7 +69,7 @@ def outputs_of(request: Request) -> Iterator[None]:
     Raises RequestError.
     """
     folder = request.attention.absolute() if request.attention is not None else None
-    made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
+    made = [] if folder is None else [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         with together():
             yield

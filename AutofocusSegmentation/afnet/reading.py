@@ -8,7 +8,6 @@ patients, and the sentences end up in logs.
 """
 
 import os
-import stat
 import warnings
 from pathlib import Path
 
@@ -19,23 +18,29 @@ from .dicom_reading import read_dicom_folder
 from .errors import InputError, RequestError
 from .image_geometry import check_geometry, index_to_lps, perpendicular
 from .image_refusals import (
-    check_name,
     contradictory_size,
     damaged,
     not_finite,
     sheared,
     without_orientation,
-    without_room,
+    without_spacing,
 )
-from .metaimage_header import Damaged, SeveralFiles, check_metaimage
-from .native_stderr import native_stderr_closed
-from .nifti_header import NiftiHeader, Truncated, read_nifti_header
+from .itk_reading import first_bytes, opening, read_with_itk
+from .metaimage_header import Damaged, Missing, SeveralFiles, check_metaimage
+from .nifti_header import ContradictoryScaling, NiftiHeader, Truncated, read_nifti_header
 
 GEOMETRY_TOLERANCE = 0.1
 """Largest difference, in voxels at a corner, between the position ITK took from a NIfTI file and the file's own."""
 
 VOXEL_SIZE_TOLERANCE = 0.01
 """Largest relative difference between the voxel sizes that a NIfTI file's qform and sform state."""
+
+TURN_TOLERANCE, PLACE_TOLERANCE = 3.0, 5.0
+"""Largest differences between a NIfTI file's qform and sform: the angle of an axis in degrees, a corner's place in mm.
+
+Rounding makes 0.01 mm of it, and programs that write both write one pose. A contour would be seen to lie wrong in a
+program that believes the other matrix beyond a few mm.
+"""
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -62,7 +67,7 @@ def read_image(path: str | os.PathLike, what: str = "The image", modality: str =
 
 def read_labelmap(path: str | os.PathLike, what: str = "The label map") -> sitk.Image:
     """Read a label map: one integer code per voxel, which may be the same everywhere. Errors as `read_image`."""
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise RequestError(f"{what} is a folder; give the file of a label map, or a .seg.nrrd file.")
     image = _read(Path(path), what)
     check_geometry(image, what)
@@ -93,22 +98,10 @@ def image_suffix(path: Path) -> str | None:
 
 
 def _read(path: Path, what: str, modality: str = "") -> sitk.Image:
-    try:
-        mode = path.stat().st_mode
-        check_name(path, what)
-        if stat.S_ISDIR(mode):
-            return read_dicom_folder(path, what, modality)
-        start = _first_bytes(path) if stat.S_ISREG(mode) else None
-    except (FileNotFoundError, NotADirectoryError):
-        raise RequestError(f"{what} was not found; check the path.") from None
-    except PermissionError:
-        raise RequestError(
-            f"{what} may not be opened; change its permissions or copy it to a place of your own."
-        ) from None
-    except (OSError, ValueError):  # a name too long, or with a zero byte; a failing disk
-        raise RequestError(f"{what} cannot be opened; check the path and the disk.") from None
+    start = first_bytes(path, what)
     if start is None:
-        raise RequestError(f"{what} is neither a file nor a folder; give an image file or a DICOM folder.")
+        with opening(what):
+            return read_dicom_folder(path, what, modality)
     if start[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom", ".ima"):
         raise RequestError(
             f"{what} is a single DICOM file; give the folder that holds the whole series instead."
@@ -125,12 +118,7 @@ def _read(path: Path, what: str, modality: str = "") -> sitk.Image:
         return _read_nifti(path, what)
     if suffix in (".mha", ".mhd"):
         _check_metaimage(path, what)
-    return _read_with_itk(path, what, _IO[suffix])
-
-
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(132)
+    return _read_volume(path, what, _IO[suffix])
 
 
 def _check_metaimage(path: Path, what: str) -> None:
@@ -140,36 +128,14 @@ def _check_metaimage(path: Path, what: str) -> None:
         raise damaged(what) from None
     except SeveralFiles:
         raise InputError(f"{what} is spread over several files; save it as one .mha or .nrrd file.") from None
+    except Missing as error:
+        raise (without_spacing if "ElementSpacing" in error.args else without_orientation)(what) from None
 
 
-def _read_with_itk(path: Path, what: str, io: str) -> sitk.Image:
-    """Read a file's header, refuse what is not one scalar volume, then read its voxels."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(io)
-    reader.SetFileName(str(path))
-    try:
-        with native_stderr_closed():
-            reader.ReadImageInformation()
-            _check_kind(reader, what)
-            if io == "NrrdImageIO" and "left-posterior-superior" not in _nrrd_space(reader):
-                raise without_orientation(what)
-            image = reader.Execute()
-    except RuntimeError as error:
-        if "orthonormal" in str(error):
-            raise sheared(what) from None
-        if "bad_alloc" in str(error) or "allocate memory" in str(error):
-            raise without_room(what) from None
-        raise damaged(what) from None
-    except MemoryError:
-        raise without_room(what) from None
-    if image.GetDimension() == 4:
-        image = image[:, :, :, 0]
-    return image
-
-
-def _nrrd_space(reader: sitk.ImageFileReader) -> str:
-    """What ITK made of a NRRD's space: it turns every space of the patient into left-posterior-superior."""
-    return reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
+def _read_volume(path: Path, what: str, io: str) -> sitk.Image:
+    """Read a file unless its header is not that of one scalar volume."""
+    image, _ = read_with_itk(path, what, io, lambda reader: _check_kind(reader, what))
+    return image[:, :, :, 0] if image.GetDimension() == 4 else image
 
 
 def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
@@ -204,10 +170,14 @@ def _read_nifti(path: Path, what: str) -> sitk.Image:
         ) from None
     except (Truncated, OverflowError):
         raise damaged(what) from None
+    except ContradictoryScaling:
+        raise InputError(
+            f"{what} states a rescaling of its values that contradicts itself (slope and intercept); export it again."
+        ) from None
     if header.not_finite:
         raise not_finite(header.not_finite, what)
     _check_nifti_orientation(header, what)
-    image = _read_with_itk(path, what, "NiftiImageIO")
+    image = _read_volume(path, what, "NiftiImageIO")
     if not _matches(image, header):
         raise contradictory_size(what)
     return image
@@ -229,23 +199,23 @@ def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
     sizes = [np.linalg.norm(matrix[:3, :3], axis=0) for matrix in (header.qform, header.sform)]
     if not np.allclose(*sizes, rtol=VOXEL_SIZE_TOLERANCE, atol=0):
         raise contradictory_size(what)
-    if (_orientation(header.qform) != _orientation(header.sform)).any():
+    cosines = (header.qform * header.sform)[:3, :3].sum(axis=0) / (sizes[0] * sizes[1])
+    apart = np.abs((header.qform - header.sform) @ _corners(header.size)).max()
+    if cosines.min() < np.cos(np.radians(TURN_TOLERANCE)) or apart > PLACE_TOLERANCE:
         raise InputError(
-            f"{what} states two contradictory orientations of the patient (qform and sform); export it again"
+            f"{what} states two contradictory places of the patient (qform and sform); export it again"
             " from the program in which it looks right."
         )
 
 
-def _orientation(matrix: np.ndarray) -> np.ndarray:
-    """Signed patient axis (±1 right-left, ±2, ±3) nearest to each voxel axis of an index-to-LPS matrix."""
-    columns = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-    nearest = np.abs(columns).argmax(axis=0)
-    return (nearest + 1) * np.sign(columns[nearest, range(3)])
+def _corners(size: tuple[int, ...]) -> np.ndarray:
+    """The eight corners of an image in voxels, as columns (i, j, k, 1)."""
+    return np.array(np.meshgrid(*[(0, count) for count in size], [1.0])).reshape(4, -1)
 
 
 def _matches(image: sitk.Image, header: NiftiHeader) -> bool:
     """Whether ITK put the image's corners where one of the header's matrices puts them."""
-    corners = np.array(np.meshgrid(*[(0, count) for count in image.GetSize()], [1.0])).reshape(4, -1)
+    corners = _corners(image.GetSize())
     taken = index_to_lps(image) @ corners
     tolerance = GEOMETRY_TOLERANCE * min(image.GetSpacing())
     return any(

@@ -1,5 +1,6 @@
 """The main job: from the images of one study to a segmentation on the reference image's own grid."""
 
+import os
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -109,6 +110,8 @@ def open_study(request: Request, progress: Progress) -> Study:
     progress.stage("prepare")
     scaled = scale(images, manifest)
     prepared = on_working_grid(scaled, manifest)
+    for doubt in prepared.doubts:
+        progress.note(doubt)
     companion = Companion(second, on_working_grid(scaled, manifest.companion)) if second else None
     maps = None
     if request.attention:
@@ -177,7 +180,7 @@ def _check(request: Request, manifest: Manifest) -> None:
     if missing:
         raise RequestError(f"The model {manifest.id} also needs {', '.join(missing)}; add what is missing.")
     files = list(request.inputs.values())
-    if len({str(Path(file).resolve()) for file in files}) < len(files):
+    if len({os.path.realpath(file) for file in files}) < len(files):
         raise RequestError("The same file is given for two inputs; give each input its own image.")
     memory_limit(request.memory, torch.device("cpu"))
     check_outputs(request, manifest)

@@ -6,6 +6,7 @@ into the header, where Slicer looks for it. Fields: Slicer's developer guide, "S
 writes. Slicer itself calls the axis of the layers "list" where SimpleITK says "vector"; either program reads both.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +15,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError, RequestError
-from .image_geometry import index_to_lps
+from .image_geometry import check_place, index_to_lps
+from .itk_reading import first_bytes, read_with_itk
 from .manifest import Manifest, Structure
-from .native_stderr import native_stderr_closed
 from .terminology import EDGE_TAG, STRUCTURE_TAG, provenance, terminology_entry
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
@@ -35,18 +36,28 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A file as read. `voxels`: layers × z × y × x; `grid`: an image with the geometry of a layer (LPS, mm)."""
+    """A file as read. `voxels`: layers × z × y × x; `grid`: an image with the geometry of a layer (LPS, mm).
+
+    `what`: the caller's word for it, the subject of sentences.
+    """
 
     grid: sitk.Image
     voxels: np.ndarray
     segments: tuple[Segment, ...]
+    what: str = "The segmentation"
 
     def mask(self, structure: str) -> np.ndarray | None:
-        """Mask (z × y × x, bool) of the segment of that structure, by its tag or else by its id; None if absent."""
-        for segment in sorted(self.segments, key=lambda item: STRUCTURE_TAG not in item.tags):
-            if segment.tags.get(STRUCTURE_TAG, segment.id) == structure:
-                return self.voxels[segment.layer] == segment.label
-        return None
+        """Mask (z × y × x, bool) of the segment of that structure, by its tag or else by its id; None if absent.
+
+        Raises RequestError where several have the tag, or the id: a copy keeps the tag.
+        """
+        found = [segment for segment in self.segments if segment.tags.get(STRUCTURE_TAG) == structure]
+        found = found or [item for item in self.segments if item.id == structure and STRUCTURE_TAG not in item.tags]
+        if len(found) > 1:
+            raise RequestError(
+                f"{self.what} has {len(found)} segments of the structure {structure}; keep the one that counts."
+            )
+        return self.voxels[found[0].layer] == found[0].label if found else None
 
 
 def layers(structures: Iterable[Structure]) -> list[list[Structure]]:
@@ -148,31 +159,36 @@ def _header(
 
 def read_segmentation(path: Path, what: str = "The segmentation") -> Segmentation:
     """Read a .seg.nrrd, ours or saved by Slicer. Raises RequestError (no segmentation), InputError (damaged)."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO")
-    reader.SetFileName(str(path))
-    try:
-        with native_stderr_closed():
-            image = reader.Execute()
-    except RuntimeError:
-        raise InputError(f"{what} is damaged or incomplete; copy or save it again.") from None
-    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
-    segments = []
-    while f"Segment{len(segments)}_ID" in header:
-        prefix = f"Segment{len(segments)}_"
-        tags = dict(part.split(":", 1) for part in header.get(prefix + "Tags", "").split("|") if ":" in part)
-        try:
-            layer, label = int(header.get(prefix + "Layer", "0")), int(header.get(prefix + "LabelValue", "1"))
-        except ValueError:
-            raise InputError(f"{what} has an unreadable header; save it again from Slicer.") from None
-        segments.append(Segment(header[prefix + "ID"], header.get(prefix + "Name", ""), layer, label, tags))
+    if first_bytes(path, what) is None:
+        raise RequestError(f"{what} is a folder; give the file of a label map, or a .seg.nrrd file.")
+    image, header = read_with_itk(path, what, "NrrdImageIO")
+    segments = _segments(header, what)
     if not segments or image.GetDimension() != 3:
         raise RequestError(
             f"{what} holds no segments; give a segmentation of Slicer, or, if it is a label map, the ending .nrrd."
         )
     voxels = sitk.GetArrayFromImage(image)
+    if voxels.dtype.kind not in "iu":
+        raise InputError(f"{what} holds values that are not whole numbers; save it again from Slicer.")
     voxels = voxels[np.newaxis] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(voxels, -1, 0)
     if not all(0 <= segment.layer < len(voxels) for segment in segments):
         raise InputError(f"{what} names a layer that it does not have; save it again from Slicer.")
     grid = sitk.VectorIndexSelectionCast(image, 0) if image.GetNumberOfComponentsPerPixel() > 1 else image
-    return Segmentation(grid, voxels, tuple(segments))
+    check_place(grid, what)
+    return Segmentation(grid, voxels, segments, what)
+
+
+def _segments(header: dict[str, str], what: str) -> tuple[Segment, ...]:
+    """The segments that a header describes; each must have its id, its layer, and a value that is not background."""
+    numbers = {int(found[1]) for key in header if (found := re.match(r"Segment(\d+)_", key))}
+    segments = []
+    for prefix in (f"Segment{number}_" for number in sorted(numbers)):
+        tags = dict(part.split(":", 1) for part in header.get(prefix + "Tags", "").split("|") if ":" in part)
+        try:
+            layer, label = int(header[prefix + "Layer"]), int(header[prefix + "LabelValue"])
+            segments.append(Segment(header[prefix + "ID"], header.get(prefix + "Name", ""), layer, label, tags))
+        except (KeyError, ValueError):
+            label = 0
+        if label < 1:
+            raise InputError(f"{what} has an unreadable header; save it again from Slicer.")
+    return tuple(segments)

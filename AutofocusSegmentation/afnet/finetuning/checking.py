@@ -4,6 +4,7 @@ Every sentence names the case. Images are read as `afnet segment` reads them, an
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ def _read_images(case: CheckedCase, base: Manifest) -> dict[str, sitk.Image] | N
     for item in base.inputs:
         if item.name not in inputs:
             case.problems.append(f"{name}: {item.title} is missing; add the input '{item.name}'.")
-    if len({str(Path(path).resolve()) for path in inputs.values()}) < len(inputs):
+    if len({os.path.realpath(path) for path in inputs.values()}) < len(inputs):
         case.problems.append(f"{name}: the same file is given for two inputs; give each its own image.")
     if case.problems:
         return None
@@ -123,7 +124,7 @@ def _prepare(case: CheckedCase, images: dict[str, sitk.Image], base: Manifest, s
     seen.setdefault(case.fingerprint, case.files.name)
     case.prepared = _attempt(case, lambda: prepare(images, base), f"{case.files.name}: ")
     if case.prepared:
-        case.warnings += [f"{case.files.name}: {note}" for note in case.prepared.notes]
+        case.warnings += [f"{case.files.name}: {note}" for note in case.prepared.notes + case.prepared.doubts]
 
 
 def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[Match] | None:
@@ -133,9 +134,6 @@ def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[M
     for id in [*(target for target in mapping.values() if target), *case.files.absent]:
         if id not in ids:
             case.problems.append(f"{name}: there is no structure '{id}'; there are {', '.join(ids)}.")
-    if not file.is_file():
-        case.problems.append(f"{what} was not found; check the path.")
-        return None
     if file.name.lower().endswith(SEGMENTATION_SUFFIX):
         read = _attempt(case, lambda: read_segmentation(file, what))
         if read is None:

@@ -173,7 +173,20 @@ def test_codes_of_another_convention(brain):
         evaluate(brain, codes(truth), codes(values))
     with pytest.raises(RequestError, match="prediction holds the code 3"):
         evaluate(brain, codes(values), codes(truth))
+    with pytest.raises(RequestError, match="truth holds values that are no codes of the model brain-tumour-mri"):
+        evaluate(brain, codes(truth), codes(values), only=["whole_tumour"])
+    truth[4, 2:4, 2:4] = 2
     assert len(evaluate(brain, codes(truth), codes(values), only=["whole_tumour"])) == 3
+
+
+def test_a_scan_is_no_label_map(pelvis):
+    """A CT holds the codes of every structure somewhere, and was scored against them."""
+    drawn = codes(pelvis_values())
+    scan = sitk.GetImageFromArray(np.random.default_rng(3).integers(-100, 200, pelvis_values().shape).astype(np.int16))
+    scan.CopyInformation(drawn)
+    for truth, prediction, what in [(scan, drawn, "truth"), (drawn, scan, "prediction")]:
+        with pytest.raises(RequestError, match=f"The {what} holds values that are no codes of the model pelvis-ct"):
+            evaluate(pelvis, truth, prediction, only=["bladder"])
 
 
 def test_another_grid_needs_permission(pelvis):

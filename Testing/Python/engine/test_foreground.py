@@ -172,6 +172,38 @@ def test_images_of_different_places_are_refused():
     )
 
 
+@pytest.mark.parametrize("shift,told", [(0, False), (15, True)])
+def test_an_image_that_is_not_registered_is_told(shift, told):
+    images = mr_images(spacing=4.0)
+    moved = sitk.Image(images["t2"])
+    moved.SetOrigin((*moved.GetOrigin()[:2], moved.GetOrigin()[2] + shift))
+    images["t2"] = moved
+    sentence = "T2 and T1 with contrast show the brain in different places; check that they are registered."
+    assert prepare(images, find_model("brain-tumour-mri")).doubts == (sentence,) * told
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_the_mask_of_a_brain_is_no_scan(noise):
+    images = mr_images(spacing=4.0)
+    array = (sitk.GetArrayFromImage(images["t2"]) != 0).astype(np.float32)
+    array *= 100 + noise * np.random.default_rng(0).standard_normal(array.shape)
+    images["t2"] = like(array, images["t2"])
+    refused(lambda: prepare(images, find_model("brain-tumour-mri")), "T2 has the same value everywhere in the brain")
+
+
+@pytest.mark.parametrize("factor", [1, 2, -0.5])
+def test_a_scaled_copy_is_the_same_image(factor):
+    images = mr_images(spacing=4.0)
+    images["t1"] = like(sitk.GetArrayFromImage(images["t1c"]) * np.float32(factor), images["t1c"])
+    refused(lambda: prepare(images, find_model("brain-tumour-mri")), "T1 and T1 with contrast hold the same image")
+
+
+def test_a_brain_of_tiny_numbers_is_normalised():
+    images, brain = mr_images(spacing=4.0), find_model("brain-tumour-mri")
+    tiny = {name: like(sitk.GetArrayFromImage(image) * np.float32(1e-30), image) for name, image in images.items()}
+    np.testing.assert_allclose(prepare(tiny, brain).channels, prepare(images, brain).channels, atol=2e-5)
+
+
 def test_images_on_other_grids_are_brought_to_the_reference_and_named():
     images = mr_images(spacing=4.0)
     grid = empty_grid((BRAIN_BOX[0] - 20, BRAIN_BOX[1] + 20), 3.0, OBLIQUE)

@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from image_files import DIRECTIONS, SECRET, refused, saved, scan
+from unprivileged import unprivileged
 
 import afnet
 from afnet.errors import AfnetError, InputError, RequestError
@@ -85,19 +85,6 @@ def test_unknown_kind(tmp_path, name, capfd):
 def test_a_pipe_is_not_waited_for(tmp_path, capfd):
     os.mkfifo(tmp_path / "scan.nii")
     refused(tmp_path / "scan.nii", RequestError, "neither a file nor a folder", capfd)
-
-
-@contextmanager
-def unprivileged():
-    """As somebody who is not root, for whom permissions count."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")

@@ -1,4 +1,4 @@
-"""MetaImage files whose data ITK would read as they are: damaged streams, wrong sizes, data in several files."""
+"""MetaImage files that ITK would read as they are: damaged streams, wrong sizes, several files, no geometry."""
 
 import zlib
 
@@ -66,3 +66,32 @@ def test_compressed_data_in_a_file_of_its_own(tmp_path, capfd):
     content[len(content) // 2] ^= 0x55
     data.write_bytes(content)
     refused(path, InputError, "damaged or incomplete", capfd)
+
+
+def plain(tmp_path, *changes):
+    path = saved(tmp_path, scan(spacing=(1.0, 1.5, 2.0)), "mha")
+    content = path.read_bytes()
+    for old, new in changes:
+        assert old in content
+        content = content.replace(old, new)
+    path.write_bytes(content)
+    return path
+
+
+MATRIX, SPACING = b"TransformMatrix = 1 0 0 0 1 0 0 0 1\n", b"ElementSpacing = 1 1.5 2\n"
+
+
+@pytest.mark.parametrize("line,words", [(MATRIX, "does not say how the patient lies"), (SPACING, "voxel size")])
+def test_without_geometry(tmp_path, line, words, capfd):
+    refused(plain(tmp_path, (line, b"")), InputError, words, capfd)
+
+
+def test_older_names_of_the_geometry(tmp_path):
+    path = plain(tmp_path, (MATRIX, MATRIX.replace(b"TransformMatrix", b"Rotation")),
+                 (SPACING, SPACING.replace(b"Spacing", b"Size")))  # fmt: skip
+    assert read_image(path).GetSpacing() == (1.0, 1.5, 2.0)
+
+
+def test_axes_that_are_not_of_length_1(tmp_path, capfd):
+    path = plain(tmp_path, (MATRIX, b"TransformMatrix = 2 0 0 0 2 0 0 0 2\n"))
+    refused(path, InputError, "contradicts its orientation", capfd)

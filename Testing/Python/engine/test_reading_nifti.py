@@ -1,4 +1,7 @@
-"""NIfTI says where the patient lies in two ways, and ITK believes it blindly: both ways, alone and at odds."""
+"""NIfTI says where the patient lies in two ways, and ITK believes it blindly: both ways, alone and at odds.
+
+And the other fields of the header that ITK believes, or does not look at.
+"""
 
 import gzip
 import struct
@@ -16,6 +19,8 @@ from afnet.reading import read_image
 
 CODES, PIXDIM, ROWS = (252, "<2h"), (80, "<3f"), (280, "<12f")
 """Offset and format of qform and sform code, voxel size, and sform rows in a NIfTI-1 header."""
+
+BITPIX, VOX_OFFSET, SCALING, QUATERNION, QOFFSET = (72, "<h"), (108, "<f"), (112, "<2f"), (256, "<3f"), (268, "<3f")
 
 
 def nifti(folder: Path, *fields) -> Path:
@@ -53,7 +58,7 @@ def test_affine_to_a_template_beside_the_scanners_form_is_no_shear(tmp_path):
 
 def test_nifti_with_contradictory_forms(tmp_path, capfd):
     mirrored = (1, 0, 0, 0, 0, -1.5, 0, 0, 0, 0, 2, 0)
-    refused(nifti(tmp_path, (ROWS, mirrored)), InputError, "contradictory orientations", capfd)
+    refused(nifti(tmp_path, (ROWS, mirrored)), InputError, "contradictory places", capfd)
 
 
 @pytest.mark.parametrize("codes", [(0, 1), (1, 1)])
@@ -66,6 +71,53 @@ def test_nifti_voxel_size_against_matrix(tmp_path, codes, capfd):
 @pytest.mark.parametrize("rows", [(float("nan"), *SHEARED[1:]), (0,) * 12])
 def test_nifti_without_numbers_for_axes(tmp_path, rows, capfd):
     refused(nifti(tmp_path, (CODES, (0, 1)), (ROWS, rows)), InputError, "damaged", capfd)
+
+
+@pytest.mark.parametrize("field", [
+    (QUATERNION, (0.0, 0.0, float(np.cos(np.radians(20))))),  # 40 degrees: each axis is still nearest to the same
+    (QOFFSET, (80.0, -12.5, 7.25)),
+])  # fmt: skip
+def test_nifti_with_forms_that_lie_apart(tmp_path, field, capfd):
+    refused(nifti(tmp_path, field), InputError, "contradictory places", capfd)
+    assert read_image(nifti(tmp_path, field, (CODES, (1, 4)))).GetSize() == (11, 10, 9), "the sform is a template's"
+
+
+def test_nifti_with_forms_that_rounding_parted(tmp_path):
+    read_image(nifti(tmp_path, (QOFFSET, (30.02, -12.48, 7.26))))
+
+
+@pytest.mark.parametrize("sizes", [(-1.0, 1.5, 2.0), (1.0, 1.5, -2.0)])
+def test_negative_voxel_size_in_a_qform(tmp_path, sizes, capfd):
+    """ITK mirrored the anatomy."""
+    refused(nifti(tmp_path, (PIXDIM, sizes), (CODES, (1, 0))), InputError, "damaged", capfd)
+
+
+@pytest.mark.parametrize("offset", [0.0, 348.0, -100.0, float("nan"), float("inf")])
+def test_voxels_from_inside_the_header(tmp_path, offset, capfd):
+    refused(nifti(tmp_path, (VOX_OFFSET, (offset,))), InputError, "damaged", capfd)
+
+
+@pytest.mark.parametrize("bits", [0, 8, -16, 32])
+def test_voxels_of_another_size_than_their_type(tmp_path, bits, capfd):
+    """Half of the voxels may be missing then: ITK fills them with zeros."""
+    path = nifti(tmp_path, (BITPIX, (bits,)))
+    path.write_bytes(path.read_bytes()[:-990])
+    refused(path, InputError, "damaged", capfd)
+
+
+@pytest.mark.parametrize("slope,intercept", [
+    (0, -150), (float("nan"), -150), (1, float("nan")), (float("inf"), 0), (0, float("inf")), (2, float("inf")),
+])  # fmt: skip
+def test_contradictory_scaling(tmp_path, slope, intercept, capfd):
+    """ITK adds the intercept though a slope of 0 says that nothing is scaled, and leaves out one that is no number."""
+    refused(nifti(tmp_path, (SCALING, (slope, intercept))), InputError, "rescaling", capfd)
+
+
+@pytest.mark.parametrize("slope,intercept", [(0, 0), (float("nan"), float("nan")), (2, -100)])
+def test_sound_scaling(tmp_path, slope, intercept):
+    values = sitk.GetArrayFromImage(read_image(nifti(tmp_path, (SCALING, (slope, intercept)))))
+    stored = sitk.GetArrayFromImage(scan())
+    assert np.array_equal(values, 2 * stored - 100 if slope == 2 else stored)
 
 
 def test_nifti_without_voxel_size(tmp_path, capfd):

@@ -176,7 +176,9 @@ def test_broken_segmentations(tmp_path, manifest, capfd):
     for content, error, words in [
         (data[:-60], InputError, "damaged or incomplete"),
         (b"", InputError, "damaged or incomplete"),
-        (data.replace(b"Segment0_ID", b"SegmentX_ID"), RequestError, "holds no segments"),
+        (data.replace(b"\nSegment", b"\nSegmentX"), RequestError, "holds no segments"),
+        (data.replace(b"Segment0_ID", b"SegmentX_ID"), InputError, "unreadable header"),
+        (data.replace(b"Segment1_ID", b"SegmentX_ID"), InputError, "unreadable header"),  # later ones went with it
         (data.replace(b"Segment0_Layer:=0", b"Segment0_Layer:=9"), InputError, "a layer that it does not have"),
         (data.replace(b"Segment0_Layer:=0", b"Segment0_Layer:=x"), InputError, "unreadable header"),
     ]:

@@ -1,0 +1,89 @@
+"""A .seg.nrrd file is looked at as closely as a scan: its place, its values, its segments."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from image_files import SECRET, refused, scan
+from unprivileged import unprivileged
+
+from afnet.errors import InputError, RequestError
+from afnet.manifest import find_model
+from afnet.segmentation_file import read_segmentation
+from afnet.writing import write_segmentation
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Every structure of the pelvic model, in one layer."""
+    image = scan(dtype=np.uint8, spacing=(1.0, 1.5, 2.0))
+    labels = sitk.GetImageFromArray(np.arange(990, dtype=np.uint8).reshape(9, 10, 11) % 7)
+    labels.CopyInformation(image)
+    path = tmp_path / f"{SECRET}.seg.nrrd"
+    write_segmentation(path, labels, find_model("pelvis-ct"))
+    return path
+
+
+def changed(file, old: bytes, new: bytes):
+    content = file.read_bytes()
+    assert re.search(old, content)
+    file.write_bytes(re.sub(old, new, content, count=1))
+    return file
+
+
+DIRECTIONS = rb"space directions: .*\n"
+
+
+@pytest.mark.parametrize("old,new,words", [
+    (b"space: .*\n", b"space: scanner-xyz\n", "does not say how the patient lies"),
+    (b"space: .*\n", b"space dimension: 3\n", "does not say how the patient lies"),
+    (DIRECTIONS, b"space directions: (3e20,0,0) (0,1.5,0) (0,0,2)\n", "cannot be right"),
+    (DIRECTIONS, b"space directions: (1,0,0) (1,1.5,0) (0,0,2)\n", "not perpendicular"),
+    (DIRECTIONS, b"space directions: none (0,1.5,0) (0,0,2)\n", "does not say how the patient lies"),
+    (b"Segment2_LabelValue:=3", b"Segment2_LabelValue:=0", "unreadable header"),
+    (b"Segment2_LabelValue:=3", b"Segment2_LabelValue:=-3", "unreadable header"),
+    (b"Segment2_LabelValue:=3\n", b"", "unreadable header"),
+    (b"Segment2_Layer:=0\n", b"", "unreadable header"),
+    (b"Segment1_ID:=.*\n", b"", "unreadable header"),
+])  # fmt: skip
+def test_what_cannot_be_relied_on(file, old, new, words, capfd):
+    refused(changed(file, old, new), InputError, words, capfd, read_segmentation)
+
+
+def test_fractions(file, capfd):
+    image = sitk.ReadImage(str(file))
+    fractions = sitk.Cast(image, sitk.sitkFloat32) + 0.25
+    for key in image.GetMetaDataKeys():
+        fractions.SetMetaData(key, image.GetMetaData(key))
+    sitk.WriteImage(fractions, str(file))
+    refused(file, InputError, "not whole numbers", capfd, read_segmentation)
+
+
+def test_two_segments_of_one_structure(file):
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"Segment1_ID:=seminal_vesicles", b"Segment1_ID:=copy")
+                     .replace(b"StructureId:seminal_vesicles", b"StructureId:bladder"))  # fmt: skip
+    read = read_segmentation(file, "The truth")
+    assert read.mask("prostate").any()
+    with pytest.raises(RequestError, match="The truth has 2 segments of the structure bladder; keep"):
+        read.mask("bladder")
+
+
+def test_a_segment_of_one_slice_is_whole(tmp_path):
+    """Slicer can crop what it saves to the segments."""
+    bladder = sitk.GetImageFromArray(np.full((1, 10, 11), 3, np.uint8))
+    write_segmentation(tmp_path / "one.seg.nrrd", bladder, find_model("pelvis-ct"))
+    assert read_segmentation(tmp_path / "one.seg.nrrd").mask("bladder").sum() == 110
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions and pipes of POSIX")
+def test_what_cannot_be_opened(file, tmp_path, capfd):
+    file.chmod(0)
+    with unprivileged():
+        refused(file, RequestError, "may not be opened", capfd, read_segmentation)
+    os.mkfifo(tmp_path / "pipe.seg.nrrd")
+    refused(tmp_path / "pipe.seg.nrrd", RequestError, "neither a file", capfd, read_segmentation)
+    refused(tmp_path / "none.seg.nrrd", RequestError, "not found", capfd, read_segmentation)
+    refused(tmp_path, RequestError, "is a folder", capfd, read_segmentation)
