@@ -11,7 +11,7 @@ from . import __version__
 from .atomic_file import FULL, refusal
 from .attention_request import KINDS, AttentionRequest
 from .benchmark.command import add_benchmark
-from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_memory
+from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_memory, package_missing
 from .finetuning.command import add_finetune
 from .manifest import TILES, WHOLE_VOLUME, find_models
 from .parent import leave
@@ -216,20 +216,10 @@ def _study_request(options):
     try:
         from .segmentation import Request
     except ImportError as error:
-        raise _package_missing(error) from None
+        raise package_missing(error) from None
     return Request(
         options.model, inputs, options.output, options.labelmap, options.attention, options.report, options.device,
         options.precision, options.memory, options.models, AttentionRequest(layers, options.attention_kind),
-    )
-
-
-def _package_missing(error: ImportError) -> Exception:
-    """Return the sentence for a package that cannot be loaded, or the error itself if it is ours."""
-    if (error.name or "").startswith("afnet"):
-        return error
-    return RequestError(
-        f"The Python package {error.name or 'torch'} cannot be loaded; "
-        "install it (in Slicer: with the PyTorch extension)."
     )
 
 
@@ -237,7 +227,7 @@ def _import_checkpoint(options, progress: Progress) -> None:
     try:
         from .checkpoint_import import import_checkpoint
     except ImportError as error:
-        raise _package_missing(error) from None
+        raise package_missing(error) from None
     manifest = import_checkpoint(options.file, options.output, options.inputs, options.execution)
     print(f"{manifest.title}\n  model: {manifest.id} in {manifest.folder}")
     print(f"  channels: {', '.join(channel['input'] for channel in manifest.raw['channels'])}")

@@ -41,3 +41,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether torch, SimpleITK or Python say that memory ran out; the libraries' errors say it in words only."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or any(word in said for word in OUT_OF_MEMORY)
+
+
+def package_missing(error: ImportError) -> Exception:
+    """Return the sentence for a package that cannot be loaded, or the error itself if it is of our own code."""
+    if (error.name or "").startswith("afnet"):
+        return error
+    return RequestError(
+        f"The Python package {error.name or 'torch'} cannot be loaded; "
+        "install it (in Slicer: with the PyTorch extension)."
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from .errors import RequestError
 from .json_schema import violations
 from .manifest_consistency import inconsistencies
+from .regular_file import read_regular
 
 BUNDLED_MODELS = Path(__file__).resolve().parent.parent / "Resources" / "Models"
 SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
@@ -139,7 +140,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     folder = Path(folder).absolute()  # the engine's child works in another folder
     file = folder / "model.json"
     try:
-        document = json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=_no_number)
+        document = json.loads(read_regular(file).decode("utf-8-sig"), parse_constant=_no_number)
     except FileNotFoundError:
         raise RequestError(
             f"There is no model in {folder}: model.json is missing; give a model's folder or id."
@@ -212,7 +213,7 @@ def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
 
 def _model_folders(place: Path) -> list[Path]:
     try:
-        return sorted(folder for folder in place.iterdir() if (folder / "model.json").is_file())
+        return sorted(folder for folder in place.iterdir() if os.path.isfile(folder / "model.json"))
     except OSError:
         return []
 
@@ -233,8 +234,11 @@ def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -
             if entry.manifest is None:
                 raise RequestError(entry.problem)
             return entry.manifest
-    if Path(name_or_folder).is_dir():
-        return read_manifest(name_or_folder)
+    try:
+        if Path(name_or_folder).is_dir():
+            return read_manifest(name_or_folder)
+    except PermissionError:
+        raise RequestError(f"The model folder {name_or_folder} may not be opened; change its permissions.") from None
     known = ", ".join(entry.id for entry in entries if entry.manifest) or "none"
     raise RequestError(f"There is no model '{name_or_folder}'; the models are: {known}.")
 

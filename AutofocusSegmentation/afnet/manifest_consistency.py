@@ -5,6 +5,9 @@ import re
 WIDTHS = {"ASPP-c": 9, "ASPP-s": 9, "Dm": 10}
 """Largest number of widths of the networks that have more than the eight hidden layers' (networks.py)."""
 
+HIGHEST_HU = 32767
+"""The largest value of a 16-bit CT: as an upper limit, none."""
+
 
 def inconsistencies(document: dict) -> list[str]:
     """Return what is wrong in a document that keeps to the schema, a phrase each; nothing if it can be used."""
@@ -41,8 +44,9 @@ def _input_problems(document: dict) -> list[str]:
             found.append(f"channel input {channel['input']} is not the name of an input")
         if channel["normalisation"] != ("window" if modalities == {"CT"} else "z-score"):
             found.append(f"the normalisation {channel['normalisation']} does not suit the modality")
-        if "window_hu" in channel and channel["window_hu"][0] >= channel["window_hu"][1]:
-            found.append("a channel's window_hu must rise")
+        low, high = channel.get("window_hu", (0, 1))
+        if not low < high <= HIGHEST_HU:
+            found.append(f"a channel's window_hu must rise, to {HIGHEST_HU} at most")
     return found
 
 
@@ -62,6 +66,9 @@ def _code_problems(document: dict) -> list[str]:
     for code in decoding["codes"] + decoding.get("expected", []) + decoding.get("largest_component", []) + absorbed:
         if code not in codes + background:
             found.append(f"decoding uses the code {code}, which the label map does not have")
+    for structure in document["structures"]:
+        if not set(decoding["codes"]).intersection(structure["labels"]):
+            found.append(f"structure {structure['id']} has no code that decoding gives")
     return found
 
 

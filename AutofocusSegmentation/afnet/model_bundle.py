@@ -12,7 +12,11 @@ import torch
 from .errors import RequestError
 from .manifest import COMPANION_FILE, Manifest, read_manifest
 from .networks import AutofocusNetwork, DeepMedic, NetworkPlan, build_network
+from .regular_file import read_regular
 from .tensors import to_numpy, to_torch
+
+LARGEST_NUMBER, LARGEST_HEADER = 8, 4096
+"""Most bytes of a number in an array, and of what stands before them: what would take more is not unpacked."""
 
 
 def plan_of(manifest: Manifest) -> NetworkPlan:
@@ -32,7 +36,7 @@ def load_network(manifest: Manifest) -> AutofocusNetwork | DeepMedic:
     """
     again = "install the model again from its source"
     try:
-        content = manifest.weights_file.read_bytes()
+        content = read_regular(manifest.weights_file)
     except PermissionError:
         raise RequestError(
             f"The weights of {manifest.id} may not be read ({manifest.weights_file}); change their permissions."
@@ -45,23 +49,36 @@ def load_network(manifest: Manifest) -> AutofocusNetwork | DeepMedic:
     expected = network.state_dict()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            state = {name: arrays[name] for name in arrays.files}
+            held = _sizes(arrays)
+            state = {
+                name: arrays[name] for name, tensor in expected.items()
+                if name in held and held[name] <= LARGEST_NUMBER * tensor.numel() + LARGEST_HEADER
+            }
     except Exception:  # whatever numpy, zipfile and its compressors say of a file that is no .npz of plain numbers
         raise RequestError(f"The weights of {manifest.id} are not a plain .npz file; {again}.") from None
     for name, tensor in expected.items():
         array = state.get(name)
-        if array is None or array.shape != tuple(tensor.shape) or array.dtype.kind != _kind(tensor):
+        if array is None or array.shape != tuple(tensor.shape) or not _holds(array.dtype, tensor):
             raise RequestError(f"The weights of {manifest.id} do not fit its network (at {name}); {again}.")
-        if not np.isfinite(array).all():
+        state[name] = values = to_torch(array).to(tensor.dtype)  # where a larger type's number can become infinite
+        if not torch.isfinite(values).all():
             raise RequestError(f"The weights of {manifest.id} hold values that are not numbers (at {name}); {again}.")
-    if len(state) != len(expected):
+        if name.endswith("running_var") and values.min() < 0:
+            raise RequestError(f"The weights of {manifest.id} hold negative variances (at {name}); {again}.")
+    if held.keys() - expected.keys():
         raise RequestError(f"The weights of {manifest.id} hold more than its network has; {again}.")
-    network.load_state_dict({name: to_torch(array).to(expected[name].dtype) for name, array in state.items()})
+    network.load_state_dict(state)
     return network.eval()
 
 
-def _kind(tensor: torch.Tensor) -> str:
-    return "f" if tensor.dtype.is_floating_point else "i"
+def _sizes(arrays) -> dict[str, int]:
+    """Bytes that each array of an open .npz takes when it is unpacked, by its name; a file of 3 MB can hold 3 GB."""
+    return {item.filename.removesuffix(".npy"): item.file_size for item in arrays.zip.infolist()}
+
+
+def _holds(kind: np.dtype, tensor: torch.Tensor) -> bool:
+    """Whether an array of that type holds numbers of the tensor's kind."""
+    return kind.kind == ("f" if tensor.dtype.is_floating_point else "i") and kind.itemsize <= LARGEST_NUMBER
 
 
 def save_bundle(

@@ -53,7 +53,7 @@ def watch(job_folder: str | os.PathLike | None = None) -> None:
     harm, and it is removed on cancel only if it holds a `JOB_MARKER` file.
     """
     global _job_folder
-    _job_folder = Path(job_folder).resolve() if job_folder is not None else None
+    _job_folder = Path(os.path.realpath(job_folder)) if job_folder is not None else None
     # A main thread that ends because nobody reads its output any more must not cut the cleaning short.
     atexit.register(_let_leaving_finish)
     _start(_wait_for_end_of_file)

@@ -13,13 +13,11 @@ import SimpleITK as sitk
 from .grid import bounding_box
 from .imaging import like
 from .manifest import Manifest
+from .manifest_consistency import HIGHEST_HU
 
 DIRECTIONS = {"left": (0, 1), "posterior": (1, 1), "superior": (2, 1), "right": (0, -1), "anterior": (1, -1),
               "inferior": (2, -1)}
 """Axis of LPS and its sign, for each direction."""
-
-ANY_HU = 32767
-"""An upper limit in HU that is none: the largest value of a 16-bit CT."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,8 @@ def _doubts(found: dict[int, _Found], beyond: dict[int, str], rules: dict, names
             doubts.add(code, f"{name} of {size:.0f} ml, expected {low:g} to {high:g}")
         ranges = item.get("median_hu", [])
         if ranges and not any(low <= found[code].median <= high for low, high in ranges):
-            expected = " or ".join(f"{low:g} to {high:g}" if high < ANY_HU else f"from {low:g}" for low, high in ranges)
+            texts = (f"{low:g} to {high:g}" if high < HIGHEST_HU else f"from {low:g}" for low, high in ranges)
+            expected = " or ".join(texts)
             doubts.add(code, f"{name} of {found[code].median:.0f} HU, expected {expected}")
     for item in rules["positions"]:
         origin = _place(found, item["of"])

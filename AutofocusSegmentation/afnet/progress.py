@@ -4,6 +4,9 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+from . import __version__
 
 PROTOCOL = 1
 """Number of the JSON-lines protocol between the engine and the Slicer side."""
@@ -33,8 +36,10 @@ class Progress:
         self._last = 0.0
         self._share = (0.0, 1.0)
 
-    def start(self, **facts) -> None:
-        self._json(event="start", protocol=PROTOCOL, **facts)
+    def start(self, torch: str, device: str) -> None:
+        """Introduce this program: its version and file, torch's version and the kind of device."""
+        file = str(Path(__file__).resolve().with_name("__init__.py"))
+        self._json(event="start", protocol=PROTOCOL, afnet=__version__, file=file, torch=torch, device=device)
 
     def stage(self, name: str) -> None:
         """Enter a stage; the one before is finished."""

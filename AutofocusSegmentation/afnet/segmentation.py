@@ -3,13 +3,11 @@
 import os
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
-from . import __version__
 from .attention import AttentionMaps, patient_mask
 from .attention_request import check_size, checked
 from .decoding import check_found, clean, found_outside, restore
@@ -94,8 +92,7 @@ def open_study(request: Request, progress: Progress) -> Study:
     manifest = find_model(request.model, request.model_folders)
     _check(request, manifest)
     device, dtype, notes = choose_device(request.device, request.precision)
-    progress.start(afnet=__version__, file=str(Path(__file__).with_name("__init__.py")), torch=torch.__version__,
-                   device=device.type)
+    progress.start(torch.__version__, device.type)
     for note in notes:
         progress.note(note)
     network = load_network(manifest)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import RequestError
+from ..errors import RequestError, package_missing
 from ..progress import Progress
 from . import table
 
@@ -46,9 +46,7 @@ def benchmark(options, progress: Progress) -> None:
         from .measures import Setting
         from .rivals import Missing
     except ImportError as error:
-        raise RequestError(
-            f"The Python package {error.name or 'torch'} cannot be loaded; install it."
-        ) from None
+        raise package_missing(error) from None
     if options.measure:
         _measure_here(options.measure, Missing)
         return

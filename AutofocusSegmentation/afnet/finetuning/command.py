@@ -6,7 +6,7 @@ Heavy imports wait until the command runs.
 import json
 from pathlib import Path
 
-from ..errors import AfnetError, Cancelled, InputError, RequestError
+from ..errors import AfnetError, Cancelled, InputError, RequestError, package_missing
 from ..manifest import Manifest, find_model, tuning_problem
 from ..parent import StopRequests
 from ..progress import Progress
@@ -69,7 +69,6 @@ def add_finetune(commands, model_folders: dict) -> None:
 def finetune(options, progress: Progress) -> None:
     """Run `afnet finetune`. Raises AfnetError as every command."""
     stops = StopRequests()
-    stops.watch_signals()
     if options.check_only:  # whose parent is watched from the start: it ends at once, see __main__.py
         _check_only(options, progress, stops)
         return
@@ -89,6 +88,7 @@ def finetune(options, progress: Progress) -> None:
     # Every process looks before process 0 writes: they meet in `start`.
     check_output(folder, options.resume)
     request = folder.read_request() if options.resume else read_request(options, processes.count)
+    stops.watch_signals()  # only now: until here there is no step to end after, and nothing to keep
     device = _start(options, progress, processes)
     try:
         _run(request, folder, options, progress, stops, processes, device)
@@ -130,24 +130,19 @@ def _load_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise RequestError(
-            f"The Python package {error.name or 'torch'} cannot be loaded; "
-            "install it (in Slicer: with the PyTorch extension)."
-        ) from None
+        raise package_missing(error) from None
 
 
 def _start(options, progress: Progress, processes):
     """Choose the device, meet the other processes, and introduce this program."""
     import torch
 
-    from .. import __version__
     from ..devices import choose_device
 
     device, _, notes = choose_device(options.device, "float32")
     device = processes.join(device)
     if processes.first:
-        progress.start(afnet=__version__, file=str(Path(__file__).resolve().parents[1] / "__init__.py"),
-                       torch=torch.__version__, device=device.type)
+        progress.start(torch.__version__, device.type)
         for note in notes:
             progress.note(note)
     return device
@@ -220,8 +215,8 @@ def _original_case(file: Path | None, base: Manifest) -> str | None:
     from ..packed_case import UNREADABLE, load_case
 
     try:
-        case = load_case(file)
-        fits = (len(case.channels), len(case.truth)) == (len(base.raw["channels"]), len(base.structures))
+        case = load_case(file) if file.is_file() else None
+        fits = case and (len(case.channels), len(case.truth)) == (len(base.raw["channels"]), len(base.structures))
     except UNREADABLE:
         fits = False
     if not fits:
@@ -235,8 +230,11 @@ def _original_case(file: Path | None, base: Manifest) -> str | None:
 def _check_only(options, progress: Progress, stops: StopRequests) -> None:
     """Check the cases and say what was found; nothing is written. Raises InputError if one cannot be used."""
     base, (cases, drop, add) = _base_and_cases(options)
+    stops.watch_signals()
     _load_torch()
-    _introduce(progress)
+    import torch
+
+    progress.start(torch.__version__, "cpu")
     from .label_set import change_labels
     from .run import STAGES, check_all
 
@@ -264,15 +262,6 @@ def _check_only(options, progress: Progress, stops: StopRequests) -> None:
         raise InputError(f"{len(checked) - usable} of {len(checked)} cases cannot be used: {problem}")
     if options.progress == "json":
         progress.done()
-
-
-def _introduce(progress: Progress) -> None:
-    import torch
-
-    from .. import __version__
-
-    progress.start(afnet=__version__, file=str(Path(__file__).resolve().parents[1] / "__init__.py"),
-                   torch=torch.__version__, device="cpu")
 
 
 def format_comparison(comparison: dict) -> str:

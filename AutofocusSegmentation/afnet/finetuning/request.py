@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import RequestError
 from ..json_schema import violations
+from ..regular_file import read_regular
 
 TUNES = ("attention", "last-blocks", "all")
 """What learns: attention networks, normalisation and classifier; also the last two residual blocks; everything."""
@@ -153,9 +154,11 @@ def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tupl
     Raises RequestError if it is missing, no JSON, or not as the schema above says.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8-sig"))
+        document = json.loads(read_regular(file).decode("utf-8-sig"))
     except FileNotFoundError:
         raise RequestError("The list of cases (--cases) was not found; check the path.") from None
+    except PermissionError:
+        raise RequestError("The list of cases (--cases) may not be opened; change its permissions.") from None
     except (OSError, ValueError, RecursionError):
         raise RequestError("The list of cases (--cases) cannot be read as JSON; write it again.") from None
     problems = violations(document, CASES_SCHEMA) or _case_problems(document)

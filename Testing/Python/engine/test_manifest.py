@@ -1,10 +1,12 @@
 """Reading a model's document, and finding models: each broken one with its sentence."""
 
 import json
+import os
 import shutil
 
 import pytest
 from tiny_model import tiny_bundle, tiny_document
+from unprivileged import unprivileged
 
 from afnet import manifest as manifest_module
 from afnet.errors import RequestError
@@ -140,6 +142,8 @@ def with_change(change) -> dict:
         ),
         (lambda d: d["inputs"][0].update(name_patterns=["ct("]), "name pattern ct( is not a regular expression"),
         (lambda d: d["decoding"].update(codes=[0, 1, 2, 3, 4, 5, 7]), "decoding uses the code 7"),
+        (lambda d: d["decoding"].update(codes=[0, 1, 2, 3, 4, 5, 5]), "femur_right has no code that decoding gives"),
+        (lambda d: d["channels"][0].update(window_hu=[1e300, 1e308]), "window_hu must rise, to 32767 at most"),
         (lambda d: d["decoding"].update(codes=[1, 2, 3, 4, 5, 6]), "argmax needs the background"),
         (lambda d: d["decoding"].update(kind="nested", codes=[0, 1]), "decoding uses the code 0"),
         (lambda d: d["decoding"].update(expected=[200]), "decoding uses the code 200"),
@@ -213,3 +217,17 @@ def test_model_by_folder(tmp_path):
 def test_unknown_model_names_the_known_ones(tmp_path):
     refused(lambda: find_model("liver"), "no model 'liver'", "brain-tumour-mri, pelvis-ct")
     refused(lambda: find_model(tmp_path), "model.json is missing")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions and pipes of POSIX")
+def test_what_cannot_be_opened(tmp_path):
+    os.mkfifo(tmp_path / "model.json")
+    refused(lambda: read_manifest(tmp_path), "cannot be read as JSON")
+    written(tmp_path / "models" / "open", document(id="user-open"))
+    written(tmp_path / "models" / "closed", document(id="user-closed"))
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "models" / "closed").chmod(0)
+    with unprivileged():
+        assert find_model("user-open", [tmp_path / "models"]).id == "user-open", "its neighbour does not hide it"
+        refused(lambda: find_model(tmp_path / "models" / "closed" / "below"), "may not be opened; change its perm")

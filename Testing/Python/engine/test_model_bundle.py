@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -180,13 +182,42 @@ def test_damage_inside_the_archive(bundle):
         (lambda a: a["classifier.bias"].__setitem__(0, np.nan), "not numbers (at classifier.bias)"),
         (lambda a: a["classifier.weight"].__setitem__((0, 0), -np.inf), "not numbers (at classifier.weight)"),
         (lambda a: a.update({"extra": np.zeros(1)}), "more than its network has"),
+        (
+            lambda a: a.update({"classifier.bias": a["classifier.bias"].astype("f8") + 1e300}),
+            "not numbers (at classifier.bias)",
+        ),
+        (lambda a: a["stem.0.norm.running_var"].__setitem__(0, -1), "negative variances (at stem.0.norm.running_var)"),
+        (lambda a: a.update({"stem.1.bias": a["stem.1.bias"].astype(np.longdouble)}), "(at stem.1.bias)"),
     ],
-    ids=["missing", "shorter", "transposed", "integers", "complex", "text", "float count", "NaN", "infinite", "extra"],
+    ids=["missing", "shorter", "transposed", "integers", "complex", "text", "float count", "NaN", "infinite", "extra",
+         "infinite as float32", "negative variance", "long doubles"],
 )
 def test_arrays_that_are_not_the_networks(bundle, change, words):
     arrays = arrays_of(bundle)
     change(arrays)
     refused(with_weights(bundle, npz(arrays)), words)
+
+
+@pytest.mark.parametrize("name,words", [("extra", "more than its network has"), ("stem.1.bias", "(at stem.1.bias)")])
+def test_an_archive_that_unpacks_to_more_than_the_network(bundle, name, words):
+    """A hundred kilobytes that are 100 MB: they are not unpacked."""
+    arrays = arrays_of(bundle) | {name: np.zeros(25_000_000, np.float32)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    manifest = with_weights(bundle, buffer.getvalue())
+    tracemalloc.start()
+    try:
+        refused(manifest, words)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_pipe_is_not_waited_for(bundle):
+    bundle.weights_file.unlink()
+    os.mkfifo(bundle.weights_file)
+    refused(bundle, "are missing")
 
 
 def test_weights_of_another_network(bundle, tmp_path):
