@@ -81,13 +81,13 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
             f"A checkpoint is a pickle, and PyTorch {torch.__version__} cannot be trusted to read one; "
             f"update PyTorch to {'.'.join(map(str, SAFE_TORCH))} or newer."
         )
-    if not file.is_file():
-        raise RequestError(f"There is no file {file}; give the checkpoint, for example 390_checkpoint.pth.tar.")
     try:
+        if not file.is_file():
+            raise RequestError(f"There is no file {file}; give the checkpoint, for example 390_checkpoint.pth.tar.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except MemoryError:
+    except (MemoryError, RequestError):
         raise
     except Exception as error:  # a damaged pickle raises anything
         if "unsupported" in str(error).lower() and "global" in str(error).lower():

@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .dicom_header import MODALITIES, Folder, Slice, read_headers
-from .errors import InputError, RequestError
+from .errors import InputError, RequestError, is_out_of_memory
 from .image_refusals import without_room
 from .native_stderr import native_stderr_closed
 
@@ -63,12 +63,12 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
     try:
         with native_stderr_closed():
             image = reader.Execute()
-    except RuntimeError:
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise without_room(what) from None
         raise InputError(
             f"{what} has DICOM slices that cannot be decoded; export the series again uncompressed."
         ) from None
-    except MemoryError:
-        raise without_room(what) from None
     image.SetOrigin(ordered[0].position)
     image.SetSpacing(spacing)
     image.SetDirection(direction.ravel().tolist())

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .atomic_file import atomic, refusal
-from .errors import RequestError
+from .errors import RequestError, is_out_of_memory
 from .image_refusals import check_name
 from .manifest import Manifest, Structure
 from .native_stderr import native_stderr_closed
@@ -109,7 +109,9 @@ def _written(partial: Path, image: sitk.Image, compress: bool) -> bool:
         if partial.name.endswith((".nii", ".nii.gz")):
             read_nifti_header(partial)  # ITK would fill what is missing with zeros
         copy = sitk.ReadImage(str(partial))
-    except (RuntimeError, Truncated, ValueError):
+    except (RuntimeError, Truncated, ValueError) as error:
+        if is_out_of_memory(error):  # which no other disk would mend
+            raise
         return False
     return np.array_equal(sitk.GetArrayViewFromImage(copy), sitk.GetArrayViewFromImage(image), equal_nan=True)
 
