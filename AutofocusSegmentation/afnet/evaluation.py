@@ -149,7 +149,9 @@ def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None)
             " name the structures to score with --only."
         )
     if strange and (strange[0] < 0 or not found & known):
-        raise RequestError(f"{what} holds values that are no codes of the model {manifest.id}; give a label map of it.")
+        raise RequestError(
+            f"{what} holds values that are no codes of the model {manifest.id}; give a label map in its codes."
+        )
     return _Opened(source, codes)
 
 

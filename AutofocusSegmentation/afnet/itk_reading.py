@@ -36,7 +36,7 @@ def first_bytes(path: Path, what: str) -> bytes | None:
         if stat.S_ISDIR(mode):
             return None
         if not stat.S_ISREG(mode):  # a pipe would be waited for
-            raise RequestError(f"{what} is neither a file nor a folder; give an image file or a DICOM folder.")
+            raise RequestError(f"{what} is neither a file nor a folder; give a file, or, for a scan, a DICOM folder.")
         with path.open("rb") as file:
             return file.read(132)
 

@@ -26,8 +26,7 @@ _PIECE = 1 << 20
 # Where each field lies: struct format without byte order, and offset.
 _LAYOUT = {
     "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72), "pixdim": ("8f", 76), "vox_offset": ("f", 108),
-    "slope": ("2f", 112),
-    "units": ("B", 123), "codes": ("2h", 252), "quatern": ("6f", 256), "srow": ("12f", 280),
+    "slope": ("2f", 112), "units": ("B", 123), "codes": ("2h", 252), "quatern": ("6f", 256), "srow": ("12f", 280),
 }
 
 _BITS = {

@@ -18,6 +18,7 @@ from phantoms import (
     ct_hounsfield,
     empty_grid,
     like,
+    mr_images,
     sampled,
     write_images,
 )
@@ -165,3 +166,12 @@ def test_every_face_is_an_edge(face):
     array[tuple(place)] = 3
     rows = {row["id"]: row for row in measure(sitk.GetImageFromArray(array), find_model("pelvis-ct"))}
     assert rows["bladder"]["touches_edge"] and not rows["rectum"]["touches_edge"]
+
+
+def test_an_image_that_is_not_registered_is_told_while_it_is_segmented(tmp_path, tiny_brain):
+    images = mr_images(spacing=4.0)
+    images["t2"].SetOrigin((*images["t2"].GetOrigin()[:2], images["t2"].GetOrigin()[2] + 15))
+    progress = Progress()
+    report = segment(Request(str(tiny_brain.folder), write_images(tmp_path, images), tmp_path / "s.seg.nrrd"), progress)
+    sentence = "T2 and T1 with contrast show the brain in different places; check that they are registered."
+    assert sentence in progress.notes and sentence in report["notes"]
