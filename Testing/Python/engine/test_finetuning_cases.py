@@ -1,7 +1,6 @@
 """Which cases can be learned from: segments matched to structures, and what is refused with the case's name."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from finetuning_studies import (
     write_patient,
 )
 from phantoms import like
-from unprivileged import unprivileged
 
 from afnet.cli import run
 from afnet.errors import RequestError
@@ -277,28 +275,6 @@ def test_unreadable_lists(tmp_path):
     (tmp_path / "cases.json").write_text("{")
     with pytest.raises(RequestError, match="as JSON"):
         read_cases(tmp_path / "cases.json")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="permissions and pipes of POSIX")
-def test_lists_and_cases_that_cannot_be_opened(checked, tmp_path):
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    os.mkfifo(tmp_path / "pipe.json")
-    with pytest.raises(RequestError, match="as JSON"):
-        read_cases(tmp_path / "pipe.json")
-    (tmp_path / "cases.json").touch(0)
-    with unprivileged(), pytest.raises(RequestError, match="may not be opened; change its permissions"):
-        read_cases(tmp_path / "cases.json")
-    (tmp_path / "cases.json").unlink()
-    case = checked(lambda folder: (folder / "labels.nrrd").unlink(), segmentation="patient/closed/labels.nrrd")
-    assert case.problems == ["The segmentation of case 1 was not found; check the path."]
-    (tmp_path / "patient" / "closed").mkdir(0)
-    with unprivileged():
-        found = check_case(case.files, PELVIS, change_labels(PELVIS, (), ()), {}).problems
-    assert any(problem.startswith("The segmentation of case 1 may not be opened; change") for problem in found)
-    (tmp_path / "loop.nrrd").symlink_to("loop.nrrd")
-    (problem,) = checked(inputs={"ct": "loop.nrrd"}).problems
-    assert problem == "CT of case 1 cannot be opened; check the path and the disk."
 
 
 def test_which_cases_are_held_out():

@@ -12,6 +12,11 @@ from command_line import ct_arguments, left_in
 from unprivileged import unprivileged
 
 import afnet
+from afnet.errors import RequestError
+from afnet.finetuning.checking import check_case
+from afnet.finetuning.label_set import change_labels
+from afnet.finetuning.request import CaseFiles, read_cases
+from afnet.manifest import find_model
 
 MAIN = Path(afnet.__file__).with_name("__main__.py")
 
@@ -87,6 +92,24 @@ def test_pipes_are_not_waited_for(refused, ct_file, tiny_pelvis, out, tmp_path, 
         refused(2, ["finetune", "--base", tiny_pelvis.folder, "--output", out / "new", *more],
                 "as JSON" if pipe == "cases" else "no packed case")
     assert left_in(out) == []
+
+
+def test_cases_that_cannot_be_opened(tmp_path, loop):
+    """The folder of the segmentation is closed, not gone."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "cases.json").touch(0)
+    (tmp_path / "closed").mkdir(0)
+    pelvis = find_model("pelvis-ct")
+    case = CaseFiles("case 1", {"ct": str(loop)}, str(tmp_path / "closed" / "labels.nrrd"))
+    with unprivileged():
+        with pytest.raises(RequestError, match="may not be opened; change its permissions"):
+            read_cases(tmp_path / "cases.json")
+        problems = check_case(case, pelvis, change_labels(pelvis, (), ()), {}).problems
+    assert problems == [
+        "CT of case 1 cannot be opened; check the path and the disk.",
+        "The segmentation of case 1 may not be opened; change its permissions or copy it to a place of your own.",
+    ]
 
 
 def test_only_needs_names(refused):
