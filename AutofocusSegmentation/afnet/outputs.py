@@ -8,11 +8,10 @@ from pathlib import Path
 from .atomic_file import together
 from .attention_request import files_of
 from .errors import RequestError
-from .image_refusals import check_name
 from .manifest import Manifest
 from .segmentation_file import SEGMENTATION_SUFFIX
 from .study_request import Request
-from .writing import VOLUME_SUFFIXES, check_writable
+from .writing import VOLUME_SUFFIXES, check_folder, check_writable
 
 _MAPS = "The folder of attention maps"
 
@@ -20,7 +19,7 @@ _MAPS = "The folder of attention maps"
 def check_outputs(request: Request, manifest: Manifest) -> None:
     """Raise RequestError now if an output could not be written later, or would replace an input or another output."""
     if request.attention is not None:
-        _check_folder(request.attention)
+        check_folder(request.attention, _MAPS)
     files = [(place, what) for place, what in (
         (request.output, "The segmentation"), (request.labelmap, "The label map"), (request.report, "The report"),
     ) if place]
@@ -49,17 +48,6 @@ def check_outputs(request: Request, manifest: Manifest) -> None:
 def _real(place: str | Path) -> Path:
     """The place that a path leads to; a link to itself is its own (Path.resolve raises there)."""
     return Path(os.path.realpath(place))
-
-
-def _check_folder(folder: Path) -> None:
-    folder = folder.absolute()
-    check_name(folder, _MAPS)
-    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if not os.path.isdir(existing):
-        raise RequestError(
-            "The attention maps need a folder, and its name is that of a file or of a broken link; choose another name."
-        )
-    check_writable(existing / "attention.nrrd", what=_MAPS)
 
 
 @contextmanager

@@ -48,6 +48,19 @@ def check_writable(path: str | os.PathLike, suffixes: tuple[str, ...] = (), what
         raise refusal(error, what) from None
 
 
+def check_folder(folder: Path, what: str) -> None:
+    """Raise RequestError now if files could not be written later to `folder`, which need not exist yet."""
+    folder = folder.absolute()
+    check_name(folder, what)
+    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not os.path.isdir(existing):
+        verb = "need" if what.endswith("s") else "needs"
+        raise RequestError(
+            f"{what} {verb} a folder, and its name is that of a file or of a broken link; choose another name."
+        )
+    check_writable(existing / "file", what=what)
+
+
 def write_segmentation(
     path: str | os.PathLike, labelmap: sitk.Image, manifest: Manifest, report: dict | None = None
 ) -> None:

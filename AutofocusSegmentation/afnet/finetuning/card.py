@@ -1,10 +1,12 @@
 """What the new model says of itself: parent, how it was made, and both models' scores; no names of cases."""
 
+import os
 import re
 from pathlib import Path
 
 from ..errors import RequestError
 from ..manifest import BUNDLED_MODELS, Manifest, find_models
+from ..writing import check_folder
 from .folder import RunFolder
 from .label_set import LabelSet
 from .request import Request
@@ -21,7 +23,7 @@ def choose_id(wish: str, output: Path, folders: list) -> str:
             "(--id), or another output folder."
         )
     for entry in find_models([*folders, output.parent]):
-        if entry.id == id and entry.folder.resolve() != output.resolve():
+        if entry.id == id and os.path.realpath(entry.folder) != os.path.realpath(output):
             raise RequestError(f"There is already a model with the id {id}; choose another with --id.")
     return id
 
@@ -29,10 +31,10 @@ def choose_id(wish: str, output: Path, folders: list) -> str:
 def check_output(folder: RunFolder, resume: bool) -> None:
     """Refuse an output folder that is not this run's to write to. Raises RequestError."""
     output = folder.output
-    if BUNDLED_MODELS.resolve() in (output.resolve(), *output.resolve().parents):
+    real = Path(os.path.realpath(output))
+    if BUNDLED_MODELS.resolve() in (real, *real.parents):
         raise RequestError("The folder of the bundled models is never written; choose an output folder of your own.")
-    if output.exists() and not output.is_dir():
-        raise RequestError("The output has the name of a file; give the name of a folder.")
+    check_folder(output, "The new model")
     begun = folder.request_file.is_file()
     if (output / "model.json").exists():
         raise RequestError("The output folder already holds a model; choose another folder.")

@@ -281,8 +281,8 @@ def test_refusals(base, cases, tmp_path, refused):
     bundled = Path(afnet.__file__).parents[1] / "Resources" / "Models" / "mine"
     refused(2, [*begin[:-1], bundled], "bundled models is never written")
     (tmp_path / "file").write_text("")
-    refused(2, [*begin[:-1], tmp_path / "file"], "name of a file")
-    refused(2, [*begin[:-1], tmp_path / "file" / "out"], "cannot be made")
+    for name in ("file", "file/out"):
+        refused(2, [*begin[:-1], tmp_path / name], "needs a folder, and its name is that of a file")
     assert not out.exists() and not bundled.exists()
 
 

@@ -39,6 +39,7 @@ def test_links_to_themselves(refused, ct_file, tiny_pelvis, out, loop):
     refused(2, [*arguments, "--input", f"ct={loop}"], "CT cannot be opened")
     refused(2, ct_arguments(ct_file, tiny_pelvis, out, "--labelmap", loop), "The label map could not be written")
     refused(2, ct_arguments(ct_file, tiny_pelvis, out, "--attention", loop / "maps"), "of a broken link")
+    refused(2, ["finetune", "--output", loop], "of a broken link")
     refused(2, ["evaluate", "--model", "pelvis-ct", "--truth", loop, "--prediction", loop], "cannot be opened")
     assert left_in(out) == []
 
@@ -65,6 +66,8 @@ def test_outputs_in_a_folder_that_may_not_be_entered(refused, ct_file, tiny_pelv
         refused(2, ct_arguments(ct_file, tiny_pelvis, out, option, closed / name), "may not be written there")
         refused(2, ["import-checkpoint", closed / name, "--output", out / "m", "--inputs", "flair,t1,t1c,t2"],
                 "may not be read; change its permissions")
+        for more in ("--resume", "--leave-one-out"):
+            refused(2, ["finetune", "--output", closed / name, more], "The new model may not be written there")
     assert left_in(out) == []
 
 
