@@ -87,7 +87,7 @@ def fill_nodes(segmentation, reference, measured: list[SegmentFocus]) -> None:
             _add_column(table, f"{names[item.segment_id]} {part} (mm)", values)
     table.SetUseColumnNameAsColumnHeader(True)
     table.SetLocked(True)
-    _fill_chart(segmentation, reference, chart, table, measured)
+    _fill_chart(segmentation, reference, chart, table, measured, names)
 
 
 def uniform_focus(volume, low: float, high: float) -> float | None:
@@ -152,9 +152,9 @@ def _focus(values: np.ndarray, counts: np.ndarray) -> Focus | None:
     return Focus(mean, tuple(float(values[place]) for place in places))
 
 
-def _fill_chart(segmentation, reference, chart, table, measured: list[SegmentFocus]) -> None:
+def _fill_chart(segmentation, reference, chart, table, measured: list[SegmentFocus], names: dict[str, str]) -> None:
     """One line a segment, in its colour: the mean focus over the layers."""
-    names, spare = _column_names(measured), _of_kind(segmentation, SERIES)
+    spare = _of_kind(segmentation, SERIES)
     for item in measured:
         if not item.layers:
             continue

@@ -1,7 +1,6 @@
 """Exported files appear complete or not at all: written into a folder beside their place, then moved."""
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -11,7 +10,8 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+from afnet.atomic_file import FULL
+
 _RESERVE_BYTES = 20 * 1024**2
 """Free space that is left to everybody else."""
 
@@ -93,7 +93,7 @@ def _full(folder: Path) -> ExportFailed:
 
 
 def _failed(folder: Path, error: OSError) -> ExportFailed:
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return _full(folder)
     reason = error.strerror or type(error).__name__
     return ExportFailed(

@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest, ModelEntry, tuning_problem
 
 from .. import models
+from .model_choice import fill, select
 
 
 class BaseChoice:
@@ -29,16 +30,10 @@ class BaseChoice:
         """
         listed = models.list_models()
         self._entries = [entry for entry in listed if entry.manifest]
-        ids = [entry.id for entry in self._entries]
-        wanted = wanted or next(iter(ids), "")
-        selector = self._selector
-        selector.blockSignals(True)
-        selector.clear()
-        for entry, title in zip(self._entries, models.chooser_titles(self._entries)):
-            selector.addItem(title, entry.id)
-        selector.setCurrentIndex(ids.index(wanted) if wanted in ids else -1)
-        selector.blockSignals(False)
-        self.manifest = next((entry.manifest for entry in self._entries if entry.id == wanted), None)
+        wanted = wanted or next((entry.id for entry in self._entries), "")
+        fill(self._selector, self._entries)
+        chosen = select(self._selector, self._entries, wanted)
+        self.manifest = chosen.manifest if chosen else None
         if self.manifest:
             self.problem = tuning_problem(self.manifest)
         elif wanted:

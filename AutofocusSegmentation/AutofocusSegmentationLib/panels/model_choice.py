@@ -10,6 +10,24 @@ from .. import models
 from ..model_card import model_card, population_text
 
 
+def fill(selector, entries: list[ModelEntry]) -> None:
+    """List models in a combo box, without a word to those who watch it."""
+    selector.blockSignals(True)
+    selector.clear()
+    for entry, title in zip(entries, models.chooser_titles(entries)):
+        selector.addItem(title, entry.id)
+    selector.blockSignals(False)
+
+
+def select(selector, entries: list[ModelEntry], model_id: str) -> ModelEntry | None:
+    """Show the model of that id in a filled combo box, no line if it is not there; return it."""
+    entry = next((entry for entry in entries if entry.id == model_id), None)
+    selector.blockSignals(True)
+    selector.setCurrentIndex(entries.index(entry) if entry else -1)
+    selector.blockSignals(False)
+    return entry
+
+
 class ModelChoice:
     """Fills the model widgets of `ui`.
 
@@ -33,12 +51,7 @@ class ModelChoice:
         A model may be away for a while only (a drive, a colleague's scene): the choice is the user's to change.
         """
         self._entries = models.list_models()
-        selector = self._ui.modelSelector
-        selector.blockSignals(True)
-        selector.clear()
-        for entry, title in zip(self._entries, models.chooser_titles(self._entries)):
-            selector.addItem(title, entry.id)
-        selector.blockSignals(False)
+        fill(self._ui.modelSelector, self._entries)
         if wanted:
             return wanted
         usable = [entry.id for entry in self._entries if entry.manifest]
@@ -47,11 +60,7 @@ class ModelChoice:
 
     def show(self, model_id: str) -> bool:
         """Show a model; return whether its manifest is another than before."""
-        entry = next((entry for entry in self._entries if entry.id == model_id), None)
-        selector = self._ui.modelSelector
-        selector.blockSignals(True)
-        selector.setCurrentIndex(self._entries.index(entry) if entry else -1)
-        selector.blockSignals(False)
+        entry = select(self._ui.modelSelector, self._entries, model_id)
         manifest = entry.manifest if entry else None
         if manifest:
             info = population_text(manifest)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..atomic_file import refusal
-from ..errors import Cancelled, RequestError
+from ..errors import Cancelled, RequestError, is_out_of_memory
 from ..networks import AutofocusNetwork
 from ..training import Schedule, Training, norms_of
 from .processes import Processes
@@ -117,9 +117,9 @@ class EpochTraining(Training):
         """As `Training.resume`; raises RequestError for a checkpoint that cannot be read."""
         try:
             return super().resume()
-        except (MemoryError, torch.cuda.OutOfMemoryError):
-            raise
-        except Exception:  # a damaged pickle raises anything
+        except Exception as error:  # a damaged pickle raises anything
+            if is_out_of_memory(error):
+                raise
             raise RequestError(
                 "The checkpoint of the training is damaged; delete the training's folder and start again."
             ) from None

@@ -1,6 +1,7 @@
 """Studies and models that several engine tests share, made once."""
 
 import pytest
+from finetuning_studies import write_base
 from phantoms import ct_image, mr_images, write_images
 from tiny_model import COARSE, tiny_bundle
 
@@ -25,6 +26,12 @@ def tiny_pelvis(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_brain(tmp_path_factory):
     return tiny_bundle(tmp_path_factory.mktemp("tiny-brain"), "brain-tumour-mri", grid=COARSE)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """The model that fine-tunings begin with; none changes it."""
+    return write_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

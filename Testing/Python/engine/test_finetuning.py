@@ -36,11 +36,6 @@ SHORT = ("--epochs", 3, "--hold-out", "none")
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return write_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     return write_cases(tmp_path_factory.mktemp("cases"), [1, 2, 3])
 

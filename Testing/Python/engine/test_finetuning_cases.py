@@ -8,7 +8,6 @@ import SimpleITK as sitk
 from finetuning_studies import (
     KNOWN_SCANNER,
     patient,
-    write_base,
     write_cases,
     write_list,
     write_patient,
@@ -28,11 +27,6 @@ from afnet.writing import write_masks
 
 PELVIS = find_model("pelvis-ct")
 BRAIN = find_model("brain-tumour-mri")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return write_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

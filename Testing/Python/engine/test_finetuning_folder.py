@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from finetuning_studies import finetune, write_base, write_cases
+from finetuning_studies import finetune, write_cases
 
 from afnet.errors import Cancelled
 from afnet.finetuning.folder import RunFolder
@@ -13,11 +13,6 @@ from afnet.finetuning.request import Request
 from afnet.model_store import delete_caches
 
 SHORT = ("--epochs", 1, "--hold-out", "none")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return write_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")

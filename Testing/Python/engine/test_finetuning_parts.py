@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from finetuning_studies import write_base
 
 from afnet.errors import RequestError
 from afnet.finetuning.cache import PreparedCase, load_prepared, save_prepared
@@ -22,11 +21,6 @@ from afnet.manifest import find_model
 from afnet.model_bundle import load_network
 
 ADDED = ({"id": "bulb", "name": "Bulb"},)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return write_base(tmp_path_factory.mktemp("base"))
 
 
 def request(count=4, **more) -> Request:
