@@ -10,26 +10,31 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "AutofocusSegmentation"))
 
 from pelvis_deformation import largest_piece  # noqa: E402
+from pelvis_drawings import DRAWN_WEIGHT, drawings, drawn_volume  # noqa: E402
 from pelvis_femora import cut_femora, femora_from_bone, head_balls  # noqa: E402
 from pelvis_packs import BLADDER, LEFT, PACKS, PROSTATE, RECTUM, SPACING, VESICLES, load_pack  # noqa: E402
+from pelvis_resampling import DATA, resample_labels, shown  # noqa: E402
+from pelvis_slices import MEN, pack_man, pack_name  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
-from afnet.grid import Grid  # noqa: E402
 from afnet.imaging import lattice_around  # noqa: E402
-from afnet.resolution import shown_on  # noqa: E402
 
-DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
+UNDRAWN = 1 << PROSTATE | 1 << VESICLES
+"""What nobody drew in umea where he comes from."""
+
+WALL_MM = 6.0
+FAT_HU = -40.0
 BONE_HU = 130.0
 NO_URINE_HU = 30.0  # blurred; the urine of totalseg has 12 HU
 
@@ -41,30 +46,6 @@ FEMALE_FEMORA_MM = 132.0
 """Height of the slab, from the scan's lower end, that holds her femora and a margin."""
 
 
-def _resample(image: sitk.Image, grid: Grid, outside: float = 0.0) -> np.ndarray:
-    """float32 values of `image` on `grid`, blurred as the engine blurs a patient's scan."""
-    return shown_on(grid, sitk.Cast(image, sitk.sitkFloat32), outside)
-
-
-def resample_labels(image: sitk.Image, grid: Grid) -> np.ndarray:
-    """uint8 label map on `grid`: each code resampled by itself, the largest share wins, background too."""
-    boxes = sitk.LabelShapeStatisticsImageFilter()
-    boxes.Execute(image)
-    shape = grid.size[::-1]
-    best, labels, total = np.zeros(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
-    for code in boxes.GetLabels():
-        box = np.array(boxes.GetBoundingBox(code)).reshape(2, 3)  # one code's box alone: much less to blur
-        low = np.maximum(box[0] - 6, 0)
-        high = np.minimum(box[0] + box[1] + 6, image.GetSize())
-        part = sitk.RegionOfInterest(image, [int(n) for n in high - low], [int(n) for n in low])
-        share = _resample(part == code, grid)
-        total += share
-        labels[share > best] = code
-        best = np.maximum(best, share)
-    labels[1.0 - total > best] = 0
-    return labels
-
-
 def _read(path: str) -> sitk.Image:
     return sitk.ReadImage(str(DATA / path))
 
@@ -73,37 +54,30 @@ def _femora(labels: np.ndarray) -> np.ndarray:
     return np.where(labels >= LEFT, labels, 0).astype(np.uint8)
 
 
-def _inside_prostate_volume(hu: np.ndarray, labels: np.ndarray, ptv: np.ndarray) -> np.ndarray:
-    """`possible` bits around a prostate that nobody drew (umea).
+def _with_prostate(hu: np.ndarray, labels: np.ndarray, drawn: list[np.ndarray]) -> np.ndarray:
+    """`possible` bits of umea, whose prostate and vesicles two observers drew; `labels` get the first one's (in place).
 
-    The treatment volume is the prostate, perhaps with the base of the vesicles, plus a margin of 7 to 10 mm.
-    So its core, 11 mm inside, is prostate in its lower two thirds and prostate or vesicles above; its other
-    soft tissue and what lies up to 15 mm above are undecided; fat, gas and bone are background anywhere.
+    Undecided: where the observers differ, and the soft tissue that neither drew between bladder and prostate, the
+    bladder's wall, which people mostly give to the prostate. Fat is background anywhere.
     """
-    possible = np.left_shift(1, labels).astype(np.uint8)
-    inside = ndimage.distance_transform_edt(ptv) * SPACING
-    outside = ndimage.distance_transform_edt(ptv == 0) * SPACING
+    free = labels == 0
     smooth = ndimage.gaussian_filter(hu, 0.5)
-    soft = (smooth > -30) & (smooth < 120) & (labels == 0)
-    seeds = (inside > 6) & (smooth >= 120) & (labels == 0)
-    zs = np.argwhere(ptv.any((1, 2)))
-    middle = int(zs.min() + 0.65 * (zs.max() - zs.min()))
-    above = np.zeros(hu.shape, bool)
-    above[middle:] = True
-    nothing, prostate, vesicles = 1 << 0, 1 << PROSTATE, 1 << VESICLES
-    near = soft & (outside > 0) & (outside <= 15) & above
-    possible[near] = nothing | vesicles
-    ring = (soft | seeds) & (ptv > 0)
-    possible[ring] = nothing | prostate | vesicles
-    core = ring & (inside > 11)
-    possible[core & above] = prostate | vesicles
-    possible[core & ~above] = prostate
-    labels[core] = PROSTATE
+    possible = np.left_shift(1, labels).astype(np.uint8)
+    for codes in drawn:
+        possible[free] |= np.where(codes > 0, np.left_shift(1, codes), 1).astype(np.uint8)[free]
+    certain = free & np.all([codes > 0 for codes in drawn], 0)
+    possible[certain] &= ~np.uint8(1)
+    labels[free] = drawn[0][free]
+    prostate, bladder = (ndimage.distance_transform_edt(labels != code) * SPACING for code in (PROSTATE, BLADDER))
+    wall = free & (possible == 1) & (prostate <= WALL_MM) & (bladder <= WALL_MM)
+    possible[wall] |= 1 << PROSTATE
+    fat = free & (smooth < FAT_HU)
+    labels[fat], possible[fat] = 0, 1
     return possible
 
 
 def pack_umea() -> dict:
-    """Real CT; bladder, rectum, heads drawn; femora completed on the bone, prostate bounded by the PTV."""
+    """Real CT; bladder, rectum, heads drawn; femora completed on the bone, prostate and vesicles by two observers."""
     ct, drawn = _read("umea/ct.nii.gz"), _read("umea/labels.nii.gz")
     hu = sitk.GetArrayFromImage(ct).astype(np.float32)
     codes = sitk.GetArrayFromImage(drawn)
@@ -116,19 +90,25 @@ def pack_umea() -> dict:
     drawn_radius = float(np.cbrt(drawn_ml * 1000 * 3 / (4 * np.pi)))
     whole = resample_labels(drawn_and_femora, grid)
     labels, heads, radius = cut_femora(whole, drawn_radius)
-    hu = _resample(ct, grid, -1000.0)
+    hu = shown(ct, grid, -1000.0)
     ptv = resample_labels(_read("umea/ptv_not_prostate.nii.gz"), grid)
-    possible = _inside_prostate_volume(hu, labels, ptv)
+    organs = [sitk.GetImageFromArray(drawn_volume(observer, codes.shape, ct.GetSpacing()[0]))
+              for observer in drawings()["umea"]]
+    for image in organs:
+        image.CopyInformation(ct)
+    possible = _with_prostate(hu, labels, [resample_labels(image, grid) for image in organs])
+    near = ndimage.binary_dilation((possible & UNDRAWN) > 0, iterations=2)
+    weight = np.where(near & (labels != BLADDER) & (labels != RECTUM), DRAWN_WEIGHT, 100).astype(np.uint8)
     body = resample_labels(_read("umea/external.nii.gz"), grid)
     return dict(ct=np.rint(hu).astype(np.int16), labels=labels, femora=_femora(whole), possible=possible, ptv=ptv,
-                body=body, femoral_heads=heads, head_radius_mm=radius)
+                body=body, weight=weight, femoral_heads=heads, head_radius_mm=radius)
 
 
 def pack_totalseg() -> dict:
     """Real CT, a model's labels; the scan's end cuts the prostate, the rectum a proxy from the colon."""
     ct = _read("totalseg_example/ct.nii.gz")
     grid = lattice_around(ct, SPACING, 0.0)
-    hu = np.clip(_resample(ct, grid, -1000.0), -1000, 3000)
+    hu = np.clip(shown(ct, grid, -1000.0), -1000, 3000)
     labels = resample_labels(_read("totalseg_example/labels.nii.gz"), grid)
     rectum = resample_labels(_read("totalseg_example/rectum_proxy_from_colon.nii.gz"), grid) > 0
     organs = resample_labels(_read("totalseg_example/totalseg_117_pseudolabels.nii.gz"), grid)
@@ -178,7 +158,7 @@ def pack_female() -> dict:
     ct = sitk.DICOMOrient(_read("tcga_ov_female_unlabelled/ct.nii.gz"), "LPS")
     ct.SetOrigin((0.0, 0.0, 0.0))
     grid = lattice_around(ct, SPACING, 0.0)
-    hu = np.clip(_resample(ct, grid, -1000.0), -1000, 3000)
+    hu = np.clip(shown(ct, grid, -1000.0), -1000, 3000)
     body = largest_piece(ndimage.binary_opening(ndimage.gaussian_filter(hu, 0.5) > -300, iterations=2))
     body = np.stack([ndimage.binary_fill_holes(s) for s in body])
     heads = np.array(FEMALE_HEADS_MM, np.float32) / SPACING
@@ -271,7 +251,7 @@ PACKERS = {
     "msk_004": lambda: pack_bones_and_muscles("004"),
     "hubmap": lambda: pack_organs("hubmap_male_labels"),
     "umea_water": lambda: pack_organs("umea_water_labels"),
-}
+} | {pack_name(man): partial(pack_man, man) for man in MEN}
 
 
 def make_packs(folder: Path = PACKS, names: Iterable[str] = PACKERS) -> None:

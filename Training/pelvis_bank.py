@@ -46,14 +46,18 @@ def bank_folder(spacing: float) -> Path:
     return BANK / f"{spacing:g}mm"
 
 
-def make_sample(seed: int, number: int, spacing: float, folder: Path, compress: bool = True) -> tuple[str, float]:
-    """Write sample `number` of `seed` unless it is there; return its file's name and the seconds it took."""
+def make_sample(seed: int, number: int, spacing: float, folder: Path, compress: bool = True,
+                sources: Collection[str] | None = None) -> tuple[str, float]:
+    """Write sample `number` of `seed` unless it is there; return its file's name and the seconds it took.
+
+    `sources`: some of the generator's, all of them if None.
+    """
     import torch
-    from pelvis_generator import draw_source, weighted_sample
+    from pelvis_generator import SOURCES, draw_source, weighted_sample
 
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, number])
-    source = draw_source(rng)
+    source = draw_source(rng, sources or tuple(SOURCES))
     file = folder / f"{number:05d}-{source}.npz"
     start = time.perf_counter()
     if not file.exists():
@@ -83,7 +87,7 @@ def read_sample(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def fill_bank(options: argparse.Namespace, folder: Path) -> None:
     """Make the samples of `options` that are not there yet, and say which."""
     with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
-        jobs = [pool.submit(make_sample, options.seed, number, options.spacing, folder)
+        jobs = [pool.submit(make_sample, options.seed, number, options.spacing, folder, True, options.sources)
                 for number in range(options.first, options.first + options.count)]
         for job in jobs:
             name, seconds = job.result()
@@ -135,6 +139,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=250)
     parser.add_argument("--endless", action="store_true", help="no count: go on until ended, and compress nothing")
     parser.add_argument("--leave-out", help="patient of whom an endless bank makes no samples")
+    parser.add_argument("--sources", nargs="+", help="some of the generator's sources (with --count)")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--spacing", type=float, default=4.0, help="mm, of the working grid")
     parser.add_argument("--seed", type=int, default=0)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from pelvis_anatomies import DATA, REPOSITORY
 from pelvis_generator import SOURCES, known, weighted_sample
+from pelvis_resampling import DATA, REPOSITORY
 from PIL import Image
 
 from afnet.imaging import lattice_around

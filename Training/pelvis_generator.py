@@ -1,15 +1,16 @@
 """Training samples for the pelvic CT model: `weighted_sample(rng)` on the working grid, as `afnet` prepares a scan.
 
-More than half of them are real scans (umea, totalseg, a female scan without any male organ), deformed, with bladder
-and rectum filled or emptied by a warp that takes the fat along, and in umea a prostate and vesicles inserted where the
-real prostate was never drawn. The others are synthetic men. Bodies are made at 3 mm, LPS, arrays (z, y, x), z to the
-head, y to the back, x left; `pelvis_scanner` scans them and brings the scan to the working grid.
+More than half of them are real scans (umea, totalseg, a female scan without any male organ, short scans of ten men),
+deformed, with bladder and rectum filled or emptied by a warp that takes the fat along, and in umea a prostate and
+vesicles inserted. The others are synthetic men. Bodies are made at 3 mm, LPS, arrays (z, y, x), z to the head, y to
+the back, x left; `pelvis_scanner` scans them and brings the scan to the working grid.
 
 `possible` (uint8) has bit k set where code k may be the truth; `known(possible)` is the mask of voxels with one code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,23 +18,24 @@ import numpy as np
 from pelvis_deformation import end_femora_in_planes, inflate, swap_sides, warp, window_coordinates
 from pelvis_devices import place_catheter, place_hip_metal, place_seeds
 from pelvis_insertion import change_contents, insert_prostate
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, load_pack
+from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SLICE_PACKS, SPACING, load_pack
 from pelvis_scanner import along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
 from pelvis_synthesis import head_centres, paint, synthetic_man
 from pelvis_tensors import AIR
 from pelvis_texture import texture_of
 from pelvis_transplant import new_organs
 
-SOURCES = {"umea": 0.33, "totalseg": 0.18, "female": 0.09, "msk_001": 0.22, "msk_004": 0.18}
-"""Share of the samples that come from each patient."""
+SOURCES = {"umea": 0.28, "totalseg": 0.15, "female": 0.08, "msk_001": 0.18, "msk_004": 0.15, "slices_a": 0.08,
+           "slices_b": 0.08}
+"""Share of the samples that come from each patient, or from each half of the ten men of the loose slices."""
 
 NEW_ORGANS = {"umea": 0.4, "totalseg": 0.6}
 """Part of the samples from real men whose organs are drawn anew."""
 
-REAL = ("umea", "totalseg", "female")
+REAL = ("umea", "totalseg", "female", "slices_a", "slices_b")
 
 SIZES = {"umea": (0.78, 1.04), "totalseg": (0.9, 1.2), "female": (0.75, 1.0), "msk_001": (0.88, 1.15),
-         "msk_004": (0.95, 1.25)}
+         "msk_004": (0.95, 1.25), "slices_a": (0.85, 1.15), "slices_b": (0.85, 1.15)}
 """Range of their scale. umea has no known voxel size and its estimate makes it a giant, msk_004 is a small man."""
 
 POINT_SPREAD = {True: 3.0**2 / 8 / np.log(2) + 3.0**2 / 6, False: 3.0**2 * (0.5**2 + 1 / 12)}
@@ -115,9 +117,10 @@ def _place_devices(rng: np.random.Generator, hu, labels, body) -> None:
         place_hip_metal(rng, hu, labels, body)
 
 
-def draw_source(rng: np.random.Generator) -> str:
-    """One name of SOURCES by their shares."""
-    return str(rng.choice(list(SOURCES), p=list(SOURCES.values())))
+def draw_source(rng: np.random.Generator, names: Collection[str] = tuple(SOURCES)) -> str:
+    """One of `names`, some or all of SOURCES, by their shares."""
+    shares = np.array([SOURCES[name] for name in names])
+    return str(rng.choice(list(names), p=shares / shares.sum()))
 
 
 def _on_working_grid(labels: np.ndarray, possible: np.ndarray, weight: np.ndarray, spacing: float):
@@ -190,16 +193,17 @@ def _lowest(labels: np.ndarray) -> dict[int, int]:
 
 
 def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
-    pack = _pack(name)
+    pack = _pack(str(rng.choice(SLICE_PACKS[name])) if name in SLICE_PACKS else name)
     ct, labels, possible = pack["ct"].astype(np.float32), pack["labels"], pack["possible"]
     weight = pack["weight"] if "weight" in pack else np.full(ct.shape, 100, np.uint8)
     change = rng.random()
     if change < NEW_ORGANS.get(name, 0.0):
         ct, labels, possible, weight = new_organs(rng, ct, labels, possible, weight, pack["femoral_heads"],
                                                  _texture(name))
-    elif name == "umea" and change < 0.8:
+    elif name == "umea" and change < 0.6:
         ct, labels, possible = insert_prostate(rng, ct, labels, possible, pack["ptv"], _texture(name))
-    tilt = 2.0 if name == "totalseg" else 5.0  # its scan ends inside the prostate: a tilt would cut all of it
+    # Where a scan ends inside the prostate a tilt would cut all of it.
+    tilt = 2.0 if name == "totalseg" or name in SLICE_PACKS else 5.0
     centre = _centre(rng, pack["femoral_heads"], shape)
     if name == "female" and rng.random() < 0.5:  # the belly and the chest, where no organ is to be found
         centre[0] = rng.uniform(centre[0], ct.shape[0])

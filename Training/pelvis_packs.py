@@ -9,8 +9,9 @@ Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patie
 - ``body``     uint8, the patient without couch;
 - ``ct``       int16 HU (real scans only);
 - ``tissue`` uint8, codes of ``pelvis_tissues``, and ``hull``, inside the muscles (label-only men);
-- ``weight``   uint8, trust in the labels in percent (less where a model drew them; real scans only);
-- ``ptv``      uint8 (umea only): the treatment volume around the prostate that nobody drew;
+- ``weight``   uint8, trust in the labels in percent (less where a model drew them, or
+  observers who are no clinicians; real scans only);
+- ``ptv``      uint8 (umea only): the treatment volume around the prostate;
 - ``femoral_heads`` float32 (2, 3): centres of the left and the right head, voxels; ``head_radius_mm``.
 """
 
@@ -28,7 +29,12 @@ SPACING = 3.0
 PROSTATE, VESICLES, BLADDER, RECTUM, LEFT, RIGHT = 1, 2, 3, 4, 5, 6
 """Codes of the organs and of the femora."""
 
-PACK_NAMES = ("umea", "totalseg", "female", "msk_001", "msk_004", "hubmap", "umea_water")
+SLICE_PACKS = {"slices_a": ("slices_01", "slices_05", "slices_09", "slices_13", "slices_17"),
+               "slices_b": ("slices_03", "slices_07", "slices_11", "slices_15", "slices_19")}
+"""The ten men of whom there are two slices each (pelvis_slices.py), in two halves of which either can be left out."""
+
+PACK_NAMES = ("umea", "totalseg", "female", "msk_001", "msk_004", "hubmap", "umea_water", *SLICE_PACKS["slices_a"],
+              *SLICE_PACKS["slices_b"])
 
 
 def load_pack(name: str, folder: Path = PACKS) -> dict[str, np.ndarray]:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from pelvis_anatomies import DATA, REPOSITORY
 from pelvis_checks import check, read_lps
 from pelvis_contact_sheet import fit, grey
+from pelvis_resampling import DATA, REPOSITORY
 from PIL import Image
 from score import afnet
 

@@ -52,6 +52,13 @@ def ends_of_scan(hu: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return held.argmax(), len(held) - 1 - held.flip(0).argmax()
 
 
+def near_scan(scan: Scan, margin: int) -> Scan:
+    """The slices of a sample from `margin` below its scan to `margin` above it, from an even one to an odd one."""
+    low, high = (int(end) for end in ends_of_scan(scan[0]))
+    low, high = max(low - margin, 0) // 2 * 2, (high + margin) // 2 * 2 + 2
+    return tuple(part[low:high] for part in scan)
+
+
 def without_ends(part: torch.Tensor, ends: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """`part` of a sample (z first) with the scan's first and last slice repeated beyond its `ends`.
 

@@ -1,9 +1,9 @@
-"""Seminal vesicles of the real men, whom nobody drew any, from networks that have not seen the man.
+"""Seminal vesicles of a real man in whom nobody drew any, from networks that have not seen him.
 
-    python Training/pelvis_vesicles.py --patient umea --model Training/runs/pelvis/no-umea/pair
+    python Training/pelvis_vesicles.py --patient totalseg --model Training/runs/pelvis/no-totalseg/pair
 
 Where a voxel may be background or vesicles, a loss over both leaves the choice to the network, and one that has seen
-two men in whom nothing was ever called vesicles finds none in them, and fewer in others. A network trained without the
+men in whom nothing was ever called vesicles finds none in them, and fewer in others. A network trained without the
 man finds them from the generated ones. What it calls vesicles becomes the pack's only possible code there, with a
 model's weight; the rest stays undecided. Run after `pelvis_anatomies.py`, which makes the packs anew.
 """
@@ -20,14 +20,15 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from pelvis_anatomies import DATA, MODEL_WEIGHT, resample_labels  # noqa: E402
+from pelvis_anatomies import MODEL_WEIGHT  # noqa: E402
 from pelvis_packs import PACKS, SPACING, VESICLES, load_pack  # noqa: E402
 from pelvis_real_checks import segment  # noqa: E402
+from pelvis_resampling import DATA, resample_labels  # noqa: E402
 
 from afnet.imaging import lattice_around  # noqa: E402
 
-SCANS = {"umea": "umea", "totalseg": "totalseg_example"}
-"""Folder of each real man's scan."""
+SCANS = {"totalseg": "totalseg_example"}
+"""Folder of the scan of each real man without drawn vesicles."""
 
 UNDECIDED = 1 << 0 | 1 << VESICLES
 

@@ -24,9 +24,9 @@ from acceleration import accelerate, in_bfloat16  # noqa: E402
 from pelvis_augmentation import vary_hu, vary_shape  # noqa: E402
 from pelvis_generator import REAL, SOURCES, window_shape  # noqa: E402
 from pelvis_held_out import HeldOutPatient  # noqa: E402
-from pelvis_packs import SPACING  # noqa: E402
+from pelvis_packs import SLICE_PACKS, SPACING  # noqa: E402
 from pelvis_resident import ResidentSamples  # noqa: E402
-from pelvis_tensors import CODES, as_tensors, on_coarser_grid, part_around_organ, windowed  # noqa: E402
+from pelvis_tensors import CODES, as_tensors, near_scan, on_coarser_grid, part_around_organ, windowed  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.losses import class_loss, likely_classes  # noqa: E402
@@ -40,13 +40,15 @@ class Phase:
     """Up to the part `until` of the time, windows with voxels of `spacing` mm (None: the working grid's), whole ones or
     parts of `size_mm` (z, y, x).
 
-    A batch holds `samples` for each one of the command line's. Samples of a phase have one shape.
+    A batch holds `samples` for each one of the command line's. Samples of a phase have one shape, unless they are
+    `cropped`, to what lies at most AROUND_SCAN_MM beyond a scan's ends.
     """
 
     until: float
     spacing: float | None
     samples: int
     size_mm: tuple[float, float, float] | None = None
+    cropped: bool = False
 
 
 PART_MM = (264, 240, 360)
@@ -62,6 +64,8 @@ PHASES = (
 AROUND_ORGANS = 0.8
 """Which part of the parts of windows lies around a voxel of a random organ; the others lie anywhere."""
 
+AROUND_SCAN_MM = 36
+
 REESTIMATED = 12
 """Whole windows from which the batch norms' statistics are taken."""
 
@@ -76,6 +80,11 @@ def coarse_phases(spacing: float) -> tuple[Phase, ...]:
     return Phase(0.7, spacing, samples), Phase(1.0, spacing, samples)
 
 
+def refining_phase(coarse: float | None) -> Phase:
+    """The only phase of a run that goes on from finished weights and keeps their norms."""
+    return Phase(1.0, coarse, 1, None if coarse else PART_MM, cropped=True)
+
+
 class PelvisSamples:
     """Random, augmented windows of a bank on a grid of `spacing` mm, or parts of them, in the form of `phase`."""
 
@@ -85,6 +94,8 @@ class PelvisSamples:
 
     def __call__(self, generator: torch.Generator):
         scan = vary_shape(self.resident(generator), generator, self.spacing)
+        if self.phase.cropped:
+            scan = near_scan(scan, round(AROUND_SCAN_MM / self.spacing))
         if self.phase.size_mm is not None:
             size = [int(mm / self.spacing) for mm in self.phase.size_mm]
             scan = part_around_organ(scan, size, AROUND_ORGANS, generator)
@@ -111,10 +122,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="windows at the working grid in a step")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--start-from", type=Path, help="weights (.pt) of an earlier run of the same network")
+    parser.add_argument("--refine", action="store_true", help="with --start-from: keep its norms, one window a step")
     parser.add_argument("--seed", type=int, default=0, help="another for each run that is averaged with others")
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    if options.refine and (options.start_from is None or options.batch > 1):
+        parser.error("--refine goes on from the weights of --start-from, one window a step")
     torch.backends.cudnn.benchmark = True
 
     manifest = find_model("pelvis-ct")
@@ -128,7 +142,7 @@ def main() -> None:
                                options.resident, options.wait_for)
     samples = PelvisSamples(resident, manifest, options.spacing)
     held_out = None
-    if options.leave_out in REAL and options.spacing == SPACING:
+    if options.leave_out in REAL and options.leave_out not in SLICE_PACKS and options.spacing == SPACING:
         held_out = HeldOutPatient(options.leave_out, manifest, options.coarse)
     schedule = Schedule(options.minutes, options.batch, options.learning_rate,
                         checkpoint_minutes=options.checkpoint_minutes)
@@ -148,6 +162,8 @@ def main() -> None:
         return {"samples": resident.arrived, **({} if held_out is None else held_out(training))}
 
     phases = coarse_phases(options.coarse) if options.coarse else PHASES
+    if options.refine:
+        phases, training.norms_frozen = (refining_phase(options.coarse),), True
     for phase in phases:
         if phase is phases[-1] and not training.norms_frozen:
             generator, samples.phase = torch.Generator().manual_seed(1), Phase(1.0, options.coarse, 1)

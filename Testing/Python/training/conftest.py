@@ -8,7 +8,8 @@ from pelvis_packs import PACK_NAMES, PACKS
 def packs() -> None:
     missing = [name for name in PACK_NAMES if not (PACKS / f"{name}.npz").exists()]
     if missing:
-        from pelvis_anatomies import DATA, make_packs  # with SimpleITK, which the generator does not need
+        from pelvis_anatomies import make_packs  # with SimpleITK, which the generator does not need
+        from pelvis_resampling import DATA
 
         if not DATA.is_dir():
             pytest.skip(f"no pelvis data in {DATA}")

@@ -1,0 +1,57 @@
+"""What two observers drew: contours to masks, the observers beside each other, the prostate of umea's pack."""
+
+import numpy as np
+import pytest
+from pelvis_drawings import CODES, drawings, drawn_codes, drawn_volume
+from pelvis_packs import BLADDER, LEFT, PROSTATE, RIGHT, SPACING, VESICLES, load_pack
+from pelvis_slices_score import dice
+
+
+@pytest.mark.parametrize("spacing", (0.5, 1.25))
+def test_a_contour_in_mm_fills_the_same_place_on_every_pixel_size(spacing):
+    square = [[[9.75, 19.75], [30.25, 19.75], [30.25, 40.25], [9.75, 40.25]]]
+    rows, columns = np.nonzero(drawn_codes({"bladder": square}, (120, 100), spacing) == BLADDER)
+    assert len(rows) * spacing**2 == pytest.approx(20.5**2, rel=0.1)
+    assert rows.mean() * spacing == pytest.approx(30, abs=0.3)  # the first pixel's middle is 0 mm
+    assert columns.mean() * spacing == pytest.approx(20, abs=0.3)
+
+
+def test_both_observers_drew_the_same_organs():
+    first, second = drawings()["slices"]
+    for name in ("prostate", "bladder", "rectum"):
+        agreed = [dice(*(drawn_codes(each[str(n)], (620, 620), 1.0) == CODES[name] for each in (first, second)))
+                  for n in range(1, 21)]
+        assert min(value for value in agreed if value is not None) > 0.85, name
+    codes = [drawn_codes(second[str(n)], (620, 620), 1.0) for n in range(1, 21)]
+    assert all(np.argwhere(c == LEFT)[:, 1].mean() > np.argwhere(c == RIGHT)[:, 1].mean() + 100 for c in codes)
+
+
+def test_both_observers_drew_the_same_prostate_in_umea():
+    volumes = [drawn_volume(observer, (85, 256, 256), 1.95) for observer in drawings()["umea"]]
+    assert dice(*(volume == PROSTATE for volume in volumes)) > 0.9
+    assert dice(*(volume == VESICLES for volume in volumes)) > 0.65
+    for volume in volumes:
+        levels = [np.argwhere(volume == code)[:, 0].mean() for code in (PROSTATE, VESICLES)]
+        assert levels[0] < levels[1]  # vesicles lie higher
+        filled = (volume == PROSTATE).any((1, 2))
+        assert filled.sum() == np.ptp(np.flatnonzero(filled)) + 1  # no slice left out
+
+
+def test_two_empty_masks_have_no_dice():
+    empty = np.zeros((3, 3), bool)
+    assert dice(empty, empty) is None and dice(empty, ~empty) == 0 and dice(~empty, ~empty) == 1
+
+
+@pytest.mark.usefixtures("packs")
+def test_umea_has_a_prostate_between_bladder_and_rectum_and_an_open_bladder_wall():
+    pack = load_pack("umea")
+    labels, possible = pack["labels"], pack["possible"]
+    millilitres = {code: (labels == code).sum() * SPACING**3 / 1000 for code in (PROSTATE, VESICLES)}
+    assert 75 < millilitres[PROSTATE] < 105 and 10 < millilitres[VESICLES] < 28
+    assert ((possible >> labels) & 1).all()
+    unknown = (possible & (possible - 1)) > 0
+    assert 0 < unknown.sum() < 0.5 * (labels == PROSTATE).sum()
+    assert not (possible[unknown] & ~np.uint8(1 | 1 << PROSTATE | 1 << VESICLES)).any()
+    above = np.argwhere(unknown & (possible & 1 << PROSTATE > 0))[:, 0].max()
+    assert above >= np.argwhere(labels == PROSTATE)[:, 0].max()
+    assert (pack["weight"][labels == PROSTATE] < 100).all() and (pack["weight"][0] == 100).all()

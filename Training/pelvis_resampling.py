@@ -1,0 +1,41 @@
+"""The pelvic data on the grid of the packs, blurred as the engine blurs a patient's scan."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
+
+from afnet.grid import Grid  # noqa: E402
+from afnet.resolution import shown_on  # noqa: E402
+
+DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
+
+
+def shown(image: sitk.Image, grid: Grid, outside: float = 0.0) -> np.ndarray:
+    """float32 values of `image` on `grid`, blurred as the engine blurs a patient's scan."""
+    return shown_on(grid, sitk.Cast(image, sitk.sitkFloat32), outside)
+
+
+def resample_labels(image: sitk.Image, grid: Grid) -> np.ndarray:
+    """uint8 label map on `grid`: each code resampled by itself, the largest share wins, background too."""
+    boxes = sitk.LabelShapeStatisticsImageFilter()
+    boxes.Execute(image)
+    shape = grid.size[::-1]
+    best, labels, total = np.zeros(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+    for code in boxes.GetLabels():
+        box = np.array(boxes.GetBoundingBox(code)).reshape(2, 3)  # one code's box alone: much less to blur
+        low = np.maximum(box[0] - 6, 0)
+        high = np.minimum(box[0] + box[1] + 6, image.GetSize())
+        part = sitk.RegionOfInterest(image, [int(n) for n in high - low], [int(n) for n in low])
+        share = shown(part == code, grid)
+        total += share
+        labels[share > best] = code
+        best = np.maximum(best, share)
+    labels[1.0 - total > best] = 0
+    return labels

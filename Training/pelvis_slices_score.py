@@ -1,0 +1,74 @@
+"""Dice of a model in the twenty drawn slices (pelvis_slices.py), from the files, beside what both observers agree.
+
+    python Training/pelvis_slices_score.py --model FOLDER [--half slices_b] [--out slices.json]
+
+Each man's short scan is segmented as `afnet segment` does it, and compared in the two slices that are real. Honest only
+for men who were not in the model's training: `--half` names the half that was left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from pelvis_drawings import CODES, drawings, drawn_codes
+from pelvis_packs import SLICE_PACKS
+from pelvis_real_checks import segment
+from pelvis_slices import MEN, levels, pack_name, short_scan
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Dice of two masks; None where both are empty."""
+    total = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / total if total else None
+
+
+def score_man(man: int, model: Path, work: Path) -> list[dict]:
+    """Rows of both slices: per structure Dice with the first and the second observer and of the two, and its area as
+    part of the mean of theirs."""
+    scan, gap = short_scan(man)
+    sitk.WriteImage(scan, str(work / "ct.nii.gz"))
+    if not segment(model, work / "ct.nii.gz", work / "labels.nii.gz"):
+        return []
+    result = sitk.GetArrayFromImage(sitk.ReadImage(str(work / "labels.nii.gz")))
+    rows = []
+    for number, height in ((man, 0.0), (man + 1, gap)):
+        found = result[int(np.abs(levels(gap) - height).argmin())]
+        first, second = (drawn_codes(each[str(number)], found.shape, scan.GetSpacing()[0])
+                         for each in drawings()["slices"])
+        for name, code in CODES.items():
+            drawn = [first == code, second == code]
+            if any(each.any() for each in drawn) or (found == code).any():
+                size = (drawn[0].sum() + drawn[1].sum()) / 2
+                rows.append({"slice": number, "structure": name, "first": dice(found == code, drawn[0]),
+                             "second": dice(found == code, drawn[1]), "observers": dice(*drawn),
+                             "size": float((found == code).sum() / size) if size else None})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--half", choices=tuple(SLICE_PACKS), help="only the men of this half")
+    parser.add_argument("--out", type=Path, help="write every row to this file (JSON)")
+    options = parser.parse_args()
+    men = [man for man in MEN if not options.half or pack_name(man) in SLICE_PACKS[options.half]]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row for man in men for row in score_man(man, options.model, Path(folder))]
+    for name in CODES:
+        parts = []
+        for key in ("first", "second", "observers", "size"):
+            values = [row[key] for row in rows if row["structure"] == name and row[key] is not None]
+            parts.append(f"{key} {np.mean(values):.3f}, median {np.median(values):.3f}" if values else f"{key} -")
+        print(f"{name:10s}", "; ".join(parts), f"({len({r['slice'] for r in rows if r['structure'] == name})} slices)")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
