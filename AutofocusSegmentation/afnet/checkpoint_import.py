@@ -16,7 +16,7 @@ import torch
 from .atomic_file import whole_folder
 from .checkpoint_layout import read_network
 from .errors import RequestError
-from .manifest import BUNDLED_MODELS, TILES, WHOLE_VOLUME, Manifest, find_model, read_manifest
+from .manifest import BUNDLED_MODELS, TILES, WHOLE_VOLUME, Manifest, find_model, plain_id, read_manifest
 from .model_bundle import save_bundle
 from .networks import AutofocusNetwork
 
@@ -64,7 +64,7 @@ def channel_order(text: str) -> list[str]:
 
 def model_id(output: Path, network: str) -> str:
     """Return the id of the model in the folder `output`: the folder's name, or the network's where that cannot be."""
-    name = re.sub(r"[^a-z0-9]+", "-", output.absolute().name.lower()).strip("-")[:60]
+    name = plain_id(output.absolute().name)
     if len(name) < 2 or (BUNDLED_MODELS / name).exists():
         return f"brats-2015-{network.lower()}"
     return name

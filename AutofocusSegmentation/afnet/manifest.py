@@ -6,6 +6,8 @@ the outputs on two grids has the second's weights in `companion.npz`.
 
 import json
 import os
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -130,6 +132,12 @@ class ModelEntry:
     manifest: Manifest | None
     problem: str | None = None
     bundled: bool = False
+
+
+def plain_id(text: str) -> str:
+    """Return `text` in what a model's id may hold: small letters, digits and single hyphens, 50 at most, maybe none."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:50].strip("-")
 
 
 def read_manifest(folder: str | Path) -> Manifest:

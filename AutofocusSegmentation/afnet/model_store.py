@@ -8,11 +8,9 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import socket
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,7 @@ import numpy as np
 
 from .atomic_file import atomic, refusal
 from .errors import RequestError
-from .manifest import BUNDLED_MODELS, COMPANION_FILE, Manifest, find_models, read_manifest
+from .manifest import BUNDLED_MODELS, COMPANION_FILE, Manifest, find_models, plain_id, read_manifest
 from .process_identity import process_start
 
 MODEL_FILES = ("weights.npz", COMPANION_FILE, "model.json")
@@ -81,8 +79,7 @@ def ensure_models_folder(models_folder: str | os.PathLike) -> Path:
 
 def free_id(wish: str, models_folder: str | os.PathLike) -> str:
     """Turn a wished name into an id that neither a model nor a folder of the user's has."""
-    plain = unicodedata.normalize("NFKD", wish).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:50].strip("-") or "model"
+    plain = plain_id(wish) or "model"
     plain = plain if len(plain) > 1 else f"model-{plain}"
     taken = {entry.id for entry in find_models([models_folder])}
     number, candidate = 1, plain

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from ..errors import RequestError
-from ..manifest import BUNDLED_MODELS, Manifest, find_models
+from ..manifest import BUNDLED_MODELS, Manifest, find_models, plain_id
 from ..writing import check_folder
 from .folder import RunFolder
 from .label_set import LabelSet
@@ -16,7 +16,7 @@ VERSION = "1.0.0"
 
 def choose_id(wish: str, output: Path, folders: list) -> str:
     """Return the new model's id: the wish, or the output folder's name. Raises RequestError if it is taken or no id."""
-    id = wish or re.sub(r"[^a-z0-9]+", "-", output.name.lower()).strip("-")
+    id = wish or plain_id(output.name)
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", id):
         raise RequestError(
             f"'{id}' cannot be the new model's id, which needs 2 to 61 small letters, digits and hyphens; give another "

@@ -208,7 +208,8 @@ def test_imported_model_is_listed_and_usable_by_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "folder,identifier",
-    [("pelvis-ct", "brats-2015-afn-6"), ("脳", "brats-2015-afn-6"), ("AFN_6 (run 2)", "afn-6-run-2")],
+    [("pelvis-ct", "brats-2015-afn-6"), ("脳", "brats-2015-afn-6"), ("AFN_6 (run 2)", "afn-6-run-2"),
+     ("Modèle é", "modele-e")],
 )
 def test_id_is_the_folders_name_where_that_can_be_one(tmp_path, folder, identifier):
     assert model_id(tmp_path / folder, "AFN-6") == identifier
