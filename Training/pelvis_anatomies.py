@@ -19,7 +19,7 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "AutofocusSegmentation"))
 
-from pelvis_deformation import largest_piece  # noqa: E402
+from pelvis_body import FAT_HU, body_of, is_soft  # noqa: E402
 from pelvis_drawings import DRAWN_WEIGHT, drawings, drawn_volume  # noqa: E402
 from pelvis_femora import cut_femora, femora_from_bone, head_balls  # noqa: E402
 from pelvis_packs import BLADDER, LEFT, PACKS, PROSTATE, RECTUM, SPACING, VESICLES, load_pack  # noqa: E402
@@ -30,11 +30,10 @@ from pelvis_tissues import CODE  # noqa: E402
 from afnet.imaging import lattice_around  # noqa: E402
 
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
-UNDRAWN = 1 << PROSTATE | 1 << VESICLES
-"""What nobody drew in umea where he comes from."""
+OBSERVED = 1 << PROSTATE | 1 << VESICLES
+"""What the two observers drew in umea."""
 
-WALL_MM = 6.0
-FAT_HU = -40.0
+WALL_MM = 6.0  # they left 2 to 5 mm of it between the prostate and the bladder of his contours
 BONE_HU = 130.0
 NO_URINE_HU = 30.0  # blurred; the urine of totalseg has 12 HU
 
@@ -97,7 +96,7 @@ def pack_umea() -> dict:
     for image in organs:
         image.CopyInformation(ct)
     possible = _with_prostate(hu, labels, [resample_labels(image, grid) for image in organs])
-    near = ndimage.binary_dilation((possible & UNDRAWN) > 0, iterations=2)
+    near = ndimage.binary_dilation((possible & OBSERVED) > 0, iterations=2)
     weight = np.where(near & (labels != BLADDER) & (labels != RECTUM), DRAWN_WEIGHT, 100).astype(np.uint8)
     body = resample_labels(_read("umea/external.nii.gz"), grid)
     return dict(ct=np.rint(hu).astype(np.int16), labels=labels, femora=_femora(whole), possible=possible, ptv=ptv,
@@ -116,12 +115,11 @@ def pack_totalseg() -> dict:
     labels, heads, radius = cut_femora(labels)
     smooth = ndimage.gaussian_filter(hu, 0.5)
     labels[(labels == BLADDER) & (smooth > BONE_HU)] = 0  # the model's bladder runs into the symphysis
-    body = largest_piece(ndimage.binary_opening(smooth > -300, iterations=2))
-    body = np.stack([ndimage.binary_fill_holes(s) for s in body])
+    body = body_of(hu)
     possible = np.left_shift(1, labels).astype(np.uint8)
     # Undecided: around the cut prostate, between bladder and rectum, and in the bladder what is too bright for urine.
     near = ndimage.distance_transform_edt(labels != PROSTATE) * SPACING <= 12
-    soft = (smooth > -30) & (smooth < 120) & (labels == 0) & ~rectum
+    soft = is_soft(smooth) & (labels == 0) & ~rectum
     bright = (labels == BLADDER) & (ndimage.gaussian_filter(hu, 1.0) > NO_URINE_HU)
     possible[bright] |= 1
     possible[bright & near] |= 1 << PROSTATE
@@ -159,8 +157,7 @@ def pack_female() -> dict:
     ct.SetOrigin((0.0, 0.0, 0.0))
     grid = lattice_around(ct, SPACING, 0.0)
     hu = np.clip(shown(ct, grid, -1000.0), -1000, 3000)
-    body = largest_piece(ndimage.binary_opening(ndimage.gaussian_filter(hu, 0.5) > -300, iterations=2))
-    body = np.stack([ndimage.binary_fill_holes(s) for s in body])
+    body = body_of(hu)
     heads = np.array(FEMALE_HEADS_MM, np.float32) / SPACING
     possible = np.ones(hu.shape, np.uint8)
     smooth = ndimage.gaussian_filter(hu, 0.5)

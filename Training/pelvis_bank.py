@@ -148,6 +148,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.first < 0 or options.count < 1 or options.processes < 1 or not 1.0 <= options.spacing <= 8.0:
         parser.error("--first starts at 0, --count and --processes at 1, --spacing goes from 1 to 8 mm")
+    if options.sources:
+        from pelvis_generator import SOURCES
+
+        if options.endless or not set(options.sources) <= set(SOURCES):
+            parser.error(f"--sources takes some of {', '.join(SOURCES)}, with --count")
     folder = options.output or bank_folder(options.spacing)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(ONE_THREAD)

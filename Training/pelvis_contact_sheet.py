@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from pelvis_generator import SOURCES, known, weighted_sample
+from pelvis_generator import SOURCES, weighted_sample
+from pelvis_packs import known
 from pelvis_resampling import DATA, REPOSITORY
 from PIL import Image
 

@@ -5,13 +5,13 @@ deformed, with bladder and rectum filled or emptied by a warp that takes the fat
 vesicles inserted. The others are synthetic men. Bodies are made at 3 mm, LPS, arrays (z, y, x), z to the head, y to
 the back, x left; `pelvis_scanner` scans them and brings the scan to the working grid.
 
-`possible` (uint8) has bit k set where code k may be the truth; `known(possible)` is the mask of voxels with one code.
+`possible` (uint8) has bit k set where code k may be the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -51,19 +51,14 @@ def window_shape(spacing: float) -> tuple[int, int, int]:
     return tuple(int(n * SPACING / spacing) for n in FULL_WINDOW)
 
 
-@lru_cache(maxsize=8)
+@cache
 def _pack(name: str) -> dict:
     return load_pack(name)
 
 
-@lru_cache(maxsize=8)
+@cache
 def _texture(name: str) -> tuple[float, float]:
     return texture_of(_pack(name)["ct"].astype(np.float32))
-
-
-def known(possible: np.ndarray) -> np.ndarray:
-    """True where exactly one code is possible."""
-    return (possible & (possible - 1)) == 0
 
 
 class Sample(NamedTuple):
@@ -151,11 +146,12 @@ def _on_working_grid(labels: np.ndarray, possible: np.ndarray, weight: np.ndarra
     return codes, result, weight
 
 
-def _centre(rng: np.random.Generator, heads: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Voxel of the pack that the window's middle looks at: near the heads, sometimes thighs or abdomen alone."""
+def _centre(rng: np.random.Generator, heads: np.ndarray, shape: tuple[int, int, int], short: bool = False):
+    """Voxel (z, y, x) of the pack that the window's middle looks at: near the heads, sometimes thighs or abdomen alone,
+    but not where the scan is `short`."""
     spare = np.maximum(np.array(FULL_WINDOW) - shape, 0) / 2
     jitter = rng.uniform(-1, 1, 3) * (np.array([14, 6, 8]) + 0.75 * spare)
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 and not short:
         jitter[0] += rng.choice([-30, 45])
     return heads.mean(0) + np.array([8.0, 2.0, 0.0]) + jitter
 
@@ -201,10 +197,10 @@ def _real(rng: np.random.Generator, name: str, shape, mirror: bool):
         ct, labels, possible, weight = new_organs(rng, ct, labels, possible, weight, pack["femoral_heads"],
                                                  _texture(name))
     elif name == "umea" and change < 0.6:
-        ct, labels, possible = insert_prostate(rng, ct, labels, possible, pack["ptv"], _texture(name))
+        ct, labels, possible, weight = insert_prostate(rng, ct, labels, possible, weight, pack["ptv"], _texture(name))
     # Where a scan ends inside the prostate a tilt would cut all of it.
     tilt = 2.0 if name == "totalseg" or name in SLICE_PACKS else 5.0
-    centre = _centre(rng, pack["femoral_heads"], shape)
+    centre = _centre(rng, pack["femoral_heads"], shape, name in SLICE_PACKS)
     if name == "female" and rng.random() < 0.5:  # the belly and the chest, where no organ is to be found
         centre[0] = rng.uniform(centre[0], ct.shape[0])
     coordinates = window_coordinates(rng, shape, centre, mirror, SIZES[name], tilt_degrees=tilt)

@@ -1,4 +1,4 @@
-"""Prostate and vesicles put into a real scan where nobody drew them, and other contents for bladder and rectum."""
+"""Prostate and vesicles put into a real scan in the place of his own, and other contents for bladder and rectum."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ BASE_MM = 6.0
 """His own vesicles may begin this far below the new prostate's base."""
 
 
-def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv, texture):
-    """Copies of a scan, its labels and `possible` with a drawn prostate and vesicles, of the scan's own `texture`.
+def insert_prostate(rng: np.random.Generator, ct, labels, possible, weight, ptv, texture):
+    """Copies of a scan, its labels, `possible` and weights with a prostate and vesicles by formula instead of the man's
+    own, of the scan's own `texture`.
 
-    What was soft tissue of the undrawn prostate and lies outside the new one becomes the loose fat around a prostate,
+    What was soft tissue of his prostate and lies outside the new one becomes the loose fat around a prostate,
     in places almost as bright as the organ, so that its border is partly invisible. All codes are known around the new
     organs but above the base, where what stays as it was may be the man's own vesicles.
     """
-    ct, labels, possible = ct.copy(), labels.copy(), possible.copy()
+    ct, labels, possible, weight = ct.copy(), labels.copy(), possible.copy(), weight.copy()
     where = np.argwhere(ptv > 0)
     low = np.maximum(where.min(0) - MARGIN, 0)
     high = np.minimum(where.max(0) + MARGIN + 1, ct.shape)
@@ -52,9 +53,9 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv, texture
     clear = 1 / (1 + np.exp(-2.0 * (patches + rng.uniform(-1.0, 0.8) + 2.5 * was)))  # 1 fat, 0 as bright as it was
     fat = rng.uniform(-85, -20) + 12 * smooth_noise(rng, hu.shape, 9.0)[0]
     empty = undecided & ~prostate & ~vesicles
-    weight = ndimage.gaussian_filter((empty * clear).astype(np.float32), 0.6)
+    share_of_fat = ndimage.gaussian_filter((empty * clear).astype(np.float32), 0.6)
     noise = draw_texture(rng, hu.shape, *texture)
-    hu += weight * (fat + noise - hu)
+    hu += share_of_fat * (fat + noise - hu)
     grain = rng.uniform(1, 4) * smooth_noise(rng, hu.shape, 14.0)[0] + noise
     for mask, mean in ((vesicles, brightness + rng.normal(-8, 6)), (prostate, brightness)):
         share = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.5, 0.8))
@@ -62,12 +63,13 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, ptv, texture
     his = codes == VESICLES
     codes[(codes == PROSTATE) | his] = 0
     codes[prostate], codes[vesicles] = PROSTATE, VESICLES
-    own = empty & (weight < 0.5) & (z > base - BASE_MM) & ((bits & 1 << VESICLES) > 0)
+    own = empty & (share_of_fat < 0.5) & (his | (z > base - BASE_MM) & ((bits & 1 << VESICLES) > 0))
     changed = undecided | prostate | vesicles
     bits[changed] = np.left_shift(1, codes[changed])
     bits[own] = 1 | 1 << VESICLES
     codes[own & his], bits[own & his] = VESICLES, 1 << VESICLES
-    return ct, labels, possible
+    weight[box][changed & ~own] = 100
+    return ct, labels, possible, weight
 
 
 def change_contents(rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray) -> np.ndarray:

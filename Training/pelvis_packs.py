@@ -9,10 +9,11 @@ Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patie
 - ``body``     uint8, the patient without couch;
 - ``ct``       int16 HU (real scans only);
 - ``tissue`` uint8, codes of ``pelvis_tissues``, and ``hull``, inside the muscles (label-only men);
-- ``weight``   uint8, trust in the labels in percent (less where a model drew them, or
-  observers who are no clinicians; real scans only);
+- ``weight``   uint8, trust in the labels in percent, less where a model or observers who are no clinicians drew them
+  (real scans only);
 - ``ptv``      uint8 (umea only): the treatment volume around the prostate;
-- ``femoral_heads`` float32 (2, 3): centres of the left and the right head, voxels; ``head_radius_mm``.
+- ``femoral_heads`` float32 (2, 3): centres of the left and the right head (slices: of what is drawn of each
+  femur), voxels; ``head_radius_mm`` (not of the slices).
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ SLICE_PACKS = {"slices_a": ("slices_01", "slices_05", "slices_09", "slices_13", 
 
 PACK_NAMES = ("umea", "totalseg", "female", "msk_001", "msk_004", "hubmap", "umea_water", *SLICE_PACKS["slices_a"],
               *SLICE_PACKS["slices_b"])
+
+
+def known(possible: np.ndarray) -> np.ndarray:
+    """True where exactly one code is possible."""
+    return (possible & (possible - 1)) == 0
 
 
 def load_pack(name: str, folder: Path = PACKS) -> dict[str, np.ndarray]:

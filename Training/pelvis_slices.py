@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
-from pelvis_deformation import largest_piece
+from pelvis_body import FAT_HU, body_of, is_soft
 from pelvis_drawings import CODES, DRAWN_WEIGHT, drawings, drawn_codes
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, VESICLES
+from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, VESICLES, known
 from pelvis_resampling import DATA, resample_labels, shown
 from scipy import ndimage
 
+from afnet.grid import Grid
 from afnet.imaging import lattice_around
 
 MEN = tuple(range(1, 20, 2))
@@ -25,7 +26,7 @@ SLICE_MM = 2.5
 ONE_END = 0.2
 """Up to this part of the way to the other slice only the nearer one's codes are possible."""
 
-FAT_HU = -40.0  # halfway from fat to an organ: no organ but the rectum holds it
+AIR_HU = -1000.0
 
 
 def pack_name(man: int) -> str:
@@ -64,7 +65,7 @@ def _placed(array: np.ndarray, low: sitk.Image) -> sitk.Image:
     return image
 
 
-def possible_codes(man: int, grid) -> tuple[np.ndarray, np.ndarray]:
+def possible_codes(man: int, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """On `grid`: the first observer's codes of the nearer slice, and the bits of all that either drew in either slice,
     without the farther slice's near an end (uint8, z, y, x)."""
     low = read_slice(man)
@@ -87,10 +88,10 @@ def possible_codes(man: int, grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def undecided(hu: np.ndarray, labels: np.ndarray, possible: np.ndarray) -> np.ndarray:
-    """`possible` without organs in fat, and with what a contour leaves open: vesicles behind bladder and prostate where
-    there is a bladder, and a femur's border against bone."""
+    """`possible` (changed in place; all (z, y, x)) without organs in fat, and with what a contour leaves open: vesicles
+    behind bladder and prostate where there is a bladder, and a femur's border against bone."""
     smooth = ndimage.gaussian_filter(hu, 0.5)
-    soft = (smooth > -30) & (smooth < 120) & (labels == 0)
+    soft = is_soft(smooth) & (labels == 0)
     front = np.isin(labels, (PROSTATE, BLADDER))
     near = ndimage.distance_transform_edt(~front) * SPACING <= 15
     for z in np.flatnonzero((labels == BLADDER).any((1, 2))):
@@ -100,26 +101,30 @@ def undecided(hu: np.ndarray, labels: np.ndarray, possible: np.ndarray) -> np.nd
         femur = labels == code
         border = ndimage.binary_dilation(femur) & ~ndimage.binary_erosion(femur, border_value=1)
         possible[border] |= 1 | 1 << code
-    fat = smooth < FAT_HU
+    fat = (smooth < FAT_HU) & (labels < LEFT)
     possible[fat] &= 1 | 1 << RECTUM
     possible[possible == 0] = 1
     return possible
 
 
 def pack_man(man: int) -> dict:
-    """The pack (pelvis_packs.py) of one man; `femoral_heads` are the middles of what is drawn of his femora."""
+    """The pack (pelvis_packs.py) of one man; `femoral_heads` are the middles of what is drawn of his femora.
+
+    `femora` hold only what is certain: `end_femora_in_planes` writes them over what is possible.
+    """
     ct, _ = short_scan(man)
     grid = lattice_around(ct, SPACING, 0.0)
     hu = np.clip(shown(ct, grid, -1000.0), -1000, 3000)
     labels, possible = possible_codes(man, grid)
+    kept = np.flatnonzero((hu > AIR_HU).any((1, 2)))  # the grid may begin or end beyond the scan's last slice, in air
+    hu, labels, possible = (array[kept[0]:kept[-1] + 1] for array in (hu, labels, possible))
     possible = undecided(hu, labels, possible)
     impossible = (np.right_shift(possible, labels) & 1) == 0
     labels[impossible] = 0
     possible[impossible] |= 1
-    body = largest_piece(ndimage.binary_opening(ndimage.gaussian_filter(hu, 0.5) > -300, iterations=2))
-    body = np.stack([ndimage.binary_fill_holes(s) for s in body])
+    body = body_of(hu)
     near = ndimage.binary_dilation(possible != 1, iterations=2)
     heads = np.array([np.argwhere(labels == code).mean(0) for code in (LEFT, RIGHT)], np.float32)
     return dict(ct=np.rint(hu).astype(np.int16), labels=labels, possible=possible, body=body.astype(np.uint8),
-                femora=np.where(labels >= LEFT, labels, 0).astype(np.uint8), femoral_heads=heads,
+                femora=np.where((labels >= LEFT) & known(possible), labels, 0).astype(np.uint8), femoral_heads=heads,
                 weight=np.where(near, DRAWN_WEIGHT, 100).astype(np.uint8))

@@ -28,26 +28,39 @@ def dice(one: np.ndarray, other: np.ndarray) -> float | None:
 
 
 def score_man(man: int, model: Path, work: Path) -> list[dict]:
-    """Rows of both slices: per structure Dice with the first and the second observer and of the two, and its area as
-    part of the mean of theirs."""
+    """Rows of both slices: per structure the Dice with the first and the second observer and of the two, and its area
+    as part of the mean of theirs; None for an observer who drew the structure in no slice of anyone.
+
+    Where the engine refuses the scan nothing counts as found.
+    """
     scan, gap = short_scan(man)
     sitk.WriteImage(scan, str(work / "ct.nii.gz"))
-    if not segment(model, work / "ct.nii.gz", work / "labels.nii.gz"):
-        return []
-    result = sitk.GetArrayFromImage(sitk.ReadImage(str(work / "labels.nii.gz")))
+    result = np.zeros(scan.GetSize()[::-1], np.uint8)
+    if segment(model, work / "ct.nii.gz", work / "labels.nii.gz"):
+        result = sitk.GetArrayFromImage(sitk.ReadImage(str(work / "labels.nii.gz")))
     rows = []
     for number, height in ((man, 0.0), (man + 1, gap)):
         found = result[int(np.abs(levels(gap) - height).argmin())]
-        first, second = (drawn_codes(each[str(number)], found.shape, scan.GetSpacing()[0])
-                         for each in drawings()["slices"])
+        codes = [drawn_codes(each[str(number)], found.shape, scan.GetSpacing()[0]) for each in drawings()["slices"]]
         for name, code in CODES.items():
-            drawn = [first == code, second == code]
-            if any(each.any() for each in drawn) or (found == code).any():
-                size = (drawn[0].sum() + drawn[1].sum()) / 2
-                rows.append({"slice": number, "structure": name, "first": dice(found == code, drawn[0]),
-                             "second": dice(found == code, drawn[1]), "observers": dice(*drawn),
-                             "size": float((found == code).sum() / size) if size else None})
-    return rows
+            drawn = [of == code if has_drawn(who, name) else None for who, of in enumerate(codes)]
+            rows.append({"slice": number, "structure": name} | compared(found == code, *drawn))
+    return [row for row in rows if row["first"] is not None or row["second"] is not None]
+
+
+def has_drawn(observer: int, name: str) -> bool:
+    """Whether an observer of the slices drew a structure in any of them."""
+    return any(name in polygons for polygons in drawings()["slices"][observer].values())
+
+
+def compared(found: np.ndarray, first: np.ndarray | None, second: np.ndarray | None) -> dict[str, float | None]:
+    """A row's numbers for one structure in one slice (masks; None: that observer drew no such structure)."""
+    drawn = [mask for mask in (first, second) if mask is not None]
+    area = np.mean([mask.sum() for mask in drawn])
+    return {"first": None if first is None else dice(found, first),
+            "second": None if second is None else dice(found, second),
+            "observers": dice(first, second) if len(drawn) == 2 else None,
+            "size": float(found.sum() / area) if area else None}
 
 
 def main() -> None:

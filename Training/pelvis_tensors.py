@@ -7,13 +7,17 @@ percent, as pelvis_bank.py writes them.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from pelvis_packs import LEFT, RIGHT
 from torch.nn import functional as F
 
-from afnet.augmentation import uniform
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
+
+from afnet.augmentation import uniform  # noqa: E402
 
 AIR = -1000.0  # HU
 CODES = 7
@@ -53,7 +57,11 @@ def ends_of_scan(hu: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def near_scan(scan: Scan, margin: int) -> Scan:
-    """The slices of a sample from `margin` below its scan to `margin` above it, from an even one to an odd one."""
+    """The slices of a sample from `margin` below its scan to `margin` above it.
+
+    It begins at an even one and ends at an odd one, so that a grid twice as coarse joins the pairs that it joins in
+    the whole sample.
+    """
     low, high = (int(end) for end in ends_of_scan(scan[0]))
     low, high = max(low - margin, 0) // 2 * 2, (high + margin) // 2 * 2 + 2
     return tuple(part[low:high] for part in scan)

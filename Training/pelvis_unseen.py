@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from pelvis_generator import NEW_ORGANS, Sample, known, weighted_sample
-from pelvis_packs import SPACING
+from pelvis_generator import NEW_ORGANS, Sample, weighted_sample
+from pelvis_packs import SPACING, known
 from score import score, write_scores
 
 ORGANS = {1: "prostate", 2: "seminal_vesicles", 3: "bladder", 4: "rectum"}

@@ -7,7 +7,8 @@
 The first part sees whole windows at 6 mm, where a step is cheap; the second parts of windows at the working grid,
 mostly around organs; the last the same with norms that are frozen with the statistics of whole windows, which is what
 inference sees. The bank may grow meanwhile. With `--leave-out` a patient's anatomy is in no sample of the run, so
-that the score on this patient is honest.
+that the score on this patient is honest. With `--refine` a run goes on from finished weights in one part: their norms
+stay as they are, a step sees one window or part of one, cropped to its scan.
 """
 
 import argparse
@@ -65,6 +66,7 @@ AROUND_ORGANS = 0.8
 """Which part of the parts of windows lies around a voxel of a random organ; the others lie anywhere."""
 
 AROUND_SCAN_MM = 36
+"""What a cropped window shows beyond a scan's ends: a short scan fills a fifth of a whole window."""
 
 REESTIMATED = 12
 """Whole windows from which the batch norms' statistics are taken."""

@@ -1,10 +1,14 @@
 """What two observers drew: contours to masks, the observers beside each other, the prostate of umea's pack."""
 
 import numpy as np
+import pelvis_slices_score
 import pytest
 from pelvis_drawings import CODES, drawings, drawn_codes, drawn_volume
 from pelvis_packs import BLADDER, LEFT, PROSTATE, RIGHT, SPACING, VESICLES, load_pack
-from pelvis_slices_score import dice
+from pelvis_resampling import DATA
+from pelvis_slices_score import compared, dice, has_drawn
+
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no pelvis data in {DATA}")
 
 
 @pytest.mark.parametrize("spacing", (0.5, 1.25))
@@ -35,6 +39,24 @@ def test_both_observers_drew_the_same_prostate_in_umea():
         assert levels[0] < levels[1]  # vesicles lie higher
         filled = (volume == PROSTATE).any((1, 2))
         assert filled.sum() == np.ptp(np.flatnonzero(filled)) + 1  # no slice left out
+
+
+def test_a_row_leaves_out_an_observer_who_did_not_draw_the_structure():
+    found, drawn = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    found[:2], drawn[:1] = True, True
+    third = pytest.approx(2 / 3)
+    assert compared(found, None, drawn) == {"first": None, "second": third, "observers": None, "size": 2.0}
+    both = {"first": third, "second": 1.0, "observers": third, "size": pytest.approx(8 / 6)}
+    assert compared(found, drawn, found) == both
+    assert not has_drawn(0, "femur_a") and has_drawn(1, "femur_a") and has_drawn(0, "rectum")
+
+
+@needs_data
+def test_a_scan_that_the_engine_refuses_counts_as_nothing_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(pelvis_slices_score, "segment", lambda *_: False)
+    rows = pelvis_slices_score.score_man(1, tmp_path, tmp_path)
+    assert {row["structure"] for row in rows} >= {"prostate", "bladder", "rectum", "femur_a", "femur_b"}
+    assert all(row["second"] in (0, None) for row in rows)
 
 
 def test_two_empty_masks_have_no_dice():

@@ -7,8 +7,8 @@ import pelvis_generator
 import pytest
 import torch
 from pelvis_deformation import inflate, swap_sides, warp, window_coordinates
-from pelvis_generator import SOURCES, known, sample, weighted_sample
-from pelvis_packs import load_pack
+from pelvis_generator import SOURCES, sample, weighted_sample
+from pelvis_packs import known, load_pack
 from pelvis_tissues import CODE, TISSUES
 from scipy import ndimage
 

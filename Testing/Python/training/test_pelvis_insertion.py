@@ -9,6 +9,7 @@ from scipy import ndimage
 SHAPE = (60, 64, 64)
 TEXTURE = (1.0, 2.0)
 EITHER = 0b0000111  # background, prostate or vesicles
+WEIGHT = np.full(SHAPE, 60, np.uint8)
 
 
 def ball(centre, radius) -> np.ndarray:
@@ -36,11 +37,12 @@ def test_untouched_tissue_above_the_base_may_be_his_own_vesicles(man):
     own = denied = 0
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        new_hu, new_labels, new_possible = insert_prostate(rng, hu, labels, possible, treated, TEXTURE)
+        new_hu, new_labels, new_possible, weight = insert_prostate(rng, hu, labels, possible, WEIGHT, treated, TEXTURE)
         unknown = (new_possible & (new_possible - 1)) > 0
         base = np.argwhere(new_labels == 1)[:, 0].max()
         assert set(np.unique(new_possible[unknown])) <= {0b101}  # prostate nowhere but where it was drawn
         assert ((new_possible >> new_labels) & 1).all()
+        assert (weight[new_labels == 1] == 100).all() and (weight[unknown] == 60).all()
         kept = (possible == EITHER) & (np.abs(new_hu - hu) < 15) & (new_labels == 0)
         higher = np.arange(SHAPE[0])[:, None, None] > base
         own += (kept & unknown & higher).sum()
@@ -56,12 +58,14 @@ def test_an_inserted_prostate_leaves_his_vesicles_where_they_are_untouched(man):
     labels[own], possible[own] = 2, 1 << 2
     kept = 0
     for seed in range(6):
-        new_hu, new_labels, new_possible = insert_prostate(
-            np.random.default_rng(seed), hu, labels, possible, treated, TEXTURE)
+        new_hu, new_labels, new_possible, _ = insert_prostate(
+            np.random.default_rng(seed), hu, labels, possible, WEIGHT, treated, TEXTURE)
         assert ((new_possible >> new_labels) & 1).all()
         gone = own & (new_hu < -50)  # where fat took their place
         assert not (new_labels[gone] == 2).any()
-        kept += (own & (new_labels == 2) & (np.abs(new_hu - hu) < 10)).sum()
+        untouched = own & (np.abs(new_hu - hu) < 10)
+        kept += (untouched & (new_labels == 2)).sum()
+        assert (untouched & (new_possible == 1)).sum() < 0.02 * own.sum()  # not denied, however low they reach
     assert kept > 200
 
 
@@ -69,7 +73,8 @@ def test_an_inserted_prostate_has_the_grain_of_its_scan(man):
     hu, labels, possible, treated = man
     fine = bands(hu)[0]
     for seed in range(3):
-        new_hu, new_labels, _ = insert_prostate(np.random.default_rng(seed), hu, labels, possible, treated, TEXTURE)
+        new_hu, new_labels, *_ = insert_prostate(np.random.default_rng(seed), hu, labels, possible, WEIGHT, treated,
+                                                 TEXTURE)
         deep = ndimage.binary_erosion(new_labels == 1, iterations=3)
         assert deep.sum() > 50
         ratio = bands(new_hu)[0][deep].std() / fine[ball((55, 32, 8), 5)].std()

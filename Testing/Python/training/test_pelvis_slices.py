@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from pelvis_bank import bank_files, make_sample
+from pelvis_deformation import end_femora_in_planes
 from pelvis_generator import SOURCES, draw_source
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, SLICE_PACKS, VESICLES, load_pack
+from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SLICE_PACKS, VESICLES, known, load_pack
 from pelvis_resampling import DATA
 from pelvis_slices import MEN, levels, pack_name, read_slice, short_scan, undecided
 
@@ -15,12 +16,13 @@ FAT, SOFT = -100.0, 40.0
 
 def test_fat_is_no_organ_but_may_be_in_the_rectum():
     labels = np.full((3, 8, 8), PROSTATE, np.uint8)
-    labels[:, 5:] = RECTUM
+    labels[:, 5:], labels[:, 3, 6:] = RECTUM, LEFT
     hu = np.full(labels.shape, FAT)
     hu[:, :2] = SOFT
     possible = undecided(hu, labels, np.left_shift(1, labels))
     assert (possible[:, 0] == 1 << PROSTATE).all()
-    assert (possible[:, 3:5] == 1).all()
+    assert (possible[:, 4] == 1).all()
+    assert (possible[:, 3, 6:] & 1 << LEFT).all()  # marrow
     assert (possible[:, 6:] == 1 << RECTUM).all()
 
 
@@ -56,8 +58,20 @@ def test_packs_hold_what_was_drawn_and_leave_open_what_lies_between():
         middle = len(labels) // 2
         assert single[organs].mean() > 0.5
         assert single[1][organs[1]].mean() > single[middle][organs[middle]].mean()
+        assert (pack["ct"][[0, -1]] > -1000).any((1, 2)).all()  # the grid's slices beyond the scan are air
+        assert np.abs(pack["ct"][0][organs[0]].mean() - pack["ct"][1][organs[1]].mean()) < 15
         assert pack["femoral_heads"][0, 2] > pack["femoral_heads"][1, 2] + 40  # left lies at larger x, voxels of 3 mm
         assert (pack["body"][labels > 0] > 0).mean() > 0.99
+
+
+@pytest.mark.usefixtures("packs")
+def test_what_is_undecided_at_a_femur_stays_so_in_a_window():
+    pack = load_pack(pack_name(9))
+    labels, possible = pack["labels"].copy(), pack["possible"].copy()
+    level = np.broadcast_to(np.arange(len(labels), dtype=np.float32)[:, None, None], labels.shape)
+    end_femora_in_planes(labels, possible, pack["femora"], level, {LEFT: 0, RIGHT: 0})
+    assert np.array_equal(possible, pack["possible"])
+    assert (~known(possible) & (labels >= LEFT)).sum() > 1000
 
 
 def test_a_bank_can_be_made_from_some_sources_and_read_without_one_half(tmp_path):
@@ -77,6 +91,8 @@ def test_a_sample_of_a_short_scan_ends_in_planes(tmp_path):
         hu, possible = sample["hu"], sample["possible"]
     shown = (hu > -1000).any((1, 2))
     levels_shown = np.flatnonzero(shown)
+    soft = possible[levels_shown[0]] == 1 << PROSTATE
+    assert not soft.any() or np.median(hu[levels_shown[0]][soft]) > -10  # no air is blurred into the scan's end
     assert 2 <= len(levels_shown) <= 16  # 40 to 65 mm, scaled
     assert shown[levels_shown[0]:levels_shown[-1] + 1].all()
     assert (possible[~shown] == 1).all() and (possible[shown] & 1 << PROSTATE).any()

@@ -1,11 +1,15 @@
-"""Training, and the generator, run on a machine that has torch, numpy and scipy alone."""
+"""Training, and the generator, run on a machine that has torch, numpy and scipy alone; every program starts."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-REFUSED = ("SimpleITK", "pydicom", "slicer", "vtk", "qt")
+TRAINING = Path(__file__).resolve().parents[3] / "Training"
+
+REFUSED = ("SimpleITK", "PIL", "pydicom", "slicer", "vtk", "qt")
 
 START = """
 import sys
@@ -25,7 +29,7 @@ def test_training_programs_import():
     assert run("import train_brain, train_pelvis\nprint('imported')").strip() == "imported"
 
 
-@pytest.mark.parametrize("source", ["umea", "msk_001"])
+@pytest.mark.parametrize("source", ["umea", "msk_001", "slices_a"])
 def test_generator_makes_a_sample(packs, source):
     made = run(f"""
 import numpy as np
@@ -34,3 +38,13 @@ drawn = weighted_sample(np.random.default_rng(1), (96, 96, 128), {source!r}, 6.0
 print(*drawn.hu.shape, (drawn.labels > 0).any())
 """)
     assert made.split() == ["48", "48", "64", "True"]
+
+
+@pytest.mark.parametrize("program", sorted(file.name for file in TRAINING.glob("*.py")
+                                           if "__main__" in file.read_text(encoding="utf-8")))
+def test_every_program_starts_from_its_own_folder(program):
+    """As its docstring starts it, without the paths that the tests add."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, str(TRAINING / program), "--help"], env=environment, capture_output=True,
+                          text=True)
+    assert done.returncode == 0 and done.stdout.startswith("usage: "), done.stderr[-500:]
