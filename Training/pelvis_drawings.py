@@ -1,8 +1,9 @@
 """What two observers drew in real scans that lack contours: the loose slices of ten men, prostate and vesicles of umea.
 
-Neither is a clinician, and neither had a network's result or the other's contours before their eyes; in umea they saw
-the bladder, the rectum and the treatment volume that came with the scan. `pelvis_drawings.json` holds polygons in mm,
-x = column * spacing and y = row * spacing from the middle of the first pixel (x to the patient's left, y to the back).
+The observers are language models that looked at the pictures, no clinicians. None had a network's result or another's
+contours in view; in umea they saw the bladder, the rectum and the treatment volume that came with the scan.
+`pelvis_drawings.json` holds polygons in mm, x = column * spacing and y = row * spacing from the middle of the first
+pixel (x to the patient's left, y to the back).
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, VESICLES
 from PIL import Image, ImageDraw
 
 DRAWINGS = Path(__file__).with_name("pelvis_drawings.json")
-CODES = {"vesicles": VESICLES, "prostate": PROSTATE, "bladder": BLADDER, "rectum": RECTUM, "femur_a": RIGHT,
-         "femur_b": LEFT}
-"""A slice is seen from the feet: `femur_a`, at the picture's left, is the patient's right one. Where contours overlap
-by a pixel the later name has it."""
+CODES = {"seminal_vesicles": VESICLES, "prostate": PROSTATE, "bladder": BLADDER, "rectum": RECTUM, "femur_right": RIGHT,
+         "femur_left": LEFT}
+"""Where contours overlap by a pixel the later name has it."""
 
 DRAWN_WEIGHT = 60  # percent, near what is drawn
 OVERSAMPLED = 4
@@ -27,7 +27,7 @@ OVERSAMPLED = 4
 
 @lru_cache(maxsize=1)
 def drawings() -> dict[str, list[dict[str, dict]]]:
-    """Under `slices` and `umea` each observer's polygons, by slice and structure.
+    """Under `slices` and `umea` each of two observers' polygons, by slice and structure.
 
     The slices are named 1 to 20 as their files, umea's are counted from 0. The femora in the loose slices were drawn by
     the second observer alone.

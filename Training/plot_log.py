@@ -3,8 +3,8 @@
     python Training/plot_log.py Training/runs/brain            # writes Training/runs/brain/log.png
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -30,6 +30,12 @@ def plot(run: Path) -> Path:
     return run / "log.png"
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, nargs="+", help="folder of a training")
+    for run in parser.parse_args().run:
+        print(plot(run))
+
+
 if __name__ == "__main__":
-    for folder in sys.argv[1:]:
-        print(plot(Path(folder)))
+    main()

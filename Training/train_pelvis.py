@@ -165,6 +165,8 @@ def main() -> None:
 
     phases = coarse_phases(options.coarse) if options.coarse else PHASES
     if options.refine:
+        if training.step and not training.norms_frozen:
+            parser.error(f"{options.run} holds a training without --refine; choose another folder")
         phases, training.norms_frozen = (refining_phase(options.coarse),), True
     for phase in phases:
         if phase is phases[-1] and not training.norms_frozen:

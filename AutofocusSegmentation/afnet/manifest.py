@@ -135,8 +135,8 @@ class ModelEntry:
 
 
 def plain_id(text: str) -> str:
-    """Return `text` in what a model's id may hold: small letters, digits and single hyphens, 50 at most, maybe none."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    """Return `text` in what a model's id may hold: at most 50 small letters, digits and single hyphens, maybe none."""
+    plain = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:50].strip("-")
 
 

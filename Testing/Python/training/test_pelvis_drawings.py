@@ -48,14 +48,14 @@ def test_a_row_leaves_out_an_observer_who_did_not_draw_the_structure():
     assert compared(found, None, drawn) == {"first": None, "second": third, "observers": None, "size": 2.0}
     both = {"first": third, "second": 1.0, "observers": third, "size": pytest.approx(8 / 6)}
     assert compared(found, drawn, found) == both
-    assert not has_drawn(0, "femur_a") and has_drawn(1, "femur_a") and has_drawn(0, "rectum")
+    assert not has_drawn(0, "femur_right") and has_drawn(1, "femur_right") and has_drawn(0, "rectum")
 
 
 @needs_data
 def test_a_scan_that_the_engine_refuses_counts_as_nothing_found(tmp_path, monkeypatch):
     monkeypatch.setattr(pelvis_slices_score, "segment", lambda *_: False)
     rows = pelvis_slices_score.score_man(1, tmp_path, tmp_path)
-    assert {row["structure"] for row in rows} >= {"prostate", "bladder", "rectum", "femur_a", "femur_b"}
+    assert {row["structure"] for row in rows} >= {"prostate", "bladder", "rectum", "femur_right", "femur_left"}
     assert all(row["second"] in (0, None) for row in rows)
 
 

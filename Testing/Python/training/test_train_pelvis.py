@@ -9,6 +9,7 @@ import pytest
 import torch
 import train_pelvis
 from pelvis_resident import ResidentSamples
+from pelvis_tensors import near_scan, on_coarser_grid
 from train_pelvis import PHASES, PelvisSamples
 
 from afnet.losses import class_loss
@@ -68,3 +69,45 @@ def test_loss_of_bfloat16_logits_is_computed_in_float32():
     possible[:, 0] = 1
     weight = torch.ones(1, 1, 4, 4, 4)
     assert class_loss(logits, possible, weight) == class_loss(logits.float(), possible, weight)
+
+
+def train(monkeypatch, *options) -> None:
+    command = ["train_pelvis.py", "--network", "AFN-1", "--width", "8", "--minutes", "0.02", *options]
+    monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+    train_pelvis.main()
+
+
+def test_refining_keeps_the_norms_of_the_weights_it_starts_from(bank, tmp_path, monkeypatch):
+    train(monkeypatch, "--bank", bank, "--run", tmp_path / "first")
+    start = tmp_path / "first" / "averaged.pt"
+    train(monkeypatch, "--bank", bank, "--run", tmp_path / "second", "--refine", "--start-from", start)
+    before, after = (torch.load(tmp_path / run / "averaged.pt", weights_only=True) for run in ("first", "second"))
+    norms = [name for name in before if "running" in name]
+    assert norms and all(torch.equal(before[name], after[name]) for name in norms)
+    assert any(not torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
+
+
+def test_refining_is_refused_without_weights_and_in_another_trainings_folder(bank, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        train(monkeypatch, "--bank", bank, "--run", tmp_path / "run", "--refine")
+    assert "--start-from" in capsys.readouterr().err
+    train(monkeypatch, "--bank", bank, "--run", tmp_path / "run")
+    weights = tmp_path / "run" / "averaged.pt"
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    torch.save(state | {"norms_frozen": False}, tmp_path / "run" / "checkpoint.pt")
+    with pytest.raises(SystemExit):
+        train(monkeypatch, "--bank", bank, "--run", tmp_path / "run", "--refine", "--start-from", weights)
+    assert "another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("low,high", [(0, 39), (12, 25), (13, 25), (13, 26), (30, 39)])
+def test_a_cropped_sample_joins_the_same_pairs_of_slices_on_the_coarse_grid(low, high):
+    hu = torch.full((40, 6, 6), -1000, dtype=torch.int16)
+    hu[low:high + 1] = torch.arange(low, high + 1, dtype=torch.int16)[:, None, None] * 10
+    scan = (hu, torch.ones(hu.shape, dtype=torch.uint8), torch.full(hu.shape, 100, dtype=torch.uint8))
+    cropped = near_scan(scan, 4)
+    assert len(cropped[0]) <= high - low + 1 + 2 * 4 + 2
+    whole, part = on_coarser_grid(scan, 2.0)[0], on_coarser_grid(cropped, 2.0)[0]
+    first = max(low - 4, 0) // 2
+    assert torch.allclose(whole[first:first + len(part)], part)
+    assert (whole[:first] == -1000).all() and (whole[first + len(part):] == -1000).all()
