@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from afnet.devices import has_bfloat16
 from afnet.layout import CALL_WORK, SPARE_SLABS, Layout
 from afnet.networks import AutofocusNetwork, NetworkPlan
 from afnet.planes import Planes, Stage, capacities, oldest_needed, schedule
@@ -114,9 +115,11 @@ print(1e6 * (peak_memory_mb() - before), said)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_measured_peak_stays_under_what_is_said(dtype):
     """A whole map of this crop is 39 MB in float32, so a pass that holds three of them does not go through."""
+    if dtype == "bfloat16" and not has_bfloat16(torch.device("cpu")):
+        pytest.skip("this processor emulates bfloat16, which takes minutes")
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
     process = subprocess.run(
-        [sys.executable, "-c", MEASURED, dtype], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", MEASURED, dtype], env=environment, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr
     taken, said = map(float, process.stdout.split())

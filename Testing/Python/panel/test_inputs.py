@@ -238,7 +238,7 @@ def test_the_model_card_is_one_click_away(panel, repository, tmp_path):
     panel.host.resize(350, 700)
     Pictures(tmp_path).grab(panel.host, "segment-model-card")
     choose_model(panel.ui, "pelvis-ct")
-    assert "not measured" in panel.ui.modelCardText.toPlainText()
+    assert "ten unseen men" in panel.ui.modelCardText.toPlainText()
 
 
 def test_a_users_model_without_the_new_field_and_with_markup_in_its_text(panel, copy_model):
