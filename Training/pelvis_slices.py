@@ -13,6 +13,7 @@ from pelvis_body import FAT_HU, body_of, is_soft
 from pelvis_drawings import CODES, DRAWN_WEIGHT, drawings, drawn_codes
 from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, VESICLES, known
 from pelvis_resampling import DATA, resample_labels, shown
+from pelvis_tensors import AIR
 from scipy import ndimage
 
 from afnet.grid import Grid
@@ -25,8 +26,6 @@ END_MM = 15.0  # how far each slice is repeated
 SLICE_MM = 2.5
 ONE_END = 0.2
 """Up to this part of the way to the other slice only the nearer one's codes are possible."""
-
-AIR_HU = -1000.0
 
 
 def pack_name(man: int) -> str:
@@ -114,9 +113,9 @@ def pack_man(man: int) -> dict:
     """
     ct, _ = short_scan(man)
     grid = lattice_around(ct, SPACING, 0.0)
-    hu = np.clip(shown(ct, grid, -1000.0), -1000, 3000)
+    hu = np.clip(shown(ct, grid, AIR), AIR, 3000)
     labels, possible = possible_codes(man, grid)
-    kept = np.flatnonzero((hu > AIR_HU).any((1, 2)))  # the grid may begin or end beyond the scan's last slice, in air
+    kept = np.flatnonzero((hu > AIR).any((1, 2)))  # the grid may begin or end beyond the scan's last slice, in air
     hu, labels, possible = (array[kept[0]:kept[-1] + 1] for array in (hu, labels, possible))
     possible = undecided(hu, labels, possible)
     impossible = (np.right_shift(possible, labels) & 1) == 0

@@ -20,11 +20,12 @@ from pelvis_packs import SLICE_PACKS
 from pelvis_real_checks import segment
 from pelvis_slices import MEN, levels, pack_name, short_scan
 
+from afnet.evaluation import dice
 
-def dice(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Dice of two masks; None where both are empty."""
-    total = int(one.sum()) + int(other.sum())
-    return 2 * int((one & other).sum()) / total if total else None
+
+def dice_of(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Dice of two masks; None where both are empty, which in a slice says nothing of a structure."""
+    return dice(one, other) if one.any() or other.any() else None
 
 
 def score_man(man: int, model: Path, work: Path) -> list[dict]:
@@ -57,9 +58,9 @@ def compared(found: np.ndarray, first: np.ndarray | None, second: np.ndarray | N
     """A row's numbers for one structure in one slice (masks; None: that observer drew no such structure)."""
     drawn = [mask for mask in (first, second) if mask is not None]
     area = np.mean([mask.sum() for mask in drawn])
-    return {"first": None if first is None else dice(found, first),
-            "second": None if second is None else dice(found, second),
-            "observers": dice(first, second) if len(drawn) == 2 else None,
+    return {"first": None if first is None else dice_of(found, first),
+            "second": None if second is None else dice_of(found, second),
+            "observers": dice_of(first, second) if len(drawn) == 2 else None,
             "size": float(found.sum() / area) if area else None}
 
 

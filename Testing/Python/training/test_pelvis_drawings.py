@@ -6,7 +6,7 @@ import pytest
 from pelvis_drawings import CODES, drawings, drawn_codes, drawn_volume
 from pelvis_packs import BLADDER, LEFT, PROSTATE, RIGHT, SPACING, VESICLES, load_pack
 from pelvis_resampling import DATA
-from pelvis_slices_score import compared, dice, has_drawn
+from pelvis_slices_score import compared, dice_of, has_drawn
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no pelvis data in {DATA}")
 
@@ -23,7 +23,7 @@ def test_a_contour_in_mm_fills_the_same_place_on_every_pixel_size(spacing):
 def test_both_observers_drew_the_same_organs():
     first, second = drawings()["slices"]
     for name in ("prostate", "bladder", "rectum"):
-        agreed = [dice(*(drawn_codes(each[str(n)], (620, 620), 1.0) == CODES[name] for each in (first, second)))
+        agreed = [dice_of(*(drawn_codes(each[str(n)], (620, 620), 1.0) == CODES[name] for each in (first, second)))
                   for n in range(1, 21)]
         assert min(value for value in agreed if value is not None) > 0.85, name
     codes = [drawn_codes(second[str(n)], (620, 620), 1.0) for n in range(1, 21)]
@@ -32,8 +32,8 @@ def test_both_observers_drew_the_same_organs():
 
 def test_both_observers_drew_the_same_prostate_in_umea():
     volumes = [drawn_volume(observer, (85, 256, 256), 1.95) for observer in drawings()["umea"]]
-    assert dice(*(volume == PROSTATE for volume in volumes)) > 0.9
-    assert dice(*(volume == VESICLES for volume in volumes)) > 0.65
+    assert dice_of(*(volume == PROSTATE for volume in volumes)) > 0.9
+    assert dice_of(*(volume == VESICLES for volume in volumes)) > 0.65
     for volume in volumes:
         levels = [np.argwhere(volume == code)[:, 0].mean() for code in (PROSTATE, VESICLES)]
         assert levels[0] < levels[1]  # vesicles lie higher
@@ -61,7 +61,7 @@ def test_a_scan_that_the_engine_refuses_counts_as_nothing_found(tmp_path, monkey
 
 def test_two_empty_masks_have_no_dice():
     empty = np.zeros((3, 3), bool)
-    assert dice(empty, empty) is None and dice(empty, ~empty) == 0 and dice(~empty, ~empty) == 1
+    assert dice_of(empty, empty) is None and dice_of(empty, ~empty) == 0 and dice_of(~empty, ~empty) == 1
 
 
 @pytest.mark.usefixtures("packs")
