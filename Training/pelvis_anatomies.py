@@ -19,7 +19,7 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "AutofocusSegmentation"))
 
-from pelvis_body import FAT_HU, body_of, is_soft  # noqa: E402
+from pelvis_body import FAT_HU, body_of  # noqa: E402
 from pelvis_drawings import DRAWN_WEIGHT, drawings, drawn_volume  # noqa: E402
 from pelvis_femora import cut_femora, femora_from_bone, head_balls  # noqa: E402
 from pelvis_packs import BLADDER, LEFT, PACKS, PROSTATE, RECTUM, SPACING, VESICLES, load_pack  # noqa: E402
@@ -27,6 +27,7 @@ from pelvis_resampling import DATA, resample_labels, shown  # noqa: E402
 from pelvis_slices import MEN, pack_man, pack_name  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
+from afnet.grid import Grid  # noqa: E402
 from afnet.imaging import lattice_around  # noqa: E402
 
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
@@ -34,8 +35,8 @@ OBSERVED = 1 << PROSTATE | 1 << VESICLES
 """What the two observers drew in umea."""
 
 WALL_MM = 6.0  # they left 2 to 5 mm of it between the prostate and the bladder of his contours
-BONE_HU = 130.0
-NO_URINE_HU = 30.0  # blurred; the urine of totalseg has 12 HU
+COLON = 20  # in TotalSegmentator's labels
+RECTUM_END = 4  # slices below and above the drawn end
 
 FEMALE_HEADS_MM = ((62, 293, 362), (56, 272, 189))
 """Left and right femoral head of the female scan, (z, y, x) from its first voxel, read off the picture."""
@@ -53,11 +54,21 @@ def _femora(labels: np.ndarray) -> np.ndarray:
     return np.where(labels >= LEFT, labels, 0).astype(np.uint8)
 
 
-def _with_prostate(hu: np.ndarray, labels: np.ndarray, drawn: list[np.ndarray]) -> np.ndarray:
-    """`possible` bits of umea, whose prostate and vesicles two observers drew; `labels` get the first one's (in place).
+def _observed(path: str, ct: sitk.Image, grid: Grid) -> list[np.ndarray]:
+    """Codes on `grid` of what each of two observers drew in a scan (`path`: its name in the drawings)."""
+    images = [sitk.GetImageFromArray(drawn_volume(observer, ct.GetSize()[::-1], ct.GetSpacing()[0]))
+              for observer in drawings()[path]]
+    for image in images:
+        image.CopyInformation(ct)
+    return [resample_labels(image, grid) for image in images]
 
-    Undecided: where the observers differ, and the soft tissue that neither drew between bladder and prostate, the
-    bladder's wall, which people mostly give to the prostate. Fat is background anywhere.
+
+def _possible(hu: np.ndarray, labels: np.ndarray, drawn: list[np.ndarray]) -> np.ndarray:
+    """`possible` bits of a scan in which two observers drew organs; `labels` get the first one's (in place).
+
+    Where `labels` hold a code already it is the truth. Undecided: where the observers differ, and the soft tissue that
+    neither drew between bladder and prostate, the bladder's wall, which people mostly give to the prostate. Fat is
+    background anywhere but in the rectum.
     """
     free = labels == 0
     smooth = ndimage.gaussian_filter(hu, 0.5)
@@ -71,7 +82,9 @@ def _with_prostate(hu: np.ndarray, labels: np.ndarray, drawn: list[np.ndarray]) 
     wall = free & (possible == 1) & (prostate <= WALL_MM) & (bladder <= WALL_MM)
     possible[wall] |= 1 << PROSTATE
     fat = free & (smooth < FAT_HU)
-    labels[fat], possible[fat] = 0, 1
+    possible[fat] &= 1 | 1 << RECTUM
+    possible[possible == 0] = 1
+    labels[fat & (labels != RECTUM)] = 0
     return possible
 
 
@@ -91,11 +104,7 @@ def pack_umea() -> dict:
     labels, heads, radius = cut_femora(whole, drawn_radius)
     hu = shown(ct, grid, -1000.0)
     ptv = resample_labels(_read("umea/ptv_not_prostate.nii.gz"), grid)
-    organs = [sitk.GetImageFromArray(drawn_volume(observer, codes.shape, ct.GetSpacing()[0]))
-              for observer in drawings()["umea"]]
-    for image in organs:
-        image.CopyInformation(ct)
-    possible = _with_prostate(hu, labels, [resample_labels(image, grid) for image in organs])
+    possible = _possible(hu, labels, _observed("umea", ct, grid))
     near = ndimage.binary_dilation((possible & OBSERVED) > 0, iterations=2)
     weight = np.where(near & (labels != BLADDER) & (labels != RECTUM), DRAWN_WEIGHT, 100).astype(np.uint8)
     body = resample_labels(_read("umea/external.nii.gz"), grid)
@@ -104,47 +113,25 @@ def pack_umea() -> dict:
 
 
 def pack_totalseg() -> dict:
-    """Real CT, a model's labels; the scan's end cuts the prostate, the rectum a proxy from the colon."""
+    """Real CT; the femora a model's, all else drawn by two observers; the scan's end cuts prostate and rectum."""
     ct = _read("totalseg_example/ct.nii.gz")
     grid = lattice_around(ct, SPACING, 0.0)
     hu = np.clip(shown(ct, grid, -1000.0), -1000, 3000)
-    labels = resample_labels(_read("totalseg_example/labels.nii.gz"), grid)
-    rectum = resample_labels(_read("totalseg_example/rectum_proxy_from_colon.nii.gz"), grid) > 0
+    femora = _femora(resample_labels(_read("totalseg_example/labels.nii.gz"), grid))
+    labels, heads, radius = cut_femora(femora)
+    possible = _possible(hu, labels, _observed("totalseg", ct, grid))
+    # Where the rectum ends and the sigmoid begins nobody sees to the slice.
     organs = resample_labels(_read("totalseg_example/totalseg_117_pseudolabels.nii.gz"), grid)
-    femora = _femora(labels)
-    labels, heads, radius = cut_femora(labels)
-    smooth = ndimage.gaussian_filter(hu, 0.5)
-    labels[(labels == BLADDER) & (smooth > BONE_HU)] = 0  # the model's bladder runs into the symphysis
-    body = body_of(hu)
-    possible = np.left_shift(1, labels).astype(np.uint8)
-    # Undecided: around the cut prostate, between bladder and rectum, and in the bladder what is too bright for urine.
-    near = ndimage.distance_transform_edt(labels != PROSTATE) * SPACING <= 12
-    soft = is_soft(smooth) & (labels == 0) & ~rectum
-    bright = (labels == BLADDER) & (ndimage.gaussian_filter(hu, 1.0) > NO_URINE_HU)
-    possible[bright] |= 1
-    possible[bright & near] |= 1 << PROSTATE
-    bladder_low = int(np.argwhere((labels == BLADDER).any((1, 2))).min())
-    between = np.zeros_like(soft)
-    between[bladder_low:bladder_low + 14, 52:70, 48:76] = True
-    possible[soft & near] |= (1 << PROSTATE) | (1 << VESICLES)
-    possible[soft & between & (organs == 0)] |= 1 << VESICLES
-    colon = (organs == 20) & (labels == 0)  # TotalSegmentator's colon holds the rectum and the sigmoid
-    around = ndimage.binary_dilation(rectum, iterations=2)
-    labels[rectum] = RECTUM
-    possible[rectum] = 1 << RECTUM
-    possible[around & ~rectum & ((labels == 0) & (smooth > -60) | colon)] |= 1 << RECTUM
-    top = int(np.argwhere(rectum.any((1, 2))).max())
-    possible[top - 2:top + 8][colon[top - 2:top + 8]] |= 1 << RECTUM
-    # The anal canal below the proxy is not drawn.
-    low = int(np.argwhere(rectum.any((1, 2))).min())
-    ys, xs = np.argwhere(rectum[low]).mean(0).astype(int)
-    canal = np.zeros_like(soft)
-    canal[:low, ys - 6:ys + 7, xs - 6:xs + 7] = True
-    possible[canal & (labels == 0)] |= 1 << RECTUM
-    near = ndimage.binary_dilation(possible != 1, iterations=2)
-    weight = np.where(near, MODEL_WEIGHT, 100).astype(np.uint8)
+    top = int(np.flatnonzero((labels == RECTUM).any((1, 2))).max()) + 1
+    open_ends = np.zeros(labels.shape, bool)
+    open_ends[top - RECTUM_END:top + RECTUM_END] = True
+    gut = (labels == RECTUM) | (organs == COLON) & (labels == 0)
+    possible[open_ends & gut] |= 1 | 1 << RECTUM
+    weight = np.where(ndimage.binary_dilation(possible != 1, iterations=2), DRAWN_WEIGHT, 100)
+    weight[ndimage.binary_dilation(femora > 0, iterations=2)] = MODEL_WEIGHT
     return dict(ct=np.rint(hu).astype(np.int16), labels=labels, femora=femora, possible=possible,
-                body=body.astype(np.uint8), weight=weight, femoral_heads=heads, head_radius_mm=radius)
+                body=body_of(hu).astype(np.uint8), weight=weight.astype(np.uint8), femoral_heads=heads,
+                head_radius_mm=radius)
 
 
 def pack_female() -> dict:

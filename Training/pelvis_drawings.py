@@ -1,4 +1,5 @@
-"""What two observers drew in real scans that lack contours: the loose slices of ten men, prostate and vesicles of umea.
+"""What two observers drew in real scans that lack contours: the loose slices of ten men, prostate and vesicles of umea,
+prostate, vesicles, bladder and rectum of totalseg.
 
 The observers are language models that looked at the pictures, no clinicians. None had a network's result or another's
 contours in view; in umea they saw the bladder, the rectum and the treatment volume that came with the scan.
@@ -27,10 +28,10 @@ OVERSAMPLED = 4
 
 @lru_cache(maxsize=1)
 def drawings() -> dict[str, list[dict[str, dict]]]:
-    """Under `slices` and `umea` each of two observers' polygons, by slice and structure.
+    """Under `slices`, `umea` and `totalseg` each of two observers' polygons, by slice and structure.
 
-    The slices are named 1 to 20 as their files, umea's are counted from 0. The femora in the loose slices were drawn by
-    the second observer alone.
+    The slices are named 1 to 20 as their files, those of umea and totalseg are counted from 0. The femora in the loose
+    slices were drawn by the second observer alone.
     """
     return json.loads(DRAWINGS.read_text())
 

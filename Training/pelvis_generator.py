@@ -29,7 +29,7 @@ SOURCES = {"umea": 0.28, "totalseg": 0.15, "female": 0.08, "msk_001": 0.18, "msk
            "slices_b": 0.08}
 """Share of the samples that come from each patient, or from each half of the ten men of the loose slices."""
 
-NEW_ORGANS = {"umea": 0.4, "totalseg": 0.6}
+NEW_ORGANS = {"umea": 0.4, "totalseg": 0.4}
 """Part of the samples from real men whose organs are drawn anew."""
 
 REAL = ("umea", "totalseg", "female", "slices_a", "slices_b")

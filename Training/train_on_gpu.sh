@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything again in 18 minutes of one GPU: the brain with everyone and by folds on both grids, a U-Net on two folds,
 # the pelvis with everyone and without each of the two labelled men on both grids. The packs must be there
-# (brain_pack.py on both grids, pelvis_anatomies.py, pelvis_vesicles.py); needs torch, triton, numpy, scipy, for the
+# (brain_pack.py on both grids, pelvis_anatomies.py); needs torch, triton, numpy, scipy, for the
 # U-Net dynamic-network-architectures, and 16 cores that generate pelves meanwhile.
 #
 #     Training/train_on_gpu.sh RUNS_FOLDER [BANK_FOLDER, fast and with 40 GB free: /dev/shm/pelvis]

@@ -1,10 +1,10 @@
-"""What two observers drew: contours to masks, the observers beside each other, the prostate of umea's pack."""
+"""What two observers drew: contours to masks, the observers beside each other, the packs of umea and totalseg."""
 
 import numpy as np
 import pelvis_slices_score
 import pytest
 from pelvis_drawings import CODES, drawings, drawn_codes, drawn_volume
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RIGHT, SPACING, VESICLES, load_pack
+from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, VESICLES, load_pack
 from pelvis_resampling import DATA
 from pelvis_slices_score import compared, dice_of, has_drawn
 
@@ -39,6 +39,13 @@ def test_both_observers_drew_the_same_prostate_in_umea():
         assert levels[0] < levels[1]  # vesicles lie higher
         filled = (volume == PROSTATE).any((1, 2))
         assert filled.sum() == np.ptp(np.flatnonzero(filled)) + 1  # no slice left out
+
+
+def test_both_observers_drew_the_same_organs_in_totalseg():
+    """An open place is the border of prostate and bladder, which hardly differ in this scan."""
+    first, second = (drawn_volume(observer, (112, 101, 122), 3.0) for observer in drawings()["totalseg"])
+    for name, least in (("prostate", 0.85), ("seminal_vesicles", 0.85), ("bladder", 0.95), ("rectum", 0.93)):
+        assert dice_of(first == CODES[name], second == CODES[name]) > least, name
 
 
 def test_a_row_leaves_out_an_observer_who_did_not_draw_the_structure():
@@ -77,3 +84,19 @@ def test_umea_has_a_prostate_between_bladder_and_rectum_and_an_open_bladder_wall
     above = np.argwhere(unknown & (possible & 1 << PROSTATE > 0))[:, 0].max()
     assert above >= np.argwhere(labels == PROSTATE)[:, 0].max()
     assert (pack["weight"][labels == PROSTATE] < 100).all() and (pack["weight"][0] == 100).all()
+
+
+@pytest.mark.usefixtures("packs")
+def test_totalseg_has_what_the_observers_drew_and_an_open_border_where_they_differ():
+    pack = load_pack("totalseg")
+    labels, possible = pack["labels"], pack["possible"]
+    millilitres = {code: (possible == 1 << code).sum() * SPACING**3 / 1000 for code in CODES.values()}
+    assert 14 < millilitres[PROSTATE] < 18 and 10 < millilitres[VESICLES] < 15 and 440 < millilitres[BLADDER] < 470
+    assert 26 < millilitres[RECTUM] < 38
+    assert ((possible >> labels) & 1).all()
+    unknown = (possible & (possible - 1)) > 0
+    assert not (possible[unknown] & (1 << LEFT | 1 << RIGHT)).any() and 0 < unknown.sum() < 0.3 * (labels > 0).sum()
+    top = np.flatnonzero((labels == RECTUM).any((1, 2))).max()
+    assert (possible[top][labels[top] == RECTUM] == 1 | 1 << RECTUM).all()
+    assert (possible[top + 1:top + 5] == 1 | 1 << RECTUM).any() and (possible[top + 5:] & 1 << RECTUM == 0).all()
+    assert set(np.unique(pack["weight"])) == {30, 60, 100}
