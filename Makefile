@@ -25,7 +25,7 @@ demo: $(STAMP)
 	  $(if $(DEVICE),--device "$(DEVICE)") --output "$(OUTPUT)"
 
 test: lint
-	$(PY) -m pytest $(TESTS)
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
