@@ -128,12 +128,17 @@ def find_torch(places: Iterable[str] | None = None) -> TorchFiles:
     return TorchFiles(version, found is not None, package is not None, cpu_only)
 
 
-def torch_problem(places: Iterable[str] | None = None) -> str | None:
-    """Return one sentence on why the engine cannot run and what to do, or None if torch is there and suits."""
+def torch_problem(places: Iterable[str] | None = None, in_panel: bool = False) -> str | None:
+    """Return one sentence on why the engine cannot run and what to do, or None if torch is there and suits.
+
+    in_panel: the user reads it in this module, where the section for the first use is in sight.
+    """
     defect = _defect(find_torch(places), sys.platform)
     if defect is None:
         return None
     _state, what = defect
+    if in_panel:
+        return _("{what}: press the button under Before you begin, at the top.").format(what=what)
     return _("{what}: open the module Autofocus Segmentation, which installs it, or the module PyTorch Utils.").format(
         what=what)
 

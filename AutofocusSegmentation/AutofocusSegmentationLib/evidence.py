@@ -87,7 +87,8 @@ def explain(manifest: Manifest, name: str, node) -> str:
             title=manifest.input(other).title, reason=found[other].reason)
     derived = _derived(node, series_tags(node))
     if derived:
-        return _("Called '{word}', like what is made from a scan and is none: check it.").format(word=derived)
+        return _("Its name or description contains '{word}', as images computed from a scan do: check that it is the "
+                 "scan itself.").format(word=derived)
     return _("Neither its DICOM tags nor its name say what it is: check it.")
 
 

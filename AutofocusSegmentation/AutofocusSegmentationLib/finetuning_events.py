@@ -60,6 +60,11 @@ class EpochDone:
     held_out_dice: float | None
     seconds_left: float | None
 
+    @property
+    def on_test_cases(self) -> bool:
+        """Whether held_out_dice is of the test cases; else of cases left out to choose the number of passes."""
+        return not self.run.startswith("choose")
+
 
 FineTuningEvent = CaseChecked | RunBegun | EpochDone
 

@@ -186,7 +186,7 @@ def _fill(segmentation_node, manifest: Manifest, found: Found, replaceable: dict
             replace_voxels(segmentation_node, segment_id, found.voxels[structure.id], found.grid)
         mark_as_made(
             segmentation_node.GetSegmentation().GetSegment(segment_id), segment_id, manifest,
-            found.voxels[structure.id], bool(found.entry(structure.id).get("touches_edge")),
+            found.voxels[structure.id], found.entry(structure.id),
         )
         segments[structure.id] = segment_id
     new = {structure: item for structure, item in segments.items() if structure not in replaceable}
@@ -236,10 +236,10 @@ def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, st
     """Return the table's rows: what the model found, also for structures of which an edited segment was kept."""
     rows = []
     for structure in manifest.structures:
-        note = ""
+        note, entry = "", found.entry(structure.id)
         if not found.voxels[structure.id].count:
-            note = _("Not found")
-        elif found.entry(structure.id).get("touches_edge"):
+            note = _("Left out as too doubtful") if entry.get("left_out") else _("Not found")
+        elif entry.get("touches_edge"):
             note = _("Touches the edge of the image and may be cut off")
         name = segmentation.GetSegmentation().GetSegment(segments[structure.id]).GetName()
         rows.append((segments[structure.id], name, found.volume_ml(structure.id), note))

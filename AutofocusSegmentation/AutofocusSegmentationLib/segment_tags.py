@@ -8,7 +8,7 @@ import slicer
 import vtk
 
 from afnet.manifest import Manifest
-from afnet.terminology import EDGE_TAG, MODEL_ID, STRUCTURE_TAG, provenance
+from afnet.terminology import EDGE_TAG, LEFT_OUT_TAG, MODEL_ID, STRUCTURE_TAG, provenance
 
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels, voxel_hash
 
@@ -30,20 +30,21 @@ def tag_of(segment, name: str) -> str:
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def mark_as_made(segment, segment_id: str, manifest: Manifest, voxels: Voxels, touches_edge: bool) -> None:
-    """Tag a segment (vtkSegment) that has just got its voxels from the model.
+def mark_as_made(segment, segment_id: str, manifest: Manifest, voxels: Voxels, entry: dict) -> None:
+    """Tag a segment (vtkSegment) that has just got its voxels from the model. entry: the structure's, of report.json.
 
     One that is cut off by the edge of the image gets the status 'Flagged'; a segment that lost that reason loses the
     status, and so does one on whose former voxels somebody was at work.
     """
     status = slicer.vtkSlicerSegmentationsModuleLogic
-    before = status.GetSegmentStatus(segment)
+    before, touches_edge = status.GetSegmentStatus(segment), bool(entry.get("touches_edge"))
     if touches_edge:
         status.SetSegmentStatus(segment, status.Flagged)
     elif before == status.InProgress or (before == status.Flagged and tag_of(segment, EDGE_TAG) == "true"):
         status.SetSegmentStatus(segment, status.NotStarted)
     segment.SetTag(HASH_TAG, voxel_hash(segment_id, voxels))
     segment.SetTag(EDGE_TAG, "true" if touches_edge else "false")
+    segment.SetTag(LEFT_OUT_TAG, "true" if entry.get("left_out") else "false")
     segment.SetTag(ALGORITHM_TYPE, AUTOMATIC)
     segment.SetTag(ALGORITHM_NAME, f"AutofocusSegmentation {manifest.id} {manifest.version}"[:_LONGEST_LO])
     for name, value in provenance(manifest).items():

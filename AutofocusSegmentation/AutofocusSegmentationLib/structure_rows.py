@@ -7,7 +7,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
-from afnet.terminology import EDGE_TAG, STRUCTURE_TAG
+from afnet.terminology import EDGE_TAG, LEFT_OUT_TAG, STRUCTURE_TAG
 
 from .display import is_shown
 from .segment_tags import HASH_TAG, tag_of
@@ -71,7 +71,14 @@ def _status(segment, volume: float | None, edited: bool) -> str:
         return _("Added")
     if edited:
         return _("Edited")
-    return _("Not found") if volume == 0 else ""
+    if volume != 0:
+        return ""
+    return _("Left out") if _left_out(segment) else _("Not found")
+
+
+def _left_out(segment) -> bool:
+    """Whether the model found it and the program discarded it; a result of an older version does not say."""
+    return tag_of(segment, LEFT_OUT_TAG) == "true"
 
 
 def _remarks(segment, volume: float | None, made: float | None, edited: bool) -> str:
@@ -85,7 +92,8 @@ def _remarks(segment, volume: float | None, made: float | None, edited: bool) ->
     elif logic.GetSegmentStatus(segment) == logic.Completed:
         remarks.append(_("You completed it; a run into this segmentation keeps it and adds a new one beside it."))
     elif volume == 0:
-        remarks.append(_("The model did not find it."))
+        remarks.append(_("Left out as too doubtful; see the notes.") if _left_out(segment) else
+                       _("The model did not find it."))
     if made is not None and volume is not None and abs(made - volume) >= 0.05:
         remarks.append(_("As segmented: {volume:.1f} ml.").format(volume=made))
     return " ".join(remarks)

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from .finetuning_events import EpochDone
 
-EPOCH_COLUMN, LOSS_COLUMN, DICE_COLUMN = "Pass", "Loss", "Held-out Dice"
+EPOCH_COLUMN, LOSS_COLUMN, DICE_COLUMN = "Pass", "Loss", "Dice"
 CHART_ATTRIBUTE = "AutofocusSegmentation.TuningChart"
 """Node attribute of the table, the series and the chart; its value is which of them a node is."""
 
@@ -47,14 +47,16 @@ class TuningChart:
         table = _find("table") or _make("vtkMRMLTableNode", _("Fine-tuning progress"), "table")
         self._fill(table)
         chart = _find("chart") or _make("vtkMRMLPlotChartNode", _("Fine-tuning"), "chart")
-        series = [_series(table, column) for column in (LOSS_COLUMN, DICE_COLUMN)]
+        tested = all(epoch.on_test_cases for epoch in self._epochs.values())
+        names = _("Loss"), _("Dice of the test cases") if tested else _("Dice of the cases left out")
+        series = [_series(table, column, name) for column, name in zip((LOSS_COLUMN, DICE_COLUMN), names)]
         chart.RemoveAllPlotSeriesNodeIDs()
         for node, column in zip(series, (LOSS_COLUMN, DICE_COLUMN)):
             if column == LOSS_COLUMN or any(epoch.held_out_dice is not None for epoch in self._epochs.values()):
                 chart.AddAndObservePlotSeriesNodeID(node.GetID())
         chart.SetTitle(self._title)
         chart.SetXAxisTitle(_("Pass over the cases"))
-        chart.SetYAxisTitle(_("Loss (falls), held-out Dice (should rise)"))
+        chart.SetYAxisTitle(_("Loss (falls), Dice (should rise)"))
         chart.SetLegendVisibility(True)
 
     def _fill(self, table) -> None:
@@ -75,9 +77,9 @@ class TuningChart:
         table.EndModify(modified)
 
 
-def _series(table, column: str):
+def _series(table, column: str, name: str):
     node = _find(column) or _make("vtkMRMLPlotSeriesNode", column, column)
-    node.SetName(_("Loss") if column == LOSS_COLUMN else _("Held-out Dice"))
+    node.SetName(name)
     node.SetAndObserveTableNodeID(table.GetID())
     node.SetXColumnName(EPOCH_COLUMN)
     node.SetYColumnName(column)

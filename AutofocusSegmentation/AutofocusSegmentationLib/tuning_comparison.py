@@ -51,10 +51,10 @@ class Comparison:
     def headline(self) -> str:
         """Return the verdict in plain words."""
         return {
-            "better": _("Better than the base model on the held-out cases"),
-            "similar": _("About as good as the base model on the held-out cases"),
-            "worse": _("Worse than the base model on the held-out cases"),
-        }.get(self.verdict, _("Not measured: no case was held out"))
+            "better": _("Better than the base model on the test cases"),
+            "similar": _("About as good as the base model on the test cases"),
+            "worse": _("Worse than the base model on the test cases"),
+        }.get(self.verdict, _("Not measured: there was no test case"))
 
 
 def read_comparison(folder: Path) -> Comparison | None:

@@ -17,6 +17,10 @@ _ROLE = "FineTuning.Case"
 """Roles of a case's nodes: `FineTuning.Case1.segmentation`, `FineTuning.Case1.input.ct`."""
 
 
+TEST_FROM = 6
+"""Number of cases from which HoldOut.AUTO makes some test cases; the engine's HOLD_OUT_FROM."""
+
+
 class Tune(enum.Enum):
     """What may change; the value is the engine's `--tune`."""
 
@@ -34,7 +38,7 @@ class Tune(enum.Enum):
 
 
 class HoldOut(enum.Enum):
-    """Which cases are kept apart; the value is that of TuningSettings.hold_out."""
+    """Which cases are the test cases; the value is that of TuningSettings.hold_out."""
 
     AUTO = "auto"
     EACH = "each"
@@ -44,9 +48,9 @@ class HoldOut(enum.Enum):
     def label(self) -> str:
         """Text in the panel's chooser (called by the parameter node wrapper)."""
         return {
-            HoldOut.AUTO: _("A third of the cases, if six or more"),
+            HoldOut.AUTO: _("A third (below six cases: none)"),
             HoldOut.EACH: _("Each case in turn (for few cases; slow)"),
-            HoldOut.CHOSEN: _("The cases ticked as test"),
+            HoldOut.CHOSEN: _("The cases ticked as Test"),
             HoldOut.NONE: _("No case (nothing is measured)"),
         }[self]
 
@@ -71,7 +75,7 @@ def hold_out_problem(parameters: FineTuningParameters, cases: Sequence[TuningCas
     if hold_out is HoldOut.CHOSEN:
         apart = sum(case.hold_out for case in cases)
         if not 0 < apart < len(cases):
-            return _("Tick at least one case as test, and leave at least one to learn from.")
+            return _("Tick at least one test case, and leave at least one case to learn from.")
     if hold_out is HoldOut.EACH and len(cases) < 2:
         return _("Testing on each case in turn needs two cases or more: add cases.")
     if parameters.chooseEpochs and hold_out is HoldOut.EACH:
@@ -80,6 +84,15 @@ def hold_out_problem(parameters: FineTuningParameters, cases: Sequence[TuningCas
         return _("Choosing the number of passes needs two cases or more to learn from: add cases, or untick Choose "
                  "automatically under Advanced.")
     return ""
+
+
+def hold_out_warning(parameters: FineTuningParameters, cases: Sequence[TuningCase]) -> str:
+    """Say that nobody will know whether the new model is better, where the choice does not say so; empty elsewhere."""
+    if parameters.holdOut is not HoldOut.AUTO or not 0 < len(cases) < TEST_FROM:
+        return ""
+    if len(cases) == 1:
+        return _("Nothing will be measured: that needs two cases or more.")
+    return _("Nothing will be measured: choose Each case in turn.")
 
 
 def remember_cases(node, cases: Sequence[TuningCase]) -> None:

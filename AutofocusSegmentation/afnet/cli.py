@@ -21,9 +21,15 @@ DEBUG_VARIABLE = "AFNET_DEBUG"
 """Set to anything to see the traceback of an unexpected error."""
 
 
-_MODEL_FOLDERS = {
-    "type": Path, "action": "append", "default": [], "metavar": "FOLDER", "help": "also look here for models",
+_SHARED = {
+    "--models": {"type": Path, "action": "append", "default": [], "metavar": "FOLDER",
+                 "help": "also look here for models; may be repeated"},
+    "--device": {"choices": ("auto", "cuda", "mps", "cpu"), "default": "auto",
+                 "help": "auto: the GPU if it works, else the CPU (default: auto)"},
+    "--progress": {"choices": ("text", "json", "none"), "default": "text",
+                   "help": "what is told meanwhile: lines of text, lines of JSON, or nothing (default: text)"},
 }
+"""Options that several commands have: name to arguments of `add_argument`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -89,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="list the models")
     models.add_argument("--json", action="store_true", help="the whole manifests, as JSON")
-    models.add_argument("--models", **_MODEL_FOLDERS)
+    models.add_argument("--models", **_SHARED["--models"])
     models.set_defaults(command=_models)
 
     segment = commands.add_parser("segment", help="segment one study")
@@ -104,12 +110,13 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="compare a segmentation with the truth")
     evaluate.add_argument("--model", required=True, help="a model's id or folder")
-    evaluate.add_argument("--truth", type=Path, required=True, metavar="FILE", help="label map with the model's codes")
+    evaluate.add_argument("--truth", type=Path, required=True, metavar="FILE",
+                          help="label map in the model's codes, or .seg.nrrd")
     evaluate.add_argument("--prediction", type=Path, required=True, metavar="FILE", help="label map or .seg.nrrd")
     evaluate.add_argument("--only", default="", metavar="IDS", help="comma-separated structures that the truth holds")
     evaluate.add_argument("--resample", action="store_true", help="bring the prediction to the truth's grid")
-    evaluate.add_argument("--models", **_MODEL_FOLDERS)
-    evaluate.add_argument("--json", action="store_true")
+    evaluate.add_argument("--models", **_SHARED["--models"])
+    evaluate.add_argument("--json", action="store_true", help="the scores as JSON instead of a table")
     evaluate.set_defaults(command=_evaluate)
 
     importing = commands.add_parser("import-checkpoint", help="make a model of a checkpoint of the paper's authors")
@@ -121,8 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--execution", choices=(TILES, WHOLE_VOLUME), default=TILES,
                            help="as the authors did (tiles-75), or faster over the whole brain: another result")
     importing.set_defaults(command=_import_checkpoint)
-    add_finetune(commands, _MODEL_FOLDERS)
-    add_benchmark(commands)
+    add_finetune(commands, _SHARED)
+    add_benchmark(commands, _SHARED)
     return parser
 
 
@@ -138,13 +145,15 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
     parser.add_argument("--attention-kind", choices=KINDS, default="both",
                         help="focus: expected reach in mm; maps: one map per rate, 255 is 1 (default: both)")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="volumes, geometry, seconds, memory, model")
-    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--device", **_SHARED["--device"])
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
+                        help="auto: bfloat16 where the device multiplies it in hardware, else float32 (default: auto)")
     parser.add_argument("--memory", metavar="2GB", help="memory it may use (default: 70 %% of what is free)")
-    parser.add_argument("--models", **_MODEL_FOLDERS)
-    parser.add_argument("--progress", choices=("text", "json", "none"), default="text")
-    parser.add_argument("--parent-pipe", action="store_true", help="the end of standard input cancels the run")
-    parser.add_argument("--job-folder", type=Path, metavar="FOLDER", help="this run's own folder, removed on cancel")
+    parser.add_argument("--models", **_SHARED["--models"])
+    parser.add_argument("--progress", **_SHARED["--progress"])
+    # For Slicer's side: the end of standard input cancels the run, which then removes its own folder.
+    parser.add_argument("--parent-pipe", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--job-folder", type=Path, help=argparse.SUPPRESS)
 
 
 def _named_path(text: str) -> Path:
@@ -169,6 +178,8 @@ def _models(options, progress: Progress) -> None:
         manifest = entry.manifest
         print(f"{manifest.id} {manifest.version}\n  {manifest.title}")
         print(f"  made for: {manifest.population}")
+        if manifest.not_validated_on:
+            print(f"  not validated on: {manifest.not_validated_on}")
         print(f"  inputs: {', '.join(item.name for item in manifest.inputs)}")
         print(f"  structures: {', '.join(structure.id for structure in manifest.structures)}")
         print(f"  scores: {manifest.scores['summary']}")
@@ -183,8 +194,9 @@ def _segment(options, progress: Progress) -> None:
     progress.done()
     if options.progress == "text":
         for row in report["structures"]:
-            edge = "  (touches the image's edge)" if row["touches_edge"] else ""
-            print(f"{row['name']:<20} {row['volume_ml']:9.2f} ml{edge}")
+            remark = "  (touches the image's edge)" if row["touches_edge"] else ""
+            remark = "  (left out as too doubtful)" if row["left_out"] else remark
+            print(f"{row['name']:<20} {row['volume_ml']:9.2f} ml{remark}")
         print(f"{report['seconds']['total']:.1f} s on {report['device']}: {options.output}")
 
 

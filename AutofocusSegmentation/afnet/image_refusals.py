@@ -54,6 +54,6 @@ def contradictory_size(what: str) -> InputError:
 def sheared(what: str) -> InputError:
     return InputError(
         f"{what} has voxel axes that are not perpendicular (sheared, as from a tilted gantry); resample it "
-        "to a rectangular grid first, in Slicer with Resample Image or by hardening the transform that the "
-        "DICOM import made."
+        "to a rectangular grid first, in Slicer with the module Resample Scalar/Vector/DWI Volume or by hardening the "
+        "transform that the DICOM import made."
     )

@@ -101,8 +101,8 @@ def unfinished(models_folder: str | os.PathLike) -> list[UnfinishedRun]:
         if state is not None and not (folder / "model.json").is_file():
             what = {"done": "done, not saved", "failed": "failed"}.get(state.get("status"), "not finished")
             what = "running in another program" if runs_elsewhere(state) else what
-            epochs = f", {state.get('run')}, epoch {state.get('epoch')} of {state.get('epochs')}"
-            runs.append(UnfinishedRun(folder, state, f"{folder.name}: {what}{epochs if state.get('run') else ''}"))
+            passes = f", pass {state.get('epoch')} of {state.get('epochs')}" if state.get("run") else ""
+            runs.append(UnfinishedRun(folder, state, f"{folder.name}: {what}{passes}"))
     return runs
 
 
@@ -235,7 +235,7 @@ def _own(folder: str | os.PathLike, models_folder: str | os.PathLike) -> Path:
     if folder.parent != home or BUNDLED_MODELS.resolve() in (home, *home.parents):
         raise RequestError("Only models in your own models folder can be changed; export a copy of a bundled one.")
     if not folder.is_dir():
-        raise RequestError("This model is no longer there; refresh the list of models.")
+        raise RequestError("This model is no longer there; somebody has deleted or moved its folder.")
     return folder
 
 

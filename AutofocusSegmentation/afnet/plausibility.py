@@ -42,8 +42,8 @@ class _Doubts:
         self.codes.add(code)
 
 
-def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[sitk.Image, list[str]]:
-    """Return the result without what is too doubtful to show, and notes: one sentence for each thing that is amiss.
+def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[sitk.Image, list[str], list[int]]:
+    """Return the result without what is too doubtful to show, notes (a sentence for each thing amiss), codes left out.
 
     `labels` (the result) and `image` (the reference input; HU for CT) lie on the same grid. A structure that the
     manifest names in `left_out_if_doubtful` goes if it breaks its own limits, or if most of the other structures that
@@ -51,7 +51,7 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
     """
     rules = manifest.raw.get("plausibility")
     if not rules:
-        return labels, []
+        return labels, [], []
     names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
     found = _measure(labels, image, names)
     beyond = _beyond(labels, found, rules)
@@ -76,7 +76,7 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
         if missing:
             notes.append(f"Not found, as the scan ends before: {_listed(names, missing)}; use a scan that reaches "
                          f"further to the {'feet' if face == 'inferior' else 'head'}.")
-    return labels, notes
+    return labels, notes, left_out
 
 
 def _listed(names: dict[int, str], codes: list[int]) -> str:

@@ -1,6 +1,7 @@
 """The main job: from the images of one study to a segmentation on the reference image's own grid."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -66,17 +67,17 @@ def segment(request: Request, progress: Progress) -> dict:
 
     progress.stage("restore")
     reference = study.images[manifest.reference]
-    left_out: list[str] = []
+    islands: list[str] = []
     labels = restore(computed.probabilities, prepared.grid, reference, manifest, progress.within)
-    labels = clean(labels, manifest, left_out)
+    labels = clean(labels, manifest, islands)
     missing = check_found(labels, manifest)
-    labels, doubts = judge(labels, reference, manifest)
-    for note in left_out + missing + doubts:
+    labels, doubts, left_out = judge(labels, reference, manifest)
+    for note in islands + missing + doubts:
         progress.note(note)
 
     progress.stage("write")
     report = describe(study, computed.device, computed.precision, progress)
-    report["structures"] = measure(labels, manifest)
+    report["structures"] = measure(labels, manifest, left_out)
     with outputs_of(request):
         if study.maps:
             report["attention"] = study.maps.write(request.attention)
@@ -183,8 +184,11 @@ def _check(request: Request, manifest: Manifest) -> None:
     check_outputs(request, manifest)
 
 
-def measure(labels: sitk.Image, manifest: Manifest) -> list[dict]:
-    """Return id, name, voxels, volume in ml and whether it touches the image's edge, for every structure."""
+def measure(labels: sitk.Image, manifest: Manifest, left_out: Sequence[int] = ()) -> list[dict]:
+    """Return id, name, voxels, volume in ml and whether it touches the image's edge, for every structure.
+
+    `left_out`: codes that were found and taken out as too doubtful; a structure of which nothing stays is reported so.
+    """
     array = sitk.GetArrayViewFromImage(labels)
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
     faces = (array[0], array[-1], array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1])
@@ -196,5 +200,6 @@ def measure(labels: sitk.Image, manifest: Manifest) -> list[dict]:
             "id": structure.id, "name": structure.name, "voxels": int(inside.sum()),
             "volume_ml": round(float(inside.sum()) * voxel_ml, 3),
             "touches_edge": any(np.isin(face, structure.labels).any() for face in faces),
+            "left_out": not inside.any() and any(code in left_out for code in structure.labels),
         })
     return rows

@@ -8,6 +8,9 @@ STRUCTURE_TAG = "AutofocusSegmentation.StructureId"
 EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
 """Segment tag, 'true' or 'false': whether the structure reaches the edge of the image and so may be cut off."""
 
+LEFT_OUT_TAG = "AutofocusSegmentation.LeftOut"
+"""Segment tag, 'true' or 'false': whether the model found the structure and it was left out as too doubtful."""
+
 MODEL_ID, MODEL_VERSION = "AutofocusSegmentation.ModelId", "AutofocusSegmentation.ModelVersion"
 WEIGHTS_SHA256 = "AutofocusSegmentation.WeightsSha256"
 """Which model made a segmentation: header fields of its file; attributes of its node, and tags of each segment."""

@@ -66,8 +66,8 @@ def write_segmentation(
 ) -> None:
     """Write the model's structures as a Slicer segmentation (.seg.nrrd) on the grid of `labelmap`.
 
-    `labelmap`: 3-D, integer codes of the manifest. `report`: as report.json; its entries of structures add the tag
-    AutofocusSegmentation.TouchesEdge. Raises RequestError if the file cannot be written.
+    `labelmap`: 3-D, integer codes of the manifest. `report`: as report.json; its entries of structures add the tags
+    EDGE_TAG and LEFT_OUT_TAG. Raises RequestError if the file cannot be written.
     """
     _write_image(path, segmentation_image(labelmap, manifest, report), True, "The segmentation")
 

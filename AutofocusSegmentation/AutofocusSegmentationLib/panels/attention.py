@@ -167,7 +167,7 @@ class AttentionPanel(VTKObservationMixin):
     def _enable(self) -> None:
         """Say what can be done, what a click would cost, and why something cannot be done."""
         ui, subject, layer = self.ui, self._subject, self._layer
-        blocked = subject.problem or doctor.torch_problem() or self.run.refusal
+        blocked = subject.problem or doctor.torch_problem(in_panel=True) or self.run.refusal
         about = "" if subject.problem else self._about_subject()
         ui.subjectLabel.setText("\n".join(filter(None, (about, blocked))))
         ui.mapsButton.setText(_("Load the {count} maps").format(count=len(subject.map_keys) or 4))

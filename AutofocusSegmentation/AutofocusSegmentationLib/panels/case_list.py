@@ -67,7 +67,7 @@ class CaseList:
         selected = max(0, min(table.currentRow(), len(rows) - 1))
         table.setRowCount(len(rows))
         for row, (name, files, used, held_out, result, details) in enumerate(rows):
-            told = _("Keep this case apart as a test.")
+            told = _("Make this a test case: the new model does not learn from it.")
             for column, text, tip, ticked in (
                 (_CASE, name, f"{name}\n{files}", used), (_TEST, "", told, held_out),
                 (_RESULT, result, details or result, None),

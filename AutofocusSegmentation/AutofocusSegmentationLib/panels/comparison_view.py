@@ -88,7 +88,7 @@ class ComparisonView:
                     font = item.font()
                     font.setBold(True)
                     item.setFont(font)
-                    item.setToolTip(_("Mean over the cases that were kept apart."))
+                    item.setToolTip(_("Mean over the test cases."))
                 table.setItem(number, column, item)
         fit_height(table)
 

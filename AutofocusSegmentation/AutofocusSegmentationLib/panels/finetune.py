@@ -18,7 +18,14 @@ from ..finetuning_events import CaseChecked
 from ..one_engine import OneEngine
 from ..tuning_cases import TuningCase, cases_from_scene, find_inputs_again
 from ..tuning_folder import cases_from_folder
-from ..tuning_parameters import FineTuningParameters, HoldOut, hold_out_problem, recall_cases, remember_cases
+from ..tuning_parameters import (
+    FineTuningParameters,
+    HoldOut,
+    hold_out_problem,
+    hold_out_warning,
+    recall_cases,
+    remember_cases,
+)
 from ..window import SlicerWindow
 from .base_choice import BaseChoice
 from .case_list import CaseList
@@ -184,14 +191,15 @@ class FineTunePanel(VTKObservationMixin):
         no_check = no_check or ("" if self._list.used else _("Add cases and tick those to learn from."))
         ui.checkButton.setEnabled(not running and not no_check)
         ui.checkButton.setToolTip(no_check or _("See which segment is which structure, before the training begins."))
-        ui.hintLabel.setText(missing)
-        ui.hintLabel.setVisible(bool(missing) and not running)
+        hint = missing or hold_out_warning(self._parameters, self._list.used)
+        ui.hintLabel.setText(hint)
+        ui.hintLabel.setVisible(bool(hint) and not running)
         self._unfinished.set_state(not running, hindrance)
         self._run.update()
 
     def _hindrance(self) -> str:
         """Return why the engine cannot be started at all, empty if it can."""
-        return self._one_engine.refusal(self._run) or doctor.torch_problem() or ""
+        return self._one_engine.refusal(self._run) or doctor.torch_problem(in_panel=True) or ""
 
     def _missing(self) -> str:
         """Return why Start cannot be pressed, empty if it can."""

@@ -147,13 +147,16 @@ class FirstUsePanel:
 
 
 def offline_recipe(system: str) -> str:
-    """Return the steps that install torch on a computer without network."""
-    python = "PythonSlicer.exe" if system == "win32" else "PythonSlicer"
+    """Return the steps that install torch on a computer without network.
+
+    The program is named with its folder, because most terminals do not look for programs in the one they are in.
+    """
+    python = r".\PythonSlicer.exe" if system == "win32" else "./PythonSlicer"
     return _(
         "1. On a computer with network and the same Slicer and operating system, open a terminal in Slicer's folder "
         "'bin' and run:\n{python} -m pip download \"torch{versions}\" -d torch-files\n"
-        "2. Copy the folder torch-files to this computer.\n"
-        "3. Here, open a terminal in Slicer's folder 'bin' and run:\n"
+        "2. Copy the folder torch-files into Slicer's folder 'bin' on this computer.\n"
+        "3. Open a terminal in that folder and run:\n"
         "{python} -m pip install --no-index --find-links torch-files torch\n"
         "4. Open this module again."
     ).format(python=python, versions=doctor.torch_requirement(system))

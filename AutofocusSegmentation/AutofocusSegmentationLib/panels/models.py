@@ -110,13 +110,14 @@ class ModelsPanel:
         if own and model_store.runs_elsewhere(model_store.read_state(line.folder) or {}):
             busy = _("A training runs there now, perhaps in another Slicer: stop it first.")
         ui.modelTitleEdit.setEnabled(own and usable)
-        not_own = _("A bundled model cannot be changed; export a copy, give it an id of its own and import it.")
+        not_own = _("A bundled model cannot be changed; export a copy, give it an id of its own (in its model.json) "
+                    "and import it.")
         for button, possible, why_not, tip in (
             (ui.renameButton, own and usable, not_own if usable else _("Only a usable model has a name."),
              _("Give the selected model this name.")),
             (ui.exportButton, usable, _("Only a usable model can be handed on."),
              _("Copy the selected model into a folder, to hand it on. No patient data go with it.")),
-            (ui.deleteModelButton, own, _("A bundled model goes only with the extension."),
+            (ui.deleteModelButton, own, _("A bundled model is part of the extension and cannot be deleted alone."),
              _("Delete the selected model with all its files.")),
         ):
             refusal = busy if button is not ui.exportButton and possible else ""

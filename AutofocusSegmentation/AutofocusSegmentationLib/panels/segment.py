@@ -88,7 +88,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def enter(self) -> None:
         """The user opens the module, or PyTorch was installed: look again at the engine, the models and the scene."""
-        self._engine_problem = doctor.torch_problem()
+        self._engine_problem = doctor.torch_problem(in_panel=True)
         if self._parameters is not None:
             self._check_output()
             self._list_models()

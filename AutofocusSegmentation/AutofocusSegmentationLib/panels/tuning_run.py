@@ -198,5 +198,8 @@ def _epoch_text(epoch: EpochDone) -> str:
     if epoch.loss is not None:
         parts.append(_("loss {loss:.3f}").format(loss=epoch.loss))
     if epoch.held_out_dice is not None:
-        parts.append(_("held-out Dice {dice:.3f}").format(dice=epoch.held_out_dice))
+        text = _("Dice of the test cases {dice:.3f}")
+        if not epoch.on_test_cases:
+            text = _("Dice of the cases left out {dice:.3f}")
+        parts.append(text.format(dice=epoch.held_out_dice))
     return ", ".join(parts)

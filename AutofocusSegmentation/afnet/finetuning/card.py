@@ -85,7 +85,7 @@ def _scores(comparison: dict) -> dict:
         "held-out": "Cases of the user's own that were not trained on, each scored once.",
         "leave-one-out": "Each of the user's own cases with a model that was trained on the others alone; this model "
                          "was trained on all of them.",
-        "none": "Not measured: no case was held out.",
+        "none": "Not measured: there was no test case.",
     }[comparison["how"]]
     rows = [
         {"id": row["id"], "n": row["n"], "dice": None if row["new_dice"] is None else round(row["new_dice"], 3)}

@@ -3,6 +3,7 @@
 Heavy imports wait until the command runs.
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -28,18 +29,22 @@ SETTINGS = (
 """Options that a training is begun with, and that stay while it goes on."""
 
 
-def add_finetune(commands, model_folders: dict) -> None:
-    """Add the command `finetune` to the parsers of the command line."""
+def add_finetune(commands, shared: dict[str, dict]) -> None:
+    """Add the command `finetune` to the parsers of the command line. `shared`: options as other commands have them."""
     parser = commands.add_parser("finetune", help="fine-tune a model on your own cases")
     parser.add_argument("--base", help="id or folder of the model to begin with; it is never changed")
     parser.add_argument("--cases", type=Path, metavar="cases.json", help="images and segmentations to learn from")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder of the new model")
     parser.add_argument("--tune", choices=TUNES, default="attention",
-                        help="what learns: attention, normalisation and classifier; also the last two blocks; all")
-    parser.add_argument("--epochs", default="20", metavar="N|auto", help="auto: by cross-validation (default 20)")
-    parser.add_argument("--max-epochs", type=int, default=20, metavar="N", help="the most that auto may choose")
+                        help="what learns: attention, normalisation and classifier; also the last two blocks; all "
+                             "(default: attention)")
+    parser.add_argument("--epochs", default="20", metavar="N|auto",
+                        help="the most epochs; auto: chosen by cross-validation (default: 20)")
+    parser.add_argument("--max-epochs", type=int, default=20, metavar="N",
+                        help="the most that --epochs auto may choose (default: 20)")
     parser.add_argument("--hold-out", default="auto", metavar="NAMES|auto|none",
-                        help=f"cases to measure with; auto: a third from {HOLD_OUT_FROM} cases on")
+                        help=f"cases to measure with; auto: a third of them, none of fewer than {HOLD_OUT_FROM} "
+                             "(default: auto)")
     parser.add_argument("--leave-one-out", action="store_true", help="hold out each case once, then train on all")
     parser.add_argument("--id", default="", help="of the new model (default: the output folder's name)")
     parser.add_argument("--title", default="", help="of the new model")
@@ -48,21 +53,24 @@ def add_finetune(commands, model_folders: dict) -> None:
     parser.add_argument("--learning-rate", type=float, metavar="X", help="default: by what learns")
     parser.add_argument("--batch", type=int, metavar="N", help="samples a step (default: one a process)")
     parser.add_argument("--samples-per-case", type=int, default=SAMPLES_PER_CASE, metavar="N",
-                        help=f"in an epoch (default {SAMPLES_PER_CASE})")
+                        help=f"in an epoch (default: {SAMPLES_PER_CASE})")
     parser.add_argument("--patience", type=int, default=5, metavar="N",
-                        help="stop when the loss of N epochs is hardly below that of the N before; 0: never")
+                        help="stop when the loss of N epochs is hardly below that of the N before; 0: never "
+                             "(default: 5)")
     parser.add_argument("--statistics", choices=("auto", "frozen"), default="auto",
                         help="running statistics of the normalisation: auto re-estimates them once at the end, on "
-                             "whole training volumes, where the training cases gain by it; frozen keeps the base's")
-    parser.add_argument("--seed", type=int, default=0)
+                             "whole training volumes, where the training cases gain by it; frozen keeps the base's "
+                             "(default: auto)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="of the random numbers; on a CPU the same one gives the same model (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output folder")
     parser.add_argument("--check-only", action="store_true", help="check the cases and tell the result as JSON")
-    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
-    parser.add_argument("--models", **model_folders)
-    parser.add_argument("--progress", choices=("text", "json", "none"), default="text")
-    parser.add_argument("--parent-pipe", action="store_true",
-                        help="the end of standard input stops after the step, a line 'finish' after the epoch")
-    parser.add_argument("--job-folder", type=Path, metavar="FOLDER", help="of a check: removed when it is cancelled")
+    for name in ("--device", "--models", "--progress"):
+        parser.add_argument(name, **shared[name])
+    # For Slicer's side: the end of standard input stops after the step, a line 'finish' after the epoch; a check that
+    # is cancelled removes its own folder.
+    parser.add_argument("--parent-pipe", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--job-folder", type=Path, help=argparse.SUPPRESS)
     parser.set_defaults(command=finetune, default_of=parser.get_default)
 
 

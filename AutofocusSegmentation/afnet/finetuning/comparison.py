@@ -159,7 +159,7 @@ def _warnings(epochs: int, settings: dict, training: dict | None) -> list[str]:
     """What the trainings themselves say, before anything is measured on other cases."""
     found = []
     if epochs == 0 and settings.get("epochs_chosen_by") == BY_CROSS_VALIDATION:
-        found.append("The new model has the base model's weights: with none of the numbers of epochs tried were cases "
+        found.append("The new model has the base model's weights: with none of the numbers of passes tried were cases "
                      "better that were left out of the training.")
     if _unlearned(training):
         found.append(f"Do not use the new model: even on the cases that it learned from mean Dice went from "
@@ -205,8 +205,8 @@ def _summary(id: str, rows: list[dict]) -> dict:
 
 def _advice(verdict: str, overall: dict, structures: list[dict], original: dict | None) -> str:
     if verdict == "not measured":
-        text = ("Not measured: no case was held out, so nobody knows whether the new model is better; hold cases out, "
-                "or use leave-one-out, before you rely on it.")
+        text = ("Not measured: there was no test case, so nobody knows whether the new model is better; keep some "
+                "cases apart as a test, or test on each in turn, before you rely on it.")
     else:
         count = "1 case" if overall["n"] == 1 else f"{overall['n']} cases"
         facts = (f"on {count} that it had not seen, mean Dice went from {overall['base_dice']:.2f} to "

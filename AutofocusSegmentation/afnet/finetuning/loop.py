@@ -136,7 +136,7 @@ class EpochTraining(Training):
         error = self.processes.tell(error)
         if error:
             raise RequestError(
-                f"{error} The checkpoint after epoch {self.saved_epochs} stays: go on with Resume (--resume)."
+                f"{error} The checkpoint after pass {self.saved_epochs} stays: go on with Resume (--resume)."
             )
 
     @property
@@ -165,8 +165,8 @@ class EpochTraining(Training):
                 self.losses.append(self._step().item())
                 if not math.isfinite(self.losses[-1]):
                     raise RequestError(
-                        "The training diverged (its loss is no longer a number); let less change (--tune attention), "
-                        "or start again with a smaller --learning-rate."
+                        "The training diverged (its loss is no longer a number); start again and let less change (What "
+                        "to adapt, --tune attention) or, on the command line, learn more slowly (--learning-rate)."
                     )
                 on_step((time.monotonic() - begin) / (self.step - first))
                 if self.step % self.steps_per_epoch == 0:

@@ -1,8 +1,10 @@
 """The command line: JSON lines on stdout, silence on stderr, the report and the files of a good run."""
 
+import argparse
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +18,12 @@ from phantoms import MODALITIES, mr_images, write_images
 from tiny_model import tiny_bundle
 
 from afnet import __version__
-from afnet.cli import run
+from afnet.cli import _parser, run
 from afnet.devices import has_bfloat16
-from afnet.manifest import find_model
+from afnet.manifest import find_model, read_manifest
 from afnet.progress import Progress
+from afnet.segmentation_file import read_segmentation
+from afnet.terminology import LEFT_OUT_TAG
 
 PACKAGE = Path(__file__).resolve().parents[3] / "AutofocusSegmentation"
 
@@ -177,6 +181,24 @@ def test_text_for_people(capfd, ct_file, tiny_pelvis, out):
     assert "\r" not in captured.out and "%" not in captured.out
 
 
+def test_what_was_found_and_left_out_is_not_called_missing(capfd, ct_file, tiny_pelvis, out, tmp_path):
+    """In the report, in the segmentation's tags and on the screen; what stays or was never there is not called so."""
+    document = json.loads((tiny_pelvis.folder / "model.json").read_text(encoding="utf-8"))
+    impossible = {"code": 3, "required": False, "volume_ml": [0, 0]}
+    document["plausibility"] = {"looks_like": "a male pelvis", "left_out_if_doubtful": [3], "structures": [impossible],
+                                "positions": []}
+    shutil.copytree(tiny_pelvis.folder, tmp_path / "strict")
+    (tmp_path / "strict" / "model.json").write_text(json.dumps(document), encoding="utf-8")
+    for model in (tiny_pelvis, read_manifest(tmp_path / "strict")):
+        assert run([str(each) for each in ct_arguments(ct_file, model, out, "--report", out / "r.json")]) == 0
+        rows = {row["id"]: row for row in json.loads((out / "r.json").read_text())["structures"]}
+        tags = {item.id: item.tags.get(LEFT_OUT_TAG) for item in read_segmentation(out / "s.seg.nrrd").segments}
+        text, strict = capfd.readouterr().out, model is not tiny_pelvis
+        assert {name for name, row in rows.items() if row["left_out"]} == ({"bladder"} if strict else set())
+        assert (rows["bladder"]["voxels"] == 0) == strict and tags["bladder"] == ("true" if strict else "false")
+        assert tags["rectum"] == "false" and ("  (left out as too doubtful)" in text) == strict
+
+
 def test_percentages_on_a_terminal():
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -257,6 +279,7 @@ def test_models_for_people(capfd, tmp_path, monkeypatch):
     for words in (
         "brain-tumour-mri",
         pelvis.population,
+        f"not validated on: {pelvis.not_validated_on}",
         pelvis.scores["summary"],
         pelvis.intended_use,
         "tiny-pelvis-ct",
@@ -295,3 +318,17 @@ def test_version_and_help(capfd):
         with pytest.raises(SystemExit) as ended:
             run([argument])
         assert ended.value.code == 0 and words in capfd.readouterr().out
+
+
+def test_every_option_is_explained():
+    """But those that only Slicer's side gives, which no help shows."""
+    (commands,) = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    for name, parser in commands.choices.items():
+        hidden = {action.dest for action in parser._actions if action.help == argparse.SUPPRESS}
+        assert hidden <= {"parent_pipe", "job_folder", "measure"}
+        assert [action.dest for action in parser._actions if not action.help] == [], name
+        text = parser.format_help()
+        assert "--parent-pipe" not in text and "--job-folder" not in text
+    text = " ".join(commands.choices["finetune"].format_help().split())
+    for words in ("none of fewer than 6 (default: auto)", "0: never (default: 5)", "auto may choose (default: 20)"):
+        assert words in text

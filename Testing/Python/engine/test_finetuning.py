@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_the_last_complete_epoch(base, cases, whole, tmp_path
         patch.setattr(Path, "open", full)
         assert finetune(base, cases, output, *SHORT) == 2
     text = capfd.readouterr().err
-    assert "the disk is full" in text and "after epoch 1 stays" in text and text.count("\n") == 1
+    assert "the disk is full" in text and "after pass 1 stays" in text and text.count("\n") == 1
     run = output / "training" / "runs" / "final"
     assert sorted(file.name for file in run.iterdir()) == ["checkpoint.pt", "schedule.json"]
     assert state(output)["status"] == "failed" and "disk is full" in state(output)["problem"]
@@ -284,7 +284,9 @@ def test_refusals(base, cases, tmp_path, refused):
 def test_a_training_that_diverges_is_told(base, cases, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(EpochTraining, "_step", lambda training: torch.tensor(float("nan")))
     assert finetune(base, cases, tmp_path / "out", *SHORT) == 2
-    assert "smaller --learning-rate" in capfd.readouterr().err and not (tmp_path / "out" / "model.json").exists()
+    told = capfd.readouterr().err
+    assert "let less change (What to adapt, --tune attention) or, on the command line" in told
+    assert not (tmp_path / "out" / "model.json").exists()
 
 
 def test_a_training_without_memory_is_told(base, cases, tmp_path, monkeypatch, capfd):

@@ -202,7 +202,8 @@ def test_a_model_that_is_worse_on_what_it_learned_from_is_advised_against():
     assert found["verdict"] == "not measured" and found["recommended"] is False and found["training"] == training
     assert found["advice"].startswith("Do not use the new model") and "0.80 to 0.60" in found["advice"]
     found = compare([], None, "none", 3, {}, training | {"verdict": "better"})
-    assert found["recommended"] is None and found["advice"].startswith("Not measured")
+    assert found["recommended"] is None and found["advice"].startswith("Not measured: there was no test case")
+    assert "keep some cases apart as a test, or test on each in turn" in found["advice"]
 
 
 @pytest.mark.parametrize("model", ["pelvis-ct", "brain-tumour-mri"])

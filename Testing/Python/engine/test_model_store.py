@@ -143,7 +143,7 @@ def test_unfinished_and_unsaved_runs_are_found_and_saved(home, made):
     (home / "inputs-only" / "training" / "inputs").mkdir(parents=True)
     runs = store.unfinished(home)
     assert [(run.folder.name, run.state["status"]) for run in runs] == [("stopped", "stopped"), ("unsaved", "done")]
-    assert runs[0].text == "stopped: not finished, final, epoch 3 of 20"
+    assert runs[0].text == "stopped: not finished, pass 3 of 20"
     assert store.read_comparison(folder) == {"verdict": "better"} and store.read_comparison(home / "stopped") is None
 
     manifest = store.publish(folder, "Better pelvis")

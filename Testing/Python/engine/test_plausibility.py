@@ -37,8 +37,8 @@ def codes(labels: sitk.Image) -> set[int]:
 @pytest.mark.parametrize("direction", [None, ORIENTATIONS[29]], ids=["axial", "turned"])
 def test_a_plausible_man_passes_unchanged(direction):
     labels, ct = man(direction=direction)
-    result, notes = judge(labels, ct, PELVIS)
-    assert notes == [] and codes(result) == {1, 2, 3, 4, 5, 6}
+    result, notes, gone = judge(labels, ct, PELVIS)
+    assert (notes, gone) == ([], []) and codes(result) == {1, 2, 3, 4, 5, 6}
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_a_plausible_man_passes_unchanged(direction):
 )
 def test_what_a_man_cannot_be_is_said_in_one_sentence(changes, words, left_out):
     labels, ct = man(changes)
-    result, notes = judge(labels, ct, PELVIS)
+    result, notes, gone = judge(labels, ct, PELVIS)
     told = [note for note in notes if note.startswith("The scan does not look like a male pelvis (")]
     assert len(told) == (words is not None), notes
     if words:
         assert words in told[0]
-    assert codes(labels) - codes(result) == left_out
+    assert codes(labels) - codes(result) == left_out == set(gone)
     assert any(note.startswith("Left out as too doubtful: ") for note in notes) == bool(left_out)
     if 1 in left_out:
         assert any(note.startswith("Left out") and "prostate" in note for note in notes)
@@ -74,7 +74,7 @@ def test_what_a_man_cannot_be_is_said_in_one_sentence(changes, words, left_out):
 
 @pytest.mark.parametrize("direction", [None, ORIENTATIONS[29]], ids=["axial", "turned"])
 def test_organs_that_the_scan_cuts_off_are_named(direction):
-    result, notes = judge(*man(low=-18.0, direction=direction), PELVIS)
+    result, notes, _ = judge(*man(low=-18.0, direction=direction), PELVIS)
     (note,) = notes
     assert note.startswith("Cut off by the scan's inferior edge: prostate, rectum, left femur, right femur;") or \
         note.startswith("Cut off by the scan's inferior edge: prostate, left femur, right femur;")
@@ -83,14 +83,14 @@ def test_organs_that_the_scan_cuts_off_are_named(direction):
 
 def test_an_organ_beyond_the_end_is_no_reason_against_the_scan():
     changes = {1: None, 2: None, 5: ((90, 0, 2), 28, 300), 6: ((-90, 0, 2), 28, 300)}
-    _, notes = judge(*man(changes, low=-3.0), PELVIS)
+    _, notes, _ = judge(*man(changes, low=-3.0), PELVIS)
     assert any("Not found, as the scan ends before: prostate" in n and "to the feet" in n for n in notes), notes
     assert not any("does not look like" in n for n in notes)
 
 
 def test_a_model_without_limits_is_not_judged():
     labels, image = man({5: None, 6: None, 3: None})
-    result, notes = judge(labels, image, BRAIN)
-    assert notes == [] and codes(result) == codes(labels)
+    result, notes, gone = judge(labels, image, BRAIN)
+    assert (notes, gone) == ([], []) and codes(result) == codes(labels)
     raw = {key: value for key, value in PELVIS.raw.items() if key != "plausibility"}
     assert judge(labels, image, replace(PELVIS, raw=raw))[1] == []

@@ -26,6 +26,7 @@ def table() -> str:
             f"For: {model['population']}. Network {model['network']['name']}, {grids(model)}. "
             f"{model['scores']['summary']}",
             "",
+            *not_validated_on(model),
             f"How it was measured: {model['scores']['how']}",
             "",
             "| structure | Dice, mean ± SD | HD95 (mm) | n | remark |",
@@ -35,6 +36,12 @@ def table() -> str:
             lines.append(row(structure["name"], scores.get(structure["id"])))
         sections.append("\n".join(lines))
     return "\n\n".join(sections) + "\n"
+
+
+def not_validated_on(model: dict) -> list[str]:
+    """The lines on whom nobody has tried the model; none where the manifest does not say."""
+    what = model.get("not_validated_on", "")
+    return [f"Not validated on: {what}.", ""] if what else []
 
 
 def grids(model: dict) -> str:

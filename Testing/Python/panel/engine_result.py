@@ -6,12 +6,12 @@ import numpy as np
 import SimpleITK as sitk
 
 
-def write_result(engine, manifest, codes=None, edges=(), array=None) -> dict:
+def write_result(engine, manifest, codes=None, edges=(), array=None, left_out=()) -> dict:
     """Write segmentation and report into the folder of a FakeEngine's run and end it well; returns the report.
 
     codes: label-map code -> index box ((k, k), (j, j), (i, i)) to fill on the reference's grid; by default a box of
     2 x 2 x 2 voxels a code, side by side. edges: ids of structures that the report says are cut off.
-    array: a whole label map [k, j, i] instead of boxes.
+    left_out: of those that it says were left out as doubtful. array: a whole label map [k, j, i] instead of boxes.
     """
     from afnet.writing import write_segmentation
 
@@ -32,7 +32,7 @@ def write_result(engine, manifest, codes=None, edges=(), array=None) -> dict:
         voxels = int(np.isin(labels, structure.labels).sum())
         structures.append({
             "id": structure.id, "name": structure.name, "voxels": voxels, "volume_ml": voxels * voxel_ml,
-            "touches_edge": structure.id in edges,
+            "touches_edge": structure.id in edges, "left_out": structure.id in left_out,
         })
     report = {
         "protocol": 1,

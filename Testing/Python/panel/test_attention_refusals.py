@@ -152,7 +152,7 @@ def test_without_pytorch_it_says_so(attention, monkeypatch):
     monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     attention.panel.enter()
     assert not attention.ui.focusButton.enabled and "PyTorch is not installed" in attention.ui.focusButton.toolTip
-    assert "PyTorch is not installed" in attention.ui.subjectLabel.text
+    assert "PyTorch is not installed in Slicer: press the button under Before" in attention.ui.subjectLabel.text
 
 
 @pytest.mark.parametrize("other", [True, False])

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from clicks import click, spin
 from tuning_panel import (
+    add_study,
     cell,
     check,
     checked,
@@ -62,7 +63,34 @@ def test_bad_cases_say_why(listed, scene):
     assert "removed from the scene" in listed.ui.caseLabel.text
     assert not listed.ui.startButton.enabled and listed.ui.hintLabel.text.startswith("case 2: ")
     tick(listed.ui.casesTable, 1, 0, False)
-    assert listed.ui.startButton.enabled and not listed.ui.hintLabel.isVisible()
+    assert listed.ui.startButton.enabled and "case 2" not in listed.ui.hintLabel.text
+
+
+def test_a_choice_by_which_nothing_is_measured_is_told_before_the_start(listed):
+    """Fewer than six cases and a third of them: none is a test case. It can be started nevertheless."""
+    from afnet.finetuning.request import HOLD_OUT_FROM
+    from AutofocusSegmentationLib.tuning_parameters import TEST_FROM
+
+    ui = listed.ui
+    assert TEST_FROM == HOLD_OUT_FROM and "below six cases: none" in ui.holdOutSelector.currentText
+    assert ui.hintLabel.isVisible() and ui.startButton.enabled
+    assert ui.hintLabel.text == "Nothing will be measured: choose Each case in turn."
+    ui.holdOutSelector.setCurrentIndex(1)
+    assert not ui.hintLabel.isVisible() and ui.startButton.enabled
+    ui.holdOutSelector.setCurrentIndex(0)
+    for row in (0, 1):
+        tick(ui.casesTable, row, 0, False)
+    assert ui.hintLabel.text == "Nothing will be measured: that needs two cases or more." and ui.startButton.enabled
+    for row in (0, 1):
+        tick(ui.casesTable, row, 0)
+    for letter in "def":
+        add_study(f"patient {letter}")
+    click(ui.fromSceneButton)
+    assert ui.casesTable.rowCount == 6 and not ui.hintLabel.isVisible() and ui.startButton.enabled
+    tick(ui.casesTable, 5, 0, False)
+    assert ui.hintLabel.isVisible()
+    start(listed)
+    assert not ui.hintLabel.isVisible()
 
 
 def test_a_missing_file_is_named(tuning, tmp_path):

@@ -15,7 +15,7 @@ CONTROLS = ("QComboBox", "QPushButton", "QTableWidget", "QPlainTextEdit", "QProg
 def test_before_and_after(listed):
     finish(listed, start(listed), advice="It may be used: the bladder is better.")
     ui = listed.ui
-    assert ui.verdictLabel.text == "Better than the base model on the held-out cases"
+    assert ui.verdictLabel.text == "Better than the base model on the test cases"
     assert "the bladder is better" in ui.adviceLabel.text
     rows = [tuple(column(ui.comparisonTable, n)[row] for n in range(4)) for row in range(4)]
     assert rows == [("Bladder", "0.61", "0.80", "+0.19"), ("Rectum", "0.55", "0.57", "+0.02"),
@@ -111,7 +111,7 @@ def test_a_result_of_an_earlier_day_can_be_looked_at_and_saved(tuning):
     tuning.panel.enter()
     assert tuning.ui.resumeButton.text == "Show result" and tuning.ui.resumeButton.enabled
     click(tuning.ui.resumeButton)
-    assert tuning.engines == [] and tuning.ui.verdictLabel.text == "Not measured: no case was held out"
+    assert tuning.engines == [] and tuning.ui.verdictLabel.text == "Not measured: there was no test case"
     assert not tuning.ui.comparisonTable.isVisible() and not tuning.ui.showHeldOutButton.isVisible()
     click(tuning.ui.saveButton)
     assert (folder / "model.json").exists()
@@ -166,6 +166,8 @@ def test_every_control_is_explained_and_fits_350_px(listed):
     assert [each.objectName for each in found if not each.toolTip] == []
     assert listed.host.minimumSizeHint.width() <= 350
     assert [each.objectName for each in found if each.isVisible() and each.width > 350] == []
+    tips = [each.toolTip for each in found] + [listed.ui.casesTable.item(0, 1).toolTip()]
+    assert not [tip for tip in tips if "kept apart" in tip or "held" in tip], "one name: test cases"
 
 
 def test_labels_show_text_as_it_is(listed):

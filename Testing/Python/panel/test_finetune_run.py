@@ -19,7 +19,7 @@ def test_choices_reach_the_engine(listed):
     ui = listed.ui
     ui.tuneSelector.setCurrentIndex(1)
     ui.holdOutSelector.setCurrentIndex(2)
-    assert ui.hintLabel.text.startswith("Tick at least one case as test")
+    assert ui.hintLabel.text.startswith("Tick at least one test case")
     tick(ui.casesTable, 2, 1)
     ui.titleEdit.setText("Pelvis Umeå 2")
     ui.epochsSpinBox.setValue(7)
@@ -80,7 +80,7 @@ def test_progress_chart_and_log(listed, scene):
     spin(lambda: listed.ui.tuneProgressBar.value == 42)
     assert message(listed) == "Training, 1 of 20 passes done, about 4 min left"
     log = listed.ui.tuneLogText.plainText
-    assert "Pass 1 of 20, loss 0.520, held-out Dice 0.660" in log and "The GPU was not used." in log
+    assert "Pass 1 of 20, loss 0.520, Dice of the test cases 0.660" in log and "The GPU was not used." in log
     chart = scene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
     assert chart.GetNumberOfPlotSeriesNodes() == 2 and chart.GetTitle() == "Fine-tuning on 2 cases"
     assert listed.ui.chartButton.isVisible()
@@ -104,6 +104,7 @@ def test_stop_then_resume(listed):
     spin(lambda: not listed.panel.running)
     assert message(listed) == "Stopped. Resume goes on where it was."
     assert listed.ui.unfinishedBox.isVisible() and listed.ui.resumeButton.text == "Resume"
+    assert listed.ui.unfinishedSelector.currentText == f"{folder.name}: not finished, pass 3 of 20"
     click(listed.ui.resumeButton)
     engine = listed.engines[-1]
     assert engine.request.arguments()[:4] == ["finetune", "--resume", "--output", str(folder)]

@@ -123,7 +123,8 @@ def test_no_network_shows_the_offline_steps(first_use):
     assert "no network" in sentence(first_use) and first_use.ui.actionButton.text == "Check again"
     assert first_use.ui.offlineText.isVisible()
     steps = first_use.ui.offlineText.toPlainText()
-    assert 'pip download "torch>=2.2"' in steps and "--no-index --find-links" in steps
+    assert './PythonSlicer -m pip download "torch>=2.2"' in steps and "--no-index --find-links" in steps
+    assert "Copy the folder torch-files into Slicer's folder 'bin' on this computer." in steps
     click(first_use.ui.actionButton)
     assert "no network" in sentence(first_use) and first_use.window.questions == []
     first_use.state.computer = replace(first_use.state.computer, online=True)
@@ -155,6 +156,12 @@ def test_a_failed_installation(first_use):
     first_use.panel.enter()
     click(first_use.ui.actionButton)
     assert "The PyTorch extension could not be installed" in sentence(first_use)
+
+
+def test_the_offline_steps_on_windows(first_use):
+    first_use.set(online=False, system="win32")
+    commands = [line for line in first_use.ui.offlineText.toPlainText().splitlines() if " -m pip " in line]
+    assert len(commands) == 2 and all(line.startswith(".\\PythonSlicer.exe -m pip ") for line in commands)
 
 
 def test_a_graphics_card_that_is_not_used_is_a_hint_that_can_be_hidden(first_use):

@@ -77,7 +77,9 @@ def test_bundled_models_can_only_be_exported(section, tmp_path):
     select(ui, "Male pelvis")
     assert "Not for clinical use." in ui.aboutModelLabel.text
     for button in (ui.renameButton, ui.deleteModelButton):
-        assert not button.enabled and "bundled" in button.toolTip
+        assert not button.enabled and "bundled model" in button.toolTip
+    assert "part of the extension and cannot be deleted alone" in ui.deleteModelButton.toolTip
+    assert "(in its model.json)" in ui.renameButton.toolTip
     opened.window.folder = str(tmp_path / "out")
     (tmp_path / "out").mkdir()
     click(ui.exportButton)

@@ -57,7 +57,7 @@ def test_the_self_test_passes_without_pytorch_and_network(module, models_folder,
     monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     monkeypatch.setattr(socket.socket, "connect", no_network)
     slicer.modules.AutofocusSegmentationInstance.runTest()
-    assert "PyTorch is not installed" in messages.texts("delayDisplay")[-2]
+    assert "PyTorch is not installed in Slicer: open the module" in messages.texts("delayDisplay")[-2]
     assert messages.texts("delayDisplay")[-1] == "Test passed"
 
 
@@ -183,11 +183,12 @@ def test_a_failed_installation_stays_to_be_read_and_the_others_look_again(withou
 
     panel = without_card.first_use_panel
     panel._installer.failure = "the installation stopped, CalledProcessError"
-    monkeypatch.setattr(doctor, "torch_problem", lambda: "PyTorch is not installed in Slicer.")  # it was removed first
+    monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())  # it was removed first
     click(panel.ui.actionButton)
     assert "could not be installed (the installation stopped" in panel.ui.sentenceLabel.text
     assert panel.ui.actionButton.text == "Open PyTorch Utils" and panel.ui.offlineSection.isVisible()
     assert not without_card.segment_panel.ui.segmentButton.enabled
+    assert panel.ui.firstUseSection.text in without_card.segment_panel.ui.segmentButton.toolTip, "where to press"
 
 
 def test_pytorch_is_not_replaced_while_the_engine_runs(without_card):

@@ -148,7 +148,8 @@ def test_without_pytorch_segment_says_what_to_install(ready, monkeypatch):
     monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     ready.panel.enter()
     assert not ready.ui.segmentButton.enabled
-    assert "PyTorch is not installed" in ready.ui.segmentButton.toolTip
+    assert ready.ui.segmentButton.toolTip == (
+        "PyTorch is not installed in Slicer: press the button under Before you begin, at the top.")
     monkeypatch.undo()
     ready.panel.enter()
     assert ready.ui.segmentButton.enabled

@@ -29,8 +29,11 @@ def labels(manifest, seed=0):
     return array
 
 
-def job(folder, manifest, reference, array, **changes):
-    """Write a result as the engine does, for the exported reference; returns the report."""
+def job(folder, manifest, reference, array, left_out=None, **changes):
+    """Write a result as the engine does, for the exported reference; returns the report.
+
+    left_out: ids of structures left out as doubtful; None for a report of an older version, which does not say.
+    """
     from AutofocusSegmentationLib.transforms import ijk_to_local
 
     matrix = FLIP @ ijk_to_local(reference)
@@ -48,6 +51,8 @@ def job(folder, manifest, reference, array, **changes):
             "id": structure.id, "name": structure.name, "voxels": int(mask.sum()),
             "volume_ml": float(mask.sum() * spacing.prod() / 1000), "touches_edge": bool(edge.any()),
         })
+        if left_out is not None:
+            structures[-1]["left_out"] = structure.id in left_out
     report = {
         "protocol": 1, "structures": structures,
         "model": {"id": manifest.id, "version": manifest.version, "weights_sha256": manifest.weights_sha256},

@@ -41,7 +41,9 @@ def test_nothing_there(tmp_path):
     from AutofocusSegmentationLib import doctor
 
     assert doctor.find_torch([tmp_path]) == absent()
-    assert "PyTorch is not installed in Slicer" in doctor.torch_problem([tmp_path])
+    elsewhere, here = doctor.torch_problem([tmp_path]), doctor.torch_problem([tmp_path], in_panel=True)
+    assert elsewhere.startswith("PyTorch is not installed in Slicer: open the module Autofocus Segmentation")
+    assert here == "PyTorch is not installed in Slicer: press the button under Before you begin, at the top."
 
 
 @pytest.mark.parametrize(("cuda", "cpu_only"), [(None, True), ("12.8", False)])

@@ -86,7 +86,7 @@ def test_the_reason_is_told(brain, pelvis, database):
     assert explain(brain, "t2", make_volume(None, "Patient 1 t2")) == "By its name."
     assert explain(brain, "t2", make_volume(None, "x")).startswith("Neither its DICOM tags nor its name")
     assert explain(brain, "t1", make_volume(None, "t1 mask")) == (
-        "Called 'mask', like what is made from a scan and is none: check it.")
+        "Its name or description contains 'mask', as images computed from a scan do: check that it is the scan itself.")
     series = make_volume(None, "Recon 2")
     put_in_study(series, "A", "Study", "CT")
     assert explain(pelvis, "ct", series) == "By modality CT."

@@ -113,6 +113,22 @@ def test_table_of_volumes(tmp_path, pelvis):
     assert result.segmentation.GetNodeReference("AutofocusSegmentation.Volumes") is result.table
 
 
+def test_what_was_left_out_is_not_called_missing(tmp_path, pelvis):
+    """In the table and on the segment; the tag goes when a later run finds the structure."""
+    reference, array = reference_volume(), labels(pelvis)
+    whole = array.copy()
+    array[(array == 1) | (array == 2)] = 0
+    job(tmp_path / "job", pelvis, reference, array, left_out=["prostate"])
+    result = load(pelvis, tmp_path / "job", reference)
+    notes = result.table.GetTable().GetColumnByName("Note")
+    assert [notes.GetValue(row) for row in range(3)] == ["Left out as too doubtful", "Not found", ""]
+    left_out = "AutofocusSegmentation.LeftOut"
+    assert [tag(result.segmentation, item, left_out) for item in ("prostate", "bladder")] == ["true", "false"]
+    job(tmp_path / "again", pelvis, reference, whole)
+    load(pelvis, tmp_path / "again", reference, result.segmentation)
+    assert tag(result.segmentation, "prostate", left_out) == "false"
+
+
 def test_geometry_of_the_reference(tmp_path, pelvis):
     import slicer
 

@@ -7,10 +7,10 @@ import pytest
 pytestmark = pytest.mark.usefixtures("scene")
 
 
-def epoch(number, loss=None, dice=None):
+def epoch(number, loss=None, dice=None, run="final"):
     from AutofocusSegmentationLib.finetuning_events import EpochDone
 
-    return EpochDone("final", number, 20, loss, dice, None)
+    return EpochDone(run, number, 20, loss, dice, None)
 
 
 def chart_with(*epochs):
@@ -36,11 +36,20 @@ def test_every_pass_is_a_row_and_both_curves_come_from_it():
     chart = chart_with(epoch(0, None, 0.61), epoch(1, 0.52, 0.66), epoch(2, 0.41, 0.7))
     loss, dice = series(chart.chart)
     assert loss.GetTableNode() is dice.GetTableNode()
-    assert (loss.GetXColumnName(), loss.GetYColumnName(), dice.GetYColumnName()) == ("Pass", "Loss", "Held-out Dice")
+    assert (loss.GetXColumnName(), loss.GetYColumnName(), dice.GetYColumnName()) == ("Pass", "Loss", "Dice")
+    assert (loss.GetName(), dice.GetName()) == ("Loss", "Dice of the test cases")
     table = rows(loss.GetTableNode())
     assert [row[0] for row in table] == [0, 1, 2]
     assert math.isnan(table[0][1]) and table[0][2] == 0.61 and table[2][1:] == (0.41, 0.7)
     assert chart.chart.GetTitle() == "Fine-tuning of Pelvis" and chart.chart.GetLegendVisibility()
+
+
+def test_the_cases_left_out_to_choose_the_passes_are_no_test_cases():
+    chart = chart_with(epoch(0, None, 0.61, "choose-1"), epoch(1, 0.5, 0.66, "choose-1"))
+    assert series(chart.chart)[1].GetName() == "Dice of the cases left out"
+    chart.begin("The training itself")
+    chart.add(epoch(0, None, 0.6))
+    assert series(chart.chart)[1].GetName() == "Dice of the test cases"
 
 
 def test_without_held_out_cases_there_is_no_dice_curve():
@@ -79,14 +88,23 @@ def test_removed_nodes_and_a_closed_scene_come_back_whole(scene):
     assert [row[0] for row in rows(series(chart.chart)[1].GetTableNode())] == [0, 1, 2, 3]
 
 
-def test_the_chart_goes_into_the_layout(scene):
+@pytest.fixture
+def layout(scene):
+    """Slicer's layout node."""
+    import slicer
+
+    node = slicer.vtkMRMLLayoutNode()
+    node.SetSingletonTag("vtkMRMLLayoutNode")
+    scene.AddNode(node)
+    yield node
+    scene.RemoveNode(node)  # a singleton: it would outlive the scene
+
+
+def test_the_chart_goes_into_the_layout(scene, layout):
     import slicer
 
     from AutofocusSegmentationLib import chart_layout
 
-    layout = slicer.vtkMRMLLayoutNode()
-    layout.SetSingletonTag("vtkMRMLLayoutNode")
-    scene.AddNode(layout)
     layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     chart = chart_with(epoch(0, None, 0.6))
     chart_layout.show_chart(chart.chart)
