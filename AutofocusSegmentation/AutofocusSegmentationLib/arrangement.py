@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import slicer
 
+from . import hierarchy
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
 from .transforms import is_linear, linear_to_world, matrix_of
 
@@ -18,14 +19,17 @@ def reference_image(segmentation):
 
 
 def show_behind(volume) -> None:
-    """Make `volume` the background of all slice views. Foregrounds stay, except one that is the same volume.
+    """Make `volume` the background of all slice views. Foregrounds stay, except the same volume, and one of a patient
+    who is not known to be this volume's.
 
     A view that showed another volume is fitted to this one; others keep their zoom.
     """
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         another = composite.GetBackgroundVolumeID() != volume.GetID()
         composite.SetBackgroundVolumeID(volume.GetID())
-        if composite.GetForegroundVolumeID() == volume.GetID():
+        foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+        patient = hierarchy.patient_item(foreground) if foreground else 0
+        if foreground is volume or patient not in (0, hierarchy.patient_item(volume)):
             composite.SetForegroundVolumeID(None)
         logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(composite.GetLayoutName())
         if another and logic is not None:

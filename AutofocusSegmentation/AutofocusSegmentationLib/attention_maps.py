@@ -22,7 +22,7 @@ from .engine_request import REPORT_FILE
 from .result_files import ResultError
 from .study_record import study_key
 from .transforms import ijk_to_local
-from .volumes import ATTENTION_ATTRIBUTE
+from .volumes import ATTENTION_ATTRIBUTE, has_voxels
 
 FOCUS = "focus"
 """Key of a layer's focus map; that of the map of rate 6 is 'rate6'."""
@@ -48,7 +48,7 @@ def load_maps(manifest: Manifest, folder: Path, maps_folder: str, segmentation, 
     """Load the maps that `afnet attend` wrote into the job folder; return their volume nodes.
 
     They lie under the parent transform of `reference`, for a study is read in its local frame. Maps of the same
-    layer and rate are replaced, and maps of an earlier state of the study removed. Raises ResultError with one
+    layer and rate are replaced, and `stale_maps` removed. Raises ResultError with one
     sentence before the scene is touched.
     """
     files = _read(manifest, Path(folder), maps_folder)
@@ -80,15 +80,18 @@ def removable(segmentation) -> list:
 
 def maps_of(segmentation) -> dict:
     """Return (layer, key) to volume node for the maps that belong to the present state of a segmentation's study."""
-    key = study_key(segmentation)
     return {(node.GetAttribute(LAYER), node.GetAttribute(MAP)): node for node in nodes_of(segmentation)
-            if node.GetAttribute(MAP) and node.GetAttribute(STUDY) == key}
+            if node.GetAttribute(MAP) and _is_current(node, segmentation)}
 
 
 def stale_maps(segmentation) -> list:
-    """Return the maps of an earlier state: the study was segmented again, with other images or weights."""
-    key = study_key(segmentation)
-    return [node for node in nodes_of(segmentation) if node.GetAttribute(MAP) and node.GetAttribute(STUDY) != key]
+    """Return the other maps: of an earlier state (the study was segmented again, with other images or weights), or
+    without voxels (the scene was loaded without the map's file)."""
+    return [node for node in nodes_of(segmentation) if node.GetAttribute(MAP) and not _is_current(node, segmentation)]
+
+
+def _is_current(node, segmentation) -> bool:
+    return node.GetAttribute(STUDY) == study_key(segmentation) and has_voxels(node)
 
 
 def remove_maps(segmentation) -> None:

@@ -13,14 +13,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
-from afnet.terminology import STRUCTURE_TAG
 
 from . import hierarchy
 from .dicom_tags import INSTANCES_ATTRIBUTE
 from .export import Exported, filled_segments, world_grid
 from .export_folder import ExportFailed, appearing_in, file_name
-from .segment_tags import ALGORITHM_NAME, mark_edits, tag_of
+from .segment_tags import ALGORITHM_NAME, mark_edits, structure_of, tag_of
 from .transforms import same_frame
+from .volumes import has_voxels
 
 
 class DicomExporters(Protocol):
@@ -44,7 +44,7 @@ def export_seg(exporters: DicomExporters, segmentation, image, folder: Path, nam
 
     Raises ExportFailed with one sentence.
     """
-    _refuse(exporters.seg_problem(image))
+    _refuse(exporters.seg_problem(image) or _without_voxels(image))
     if not same_frame(segmentation, image):
         raise ExportFailed(
             _("The segmentation has been moved away from its image by a transform, which a DICOM SEG cannot hold: put "
@@ -65,7 +65,7 @@ def export_rtstruct(
     Structures of the model have their TG-263 names there (AAPM Task Group 263, 2018). Empty segments are left out.
     Raises ExportFailed with one sentence.
     """
-    _refuse(exporters.rtstruct_problem(image))
+    _refuse(exporters.rtstruct_problem(image) or _without_voxels(image))
     world_grid(segmentation)  # refuses what is bent
     segments, left_out = filled_segments(segmentation)
     target = f"{file_name(name)}-RTSTRUCT"
@@ -84,13 +84,14 @@ def export_rtstruct(
 def roi_names(segmentation, segment_ids: list[str], manifest: Manifest | None) -> list[str]:
     """Return a ROI name for each segment: TG-263 where the manifest has one, else the segment's own.
 
+    A segment that a user renamed keeps its name: the structure that it was made for may not be what it now means.
     A second segment of a structure gets the custom qualifier that TG-263 leaves free: 'Bladder^2'.
     """
     standard = {structure.id: structure.tg263 for structure in manifest.structures} if manifest else {}
     names: list[str] = []
     for segment_id in segment_ids:
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
-        name = wanted = standard.get(tag_of(segment, STRUCTURE_TAG)) or segment.GetName()
+        name = wanted = standard.get(structure_of(segment, manifest)) or segment.GetName()
         number = 1
         while name in names:
             number += 1
@@ -112,6 +113,11 @@ def _named_copy(segmentation, segment_ids: list[str], image, manifest: Manifest 
     copy.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
     hierarchy.put_beside(copy, image)
     return copy
+
+
+def _without_voxels(image) -> str:
+    """Say that the scene was loaded without the image's file; empty if not."""
+    return "" if has_voxels(image) else _("{image} has no voxels: load it again.").format(image=image.GetName())
 
 
 def _refuse(problem: str) -> None:

@@ -26,14 +26,18 @@ def is_shown_in_3d(segmentation) -> bool:
 def show_in_3d(segmentation, shown: bool) -> None:
     """Make the surfaces of `segmentation` and show them, or remove them.
 
-    They are removed, not hidden, because Slicer would go on computing them after every stroke of the editor.
+    They are removed, not hidden, because Slicer would go on computing them after every stroke of the editor; but where
+    all else is made from them, they are the segments.
     """
-    if not shown:
-        segmentation.RemoveClosedSurfaceRepresentation()
-        return
     segmentation.CreateDefaultDisplayNodes()
-    segmentation.CreateClosedSurfaceRepresentation()
     display = segmentation.GetDisplayNode()
+    if not shown:
+        if segmentation.GetSegmentation().GetSourceRepresentationName() == _CLOSED_SURFACE:
+            display.SetVisibility3D(False)
+        else:
+            segmentation.RemoveClosedSurfaceRepresentation()
+        return
+    segmentation.CreateClosedSurfaceRepresentation()
     display.SetPreferredDisplayRepresentationName3D(_CLOSED_SURFACE)
     display.SetVisibility(True)
     display.SetVisibility3D(True)

@@ -18,7 +18,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from afnet.manifest import Manifest
 
 from .export_folder import ExportFailed, appearing_in, file_name, incomplete
-from .label_codes import Code, code_list, label_codes
+from .label_codes import Code, code_list, codes_are_lost, label_codes
 from .segment_tags import mark_edits
 from .segment_voxels import Grid, OffLattice, grid_of_segmentation, segment_volumes, segment_voxels
 from .transforms import is_linear, linear_to_world, perpendicular, vtk_matrix_of
@@ -89,11 +89,14 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
         if not storage.WriteData(node) or not _is_whole(working / files[0]):
             raise incomplete(folder)
         (working / files[1]).write_text(code_list(codes), encoding="utf-8", newline="\n")
-    note = ""
+    notes = []
+    if codes_are_lost(segmentation, manifest, segments):
+        notes.append(_("The model is not here: the codes are not the model's."))
     if lost:
-        note = _("A label map holds one structure a voxel: voxels of {names} went to others that they lie in.").format(
-            names=", ".join(_("{name} ({count})").format(name=name, count=count) for name, count in lost))
-    return Exported(folder, files, left_out, note)
+        notes.append(_(
+            "A label map holds one structure a voxel: voxels of {names} went to others that they lie in.").format(
+                names=", ".join(_("{name} ({count})").format(name=name, count=count) for name, count in lost)))
+    return Exported(folder, files, left_out, " ".join(notes))
 
 
 def export_stl(segmentation, folder: Path, name: str) -> Exported:

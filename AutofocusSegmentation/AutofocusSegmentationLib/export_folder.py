@@ -49,7 +49,11 @@ def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Itera
     there already or was not written; what was written is then removed.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    try:
+        exists = folder.is_dir()
+    except OSError as error:  # it lies in a folder that is closed to this user
+        raise _failed(folder, error) from None
+    if not exists:
         raise ExportFailed(_("The folder {folder} does not exist: choose another one.").format(folder=folder))
     for name in names:
         if os.path.lexists(folder / name):

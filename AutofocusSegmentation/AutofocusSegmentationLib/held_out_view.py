@@ -12,10 +12,20 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest
 from afnet.terminology import STRUCTURE_TAG, terminology_entry
 
-from .segment_voxels import label_map
+from .segment_voxels import (
+    Grid,
+    OffLattice,
+    grid_of_segmentation,
+    grid_of_volume,
+    label_map,
+    same_grid,
+    segment_voxels,
+    voxel_hash,
+)
 from .segmentation_reading import DamagedFile, read_segmentation_file
 from .tuning_cases import COMPARISON_ATTRIBUTE
 from .tuning_comparison import HeldOutCase
+from .volumes import has_voxels
 
 DRAWN, BEFORE, AFTER = "drawn", "before", "after"
 """Values of COMPARISON_ATTRIBUTE."""
@@ -26,6 +36,9 @@ _HIDDEN_ATTRIBUTE = "AutofocusSegmentation.HiddenForHeldOut"
 """Of the other segmentations that were visible: kept in the node, so that a saved scene gives them back, too."""
 
 _IMAGE_ATTRIBUTE = "AutofocusSegmentation.HeldOutImage"
+
+_VOXELS_ATTRIBUTE = "AutofocusSegmentation.ComparisonVoxels"
+"""Of the three segmentations: `_voxels_text` as they were loaded."""
 
 
 class HeldOutError(Exception):
@@ -41,11 +54,13 @@ class Shown:
 
 
 def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
-    """Load the three segmentations of a case over `image`, its volume node; without one the case's file is loaded.
+    """Load the three segmentations of a case over `image`, its volume node.
+
+    The case's file is loaded without one, and where the voxels of `image` no longer lie as they were exported.
 
     Other segmentations are hidden until `hide_held_out`: nobody could tell among them what was drawn and what found.
-    manifest: of the new model, for names and codes. What was shown before is removed. Raises HeldOutError; the scene
-    is then as before.
+    manifest: of the new model, for names and codes. What was shown before goes, as in `hide_held_out`. Raises
+    HeldOutError; the scene is then as before.
     """
     files = {}
     for role, name in _FILES.items():
@@ -54,7 +69,9 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
         except DamagedFile:
             raise HeldOutError(_("The result for {case} is missing or damaged: fine-tune again to see it.").format(
                 case=case.name)) from None
-    loaded = image if image is not None else _load_image(case)
+    # What a model found lies on its image; what was drawn need not, and a model that found nothing says nothing of it.
+    grids = [file.grid for file in files.values()]
+    loaded = image if image is not None and _lies_on_one(image, grids) else _load_image(case, grids)
     hide_held_out(keep=loaded)
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         if node.GetDisplayVisibility():
@@ -71,24 +88,68 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
 
 
 def hide_held_out(keep=None) -> None:
-    """Remove what `show_held_out` added, but for the volume node `keep`, and show again what it hid."""
-    scene = slicer.mrmlScene
+    """Remove what `show_held_out` added, but for the volume node `keep`, and show again what it hid.
+
+    What the user works with stays: a segmentation that was edited, under a name that says so, and an image of which
+    there is other data.
+    """
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         if node.GetAttribute(_HIDDEN_ATTRIBUTE):
             node.RemoveAttribute(_HIDDEN_ATTRIBUTE)
             node.SetDisplayVisibility(True)
-    nodes = [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-             if node.GetAttribute(COMPARISON_ATTRIBUTE)]
-    nodes += [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-              if node.GetAttribute(_IMAGE_ATTRIBUTE) and node is not keep]
-    for node in nodes:
-        scene.RemoveNode(node)
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        if not node.GetAttribute(COMPARISON_ATTRIBUTE):
+            continue
+        if node.GetAttribute(_VOXELS_ATTRIBUTE) == _voxels_text(node):
+            slicer.mrmlScene.RemoveNode(node)
+        else:
+            _leave_to_user(node)
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetAttribute(_IMAGE_ATTRIBUTE) and node is not keep and not _is_used(node):
+            slicer.mrmlScene.RemoveNode(node)
 
 
-def _load_image(case: HeldOutCase):
-    """Load the case's own image; a DICOM folder is left to the DICOM module."""
+def _leave_to_user(segmentation) -> None:
+    segmentation.RemoveAttribute(COMPARISON_ATTRIBUTE)
+    segmentation.RemoveAttribute(_VOXELS_ATTRIBUTE)
+    name = _("{name}, edited").format(name=segmentation.GetName())
+    segmentation.SetName(slicer.mrmlScene.GenerateUniqueName(name))
+
+
+def _is_used(volume) -> bool:
+    """Tell whether other data of the scene refers to a volume, such as a segmentation that was made of it."""
+    return any(
+        slicer.mrmlScene.IsNodeReferencingNodeID(node, volume.GetID())
+        for node in slicer.util.getNodesByClass("vtkMRMLStorableNode") if not node.GetHideFromEditors()
+    )
+
+
+def _voxels_text(segmentation) -> str:
+    """Return a text that is another after an edit of the voxels, and the same in a scene that was saved and loaded.
+
+    Not on a left-handed grid, which Slicer turns round as it loads: there, it seems edited, and is kept.
+    """
+    segment_ids = sorted(segmentation.GetSegmentation().GetSegmentIDs())
+    return " ".join(_segment_text(segmentation, segment_id) for segment_id in segment_ids)
+
+
+def _segment_text(segmentation, segment_id: str) -> str:
+    for grid in (grid_of_segmentation(segmentation), None):  # a drawing may have voxels of its own
+        try:
+            return voxel_hash(segment_id, segment_voxels(segmentation, segment_id, grid))
+        except OffLattice:
+            continue
+    return f"{segment_id} is a surface"
+
+
+def _lies_on_one(volume, grids: list[Grid]) -> bool:
+    return has_voxels(volume) and any(same_grid(grid, grid_of_volume(volume)) for grid in grids)
+
+
+def _load_image(case: HeldOutCase, grids: list[Grid]):
+    """Load the case's own image, which lies on one of `grids`; a DICOM folder is left to the DICOM module."""
     known = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-             if node.GetAttribute(_IMAGE_ATTRIBUTE) == str(case.image)]
+             if node.GetAttribute(_IMAGE_ATTRIBUTE) == str(case.image) and _lies_on_one(node, grids)]
     if known:
         return known[0]
     text = _("The image of {case} cannot be loaded from its file: load it with Add Data or the DICOM module.")
@@ -104,7 +165,7 @@ def _load_image(case: HeldOutCase):
 
 
 def _node(name: str, role: str, file, manifest: Manifest, image):
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.SetAttribute(COMPARISON_ATTRIBUTE, role)
     node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(image.GetTransformNodeID())
@@ -121,6 +182,7 @@ def _node(name: str, role: str, file, manifest: Manifest, image):
             label_map(file.voxels(structure.id), file.grid),
         )
         node.GetSegmentation().AddSegment(segment, structure.id)
+    node.SetAttribute(_VOXELS_ATTRIBUTE, _voxels_text(node))
     display = node.GetDisplayNode()
     display.SetAllSegmentsVisibility2DFill(role == DRAWN)
     display.SetAllSegmentsVisibility2DOutline(role != DRAWN)

@@ -11,6 +11,7 @@ from afnet.manifest import Manifest
 from .engine import EngineProcess
 from .logic import JobOutcome, SegmentationJob
 from .models import short_title
+from .sequences import Frame, current_frame
 
 
 @dataclass(eq=False)
@@ -18,7 +19,8 @@ class QueuedStudy:
     """One study as it was when the user asked for it: later choices in the panel do not change it.
 
     inputs: input name to volume node. output: segmentation node to write into, None for a new one. device, memory,
-    precision: as for the engine. job: once it runs. outcome: once it has ended.
+    precision: as for the engine. job: once it runs. outcome: once it has ended. frames: input name to the frame that
+    an input showed of its sequence.
     """
 
     manifest: Manifest
@@ -29,6 +31,11 @@ class QueuedStudy:
     precision: str | None = None
     job: SegmentationJob | None = field(default=None, init=False)
     outcome: JobOutcome | None = field(default=None, init=False)
+    frames: dict[str, Frame] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shown = {name: current_frame(node) for name, node in self.inputs.items() if node is not None}
+        self.frames = {name: frame for name, frame in shown.items() if frame}
 
     @property
     def reference(self):
@@ -37,15 +44,23 @@ class QueuedStudy:
 
     @property
     def title(self) -> str:
-        """What the user reads of it: the reference volume's name and the model's title."""
-        return _("{volume}, {model}").format(volume=self.reference.GetName(), model=short_title(self.manifest.title))
+        """What the user reads of it: the reference volume's name, its frame, and the model's title."""
+        return _("{volume}, {model}").format(volume=self.image_name, model=short_title(self.manifest.title))
+
+    @property
+    def image_name(self) -> str:
+        """The reference volume's name, with the frame if it shows a sequence."""
+        frame = self.frames.get(self.manifest.reference)
+        name = self.reference.GetName()
+        return _("{volume}, {frame}").format(volume=name, frame=frame.text) if frame else name
 
     def asks_the_same_as(self, other: "QueuedStudy") -> bool:
         """Tell whether both would make the same result in the same place."""
-        return (self.manifest, self._ids(), self.output) == (other.manifest, other._ids(), other.output)
+        return (self.manifest, self._images(), self.output) == (other.manifest, other._images(), other.output)
 
-    def _ids(self) -> dict[str, str]:
-        return {name: node.GetID() for name, node in self.inputs.items() if node is not None}
+    def _images(self) -> dict[str, tuple[str, str]]:
+        frames = {name: frame.text for name, frame in self.frames.items()}
+        return {name: (node.GetID(), frames.get(name, "")) for name, node in self.inputs.items() if node is not None}
 
 
 class JobQueue:
@@ -86,10 +101,11 @@ class JobQueue:
         """Tell whether the same is running or waiting already."""
         return any(entry.outcome is None and entry.asks_the_same_as(study) for entry in self.entries)
 
-    def promised_to(self, output, reference) -> QueuedStudy | None:
-        """Return the study that runs or waits, on another image than `reference`, for the segmentation `output`."""
-        return next((entry for entry in self.entries if entry.outcome is None and output is not None
-                     and entry.output is output and entry.reference is not reference), None)
+    def promised_to(self, study: QueuedStudy) -> QueuedStudy | None:
+        """Return the study that runs or waits, on another image than `study`, for the same segmentation as output."""
+        return next((entry for entry in self.entries if entry.outcome is None and study.output is not None
+                     and entry.output is study.output
+                     and (entry.reference, entry.image_name) != (study.reference, study.image_name)), None)
 
     def add(self, study: QueuedStudy) -> None:
         """Start a study, or let it wait while another runs. A new series of studies forgets those that have ended."""
@@ -146,7 +162,7 @@ class JobQueue:
             return
         study.job = SegmentationJob(
             study.manifest, study.inputs, study.output, study.device, memory=study.memory, precision=study.precision,
-            engine=self._make_engine(), on_progress=self._on_progress, on_log=self._on_log,
+            frames=study.frames, engine=self._make_engine(), on_progress=self._on_progress, on_log=self._on_log,
             on_finished=lambda outcome: self._end(study, outcome),
         )
         self._on_started(study)

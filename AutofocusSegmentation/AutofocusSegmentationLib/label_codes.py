@@ -1,14 +1,16 @@
 """One code a voxel for segments that may lie in each other: the codes of the engine's label map (`--labelmap`)."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
-from afnet.manifest import Manifest, Structure
+from afnet.manifest import Manifest
+from afnet.terminology import CODE_NAME_TAG, CODES_TAG, MODEL_ID, STRUCTURE_TAG, code_tags
 
 from .export_folder import ExportFailed
-from .segment_tags import segments_of_structures
+from .segment_tags import segments_of_structures, structure_of, tag_of
 from .segment_voxels import segment_volumes
 
 HIGHEST = 255
@@ -32,36 +34,37 @@ def label_codes(segmentation, manifest: Manifest | None, segment_ids: Sequence[s
     """Return a code for each of `segment_ids`, in the order in which they are to be painted, outer ones first.
 
     A structure of the model gets the code of the model's label map that is left of its labels without those of the
-    structures inside it: for the BraTS regions, whole tumour 2 (oedema), core 1 (necrosis), enhancing 4. Other
-    segments, and all without a manifest, get the numbers after the model's. They are painted before the model's
-    structures, the largest first, so that a target volume does not erase the organ in it, nor what another run found
-    the structure that a user corrected. Raises ExportFailed above 255.
+    structures inside it: for the BraTS regions, whole tumour 2 (oedema), core 1 (necrosis), enhancing 4. Without a
+    manifest, as when the model was deleted, the segments' tags say which. Other segments, those that a user renamed
+    among them, get the numbers after the model's. They are painted before the model's structures, the largest first,
+    so that a target volume does not erase the organ in it, nor what another run found the structure that a user
+    corrected; but one that was made inside another is painted after that. Raises ExportFailed above 255.
     """
-    of_structure = segments_of_structures(segmentation)
-    structures = sorted(manifest.structures, key=lambda item: -len(item.labels)) if manifest else []
-    names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]} if manifest else {}
-    codes = []
-    for structure in structures:
-        value, segment_id = _own_label(structure, structures), of_structure.get(structure.id)
-        if segment_id not in segment_ids or value is None:
-            continue
-        inside = tuple(own for other in structures if set(other.labels) < set(structure.labels)
-                       and (own := _own_label(other, structures)) is not None)
-        color = segmentation.GetSegmentation().GetSegment(segment_id).GetColor()
-        codes.append(Code(value, names[value], color, segment_id, inside))
-    taken = {code.segment_id for code in codes}
-    free, others = max(names, default=0) + 1, []
+    segments, made = segmentation.GetSegmentation(), _made_codes(segmentation, manifest)
+    of_structures = set(segments_of_structures(segmentation, manifest).values())
+    used = [item["code"] for item in manifest.raw["labelmap"]] if manifest else []
+    used += [value for values, _name in made.values() for value in values]
+    codes: list[Code] = []
+    free = max(used, default=0) + 1
     for segment_id in segment_ids:
-        if segment_id not in taken:
-            segment = segmentation.GetSegmentation().GetSegment(segment_id)
-            others.append(Code(free, segment.GetName(), segment.GetColor(), segment_id))
+        segment, (values, name) = segments.GetSegment(segment_id), made[segment_id]
+        if segment_id not in of_structures or not values or values[0] in [code.value for code in codes]:
+            values, name = (free,), segment.GetName()
             free += 1
+        codes.append(Code(values[0], name, segment.GetColor(), segment_id, values[1:]))
     if free - 1 > HIGHEST:
         raise ExportFailed(
             _("A label map has codes up to {highest}, too few for these segments: choose NRRD or STL.").format(
                 highest=HIGHEST))
-    volumes = segment_volumes(segmentation)
-    return sorted(others, key=lambda code: -volumes[code.segment_id]) + codes
+    volumes, inner = segment_volumes(segmentation), {value for code in codes for value in code.inside}
+
+    def place(code: Code) -> tuple:
+        values, _name = made[code.segment_id]
+        if values and values[0] in (code.value, *inner):  # a renamed one would be erased by those it was made inside
+            return 1, -len(values), values[0], -code.value
+        return 0, -volumes[code.segment_id]
+
+    return sorted(codes, key=place)
 
 
 def code_list(codes: Sequence[Code]) -> str:
@@ -73,8 +76,25 @@ def code_list(codes: Sequence[Code]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _own_label(structure: Structure, structures: Sequence[Structure]) -> int | None:
-    """Return the one label of a structure that none inside it has; None if there is not exactly one."""
-    inside = {label for other in structures if set(other.labels) < set(structure.labels) for label in other.labels}
-    own = set(structure.labels) - inside
-    return own.pop() if len(own) == 1 else None
+def codes_are_lost(segmentation, manifest: Manifest | None, segment_ids: Sequence[str]) -> bool:
+    """Tell whether nothing says which codes the model has for some of these segments: neither its manifest nor, in
+    results of older versions, a tag."""
+    segments = [segmentation.GetSegmentation().GetSegment(segment_id) for segment_id in segment_ids]
+    return manifest is None and any(
+        structure_of(segment, None) and not tag_of(segment, CODES_TAG) for segment in segments)
+
+
+def _made_codes(segmentation, manifest: Manifest | None) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return segment id to the codes and the name that the model has for what it made the segment as, renamed or not:
+    its own code first, then those of structures inside; none for segments of others."""
+    tags = {item.id: code_tags(item, manifest) for item in manifest.structures} if manifest else {}
+    found = {}
+    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        own = tags.get(tag_of(segment, STRUCTURE_TAG), {})
+        if manifest is None and tag_of(segment, MODEL_ID) == segmentation.GetAttribute(MODEL_ID):
+            own = {name: tag_of(segment, name) for name in (CODES_TAG, CODE_NAME_TAG)}
+        # Tags come with a scene, and may be damaged.
+        values = [int(number) for number in re.findall(r"\b[0-9]{1,3}\b", own.get(CODES_TAG, ""))]
+        found[segment_id] = tuple(value for value in values if 0 < value <= HIGHEST), own.get(CODE_NAME_TAG, "")
+    return found

@@ -19,6 +19,8 @@ from .job import JobError, JobFolder
 from .models import model_called
 from .result import Result, check_output, load_result
 from .result_files import ResultError
+from .segment_voxels import grid_of_volume, same_grid
+from .sequences import Frame
 from .study import StudyError, check_inputs, export_study
 from .transforms import ijk_to_local
 
@@ -52,7 +54,8 @@ class SegmentationJob:
     fails leaves it as it was.
 
     inputs: input name of the manifest to volume node. output: segmentation node to write into, None for a new one.
-    memory ('2GB') and precision ('float32'): as for `afnet segment`, None for automatic.
+    memory ('2GB') and precision ('float32'): as for `afnet segment`, None for automatic. frames: input name to the
+    frame that is meant, of inputs that show a sequence; by default the one that they show at the start.
     on_progress(stage, fraction 0..1, seconds left or None), on_log(line), on_finished(JobOutcome) are optional.
     """
 
@@ -68,11 +71,13 @@ class SegmentationJob:
         on_finished: Callable[[JobOutcome], None] | None = None,
         memory: str | None = None,
         precision: str | None = None,
+        frames: Mapping[str, Frame] | None = None,
     ) -> None:
         self.manifest = manifest
         self.outcome: JobOutcome | None = None
         self.cancelled = False
         self._inputs = dict(inputs)
+        self._frames = dict(frames or {})
         self._output = output
         self._device, self._memory, self._precision = device, memory, precision
         self._engine = engine or ChildProcess(environment=slicer.util.startupEnvironment())
@@ -148,7 +153,7 @@ class SegmentationJob:
         folder.create()
         self._folder = folder
         self._progress("export", 0.0, None)
-        study = export_study(self.manifest, self._inputs, folder.path)
+        study = export_study(self.manifest, self._inputs, folder.path, self._frames)
         for note in study.notes:
             self._note(note)
         self._engine.start(self._request(study.files), folder.path)
@@ -192,11 +197,16 @@ class SegmentationJob:
     def _problems(self) -> list[str]:
         """Return why the job cannot start, one sentence each."""
         problems = check_inputs(self.manifest, self._inputs)
+        for name, frame in self._frames.items():
+            if not problems and not same_grid(frame.grid, grid_of_volume(self._inputs[name])):
+                problems = [_("{title} does not lie where the frame lay that was to be segmented: show that frame "
+                              "again, then segment it.").format(title=self.manifest.input(name).title)]
         return problems or check_output(self.manifest, self.reference, self._output)
 
     def _request(self, files: dict[str, str]) -> Request:
         """Return what the engine is asked; `files`: input name to file in the job folder."""
-        self._record = study_record.record(self.manifest, self._inputs)  # now, for a user may change them meanwhile
+        # Now, for a user may change them meanwhile.
+        self._record = study_record.record(self.manifest, self._inputs, self._frames)
         return Request(model=self.manifest.folder, inputs=files, device=self._device, memory=self._memory,
                        precision=self._precision)
 

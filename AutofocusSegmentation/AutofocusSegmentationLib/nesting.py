@@ -118,7 +118,8 @@ def _masks(segmentation, manifest: Manifest) -> tuple[Grid, dict[str, np.ndarray
     grid = grid_of_segmentation(segmentation)
     if grid is None or not nesting:
         return None
-    segments = {name: item for name, item in segments_of_structures(segmentation).items() if name in nesting}
+    segments = {name: item for name, item in segments_of_structures(segmentation, manifest).items()
+                if name in nesting}
     arrays = {}
     for structure, segment_id in segments.items():
         try:

@@ -16,20 +16,33 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest, Structure
-from afnet.terminology import MODEL_ID, MODEL_VERSION, STRUCTURE_TAG, WEIGHTS_SHA256, provenance, terminology_entry
+from afnet.terminology import (
+    MODEL_ID,
+    MODEL_VERSION,
+    STRUCTURE_TAG,
+    WEIGHTS_SHA256,
+    name_beside,
+    provenance,
+    terminology_entry,
+)
 
 from . import hierarchy
 from .arrangement import reference_image
 from .display import let_inner_structures_be_seen
 from .result_files import Found, ResultError, read_result
 from .segment_tags import HASH_TAG, kept_segments, mark_as_made, tag_of
-from .segment_voxels import grid_of_segmentation, grid_of_volume, label_map, replace_voxels, same_grid
+from .segment_voxels import grid_of_segmentation, grid_of_volume, label_map, lies_within, replace_voxels, same_grid
 from .terminology import register_terminology
 from .transforms import same_frame
+from .tuning_cases import COMPARISON_ATTRIBUTE
 from .volumes_table import fill_table, new_table
 
 TABLE_ROLE = "AutofocusSegmentation.Volumes"
 """Node reference from the segmentation to its table of volumes."""
+
+SEGMENTATION_ROLE = "AutofocusSegmentation.Segmentation"
+"""Node reference from the table of volumes to its segmentation, for a clone of that refers to the same table; and
+attribute of the table, 'true', which stays when its segmentation is deleted."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +116,14 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
         return []
     if not output_node.IsA("vtkMRMLSegmentationNode"):
         return [_("The output is not a segmentation: choose or create a segmentation as output.")]
+    if output_node.GetAttribute(COMPARISON_ATTRIBUTE):
+        return [_("The output shows a test case of a fine-tuning, and goes when that is no longer shown: choose a new "
+                  "segmentation as output.")]
     segmentation, other = output_node.GetSegmentation(), reference_image(output_node)
     if other is not reference_node and _holds_a_result(output_node):
+        if not output_node.GetAttribute(MODEL_ID) and other is None and lies_on(output_node, reference_node):
+            return [_("The output does not say of which image it is, as after loading it from a file: choose a new "
+                      "segmentation as output.")]
         return [_("The output holds what a model found in {image}: choose a new segmentation as output.").format(
             image=other.GetName() if other else _("an image that is no longer in the scene"))]
     patients = {hierarchy.patient_item(node) for node in (output_node, other, reference_node) if node} - {0}
@@ -118,6 +137,8 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
     if not same_frame(output_node, reference_node):
         return [_("The output has segments of yours under another transform than the image: choose a new segmentation "
                   "as output.")]
+    if has_own_voxels(output_node, reference_node):
+        return [_("The output has voxels of its own (finer or cropped): choose a new segmentation as output.")]
     if not lies_on(output_node, reference_node):
         return [_("The output has segments of yours that were drawn on other voxels, or before the image was moved: "
                   "choose a new segmentation as output.")]
@@ -128,6 +149,13 @@ def lies_on(segmentation_node, volume) -> bool:
     """Tell whether a segmentation node has the voxels of a volume node; also if that cannot be told of either."""
     grid = grid_of_segmentation(segmentation_node)
     return grid is None or volume.GetImageData() is None or same_grid(grid, grid_of_volume(volume))
+
+
+def has_own_voxels(segmentation_node, volume) -> bool:
+    """Tell whether a segmentation node lies on a volume node as it should, but on voxels of another size or number, as
+    chosen with Specify geometry in the Segment Editor."""
+    return not lies_on(segmentation_node, volume) and lies_within(
+        grid_of_segmentation(segmentation_node), grid_of_volume(volume))
 
 
 def _holds_a_result(segmentation_node) -> bool:
@@ -185,7 +213,7 @@ def _fill(segmentation_node, manifest: Manifest, found: Found, replaceable: dict
         else:
             replace_voxels(segmentation_node, segment_id, found.voxels[structure.id], found.grid)
         mark_as_made(
-            segmentation_node.GetSegmentation().GetSegment(segment_id), segment_id, manifest,
+            segmentation_node.GetSegmentation().GetSegment(segment_id), segment_id, structure, manifest,
             found.voxels[structure.id], found.entry(structure.id),
         )
         segments[structure.id] = segment_id
@@ -215,20 +243,29 @@ def _free_name(segmentation, name: str) -> str:
     """Return `name`, or 'name (new)', 'name (new 2)' ... if a segment has it already."""
     if not segmentation.GetSegmentIdBySegmentName(name):
         return name
-    wanted, number = _("{name} (new)").format(name=name), 1
-    while segmentation.GetSegmentIdBySegmentName(wanted):
+    number = 1
+    while segmentation.GetSegmentIdBySegmentName(name_beside(name, number)):
         number += 1
-        wanted = _("{name} (new {number})").format(name=name, number=number)
-    return wanted
+    return name_beside(name, number)
+
+
+def table_of(segmentation):
+    """Return the segmentation's own table of volumes; None if it has none, as a clone, whose original has it."""
+    table = segmentation.GetNodeReference(TABLE_ROLE)
+    if table is None or table.GetNodeReference(SEGMENTATION_ROLE) is segmentation:
+        return table
+    return None if table.GetAttribute(SEGMENTATION_ROLE) else table  # older versions did not say whose it is
 
 
 def _table(segmentation, reference_node, added: list):
     """Return the segmentation's own table of volumes, or a new one."""
-    table = segmentation.GetNodeReference(TABLE_ROLE)
+    table = table_of(segmentation)
     if table is None:
         table = new_table(_("{volume} volumes").format(volume=reference_node.GetName() or _("Volume")))
         added.append(table)
         segmentation.SetNodeReferenceID(TABLE_ROLE, table.GetID())
+    table.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation.GetID())
+    table.SetAttribute(SEGMENTATION_ROLE, "true")
     return table
 
 

@@ -7,8 +7,19 @@ is the one that Slicer's segment lists show.
 import slicer
 import vtk
 
-from afnet.manifest import Manifest
-from afnet.terminology import EDGE_TAG, LEFT_OUT_TAG, MODEL_ID, STRUCTURE_TAG, provenance
+from afnet.manifest import Manifest, Structure
+from afnet.terminology import (
+    CODE_NAME_TAG,
+    CODES_TAG,
+    EDGE_TAG,
+    LEFT_OUT_TAG,
+    MODEL_ID,
+    NAME_TAG,
+    STRUCTURE_TAG,
+    code_tags,
+    provenance,
+    still_called,
+)
 
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels, voxel_hash
 
@@ -30,7 +41,9 @@ def tag_of(segment, name: str) -> str:
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def mark_as_made(segment, segment_id: str, manifest: Manifest, voxels: Voxels, entry: dict) -> None:
+def mark_as_made(
+    segment, segment_id: str, structure: Structure, manifest: Manifest, voxels: Voxels, entry: dict
+) -> None:
     """Tag a segment (vtkSegment) that has just got its voxels from the model. entry: the structure's, of report.json.
 
     One that is cut off by the edge of the image gets the status 'Flagged'; a segment that lost that reason loses the
@@ -47,8 +60,22 @@ def mark_as_made(segment, segment_id: str, manifest: Manifest, voxels: Voxels, e
     segment.SetTag(LEFT_OUT_TAG, "true" if entry.get("left_out") else "false")
     segment.SetTag(ALGORITHM_TYPE, AUTOMATIC)
     segment.SetTag(ALGORITHM_NAME, f"AutofocusSegmentation {manifest.id} {manifest.version}"[:_LONGEST_LO])
-    for name, value in provenance(manifest).items():
+    segment.SetTag(NAME_TAG, structure.name)
+    for name in (CODES_TAG, CODE_NAME_TAG):
+        segment.RemoveTag(name)  # of another version of the model
+    for name, value in (code_tags(structure, manifest) | provenance(manifest)).items():
         segment.SetTag(name, value)
+
+
+def structure_of(segment, manifest: Manifest | None) -> str:
+    """Return the id of the structure that a segment (vtkSegment) shows; empty if it shows none.
+
+    One that a user renamed shows what its name says, not what the model made it for. manifest: of the model that made
+    it; None if that is not here.
+    """
+    made = tag_of(segment, STRUCTURE_TAG)
+    structure = next((item for item in manifest.structures if item.id == made), None) if manifest else None
+    return made if still_called(segment.GetName() or "", structure, tag_of(segment, NAME_TAG)) else ""
 
 
 def edited_segments(segmentation) -> list[str]:
@@ -71,14 +98,17 @@ def edited_segments(segmentation) -> list[str]:
 def kept_segments(segmentation) -> list[str]:
     """Return the ids of segments made by the module that a new result must leave as they are.
 
-    Those that were edited, and those that a user calls 'Completed': what somebody has approved is not replaced.
+    Those that were edited, those that a user calls 'Completed' (what somebody has approved is not replaced), and those
+    that a user renamed: under a name with another meaning the model's structure would be wrong.
     """
     logic, edited = slicer.vtkSlicerSegmentationsModuleLogic, edited_segments(segmentation)
     kept = []
     for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
-        completed = tag_of(segment, HASH_TAG) and logic.GetSegmentStatus(segment) == logic.Completed
-        if completed or segment_id in edited:
+        if not tag_of(segment, HASH_TAG):
+            continue
+        completed = logic.GetSegmentStatus(segment) == logic.Completed
+        if completed or segment_id in edited or not structure_of(segment, None):
             kept.append(segment_id)
     return kept
 
@@ -99,11 +129,11 @@ def results_in_scene() -> list:
     return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if node.GetAttribute(MODEL_ID)]
 
 
-def segments_of_structures(segmentation) -> dict[str, str]:
+def segments_of_structures(segmentation, manifest: Manifest | None) -> dict[str, str]:
     """Return structure id to the id of its segment: the first, where a user kept an edited one beside a new one."""
     found: dict[str, str] = {}
     for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        structure = tag_of(segmentation.GetSegmentation().GetSegment(segment_id), STRUCTURE_TAG)
+        structure = structure_of(segmentation.GetSegmentation().GetSegment(segment_id), manifest)
         if structure:
             found.setdefault(structure, segment_id)
     return found

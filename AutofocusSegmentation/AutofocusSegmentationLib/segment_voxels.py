@@ -68,6 +68,20 @@ def same_grid(grid: Grid, other: Grid) -> bool:
     return bool(np.abs(apart).max() <= LATTICE_TOLERANCE)
 
 
+def lies_within(grid: Grid, other: Grid) -> bool:
+    """Tell whether a grid has the axes of another and lies in its box; its voxels may be finer, coarser or fewer.
+
+    Where the voxels have another length, the last one may reach out of the box by its own: Slicer rounds their number.
+    """
+    between = np.linalg.inv(other.matrix) @ grid.matrix
+    length, size = np.diag(between)[:3], np.array(grid.size)
+    turned = np.abs(between[:3, :3] - np.diag(length)).max() * max(size)
+    first = between[:3, 3] - length / 2
+    beyond = np.maximum(-0.5 - first, first + length * size - (np.array(other.size) - 0.5))
+    allowed = np.where(np.abs(length - 1) * size > LATTICE_TOLERANCE, np.minimum(length, 1), LATTICE_TOLERANCE)
+    return bool(turned <= LATTICE_TOLERANCE and (length > 0).all() and (beyond <= allowed).all())
+
+
 def cut_to_box(mask: np.ndarray) -> Voxels:
     """Return the voxels of a mask [k, j, i] that covers its grid."""
     in_plane = mask.any(axis=0)
@@ -79,8 +93,11 @@ def cut_to_box(mask: np.ndarray) -> Voxels:
     return Voxels(start, np.ascontiguousarray(mask[box]))
 
 
-def segment_voxels(segmentation, segment_id: str, grid: Grid) -> Voxels:
-    """Return a segment's voxels on `grid`. Raises OffLattice if it is kept on other voxels, or not as a label map."""
+def segment_voxels(segmentation, segment_id: str, grid: Grid | None) -> Voxels:
+    """Return a segment's voxels on `grid`, None for that of its own label map.
+
+    Raises OffLattice if it is kept on other voxels, or not as a label map.
+    """
     image = slicer.vtkOrientedImageData()
     name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
@@ -95,6 +112,7 @@ def segment_voxels(segmentation, segment_id: str, grid: Grid) -> Voxels:
     extent = image.GetExtent()
     mask = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) != 0
     matrix = _matrix_of_image(image)
+    grid = grid or Grid(matrix.copy(), image.GetDimensions())
     matrix[:3, 3] += matrix[:3, :3] @ np.array(extent[0::2])
     return _on_grid(mask, matrix, grid)
 

@@ -7,10 +7,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
-from afnet.terminology import EDGE_TAG, LEFT_OUT_TAG, STRUCTURE_TAG
+from afnet.terminology import EDGE_TAG, LEFT_OUT_TAG
 
 from .display import is_shown
-from .segment_tags import HASH_TAG, tag_of
+from .segment_tags import HASH_TAG, structure_of, tag_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def structure_rows(
             segment_id, segment.GetName(), segment.GetColor(),
             is_shown(segmentation, segment_id), volume,
             _status(segment, volume, segment_id in edited),
-            definitions.get(tag_of(segment, STRUCTURE_TAG), ""),
+            definitions.get(structure_of(segment, manifest), ""),
             _remarks(segment, volume, made.get(segment_id), segment_id in edited),
         ))
     return rows

@@ -18,7 +18,7 @@ from .dicom_tags import modality_of
 from .evidence import explain
 from .guessing import guess_inputs, named_unlike_others
 from .job import WHERE_TO_CHOOSE
-from .sequences import current_frame
+from .sequences import Frame, current_frame
 from .transforms import (
     RIGID_TOLERANCE_MM,
     ijk_to_local,
@@ -100,9 +100,12 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, object]) -> list[str]:
     return list(input_problems(manifest, inputs).values())
 
 
-def export_study(manifest: Manifest, inputs: Mapping[str, object], folder: Path) -> ExportedStudy:
+def export_study(
+    manifest: Manifest, inputs: Mapping[str, object], folder: Path, frames: Mapping[str, Frame] | None = None
+) -> ExportedStudy:
     """Write each input as <name>.nrrd into `folder`, in the local frame of the reference.
 
+    frames: input name to the frame that is meant, of inputs that show a sequence; by default the one that they show.
     Files are uncompressed and in the volume's own voxel type. Positions in them are LPS, as NRRD has it. Raises
     StudyError if an input has a problem or a file cannot be written.
     """
@@ -113,12 +116,13 @@ def export_study(manifest: Manifest, inputs: Mapping[str, object], folder: Path)
     files, notes = {}, []
     for item in manifest.inputs:
         node = inputs[item.name]
-        frame = current_frame(node)
+        frame = (frames or {}).get(item.name) or current_frame(node)
+        voxels = frame.image if frame else None
         if frame:
-            notes.append(_("{title}: {frame} of a sequence was used.").format(title=item.title, frame=frame))
-        copy = private_copy(node) if node is reference else in_frame_of(node, reference)
+            notes.append(_("{title}: {frame} of a sequence was used.").format(title=item.title, frame=frame.text))
+        copy = private_copy(node, voxels=voxels) if node is reference else in_frame_of(node, reference, voxels)
         if copy is None or not perpendicular(ijk_to_local(copy)):
-            copy = resampled_copy(node, reference)
+            copy = resampled_copy(node, reference, voxels)
             notes.append(
                 _("{title} was resampled, because its transform bends or shears it.").format(title=item.title)
             )

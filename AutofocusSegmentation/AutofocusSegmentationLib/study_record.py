@@ -15,7 +15,9 @@ from vtk.util.numpy_support import vtk_to_numpy
 from afnet.manifest import Manifest
 from afnet.terminology import MODEL_ID, WEIGHTS_SHA256
 
+from .sequences import Frame
 from .transforms import ijk_to_local, moved_points, transform_between
+from .volumes import has_voxels
 
 STUDY_ATTRIBUTE = "AutofocusSegmentation.Study"
 """Attribute of the segmentation node: the text of `record`."""
@@ -27,10 +29,13 @@ PLACE_TOLERANCE_MM = 0.05
 """How far a corner may have moved (the rounding of a saved scene) and count as where it was."""
 
 
-def record(manifest: Manifest, inputs: Mapping[str, object]) -> str:
-    """Return the state of the volume nodes `inputs` (input name to node) as text; reads all voxels."""
-    reference = inputs[manifest.reference]
-    return json.dumps({name: _state(node, reference) for name, node in inputs.items()})
+def record(manifest: Manifest, inputs: Mapping[str, object], frames: Mapping[str, Frame] | None = None) -> str:
+    """Return the state of the volume nodes `inputs` (input name to node) as text; reads all voxels.
+
+    frames: input name to the frame that is meant, of inputs that show a sequence.
+    """
+    reference, images = inputs[manifest.reference], {name: frame.image for name, frame in (frames or {}).items()}
+    return json.dumps({name: _state(node, reference, images.get(name)) for name, node in inputs.items()})
 
 
 def remember(segmentation, inputs: Mapping[str, object], text: str) -> None:
@@ -52,15 +57,18 @@ def study_key(segmentation) -> str:
 
 
 def missing(segmentation, manifest: Manifest) -> str:
-    """Say what the segmentation lacks to be computed again; empty if nothing. Quick: looks at no voxel."""
+    """Say what the segmentation lacks to be computed again; empty if nothing. Quick: reads no voxel."""
     if not segmentation.GetAttribute(STUDY_ATTRIBUTE):
         return _("This segmentation does not say which images it was made of: segment the study again.")
     if segmentation.GetAttribute(MODEL_ID) != manifest.id or (
             segmentation.GetAttribute(WEIGHTS_SHA256) != manifest.weights_sha256):
         return _("This segmentation was made by another version of its model: segment the study again.")
     for item in manifest.inputs:
-        if segmentation.GetNodeReference(INPUT_ROLE + item.name) is None:
+        node = segmentation.GetNodeReference(INPUT_ROLE + item.name)
+        if node is None:
             return _("{title} is no longer in the scene: load it and segment the study again.").format(title=item.title)
+        if not has_voxels(node):  # a scene whose file of the image is gone
+            return _("{title} has no voxels: load it again.").format(title=item.title)
     return ""
 
 
@@ -81,8 +89,8 @@ def changed(segmentation, manifest: Manifest) -> str:
     return ""
 
 
-def _state(node, reference) -> dict:
-    image = node.GetImageData()
+def _state(node, reference, image=None) -> dict:
+    image = image or node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None:
         return {}
     voxels = vtk_to_numpy(image.GetPointData().GetScalars())

@@ -8,12 +8,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
-from afnet.terminology import MODEL_ID
 
 from . import hierarchy, volumes
 from .finetuning_events import CaseChecked, MappedSegment
 from .guessing import guess_inputs
-from .segment_tags import edited_segments, tag_of
+from .segment_tags import HASH_TAG, edited_segments, tag_of
+from .segment_voxels import segment_volumes
 from .study import input_problems
 
 COMPARISON_ATTRIBUTE = "AutofocusSegmentation.Comparison"
@@ -178,9 +178,27 @@ def free_name(cases: Iterable[TuningCase]) -> str:
     return f"case {number}"
 
 
+def joined(cases: Sequence[TuningCase], others: Iterable[TuningCase]) -> list[TuningCase]:
+    """Return `cases`, then those of `others` that are of another segmentation, with a new name where theirs is taken.
+    """
+    known = [case.segmentation for case in cases]
+    added = [case for case in others if case.segmentation not in known]
+    names = {case.name for case in cases}
+    for case in added:
+        if case.name in names:
+            case.name = free_name([*cases, *added])
+    return [*cases, *added]
+
+
 def _untouched(node) -> str:
-    """Say that a segmentation is a model's own result, without any correction; empty if not."""
-    if not node.GetAttribute(MODEL_ID) or edited_segments(node):
+    """Say that a segmentation is a model's own result, without any correction; empty if not.
+
+    Its segments tell, not its node: that knows of no model once a result was saved as .seg.nrrd and loaded again.
+    """
+    segments, volumes_ml = node.GetSegmentation(), segment_volumes(node)
+    made = {item for item in segments.GetSegmentIDs() if tag_of(segments.GetSegment(item), HASH_TAG)}
+    drawn = {item for item in segments.GetSegmentIDs() if volumes_ml.get(item) != 0}
+    if not made or drawn - made or edited_segments(node):
         return ""
     return _("Made by a model and not corrected: a model learns nothing from its own result. Correct it, or tick it if "
              "you have checked it.")

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from .parameters import Device
-from .tuning_cases import TuningCase
+from .tuning_cases import TuningCase, joined
 
 _CASES = "FineTuning.Cases"
 _ROLE = "FineTuning.Case"
@@ -141,4 +141,19 @@ def recall_cases(node) -> list[TuningCase]:
                 entry["name"], entry["source"], inputs, segmentation, entry["use"], entry["hold_out"],
                 set(entry["absent"]), dict(entry["mapping"]), entry["remark"],
             ))
+    return cases
+
+
+def recall_behind(listed: Sequence[TuningCase], base_id: str, parameters: FineTuningParameters) -> list[TuningCase]:
+    """Return `listed`, the cases before a scene was added, then that scene's; what is listed then is written too.
+
+    The parameter node is a singleton, so the added scene's choices have replaced this one's. With `listed` their base
+    model stays: the scene's cases of another have other inputs and structures, and stay for From scene.
+    """
+    added = recall_cases(parameters.parameterNode)
+    if not listed:
+        return added
+    cases = joined(listed, added if parameters.tuningBase == base_id else [])
+    parameters.tuningBase = base_id
+    remember_cases(parameters.parameterNode, cases)
     return cases

@@ -25,21 +25,22 @@ class ExportError(Exception):
     """A volume could not be written."""
 
 
-def private_copy(volume, ijk_to_ras: np.ndarray | None = None):
+def private_copy(volume, ijk_to_ras: np.ndarray | None = None, voxels=None):
     """Return a volume node outside any scene with the voxels of `volume` (shared, not copied) and no transform.
 
-    ijk_to_ras: 4x4 matrix that places it; the volume's own by default.
+    ijk_to_ras: 4x4 matrix that places it; the volume's own by default. voxels: vtkImageData, taken in place of the
+    volume's own.
     """
     image = vtk.vtkImageData()
-    image.ShallowCopy(volume.GetImageData())
+    image.ShallowCopy(voxels or volume.GetImageData())
     return _private_node(image, ijk_to_local(volume) if ijk_to_ras is None else ijk_to_ras)
 
 
-def resampled_copy(volume, reference):
+def resampled_copy(volume, reference, voxels=None):
     """Return a volume node outside any scene: `volume`, under any transforms, sampled over the box of `reference`.
 
     The grid is the reference's local one, with each voxel divided along an axis where the volume is finer. Linear
-    interpolation; outside the volume its background value (the median of its corners).
+    interpolation; outside the volume its background value (the median of its corners). voxels: as above.
     """
     matrix, size = _finer_grid(volume, reference)
     to_input = vtk.vtkGeneralTransform()
@@ -52,7 +53,7 @@ def resampled_copy(volume, reference):
     to_input.Concatenate(vtk_matrix_of(np.linalg.inv(ijk_to_local(volume))))
 
     image = vtk.vtkImageData()
-    image.ShallowCopy(volume.GetImageData())
+    image.ShallowCopy(voxels or volume.GetImageData())
     reslice = vtk.vtkImageReslice()
     reslice.SetInputData(image)
     reslice.SetResliceTransform(to_input)
@@ -67,10 +68,10 @@ def resampled_copy(volume, reference):
     return _private_node(result, matrix)
 
 
-def in_frame_of(volume, reference):
+def in_frame_of(volume, reference, voxels=None):
     """Return a private copy of `volume`, placed in the local frame of `reference`; None if that takes resampling."""
     matrix = linear_to_reference(volume, reference)
-    return None if matrix is None else private_copy(volume, matrix @ ijk_to_local(volume))
+    return None if matrix is None else private_copy(volume, matrix @ ijk_to_local(volume), voxels)
 
 
 def write_nrrd(private_node, path: Path) -> None:

@@ -1,9 +1,20 @@
 """What Slicer's segments carry of a structure, on the engine's side and on Slicer's: names of tags, coded meaning."""
 
+import re
+
 from .manifest import Manifest, Structure
 
 STRUCTURE_TAG = "AutofocusSegmentation.StructureId"
-"""Segment tag with the structure's id in the manifest; it stays when a user renames the segment."""
+"""Segment tag with the structure's id in the manifest. It stays when a user renames the segment: see `still_called`."""
+
+NAME_TAG = "AutofocusSegmentation.StructureName"
+"""Segment tag with the structure's name: by it a renamed segment is known where its model is not."""
+
+CODES_TAG = "AutofocusSegmentation.LabelMapCodes"
+"""Segment tag, '2 1 4': the code that is the structure's own in the model's label map, then those inside it."""
+
+CODE_NAME_TAG = "AutofocusSegmentation.LabelMapName"
+"""Segment tag, 'Oedema': the name of the structure's own code."""
 
 EDGE_TAG = "AutofocusSegmentation.TouchesEdge"
 """Segment tag, 'true' or 'false': whether the structure reaches the edge of the image and so may be cut off."""
@@ -23,10 +34,53 @@ ANATOMY_CONTEXT = "Anatomic codes - DICOM master list"
 
 NO_CODE = ("", "", "")
 
+_BESIDE = re.compile(r" \(new(?: \d+)?\)$")
+
 
 def provenance(manifest: Manifest) -> dict[str, str]:
     """Return the fields that say which model made a segmentation."""
     return {MODEL_ID: manifest.id, MODEL_VERSION: manifest.version, WEIGHTS_SHA256: manifest.weights_sha256}
+
+
+def name_beside(name: str, number: int = 1) -> str:
+    """Return 'Bladder (new)', 'Bladder (new 2)' ...: a structure's new segment beside one that a user edited.
+
+    Never translated, as the structures' own names: `still_called` knows it again in every language.
+    """
+    return f"{name} (new)" if number == 1 else f"{name} (new {number})"
+
+
+def still_called(name: str, structure: Structure | None, made: str = "") -> bool:
+    """Tell whether a segment with a structure's tag still has one of its names. If not, a user has given the segment
+    another meaning, and what its tags say of the structure holds no longer.
+
+    name: the segment's; made: its NAME_TAG. True if neither that nor the structure is known, as in older files.
+    """
+    names = (names_of(structure) if structure else set()) | ({words_of(made)} if made else set())
+    return not names or words_of(_BESIDE.sub("", name)) in names
+
+
+def names_of(structure: Structure) -> set[tuple[str, ...]]:
+    """Return the words of a structure's name, of its id, and of its name in TG-263."""
+    return {words_of(name) for name in (structure.name, structure.id, structure.tg263) if name}
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a name in any order and spelling: 'Left femur', 'femur_left' and 'FEMUR LEFT' are one."""
+    return tuple(sorted(re.findall(r"[^\W_]+", name.casefold())))
+
+
+def code_tags(structure: Structure, manifest: Manifest) -> dict[str, str]:
+    """Return the tags of the label map's code that is a structure's own: the one of its labels that no structure inside
+    it has. Empty if there is not exactly one."""
+    labels = set(structure.labels)
+    inside = {label for other in manifest.structures if set(other.labels) < labels for label in other.labels}
+    own = labels - inside
+    if len(own) != 1:
+        return {}
+    names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
+    codes = [*own, *sorted(inside)]
+    return {CODES_TAG: " ".join(map(str, codes)), CODE_NAME_TAG: names[codes[0]]}
 
 
 def terminology_entry(structure: Structure) -> str:

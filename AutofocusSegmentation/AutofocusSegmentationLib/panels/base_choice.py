@@ -13,12 +13,14 @@ from .model_choice import fill, select
 class BaseChoice:
     """Fills baseSelector of `ui`; chosen: called with the id when the user chooses another model, never by `refresh`.
 
-    manifest: of the chosen model, None if it is not here. problem: why it cannot be fine-tuned, empty if it can.
+    id: of the chosen model. manifest: its manifest, None if it is not here. problem: why it cannot be fine-tuned, empty
+    if it can.
     """
 
     def __init__(self, ui, chosen: Callable[[str], None]) -> None:
         self._selector, self._chosen = ui.baseSelector, chosen
         self._entries: list[ModelEntry] = []
+        self.id = ""
         self.manifest: Manifest | None = None
         self.problem = ""
         self._selector.connect("currentIndexChanged(int)", self._index_changed)
@@ -30,7 +32,7 @@ class BaseChoice:
         """
         listed = models.list_models()
         self._entries = [entry for entry in listed if entry.manifest]
-        wanted = wanted or next((entry.id for entry in self._entries), "")
+        self.id = wanted = wanted or next((entry.id for entry in self._entries), "")
         fill(self._selector, self._entries)
         chosen = select(self._selector, self._entries, wanted)
         self.manifest = chosen.manifest if chosen else None

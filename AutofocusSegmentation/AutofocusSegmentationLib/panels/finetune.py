@@ -23,7 +23,7 @@ from ..tuning_parameters import (
     HoldOut,
     hold_out_problem,
     hold_out_warning,
-    recall_cases,
+    recall_behind,
     remember_cases,
 )
 from ..window import SlicerWindow
@@ -87,16 +87,18 @@ class FineTunePanel(VTKObservationMixin):
         return self._base.manifest
 
     def set_parameters(self, parameters: FineTuningParameters | None) -> None:
-        """Show and change this parameter node from now on; None lets go of the present one."""
+        """Show and change this parameter node, which comes with a scene, also an added one; None lets go of it."""
+        listed: list[TuningCase] = []
         if self._parameters is not None:
+            listed = [case for case in self._list.cases if not case.segmentation_gone]
             self._parameters.disconnectGui(self._binding)
             self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._parameters = parameters
         if parameters is None:
             return
+        self._list.cases = recall_behind(listed, self._base.id, parameters)
         self._binding = parameters.connectGui(self.ui)
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
-        self._list.cases = recall_cases(parameters.parameterNode)
         self.enter()
 
     def enter(self) -> None:

@@ -9,7 +9,7 @@ from afnet.terminology import MODEL_ID
 from .. import hierarchy
 from ..arrangement import reference_image
 from ..display import other_results
-from ..result import default_name, lies_on
+from ..result import default_name, has_own_voxels, lies_on
 from ..transforms import same_frame
 
 
@@ -59,8 +59,12 @@ def _place(segmentation) -> str:
     image = reference_image(segmentation)
     if image is None:
         return _("Its image is no longer in the scene.")
-    if lies_on(segmentation, image) and same_frame(segmentation, image):
+    in_frame = same_frame(segmentation, image)
+    if in_frame and lies_on(segmentation, image):
         return ""
+    if in_frame and has_own_voxels(segmentation, image):
+        return _("This result has voxels of its own (finer or cropped), not those of {image}.").format(
+            image=image.GetName())
     return _("{image} no longer lies where it was when this was made: move it back, or segment it again.").format(
         image=image.GetName())
 

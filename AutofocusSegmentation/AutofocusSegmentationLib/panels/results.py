@@ -10,7 +10,7 @@ from .. import arrangement, display, editing, nesting
 from ..dicom_export import DicomExporters, SlicerDicomExporters
 from ..models import manifest_of
 from ..parameters import AutofocusSegmentationParameters
-from ..result import TABLE_ROLE, Result
+from ..result import Result, table_of
 from ..segment_tags import mark_edits, results_in_scene
 from ..segment_voxels import segment_volumes
 from ..structure_rows import StructureRow, structure_rows
@@ -59,13 +59,16 @@ class ResultsPanel(VTKObservationMixin):
         self._show(None)
 
     def set_parameters(self, parameters: AutofocusSegmentationParameters | None) -> None:
-        """Show the result of this parameter node from now on; None lets go of the present one."""
+        """Show the result of this parameter node from now on; None lets go of the present one.
+
+        One without a result, as after a scene without one was added to this scene, goes on with the result shown.
+        """
         if self._parameters is not None:
             self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
         self._parameters = parameters
         if parameters is not None:
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
-        self._show(parameters.result if parameters else None)
+        self._show((parameters.result or self._segmentation) if parameters else None)
 
     def show_new(self, result: Result) -> None:
         """Choose a result that a run has just made, and arrange the views on it; a first one in 3D too.
@@ -163,7 +166,7 @@ class ResultsPanel(VTKObservationMixin):
         if self._segmentation is None:
             return
         self._segmentation.CreateDefaultDisplayNodes()  # someone may have deleted it
-        table = self._segmentation.GetNodeReference(TABLE_ROLE)
+        table = table_of(self._segmentation)
         made = structure_volumes(table) if table else {}
         self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
         self._row_selected(self._table.row())
@@ -193,6 +196,10 @@ class ResultsPanel(VTKObservationMixin):
     # The scene changes
 
     def _parameters_changed(self, caller, event) -> None:
+        # During an import the node is half read, and writing to it would set off this event without end. After it
+        # comes set_parameters.
+        if slicer.mrmlScene.IsImporting():
+            return
         if self._parameters is not None and self._parameters.result is not self._segmentation:
             self._show(self._parameters.result)
 

@@ -15,6 +15,7 @@ from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..result import Result, check_output
 from ..segment_tags import kept_segments
+from ..sequences import FrameWatch
 from ..window import SlicerWindow
 from .input_slots import InputSlots
 from .model_choice import ModelChoice
@@ -48,6 +49,7 @@ class SegmentPanel(VTKObservationMixin):
         self._output_checked: tuple = ()
         self._output_problem = ""
         self._study_item: int | None = None  # chosen by the user; 0: any
+        self._frames = FrameWatch(lambda: qt.QTimer.singleShot(0, self._update))
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -78,6 +80,7 @@ class SegmentPanel(VTKObservationMixin):
             self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._parameters = parameters
         self._study_item = None
+        self._frames.watch(())
         if parameters is None:
             return
         self._binding = parameters.connectGui(self.ui)
@@ -200,6 +203,7 @@ class SegmentPanel(VTKObservationMixin):
             self._show_model()
             manifest = self._model.manifest
         inputs = self._inputs()
+        self._frames.watch(inputs.values())
         self._slots.show_nodes(inputs)
         self._show_study(inputs)
         problems = study.input_problems(manifest, inputs) if manifest else {}
@@ -232,11 +236,10 @@ class SegmentPanel(VTKObservationMixin):
 
     def _output_promised(self) -> str:
         """Return that a study on another image will be written into the output; empty if not."""
-        reference = self._parameters.input_node(self._model.manifest.reference)
-        other = self.run.queue.promised_to(self._parameters.output, reference)
+        other = self.run.queue.promised_to(self._study())
         return "" if other is None else _(
             "The output is to take what is found in {image}: choose a new segmentation as output.").format(
-                image=other.reference.GetName())
+                image=other.image_name)
 
     def _output_state(self) -> tuple:
         """Return what `_check_output` depends on, but for the voxels: model, output and image, and their transforms."""
@@ -256,8 +259,8 @@ class SegmentPanel(VTKObservationMixin):
             segments = output.GetSegmentation()
             kept = [segments.GetSegment(segment_id).GetName() for segment_id in kept_segments(output)]
             if kept:
-                text = _("You edited or completed {names}: they are kept, and new segments are added beside "
-                         "them.").format(names=", ".join(kept))
+                text = _("You edited, renamed or completed {names}: they are kept, and new segments are added "
+                         "beside them.").format(names=", ".join(kept))
             else:
                 text = _("Segments that this module made are replaced; all others are kept.")
         text = self._output_problem or text

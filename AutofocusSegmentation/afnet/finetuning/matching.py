@@ -1,13 +1,12 @@
 """Which segment of a user's segmentation is which structure: by the user's word, tag, terminology, then name."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..manifest import Structure
 from ..segmentation_file import Segment, Segmentation
-from ..terminology import STRUCTURE_TAG
+from ..terminology import NAME_TAG, STRUCTURE_TAG, names_of, still_called, words_of
 
 
 @dataclass(frozen=True)
@@ -68,14 +67,16 @@ def _structure_of(
     for key in (segment.id, segment.name):
         if key in mapping:
             return mapping[key], "mapping"
-    ids = [structure.id for structure in structures]
-    if segment.tags.get(STRUCTURE_TAG) in ids:
-        return segment.tags[STRUCTURE_TAG], "tag"
     codes = _codes(segment.tags.get("TerminologyEntry", ""))
-    name = _words(segment.name)
+    made = next((item for item in structures if item.id == segment.tags.get(STRUCTURE_TAG)), None)
+    if made:
+        if still_called(segment.name, made, segment.tags.get(NAME_TAG, "")):
+            return made.id, "tag"
+        if codes == _own_codes(made):  # Slicer leaves them behind when a segment is renamed
+            codes = None
     for by, same in (
         ("terminology", lambda structure: codes is not None and codes == _own_codes(structure)),
-        ("name", lambda structure: name in map(_words, (structure.name, structure.id, structure.tg263 or "-"))),
+        ("name", lambda structure: words_of(segment.name) in names_of(structure)),
     ):
         structure = next((structure for structure in structures if same(structure)), None)
         if structure:
@@ -95,8 +96,3 @@ def _codes(entry: str) -> tuple | None:
 def _own_codes(structure: Structure) -> tuple:
     modifier = structure.terminology.get("type_modifier")
     return tuple(structure.terminology["type"][:2]), tuple(modifier[:2]) if modifier else None
-
-
-def _words(name: str) -> tuple[str, ...]:
-    """The words of a name in any order and spelling: 'Left femur', 'femur_left' and 'FEMUR LEFT' are one."""
-    return tuple(sorted(re.findall(r"[^\W_]+", name.casefold())))

@@ -22,7 +22,7 @@ from afnet.finetuning.matching import match_codes, match_segments
 from afnet.finetuning.request import CaseFiles, choose_held_out, read_cases, suggestion
 from afnet.manifest import find_model
 from afnet.segmentation_file import Segment, Segmentation
-from afnet.terminology import terminology_entry
+from afnet.terminology import NAME_TAG, STRUCTURE_TAG, terminology_entry
 from afnet.writing import write_masks
 
 PELVIS = find_model("pelvis-ct")
@@ -58,14 +58,29 @@ def structure(id):
 def test_segments_are_matched_by_word_tag_terminology_and_name():
     entry = terminology_entry(structure("bladder"))
     assert matched(Segment("s1", "Blase", 0, 1, {"TerminologyEntry": entry})) == [("bladder", "terminology")]
-    tag = {"AutofocusSegmentation.StructureId": "rectum", "TerminologyEntry": entry}
-    assert matched(Segment("s1", "x", 0, 1, tag)) == [("rectum", "tag")]
-    assert matched(Segment("s1", "x", 0, 1, tag), mapping={"x": "prostate"}) == [("prostate", "mapping")]
-    assert matched(Segment("s1", "x", 0, 1, tag), mapping={"s1": None}) == [(None, "mapping")]
+    tag = {STRUCTURE_TAG: "rectum", "TerminologyEntry": entry}
+    assert matched(Segment("s1", "Rectum", 0, 1, tag)) == [("rectum", "tag")]
+    assert matched(Segment("s1", "Rectum", 0, 1, tag), mapping={"Rectum": "prostate"}) == [("prostate", "mapping")]
+    assert matched(Segment("s1", "Rectum", 0, 1, tag), mapping={"s1": None}) == [(None, "mapping")]
     for name, id in (("Left Femur", "femur_left"), ("femur_left", "femur_left"), ("Femur_R", "femur_right"),
                      ("SEMINAL-VESICLES", "seminal_vesicles"), ("SeminalVes", "seminal_vesicles")):
         assert matched(Segment("s1", name, 0, 1)) == [(id, "name")]
     assert matched(Segment("s1", "Body", 0, 1)) == [(None, "none")]
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("Left femur", ("femur_left", "tag")), ("FEMUR_L", ("femur_left", "tag")),
+    ("Left femur (new)", ("femur_left", "tag")), ("Left femur (new 3)", ("femur_left", "tag")),
+    ("Left hip", ("femur_left", "tag")),  # what an older version called it
+    ("Right femur", ("femur_right", "name")), ("PTV boost", (None, "none")), ("Left femur before", (None, "none")),
+])
+def test_a_renamed_segment_is_what_its_name_says(name, expected):
+    """Tag and terminology stay behind: a swap of left and right would be learned the wrong way round."""
+    tags = {STRUCTURE_TAG: "femur_left", NAME_TAG: "Left hip",
+            "TerminologyEntry": terminology_entry(structure("femur_left"))}
+    assert matched(Segment("s1", name, 0, 1, tags)) == [expected]
+    recoded = tags | {"TerminologyEntry": terminology_entry(structure("rectum"))}
+    assert matched(Segment("s1", "Enddarm", 0, 1, recoded)) == [("rectum", "terminology")], "chosen by the user"
 
 
 def test_terminology_without_a_side_is_no_left_femur():

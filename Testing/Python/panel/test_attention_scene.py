@@ -3,6 +3,7 @@
 import numpy as np
 from attention_study import compute, foregrounds, made_nodes, maps
 from clicks import click, scene_state, spin, tick
+from scene_files import load_without, save_in_files
 
 
 def test_remove_frees_every_node(attention, scene, make_volume):
@@ -115,6 +116,25 @@ def test_a_saved_scene_reopens_with_the_map_in_place(attention, scene, tmp_path,
     compute(attention, attention.ui.mapsButton)  # the images are known, and are what they were
     click(attention.ui.removeButton)
     assert made_nodes(scene) == []
+
+
+def test_a_map_whose_file_is_gone_is_computed_again(attention, scene, tmp_path, vtk_errors):
+    from AutofocusSegmentation import AutofocusSegmentationLogic
+
+    compute(attention, attention.ui.focusButton)
+    lost = maps(attention)["layer8", "focus"].GetName()
+    save_in_files(tmp_path)
+    attention.panel.scene_about_to_close()
+    scene.Clear(0)
+    load_without(tmp_path, f"{lost}.nrrd", vtk_errors)
+    attention.parameters = AutofocusSegmentationLogic().getParameterNode()
+    attention.segmentation = attention.parameters.result
+    attention.panel.set_parameters(attention.parameters)
+    attention.panel.enter()
+    assert maps(attention) == {} and not attention.ui.focusTable.isVisible()
+    compute(attention, attention.ui.focusButton)
+    assert len(maps(attention)) == 1 and attention.ui.focusTable.isVisible()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 2, "the map without voxels is gone"
 
 
 def test_closing_the_scene_ends_the_run(attention, scene):

@@ -36,8 +36,7 @@ def test_start_trains_and_the_new_model_segments(open_module, models_folder, mak
     from finetuning_studies import DIM_SCANNER, write_normalised_base
 
     write_normalised_base(models_folder / "known-scanner", [11, 12, 13])
-    for seed in (1, 2, 3):
-        add_patient(seed, DIM_SCANNER, make_volume, make_segmentation)
+    *_, last = [add_patient(seed, DIM_SCANNER, make_volume, make_segmentation)[0] for seed in (1, 2, 3)]
     widget = open_module()
     panel, ui = widget.finetune_panel, widget.finetune_panel.ui
     ui.fineTuneSection.collapsed = False
@@ -58,6 +57,10 @@ def test_start_trains_and_the_new_model_segments(open_module, models_folder, mak
     assert ui.verdictLabel.text.startswith("Better"), ui.adviceLabel.text
     chart, = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     assert chart.GetNumberOfPlotSeriesNodes() == 2
+    click(ui.showHeldOutButton)
+    drawn = scene.GetFirstNodeByName("case 3: drawn")
+    assert drawn.GetNodeReference("referenceImageGeometryRef") is last, "it lies on the image's own voxels"
+    click(ui.showHeldOutButton)
 
     assert not (models_folder / "dim-scanner" / "model.json").exists()
     click(ui.saveButton)

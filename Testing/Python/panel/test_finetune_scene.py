@@ -1,6 +1,6 @@
 """The fine-tuning panel beside the rest: one engine, closing the scene and Slicer, saved scenes."""
 
-
+import pytest
 from clicks import click, spin
 from tuning_panel import (
     add_study,
@@ -114,6 +114,49 @@ def test_an_earlier_result_is_not_shown_over_the_images_of_a_later_training(list
     assert held_out_image(scene).GetName() == "case 3"
 
 
+def test_an_image_hardened_during_the_training_is_not_shown_with_it(listed, scene):
+    import numpy as np
+    import slicer.util
+
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    shift = np.eye(4)
+    shift[0, 3] = 100
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(shift))
+    for node in listed.studies[2]:
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    engine = start(listed)
+    for node in listed.studies[2]:
+        node.HardenTransform()
+    finish(listed, engine)
+    click(listed.ui.showHeldOutButton)
+    image, segments, around = held_out_image(scene), np.zeros(6), np.zeros(6)
+    assert image.GetName() == "case 3", "loaded from the case's own file"
+    image.GetRASBounds(around)
+    scene.GetFirstNodeByName("case 3: drawn").GetRASBounds(segments)
+    assert (segments[0::2] > around[0::2] - 1).all() and (segments[1::2] < around[1::2] + 1).all()
+
+
+@pytest.mark.parametrize("way", ["button", "start"])
+def test_a_correction_in_a_shown_case_outlives_it(listed, scene, way):
+    import slicer.util
+
+    finish(listed, start(listed))
+    click(listed.ui.showHeldOutButton)
+    drawn, image = scene.GetFirstNodeByName("case 3: drawn"), listed.studies[2][0]
+    segment_id = drawn.GetSegmentation().GetNthSegmentID(0)
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(drawn, segment_id, image)
+    mask[1:3] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, drawn, segment_id, image)
+    click(listed.ui.showHeldOutButton if way == "button" else listed.ui.startButton)
+    assert drawn.GetScene() is scene and drawn.GetName() == "case 3: drawn, edited"
+    np_mask = slicer.util.arrayFromSegmentBinaryLabelmap(drawn, segment_id, image)
+    assert np_mask[1:3].all()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 4
+    if way == "button":
+        click(listed.ui.fromSceneButton)
+        assert column(listed.ui.casesTable, 0)[3:] == ["case 4: case 3: drawn, edited"]
+
+
 def test_a_check_that_outlives_its_scene_says_nothing_of_the_next_ones_cases(listed, scene, tmp_path):
     import slicer.util
 
@@ -129,6 +172,65 @@ def test_a_check_that_outlives_its_scene_says_nothing_of_the_next_ones_cases(lis
     spin(lambda: not listed.panel.running)
     assert [case.name for case in listed.panel._list.cases] == ["case 1", "case 2", "case 3"]
     assert column(listed.ui.casesTable, 2) == ["Not checked"] * 3
+
+
+def another_scene(listed, scene, file, base="pelvis-ct", fill=True):
+    """Save the scene of patient y, with his case if `fill`; then list patients a and b in a scene of their own."""
+    import slicer.util
+
+    def choose(model):
+        listed.panel.scene_about_to_close()
+        scene.Clear(0)
+        listed.panel.set_parameters(listed.parameters())
+        listed.ui.baseSelector.setCurrentIndex(listed.ui.baseSelector.findData(model))
+
+    choose(base)
+    add_study("y")
+    if fill:
+        click(listed.ui.fromSceneButton)
+    assert slicer.util.saveScene(str(file))
+    choose("pelvis-ct")
+    for name in "ab":
+        add_study(name)
+    click(listed.ui.fromSceneButton)
+
+
+@pytest.mark.parametrize("fill", [True, False])
+def test_the_cases_of_an_added_scene_come_behind_those_of_the_list(listed, scene, tmp_path, fill):
+    """A parameter node is a singleton: the added scene's takes the place of this one's."""
+    import slicer.util
+
+    another_scene(listed, scene, tmp_path / "y.mrb", fill=fill)
+    tick(listed.ui.casesTable, 1, 0, False)
+    check(listed, checked("case 1"))
+    slicer.util.loadScene(str(tmp_path / "y.mrb"))
+    listed.panel.set_parameters(listed.parameters())
+    shown = ["case 1: a", "case 2: b", "case 3: y"] if fill else ["case 1: a", "case 2: b"]
+    assert column(listed.ui.casesTable, 0) == shown
+    assert column(listed.ui.casesTable, 2)[0] == "1 of 6 drawn", "what was checked stays so"
+    cases = listed.panel._list.cases
+    assert [case.use for case in cases] == [True, False, True][: len(shown)]
+    assert all(case.inputs["ct"].GetName() == f"CT {case.source}" for case in cases)
+    assert slicer.util.saveScene(str(tmp_path / "both.mrb"))
+    listed.panel.scene_about_to_close()
+    scene.Clear(0)
+    listed.panel.set_parameters(listed.parameters())
+    assert listed.ui.casesTable.rowCount == 0, "a closed scene's cases are gone"
+    slicer.util.loadScene(str(tmp_path / "both.mrb"))
+    listed.panel.set_parameters(listed.parameters())
+    assert column(listed.ui.casesTable, 0) == shown
+
+
+def test_the_added_cases_of_another_base_model_are_left_to_from_scene(listed, scene, tmp_path):
+    import slicer.util
+
+    another_scene(listed, scene, tmp_path / "y.mrb", base="brain-tumour-mri")
+    slicer.util.loadScene(str(tmp_path / "y.mrb"))
+    listed.panel.set_parameters(listed.parameters())
+    assert listed.ui.baseSelector.currentData == listed.parameters().tuningBase == "pelvis-ct"
+    assert column(listed.ui.casesTable, 0) == ["case 1: a", "case 2: b"] and listed.ui.startButton.enabled
+    click(listed.ui.fromSceneButton)
+    assert column(listed.ui.casesTable, 0)[2:] == ["case 3: y"]
 
 
 def test_another_base_model_empties_the_list_only_when_told_to(listed):

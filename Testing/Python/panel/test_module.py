@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from clicks import choose_model, click, rows, spin
+from engine_result import write_result
 from panel_fakes import FakeEngine, RecordedInstaller, RecordedWindow
+from scene_files import load_without, save_in_files
 
 
 @pytest.fixture
@@ -100,6 +102,56 @@ def test_closing_the_scene_ends_the_job_and_keeps_the_model(opened, scene):
     assert not opened.segment_panel.ui.segmentButton.enabled
 
 
+def test_a_scene_added_to_one_with_results_changes_none_of_them(opened, scene, make_ct, tmp_path):
+    """The added one was saved before anything was segmented in it, so its parameter node has no result."""
+    import slicer.util
+
+    from afnet.manifest import find_model
+
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    scene.Clear(0)
+    results = []
+    for name in ("A", "B"):
+        opened.logic.getParameterNode().set_input_node("ct", make_ct(name))
+        spin(lambda: opened.segment_panel.ui.segmentButton.enabled)
+        write_result(start(opened), find_model("pelvis-ct"))
+        spin(lambda: not opened.segment_panel.running)
+        results.append(opened.logic.getParameterNode().result)
+    opened.logic.getParameterNode().result = results[0]
+    shown, show, changes = [], opened.results_panel._show, []
+
+    def show_some(segmentation):
+        shown.append(segmentation)
+        if len(shown) < 50:  # else Slicer would stand still, and so would this test
+            show(segmentation)
+
+    opened.results_panel._show = show_some
+    parameter_node = opened.logic.getParameterNode().parameterNode
+    parameter_node.AddObserver("ModifiedEvent", lambda caller, event: changes.append(event))
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    assert shown == [results[0]] and len(changes) < 50
+    assert opened.logic.getParameterNode().result is results[0]
+    assert opened.results_panel.ui.resultSelector.currentNode() is results[0]
+
+
+def test_an_image_whose_file_is_gone_keeps_no_panel_from_its_work(opened, scene, copy_model, tmp_path, vtk_errors):
+    from afnet.manifest import find_model
+
+    write_result(start(opened), find_model("pelvis-ct"))
+    spin(lambda: not opened.segment_panel.running)
+    files = tmp_path / "files"
+    files.mkdir()
+    save_in_files(files)
+    scene.Clear(0)
+    load_without(files, "CT.nrrd", vtk_errors)
+    assert len(rows(opened.results_panel.ui.resultsTable, 2)) == 6
+    assert opened.attention_panel.ui.subjectLabel.text == "CT has no voxels: load it again."
+    assert not opened.attention_panel.ui.focusButton.enabled
+    copy_model("our-pelvis", title="Our pelvis")
+    opened.enter()
+    assert ("Our pelvis",) in rows(opened.models_panel.ui.modelsTable, 0), "the last panel that looks again"
+
+
 def test_reloading_the_module_ends_the_job(opened, slicer_app):
     """Slicer unloads a module before it loads it again."""
     engine = start(opened)
@@ -145,8 +197,6 @@ def test_the_reload_button_loads_the_library_anew(opened, slicer_app, messages, 
 
 
 def test_the_editor_opens_in_slicers_window(opened, main_window):
-    from engine_result import write_result
-
     from afnet.manifest import find_model
 
     write_result(start(opened), find_model("pelvis-ct"))
@@ -218,7 +268,6 @@ def test_another_folder_of_models_is_listed_everywhere(opened, copy_model, tmp_p
 
 def test_a_run_into_the_same_segmentation_measures_the_focus_again(opened):
     from attention_study import write_maps
-    from engine_result import write_result
 
     from afnet.manifest import find_model
 

@@ -1,11 +1,20 @@
 """Several studies one after the other, by clicks, with fake engines; and the ways in which one can end."""
 
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 from clicks import choose_model, click, scene_state, spin
 from engine_result import write_result
 from pictures import Pictures
+
+from afnet.manifest import find_model
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "slicer"))
+
+from test_study import sequence_of  # noqa: E402
 
 
 @pytest.fixture
@@ -37,8 +46,6 @@ def rows(panel) -> list[str]:
 
 def done(panel, number):
     """Let the engine of run `number` end well."""
-    from afnet.manifest import find_model
-
     write_result(panel.engines[number], find_model("pelvis-ct"))
 
 
@@ -103,6 +110,74 @@ def test_a_queued_study_keeps_its_own_choices(two, scene, make_volume):
     done(two, 1)
     spin(lambda: not two.panel.running)
     assert two.results[1].segmentation is output and output.GetSegmentation().GetNumberOfSegments() > 0
+
+
+def show_frame(panel, browser, number):
+    """As the Sequences toolbar does."""
+    import slicer
+
+    browser.SetSelectedItemNumber(number)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    panel.process()
+
+
+def exported(engine):
+    image = sitk.ReadImage(str(engine.folder / engine.request.inputs["ct"]))
+    return set(sitk.GetArrayFromImage(image).flat)
+
+
+def test_each_queued_frame_of_a_sequence_is_the_one_that_was_shown(two):
+    """The user scrolls on while they wait; frame 1 is queued, then frame 3, and frame 2 is looked at."""
+    browser, proxy = sequence_of([10, 20, 30], selected=0)
+    proxy.SetName("4D CT")
+    choose(two, proxy)
+    click(two.ui.segmentButton)
+    assert not two.ui.segmentButton.enabled, "the same frame twice"
+    show_frame(two, browser, 2)
+    assert two.ui.segmentButton.enabled
+    click(two.ui.segmentButton)
+    show_frame(two, browser, 1)
+    titles = [f"Waiting: 4D CT, frame {number} of 3 (time {time} s), Male pelvis on CT"
+              for number, time in ((1, 0), (3, 20))]
+    assert rows(two)[1:] == titles
+    for number, value in ((1, 10), (2, 30)):
+        done(two, number - 1)
+        spin(lambda number=number: len(two.engines) == number + 1)
+        assert exported(two.engines[number]) == {value}
+    done(two, 2)
+    spin(lambda: not two.panel.running)
+    notes = [result.segmentation.GetDescription() for result in two.results[1:]]
+    assert ["frame 1 of 3" in notes[0], "frame 3 of 3" in notes[1]] == [True, True]
+    from AutofocusSegmentationLib.study_record import changed
+
+    first, manifest = two.results[1].segmentation, find_model("pelvis-ct")
+    assert "has changed since it was segmented" in changed(first, manifest), "attention maps of frame 2 would be wrong"
+    show_frame(two, browser, 0)
+    assert changed(first, manifest) == ""
+
+
+def test_two_frames_into_one_output_are_refused(two, scene):
+    browser, proxy = sequence_of([10, 20], selected=0)
+    output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    two.ui.outputSelector.setCurrentNode(output)
+    choose(two, proxy)
+    click(two.ui.segmentButton)
+    show_frame(two, browser, 1)
+    assert not two.ui.segmentButton.enabled
+    assert two.ui.segmentButton.toolTip.startswith(
+        f"The output is to take what is found in {proxy.GetName()}, frame 1 of 2 (time 0 s): choose a new")
+
+
+def test_a_queued_frame_that_lies_elsewhere_than_the_one_that_is_shown(two):
+    """The result would be put where the shown one lies."""
+    _browser, proxy = sequence_of([10, 20], selected=0)
+    choose(two, proxy)
+    click(two.ui.segmentButton)
+    proxy.SetOrigin(50, 0, 0)
+    done(two, 0)
+    spin(lambda: not two.panel.running)
+    assert two.ui.messageLabel.text == ("CT does not lie where the frame lay that was to be segmented: show that frame "
+                                        "again, then segment it.")
 
 
 def test_one_output_for_two_images_is_refused(two, scene):

@@ -14,6 +14,7 @@ from afnet.manifest import find_model
 sys.path.append(str(Path(__file__).resolve().parents[1] / "slicer"))
 
 from study_nodes import put_in_study  # noqa: E402
+from test_result_edits import clone_of  # noqa: E402
 
 
 def choose(panel, segmentation):
@@ -154,6 +155,88 @@ def test_an_image_that_was_moved_or_deleted_is_told(pelvis, scene):  # noqa: F81
     scene.RemoveNode(pelvis.volume)
     pelvis.panel.enter()
     assert pelvis.ui.resultInfoLabel.text == "Its image is no longer in the scene."
+
+
+def regrid(segmentation, volume, box, oversampling=1):
+    """Specify geometry in the Segment Editor: the box (i, j, k) of the image's voxels, each cut into smaller ones."""
+    import slicer
+
+    from AutofocusSegmentationLib.segment_voxels import Grid, Voxels, grid_of_volume, label_map, segment_voxels
+
+    grid = grid_of_volume(volume)
+    into = np.diag([*[1 / oversampling] * 3, 1.0])
+    into[:3, 3] = [side.start + (1 / oversampling - 1) / 2 for side in box]
+    finer = Grid(grid.matrix @ into, tuple((side.stop - side.start) * oversampling for side in box))
+    segments, logic = segmentation.GetSegmentation(), slicer.vtkSlicerSegmentationsModuleLogic
+    for segment_id in segments.GetSegmentIDs():
+        voxels = segment_voxels(segmentation, segment_id, grid)
+        mask = voxels.mask.repeat(oversampling, 0).repeat(oversampling, 1).repeat(oversampling, 2)
+        start = tuple((first - side.start) * oversampling for first, side in zip(voxels.start, box))
+        segments.SeparateSegmentLabelmap(segment_id)
+        logic.SetBinaryLabelmapToSegment(
+            label_map(Voxels(start, mask), finer), segmentation, segment_id, logic.MODE_REPLACE)
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    image = label_map(Voxels((0, 0, 0), np.ones(finer.size[::-1], bool)), finer)
+    segments.SetConversionParameter(name, slicer.vtkSegmentationConverter.SerializeImageGeometry(image))
+
+
+@pytest.mark.parametrize("box, oversampling", [
+    (np.s_[0:16, 0:14, 0:12], 2), (np.s_[0:15, 2:12, 1:11], 1), (np.s_[0:15, 2:12, 1:11], 3)],
+    ids=["finer", "cropped", "both"])
+def test_voxels_of_its_own_are_no_moved_image(pelvis, box, oversampling):  # noqa: F811
+    """Who followed that advice lost the edits. Once the image is moved, it is told."""
+    from AutofocusSegmentationLib.result import check_output
+
+    regrid(pelvis.segmentation, pelvis.volume, box, oversampling)
+    pelvis.panel.enter()
+    label = pelvis.ui.resultInfoLabel
+    assert label.text == "This result has voxels of its own (finer or cropped), not those of CT."
+    assert rows(pelvis.ui.resultsTable, NAME, VOLUME)[2] == ("Bladder", "0.06")
+    (problem,) = check_output(find_model("pelvis-ct"), pelvis.volume, pelvis.segmentation)
+    assert problem == "The output has voxels of its own (finer or cropped): choose a new segmentation as output."
+    pelvis.volume.SetOrigin(5, 0, 0)
+    pelvis.panel.enter()
+    assert label.text.startswith("CT no longer lies where it was when this was made")
+    (problem,) = check_output(find_model("pelvis-ct"), pelvis.volume, pelvis.segmentation)
+    assert "or before the image was moved" in problem
+
+
+@pytest.mark.parametrize("move", ["shifted by a part of a voxel", "turned", "under a transform"])
+def test_an_image_that_moved_little_is_told(pelvis, scene, move):  # noqa: F811
+    import slicer.util
+
+    turn = np.diag([2.0, 2.0, 2.0, 1.0])
+    turn[:2, :2] = 2 * np.array([[np.cos(0.05), -np.sin(0.05)], [np.sin(0.05), np.cos(0.05)]])
+    if move == "turned":
+        pelvis.volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(turn))
+    elif move == "under a transform":
+        transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        slicer.util.updateTransformMatrixFromArray(transform, np.diag([1.0, 1.0, 1.0, 1.0]) + np.eye(4, k=3))
+        pelvis.volume.SetAndObserveTransformNodeID(transform.GetID())
+    else:
+        pelvis.volume.SetOrigin(0.3, 0, 0)
+    pelvis.panel.enter()
+    assert pelvis.ui.resultInfoLabel.text.startswith("CT no longer lies where it was when this was made")
+
+
+def test_a_clone_is_not_told_the_volumes_of_another_run(pelvis):  # noqa: F811
+    """Kept as it was, before its original was segmented again."""
+    clone = clone_of(pelvis.segmentation)
+    pelvis.segment.ui.outputSelector.setCurrentNode(pelvis.segmentation)
+    assert run(pelvis, "pelvis-ct", {1: ((4, 8), (4, 8), (2, 8))}) is pelvis.segmentation
+    choose(pelvis, clone)
+    tips = [pelvis.ui.resultsTable.item(row, NAME).toolTip() for row in range(6)]
+    assert not [tip for tip in tips if "As segmented" in tip] and not pelvis.ui.notesLabel.isVisible()
+    choose(pelvis, pelvis.segmentation)
+    assert "Bladder: Not found" in pelvis.ui.notesLabel.text
+
+
+def test_a_renamed_structure_is_not_defined_by_its_old_name(pelvis):  # noqa: F811
+    click_cell(pelvis.ui.resultsTable, 2, NAME)
+    assert pelvis.ui.definitionLabel.text.startswith("Bladder")
+    pelvis.segmentation.GetSegmentation().GetSegment("bladder").SetName("PTV boost")
+    pelvis.process()
+    assert not pelvis.ui.definitionLabel.isVisible()
 
 
 def test_a_result_hidden_as_a_whole_is_not_shown_as_on(pelvis):  # noqa: F811

@@ -1,9 +1,17 @@
 """Export by clicks: what is written, what cannot be and why."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 import SimpleITK as sitk
 from clicks import click
 from test_results_panel import pelvis, run  # noqa: F401 - a fixture
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "engine"))
+
+from unprivileged import unprivileged  # noqa: E402
 
 
 class RecordedExporters:
@@ -12,6 +20,7 @@ class RecordedExporters:
     def __init__(self) -> None:
         self.seg, self.rt = "", ""
         self.calls: list[str] = []
+        self.names: list[str] = []
 
     def seg_problem(self, image) -> str:
         return self.seg
@@ -25,6 +34,8 @@ class RecordedExporters:
 
     def write_rtstruct(self, segmentation, image, folder, description) -> None:
         self.calls.append("RTSTRUCT")
+        segments = segmentation.GetSegmentation()
+        self.names = [segments.GetSegment(item).GetName() for item in segments.GetSegmentIDs()]
         (folder / "rtss.dcm").write_bytes(b"DICM")
 
 
@@ -79,6 +90,46 @@ def test_what_cannot_be_written_says_why(export):
     export.panel.enter()
     assert ui.exportRtButton.enabled and "TG-263" in ui.exportRtButton.toolTip
     assert not ui.exportReasonLabel.isVisible()
+
+
+def test_an_image_without_voxels_is_told(export):
+    """As of a scene whose file of the image is gone. What needs no image is written."""
+    export.volume.SetAndObserveImageData(None)
+    for button in (export.ui.exportSegButton, export.ui.exportRtButton):
+        click(button)
+        assert export.ui.exportMessageLabel.text == "CT has no voxels: load it again."
+    assert export.exporters.calls == [] and list(export.folder.iterdir()) == []
+    for button in (export.ui.exportNrrdButton, export.ui.exportNiftiButton, export.ui.exportStlButton):
+        click(button)
+        assert f"written to {export.folder}" in export.ui.exportMessageLabel.text
+
+
+def test_a_renamed_segment_is_exported_under_its_new_name(export):
+    segments = export.segmentation.GetSegmentation()
+    for segment_id, name in (("femur_left", "Right femur"), ("femur_right", "Left femur"), ("bladder", "PTV boost")):
+        segments.GetSegment(segment_id).SetName(name)
+    click(export.ui.exportRtButton)
+    assert export.exporters.names == [
+        "Prostate", "SeminalVes", "PTV boost", "Rectum", "Right femur", "Left femur"]
+    click(export.ui.exportNiftiButton)
+    lines = (export.folder / "pelvis-ct.tsv").read_text().splitlines()[1:]
+    names = dict(line.split("\t")[:2] for line in lines)
+    assert names == {"1": "Prostate", "2": "Seminal vesicles", "4": "Rectum", "7": "PTV boost", "8": "Right femur",
+                     "9": "Left femur"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as on Unix")
+def test_a_folder_within_one_that_is_closed_is_told(export):
+    """As another user's on a shared workstation."""
+    closed = export.folder / "closed"
+    (closed / "export").mkdir(parents=True)
+    export.ui.exportFolderButton.directory = str(closed / "export")
+    closed.chmod(0)
+    with unprivileged():
+        click(export.ui.exportNrrdButton)
+    closed.chmod(0o700)
+    text = export.ui.exportMessageLabel.text
+    assert text.startswith(f"Nothing can be written into {closed / 'export'}") and "choose another folder" in text
 
 
 def test_the_folder_is_remembered(export, repository):

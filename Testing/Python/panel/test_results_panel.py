@@ -217,6 +217,18 @@ def test_the_editor_is_ready_before_it_opens(brain, scene):
     assert seen == [("SegmentEditor", brain.segmentation, True)]
 
 
+def test_surfaces_from_which_all_else_is_made_are_hidden_not_removed(pelvis):
+    """Made the source representation in the module Segmentations, they are the segments."""
+    segments = pelvis.segmentation.GetSegmentation()
+    segments.SetSourceRepresentationName("Closed surface")
+    for shown in (False, True):
+        click(pelvis.ui.show3DButton)
+        pelvis.process()
+        assert pelvis.ui.show3DButton.checked is shown
+        assert bool(pelvis.segmentation.GetDisplayNode().GetVisibility3D()) is shown
+        assert all(segments.GetSegment(each).GetRepresentation("Closed surface") for each in segments.GetSegmentIDs())
+
+
 # Edits
 
 

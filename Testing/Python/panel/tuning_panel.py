@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 from clicks import click, spin
 from panel_fakes import FakeEngine, RecordedWindow
-from tuning_results import make_image, write_candidate, write_case, write_comparison, write_state
+from tuning_results import write_candidate, write_case, write_comparison, write_state
 
 from harness.scene_makers import make_segmentation, make_volume
 
@@ -120,8 +120,8 @@ def finish(opened, engine, verdict="better", advice="It may be used.", held_out=
     from afnet.manifest import find_model
 
     folder = engine.folder
-    cases = [write_case(folder, name, make_image(folder / "training" / "inputs" / name[-1] / "ct.nrrd",
-                                                 size=(24, 20, 16)), find_model("pelvis-ct")) for name in held_out]
+    cases = [write_case(folder, name, folder / "training" / "inputs" / name[-1] / "ct.nrrd", find_model("pelvis-ct"))
+             for name in held_out]
     write_candidate(folder)
     write_comparison(folder, cases, verdict, advice)
     write_state(folder, "done")

@@ -103,6 +103,26 @@ def test_a_foreground_of_the_user_stays(views):
     assert composite.GetForegroundOpacity() == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize("patient, stays", [("Adams", True), ("Brown", False), (None, False)])
+def test_another_patients_foreground_goes(views, patient, stays):
+    """A PET fused with another CT would pass as this patient's; None: nobody knows whose CT it is."""
+    from study_nodes import put_in_study
+
+    from AutofocusSegmentationLib.arrangement import show_behind
+
+    before, pet, volume = make_volume(name="CT 1"), make_volume(name="PET"), make_volume(name="CT 2")
+    for node in (before, pet):
+        put_in_study(node, "Adams", "study")
+    if patient:
+        put_in_study(volume, patient, "study")
+    for view in views:
+        view.show(before, foreground=pet, opacity=0.4)
+    show_behind(volume)
+    composites = [view.logic.GetSliceCompositeNode() for view in views]
+    assert {each.GetBackgroundVolumeID() for each in composites} == {volume.GetID()}
+    assert {each.GetForegroundVolumeID() for each in composites} == {pet.GetID() if stays else None}
+
+
 def editor_node():
     import slicer
 

@@ -97,6 +97,18 @@ def test_roi_names_are_distinct(pelvis_result, pelvis, brain):
     assert all(structure.tg263 is None for structure in brain.structures)
 
 
+def test_a_renamed_segment_keeps_the_users_name(pelvis_result, pelvis):
+    """Left and right swapped, a bladder that became a target: the model's name for it would be wrong."""
+    from AutofocusSegmentationLib.dicom_export import roi_names
+
+    segments = pelvis_result[0].GetSegmentation()
+    for segment_id, name in (("femur_left", "Right femur"), ("femur_right", "Left femur"), ("bladder", "PTV boost"),
+                             ("rectum", "RECTUM")):
+        segments.GetSegment(segment_id).SetName(name)
+    names = roi_names(pelvis_result[0], ["femur_left", "femur_right", "bladder", "rectum", "prostate"], pelvis)
+    assert names == ["Right femur", "Left femur", "PTV boost", "Rectum", "Prostate"]
+
+
 @pytest.mark.parametrize("failure", ["Segment Bladder has missing attributes.", "x" * 1000])
 def test_what_the_exporters_say_is_told_and_nothing_stays(plugins, pelvis_result, pelvis, folder, scene, failure):
     from AutofocusSegmentationLib.dicom_export import export_rtstruct, export_seg

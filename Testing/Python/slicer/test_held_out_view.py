@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from tuning_results import make_image, write_case, write_comparison
 
+from afnet.writing import write_segmentation
 from harness.scene_makers import make_segmentation, make_volume
 
 pytestmark = pytest.mark.usefixtures("scene")
@@ -142,6 +144,146 @@ def test_other_segmentations_are_hidden_meanwhile(scene, finished, pelvis):
     hide_held_out()
     assert shown.GetDisplayVisibility() and not hidden.GetDisplayVisibility()
     assert not shown.GetAttributeNames(), "as it was"
+
+
+def draw(node, image, segment_id="bladder") -> None:
+    """A stroke of the Segment Editor in the first slice."""
+    import slicer.util
+
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, image)
+    mask[0] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment_id, image)
+
+
+def names(class_name: str) -> list[str]:
+    import slicer.util
+
+    return [node.GetName() for node in slicer.util.getNodesByClass(class_name)]
+
+
+@pytest.mark.parametrize("edit", ["drawn", "a new segment", "made a surface"])
+def test_what_a_user_drew_in_a_shown_case_stays_and_says_so(scene, finished, pelvis, edit):
+    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+
+    case = compared(finished).cases[0]
+    shown = show_held_out(case, pelvis)
+    after = shown.segmentations["after"]
+    if edit == "drawn":
+        draw(after, shown.image)
+    elif edit == "a new segment":
+        after.GetSegmentation().AddEmptySegment("mine", "Mine", (1, 1, 0))
+    else:
+        after.CreateClosedSurfaceRepresentation()
+        after.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    shown = show_held_out(case, pelvis)
+    assert set(names("vtkMRMLSegmentationNode")) == {
+        "case 3: after, edited", "case 3: drawn", "case 3: before", "case 3: after"}
+    assert not after.GetDisplayVisibility(), "nobody could tell it from what is shown"
+    draw(shown.segmentations["after"], shown.image)
+    hide_held_out()
+    assert names("vtkMRMLSegmentationNode") == ["case 3: after, edited", "case 3: after, edited_1"]
+    assert names("vtkMRMLScalarVolumeNode") == ["case 3"], "the image that they lie on"
+    assert after.GetDisplayVisibility() and not after.GetAttributeNames()
+    assert [found.segmentation for found in cases_from_scene(pelvis)][0] is after, "a correction to learn from"
+
+
+def cut_drawing(case, pelvis) -> None:
+    """What was drawn in a part of the image, as a segmentation of the scene is exported."""
+    image = sitk.ReadImage(str(case.image))[2:, 1:20, 3:12]
+    codes = np.zeros(image.GetSize()[::-1], np.uint8)
+    codes[2:5, 3:8, 2:9] = 1
+    labels = sitk.GetImageFromArray(codes)
+    labels.CopyInformation(image)
+    write_segmentation(case.folder / "reference.seg.nrrd", labels, pelvis, {"structures": []})
+
+
+def test_a_drawing_on_a_part_of_the_image_is_shown_over_the_users_image(scene, finished, pelvis):
+    import slicer.util
+
+    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+
+    case = compared(finished).cases[0]
+    cut_drawing(case, pelvis)
+    volume = slicer.util.loadVolume(str(case.image), {"name": "CT"})
+    assert show_held_out(case, pelvis, volume).image is volume
+    hide_held_out()
+    assert names("vtkMRMLSegmentationNode") == [] and names("vtkMRMLScalarVolumeNode") == ["CT"]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_saved_scene_tells_what_was_edited_in_a_shown_case(scene, finished, pelvis, tmp_path, cut):
+    import slicer.util
+
+    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+
+    case = compared(finished).cases[0]
+    if cut:
+        cut_drawing(case, pelvis)
+    shown = show_held_out(case, pelvis)
+    draw(shown.segmentations["before"], shown.image)
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    scene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    hide_held_out()
+    assert names("vtkMRMLSegmentationNode") == ["case 3: before, edited"]
+
+
+@pytest.mark.parametrize("segmented", [True, False])
+def test_a_loaded_image_that_was_segmented_stays(scene, finished, pelvis, segmented):
+    """But not for being chosen somewhere, as an empty input takes what comes."""
+    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+
+    case = compared(finished).cases[0]
+    image = show_held_out(case, pelvis).image
+    if segmented:
+        mine = make_segmentation(image, {"x": np.ones((22, 26, 30), bool)}, name="mine")
+    else:
+        parameter_node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+        parameter_node.SetNodeReferenceID("Input.ct", image.GetID())
+    hide_held_out()
+    assert names("vtkMRMLScalarVolumeNode") == (["case 3"] if segmented else [])
+    if segmented:
+        assert show_held_out(case, pelvis).image is image, "not loaded twice"
+        image.SetOrigin(0, 0, 0)
+        assert show_held_out(case, pelvis).image is not image, "the user moved it"
+        scene.RemoveNode(mine)
+        hide_held_out()
+        assert names("vtkMRMLScalarVolumeNode") == []
+
+
+def test_a_shown_case_is_no_output(scene, finished, pelvis):
+    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.result import check_output
+
+    shown = show_held_out(compared(finished).cases[0], pelvis)
+    after = shown.segmentations["after"]
+    (sentence,) = check_output(pelvis, shown.image, after)
+    assert "test case of a fine-tuning" in sentence
+    draw(after, shown.image)
+    hide_held_out()
+    assert check_output(pelvis, shown.image, after) == [], "it is the user's own from then on"
+
+
+@pytest.mark.parametrize("change", ["moved", "cut", "without voxels"])
+def test_an_image_that_is_no_longer_as_it_was_exported_is_not_shown(scene, finished, pelvis, change):
+    import slicer.util
+
+    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+
+    case = compared(finished).cases[0]
+    volume = slicer.util.loadVolume(str(case.image), {"name": "CT"})
+    assert show_held_out(case, pelvis, volume).image is volume
+    if change == "moved":
+        volume.SetOrigin(0, 0, 0)
+    elif change == "cut":
+        slicer.util.updateVolumeFromArray(volume, np.zeros((20, 26, 30), np.int16))
+    else:
+        volume.SetAndObserveImageData(None)
+    shown = show_held_out(case, pelvis, volume)
+    assert shown.image is not volume and shown.image.GetName() == "case 3"
+    hide_held_out()
+    assert names("vtkMRMLScalarVolumeNode") == ["CT"]
 
 
 @pytest.mark.parametrize("what", ["segmentation", "image"])

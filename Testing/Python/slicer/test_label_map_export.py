@@ -115,3 +115,71 @@ def test_more_segments_than_codes_are_refused_in_a_sentence(organs, folder, pelv
         segmentation.GetSegmentation().AddSegment(copy, f"mine {number}")
     with pytest.raises(ExportFailed, match="codes up to 255"):
         export_nifti(segmentation, pelvis, folder, "a")
+
+
+def codes_of(segmentation, manifest, folder, name="a"):
+    """Code to name in the exported list, and what the user is told."""
+    from AutofocusSegmentationLib.export import export_nifti
+
+    told = export_nifti(segmentation, manifest, folder, name).note
+    lines = (folder / f"{name}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    return {int(line.split("\t")[0]): line.split("\t")[1] for line in lines}, told
+
+
+def test_a_renamed_segment_gets_a_code_of_its_own(organs, folder, pelvis):
+    segments = organs[0].GetSegmentation()
+    for segment_id, name in (("femur_left", "Right femur"), ("femur_right", "Left femur"), ("bladder", "PTV boost")):
+        segments.GetSegment(segment_id).SetName(name)
+    expected = {1: "Prostate", 2: "Seminal vesicles", 4: "Rectum", 7: "PTV boost", 8: "Right femur", 9: "Left femur"}
+    assert codes_of(organs[0], pelvis, folder, "with") == (expected, "")
+    assert codes_of(organs[0], None, folder, "without") == (expected, ""), "6 stays the right femur's"
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "with.nii.gz")))
+    assert np.array_equal(array == 8, mask_of(organs[0], "femur_left", organs[1]))
+
+
+@pytest.fixture
+def regions(tmp_path, brain):
+    reference = reference_volume()
+    job(tmp_path / "job", brain, reference, labels(brain))
+    return load(brain, tmp_path / "job", reference).segmentation
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_renamed_region_is_not_erased_by_the_one_around_it(regions, folder, brain, here):
+    regions.GetSegmentation().GetSegment("tumour_core").SetName("GTV")
+    codes, _ = codes_of(regions, brain if here else None, folder)
+    assert codes == {2: "Oedema", 4: "Enhancing tumour", 5: "GTV"}
+    assert np.array_equal(written(folder), np.where(labels(brain) == 1, 5, labels(brain)))
+
+
+def test_codes_of_a_model_that_is_gone(regions, folder, brain):
+    """The same as while it was there; a result of a version that did not keep them says that they are others."""
+    from afnet.terminology import CODES_TAG
+    from AutofocusSegmentationLib.label_codes import label_codes
+
+    expected = {1: "Necrosis and non-enhancing tumour", 2: "Oedema", 4: "Enhancing tumour"}
+    assert codes_of(regions, brain, folder, "with") == (expected, "")
+    assert codes_of(regions, None, folder) == (expected, "")
+    assert np.array_equal(written(folder), labels(brain))
+    segments = [regions.GetSegmentation().GetSegment(item) for item in regions.GetSegmentation().GetSegmentIDs()]
+    for damaged in ("none", "9999 1", "0", "9" * 5000):
+        for segment in segments:
+            segment.SetTag(CODES_TAG, damaged)
+        values = [code.value for code in label_codes(regions, None, list(regions.GetSegmentation().GetSegmentIDs()))]
+        assert len(set(values)) == 3 and set(values) <= set(range(1, 5))
+    for segment in segments:
+        segment.RemoveTag(CODES_TAG)
+    codes, told = codes_of(regions, None, folder, "older")
+    assert codes == {1: "Whole tumour", 2: "Tumour core", 3: "Enhancing tumour"}
+    assert told.startswith("The model is not here: the codes are not the model's.")
+    assert codes_of(regions, brain, folder, "loaded again") == (expected, "")
+
+
+def test_codes_of_another_model_in_the_same_segmentation(organs, folder, tmp_path, brain):
+    """Both models are gone: those of the last one count."""
+    job(tmp_path / "brain", brain, organs[1], labels(brain, seed=3))
+    both = load(brain, tmp_path / "brain", organs[1], organs[0]).segmentation
+    codes, _ = codes_of(both, None, folder)
+    assert {code: codes[code] for code in (1, 2, 4)} == {
+        1: "Necrosis and non-enhancing tumour", 2: "Oedema", 4: "Enhancing tumour"}
+    assert min(code for code, name in codes.items() if name == "Prostate") > 4

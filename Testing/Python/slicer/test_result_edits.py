@@ -59,7 +59,7 @@ def test_second_run_replaces_what_nobody_edited(tmp_path, brain):
     job(tmp_path / "2", brain, reference, second)
     first = load(brain, tmp_path / "1", reference)
     segment = first.segmentation.GetSegmentation().GetSegment("tumour_core")
-    segment.SetName("core, mine")
+    segment.SetName("TUMOUR CORE")
     segment.SetColor(0.1, 0.2, 0.3)
     first.segmentation.CreateClosedSurfaceRepresentation()
     before = first.segmentation.GetClosedSurfaceInternalRepresentation("tumour_core").GetBounds()
@@ -70,7 +70,7 @@ def test_second_run_replaces_what_nobody_edited(tmp_path, brain):
         expected = np.isin(second, structure.labels)
         assert np.array_equal(mask_of(result.segmentation, structure.id, reference), expected)
     kept = result.segmentation.GetSegmentation().GetSegment("tumour_core")
-    assert kept.GetName() == "core, mine" and kept.GetColor() == pytest.approx((0.1, 0.2, 0.3))
+    assert kept.GetName() == "TUMOUR CORE" and kept.GetColor() == pytest.approx((0.1, 0.2, 0.3))
     result.segmentation.CreateClosedSurfaceRepresentation()
     after = result.segmentation.GetClosedSurfaceInternalRepresentation("tumour_core").GetBounds()
     assert after != before, "the surface follows"
@@ -117,6 +117,26 @@ def test_second_run_keeps_what_the_user_made(tmp_path, pelvis):
     load(pelvis, tmp_path / "2", reference, node)
     names = [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
     assert names.count("Bladder (new 2)") == 1 and len(names) == 10
+
+
+def test_second_run_never_writes_under_a_name_with_another_meaning(tmp_path, pelvis):
+    """The user corrects the sides by name: the left femur must not come back under the name of the right one."""
+    reference, second = reference_volume(), labels(pelvis, seed=2)
+    job(tmp_path / "1", pelvis, reference, labels(pelvis))
+    job(tmp_path / "2", pelvis, reference, second)
+    node = load(pelvis, tmp_path / "1", reference).segmentation
+    segmentation = node.GetSegmentation()
+    sides = {"femur_left": "Right femur", "femur_right": "Left femur"}
+    before = {item: mask_of(node, item, reference) for item in sides}
+    for item, name in sides.items():
+        segmentation.GetSegment(item).SetName(name)
+    load(pelvis, tmp_path / "2", reference, node)
+    for item, name in sides.items():
+        assert segmentation.GetSegment(item).GetName() == name
+        assert np.array_equal(mask_of(node, item, reference), before[item])
+    for code, name in ((5, "Left femur (new)"), (6, "Right femur (new)")):
+        new = segmentation.GetSegmentIdBySegmentName(name)
+        assert np.array_equal(mask_of(node, new, reference), second == code)
 
 
 def test_into_an_empty_segmentation(tmp_path, pelvis):
@@ -194,3 +214,48 @@ def test_what_a_user_completed_is_kept(tmp_path, pelvis):
     assert np.array_equal(mask_of(node, new, reference), second == 1)
     assert np.array_equal(mask_of(node, "bladder", reference), second == 3)
     assert logic.GetSegmentStatus(segments.GetSegment("bladder")) == logic.NotStarted
+
+
+def clone_of(node):
+    """As `Clone` in the Data module does (vtkSlicerSubjectHierarchyModuleLogic::CloneSubjectHierarchyItem)."""
+    import slicer
+
+    clone = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), node.GetName() + " Copy")
+    name = clone.GetName()
+    clone.Copy(node)
+    clone.SetName(name)
+    return clone
+
+
+def test_a_clone_does_not_share_the_table_of_volumes(tmp_path, pelvis):
+    import slicer
+
+    from AutofocusSegmentationLib.result import table_of
+    from AutofocusSegmentationLib.volumes_table import structure_volumes
+
+    reference, second = reference_volume(), labels(pelvis, seed=2)
+    job(tmp_path / "1", pelvis, reference, labels(pelvis))
+    job(tmp_path / "2", pelvis, reference, np.where(second == 3, 0, second))
+    original = load(pelvis, tmp_path / "1", reference)
+    clone = clone_of(original.segmentation)
+    assert table_of(original.segmentation) is original.table and table_of(clone) is None
+    of_clone = load(pelvis, tmp_path / "2", reference, clone)
+    assert of_clone.table is not original.table and table_of(clone) is of_clone.table
+    assert structure_volumes(original.table)["bladder"] > 0 == structure_volumes(of_clone.table)["bladder"]
+    another = clone_of(original.segmentation)
+    slicer.mrmlScene.RemoveNode(original.segmentation)
+    assert table_of(another) is None, "its original may have been segmented again before it was deleted"
+
+
+def test_a_table_of_an_older_version_stays_its_segmentations(tmp_path, pelvis):
+    from AutofocusSegmentationLib.result import SEGMENTATION_ROLE, table_of
+
+    reference = reference_volume()
+    job(tmp_path / "job", pelvis, reference, labels(pelvis))
+    result = load(pelvis, tmp_path / "job", reference)
+    result.table.RemoveNodeReferenceIDs(SEGMENTATION_ROLE)
+    result.table.RemoveAttribute(SEGMENTATION_ROLE)
+    assert table_of(result.segmentation) is result.table
+    clone = clone_of(result.segmentation)
+    assert load(pelvis, tmp_path / "job", reference, result.segmentation).table is result.table
+    assert table_of(clone) is None

@@ -285,3 +285,26 @@ def test_a_volume_beside_a_sequence_has_no_frame(pelvis, tmp_path):
 
     sequence_of([5, 6], selected=1)
     assert export_study(pelvis, {"ct": make_volume(None, "ct")}, tmp_path).notes == []
+
+
+@pytest.mark.parametrize("bent", [False, True])
+def test_the_frame_that_is_meant_is_written_wherever_the_sequence_is_now(brain, tmp_path, bent):
+    """Also of an input that is not the reference, and of one that has to be resampled."""
+    import slicer
+    from test_transforms import grid_transform
+
+    from AutofocusSegmentationLib.sequences import current_frame
+    from AutofocusSegmentationLib.study import export_study
+
+    browser, proxy = sequence_of([5, 6, 7], selected=2)
+    inputs = {name: make_volume(np.ones((4, 5, 6), np.int16), name) for name in ("t1", "t1c", "t2")} | {"flair": proxy}
+    if bent:
+        transform = grid_transform(lambda points: np.stack([np.sin(points[:, 1] / 3), *np.zeros((2, len(points)))], -1))
+        proxy.SetAndObserveTransformNodeID(transform.GetID())
+    frame = current_frame(proxy)
+    browser.SetSelectedItemNumber(0)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    study = export_study(brain, inputs, tmp_path, {"flair": frame})
+    assert study.notes[0].endswith(": frame 3 of 3 (time 20 s) of a sequence was used.")
+    assert len(study.notes) == (2 if bent else 1)
+    assert set(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "flair.nrrd"))).ravel()) == {7}

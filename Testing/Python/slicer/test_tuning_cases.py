@@ -121,6 +121,74 @@ def test_a_models_own_result_is_not_ticked_until_it_is_corrected(pelvis, tmp_pat
     assert case.use and not case.remark
 
 
+@pytest.fixture
+def loaded_again(pelvis, tmp_path):
+    """A result that was saved as .seg.nrrd and loaded the next day, and its image."""
+    import slicer.util
+    from engine_results import job, labels, load, reference_volume
+
+    reference = reference_volume()
+    codes = labels(pelvis)
+    codes[codes == 2] = 0
+    job(tmp_path, pelvis, reference, codes)
+    result = load(pelvis, tmp_path, reference).segmentation
+    for node, name in ((result, "a.seg.nrrd"), (reference, "CT.nrrd")):
+        assert slicer.util.saveNode(node, str(tmp_path / name))
+    slicer.mrmlScene.Clear(0)
+    reference = slicer.util.loadVolume(str(tmp_path / "CT.nrrd"))
+    return slicer.util.loadSegmentation(str(tmp_path / "a.seg.nrrd")), reference
+
+
+@pytest.mark.parametrize("change", ["edited", "added"])
+def test_a_models_result_from_a_file_is_not_ticked_until_it_is_corrected(loaded_again, pelvis, change):
+    """Its node no longer knows of the model; the segments do. The seminal vesicles are empty."""
+    import slicer.util
+    from engine_results import SIZE, edit
+
+    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+
+    segmentation, reference = loaded_again
+    segmentation.GetSegmentation().AddEmptySegment("mine", "Prostate", (1, 1, 0))
+    (case,) = cases_from_scene(pelvis)
+    assert not case.use and "not corrected" in case.remark
+    if change == "edited":
+        edit(segmentation, "bladder", reference)
+    else:
+        drawn = np.ones(SIZE[::-1], np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, segmentation, "mine", reference)
+    assert case.look_again() and case.use and not case.remark
+
+
+def test_a_result_from_a_file_is_no_output(loaded_again, pelvis, make_volume):
+    from AutofocusSegmentationLib.result import check_output
+
+    segmentation, reference = loaded_again
+    (problem,) = check_output(pelvis, reference, segmentation)
+    assert problem.startswith("The output does not say of which image it is")
+    (problem,) = check_output(pelvis, make_volume(None, "another"), segmentation)
+    assert "image that is no longer in the scene" in problem
+
+
+def test_segments_that_a_user_renamed_are_learned_as_what_they_are_called(pelvis, tmp_path):
+    """Left and right swapped, and a bladder that became something else; unchanged names go by their tags."""
+    from engine_results import job, labels, load, reference_volume
+
+    from afnet.finetuning.matching import match_segments
+    from afnet.segmentation_file import read_segmentation
+    from AutofocusSegmentationLib.segmentation_export import write_segmentation_node
+
+    reference = reference_volume()
+    job(tmp_path, pelvis, reference, labels(pelvis))
+    segmentation = load(pelvis, tmp_path, reference).segmentation
+    for segment, name in (("femur_left", "Right femur"), ("femur_right", "Left femur"), ("bladder", "PTV boost")):
+        segmentation.GetSegmentation().GetSegment(segment).SetName(name)
+    write_segmentation_node(segmentation, reference, tmp_path / "case.seg.nrrd")
+    found = match_segments(read_segmentation(tmp_path / "case.seg.nrrd"), pelvis.structures, {})
+    assert {match.id: (match.structure, match.by) for match in found} == {
+        "femur_left": ("femur_right", "name"), "femur_right": ("femur_left", "name"), "bladder": (None, "none"),
+        **{item: (item, "tag") for item in ("prostate", "seminal_vesicles", "rectum")}}
+
+
 def test_results_shown_for_comparison_are_no_cases(pelvis):
     from AutofocusSegmentationLib.tuning_cases import COMPARISON_ATTRIBUTE, cases_from_scene
 
