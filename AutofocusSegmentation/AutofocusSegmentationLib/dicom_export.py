@@ -6,6 +6,8 @@ QuantitativeReporting) and in SlicerRT's `DicomRtImportExportPlugin.py` and `Exp
 
 import importlib.util
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +15,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
+from afnet.terminology import (
+    STRUCTURE_TAG,
+    TERMINOLOGY_TAG,
+    TISSUE_ENTRY,
+    is_left_behind,
+    structure_called,
+    terminology_entry,
+)
 
 from . import hierarchy
 from .dicom_tags import INSTANCES_ATTRIBUTE
@@ -39,10 +49,12 @@ class DicomExporters(Protocol):
         """Write image and structure set into an empty folder. May raise anything; its text is for the user."""
 
 
-def export_seg(exporters: DicomExporters, segmentation, image, folder: Path, name: str) -> Exported:
+def export_seg(
+    exporters: DicomExporters, segmentation, image, manifest: Manifest | None, folder: Path, name: str
+) -> Exported:
     """Write `name`-SEG.dcm, which refers to the slices of `image`. Empty segments are left out, without a question.
 
-    Raises ExportFailed with one sentence.
+    Renamed segments have the codes of their new names there. Raises ExportFailed with one sentence.
     """
     _refuse(exporters.seg_problem(image) or _without_voxels(image))
     if not same_frame(segmentation, image):
@@ -52,8 +64,11 @@ def export_seg(exporters: DicomExporters, segmentation, image, folder: Path, nam
     segments, left_out = filled_segments(segmentation)
     mark_edits(segmentation)
     file = f"{file_name(name)}-SEG.dcm"
-    with appearing_in(folder, [file], _bytes(image)) as working:
-        _call(exporters.write_seg, segmentation, segments, working / file, _description(segmentation))
+    with appearing_in(folder, [file], _bytes(image)) as working, _copy(segmentation, segments, image) as copy:
+        for segment_id in segments:
+            segment = copy.GetSegmentation().GetSegment(segment_id)
+            segment.SetTag(TERMINOLOGY_TAG, coded_meaning(segment, manifest))
+        _call(exporters.write_seg, copy, segments, working / file, _description(segmentation))
     return Exported(folder, (file,), left_out)
 
 
@@ -71,11 +86,10 @@ def export_rtstruct(
     target = f"{file_name(name)}-RTSTRUCT"
     with appearing_in(folder, [target], 2 * _bytes(image)) as working:
         (working / target).mkdir()
-        copy = _named_copy(segmentation, segments, image, manifest)
-        try:
+        with _copy(segmentation, segments, image) as copy:
+            for segment_id, roi_name in zip(segments, roi_names(segmentation, segments, manifest)):
+                copy.GetSegmentation().GetSegment(segment_id).SetName(roi_name)
             _call(exporters.write_rtstruct, copy, image, working / target, _description(segmentation))
-        finally:
-            slicer.mrmlScene.RemoveNode(copy)
         if not any((working / target).iterdir()):
             raise ExportFailed(_("SlicerRT wrote no file: see Slicer's log, and try again."))
     return Exported(folder, (target,), left_out)
@@ -100,19 +114,37 @@ def roi_names(segmentation, segment_ids: list[str], manifest: Manifest | None) -
     return names
 
 
-def _named_copy(segmentation, segment_ids: list[str], image, manifest: Manifest | None):
-    """Return a copy in the scene, in the image's study, with these segments under their ROI names."""
-    names = roi_names(segmentation, segment_ids, manifest)
+def coded_meaning(segment, manifest: Manifest | None) -> str:
+    """Return the value of TERMINOLOGY_TAG that fits the name of a segment (vtkSegment).
+
+    Slicer leaves the model's codes behind when a user renames a segment; codes that the user chose are kept.
+    """
+    entry, made_as = tag_of(segment, TERMINOLOGY_TAG), tag_of(segment, STRUCTURE_TAG)
+    if not made_as or structure_of(segment, manifest):
+        return entry
+    structures = manifest.structures if manifest else ()
+    if not is_left_behind(entry, next((item for item in structures if item.id == made_as), None)):
+        return entry
+    called = structure_called(segment.GetName(), structures)
+    return terminology_entry(called) if called else TISSUE_ENTRY
+
+
+@contextmanager
+def _copy(segmentation, segment_ids: list[str], image) -> Iterator[object]:
+    """Have a copy in the scene, in the image's study and with these segments, whose names and tags may be changed."""
     copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", segmentation.GetName())
-    copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())
-    for segment_id in copy.GetSegmentation().GetSegmentIDs():
-        if segment_id not in segment_ids:
-            copy.GetSegmentation().RemoveSegment(segment_id)
-    for segment_id, name in zip(segment_ids, names):
-        copy.GetSegmentation().GetSegment(segment_id).SetName(name)
-    copy.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
-    hierarchy.put_beside(copy, image)
-    return copy
+    try:
+        copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())  # the geometry, too
+        for segment_id in copy.GetSegmentation().GetSegmentIDs():
+            if segment_id not in segment_ids:
+                copy.GetSegmentation().RemoveSegment(segment_id)
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        copy.SetNodeReferenceID(role, segmentation.GetNodeReferenceID(role))  # a SEG refers to its slices
+        copy.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
+        hierarchy.put_beside(copy, image)
+        yield copy
+    finally:
+        slicer.mrmlScene.RemoveNode(copy)
 
 
 def _without_voxels(image) -> str:

@@ -38,7 +38,7 @@ _HIDDEN_ATTRIBUTE = "AutofocusSegmentation.HiddenForHeldOut"
 _IMAGE_ATTRIBUTE = "AutofocusSegmentation.HeldOutImage"
 
 _VOXELS_ATTRIBUTE = "AutofocusSegmentation.ComparisonVoxels"
-"""Of the three segmentations: `_voxels_text` as they were loaded."""
+"""Of the three segmentations: `_voxels_text` as they were loaded. Scenes of former versions lack it."""
 
 
 class HeldOutError(Exception):
@@ -100,7 +100,8 @@ def hide_held_out(keep=None) -> None:
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         if not node.GetAttribute(COMPARISON_ATTRIBUTE):
             continue
-        if node.GetAttribute(_VOXELS_ATTRIBUTE) == _voxels_text(node):
+        loaded = node.GetAttribute(_VOXELS_ATTRIBUTE)
+        if loaded is None or loaded == _voxels_text(node):  # former versions did not say: nothing tells of an edit
             slicer.mrmlScene.RemoveNode(node)
         else:
             _leave_to_user(node)

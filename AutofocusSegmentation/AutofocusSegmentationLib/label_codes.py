@@ -77,11 +77,11 @@ def code_list(codes: Sequence[Code]) -> str:
 
 
 def codes_are_lost(segmentation, manifest: Manifest | None, segment_ids: Sequence[str]) -> bool:
-    """Tell whether nothing says which codes the model has for some of these segments: neither its manifest nor, in
-    results of older versions, a tag."""
-    segments = [segmentation.GetSegmentation().GetSegment(segment_id) for segment_id in segment_ids]
+    """Tell whether some of these segments, made by a model, have other codes than the model's: without its manifest,
+    those of results of older versions, which have no tag, and those of another model than the node's."""
+    segments, made = segmentation.GetSegmentation(), _made_codes(segmentation, manifest)
     return manifest is None and any(
-        structure_of(segment, None) and not tag_of(segment, CODES_TAG) for segment in segments)
+        structure_of(segments.GetSegment(item), None) and not made[item][0] for item in segment_ids)
 
 
 def _made_codes(segmentation, manifest: Manifest | None) -> dict[str, tuple[tuple[int, ...], str]]:

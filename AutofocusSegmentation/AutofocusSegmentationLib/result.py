@@ -4,8 +4,9 @@ The result is read and checked before the scene is touched; if placing it fails,
 Nothing in the scene refers to the job folder afterwards.
 
 Into an existing segmentation: segments that the module made and nobody edited get the new voxels and keep their
-name, colour and place. What a user edited, added or gave the status 'Completed' stays as it is; where such a segment
-has its structure's place, the new one goes in beside it as 'Prostate (new)'. A copy of a segment counts as the user's.
+name, colour and place. What a user edited, added, gave a name with another meaning or the status 'Completed' stays as
+it is; where such a segment has its structure's place, the new one goes in beside it as 'Prostate (new)'. A copy of a
+segment counts as the user's.
 """
 
 from collections.abc import Sequence
@@ -167,7 +168,7 @@ def _holds_a_result(segmentation_node) -> bool:
 def _replaceable(manifest: Manifest, segmentation_node) -> dict[str, str]:
     """Return structure id to id of the segment that a new result replaces: made by the module, and not to be kept."""
     structures = {structure.id for structure in manifest.structures}
-    kept = set(kept_segments(segmentation_node))
+    kept = set(kept_segments(segmentation_node, manifest))
     found: dict[str, str] = {}
     for segment_id in segmentation_node.GetSegmentation().GetSegmentIDs():
         segment = segmentation_node.GetSegmentation().GetSegment(segment_id)

@@ -95,11 +95,12 @@ def edited_segments(segmentation) -> list[str]:
     return edited
 
 
-def kept_segments(segmentation) -> list[str]:
+def kept_segments(segmentation, manifest: Manifest | None) -> list[str]:
     """Return the ids of segments made by the module that a new result must leave as they are.
 
     Those that were edited, those that a user calls 'Completed' (what somebody has approved is not replaced), and those
-    that a user renamed: under a name with another meaning the model's structure would be wrong.
+    that a user renamed: under a name with another meaning the model's structure would be wrong. manifest: of the model
+    of the new result, for the structures' names.
     """
     logic, edited = slicer.vtkSlicerSegmentationsModuleLogic, edited_segments(segmentation)
     kept = []
@@ -108,7 +109,7 @@ def kept_segments(segmentation) -> list[str]:
         if not tag_of(segment, HASH_TAG):
             continue
         completed = logic.GetSegmentStatus(segment) == logic.Completed
-        if completed or segment_id in edited or not structure_of(segment, None):
+        if completed or segment_id in edited or not structure_of(segment, manifest):
             kept.append(segment_id)
     return kept
 

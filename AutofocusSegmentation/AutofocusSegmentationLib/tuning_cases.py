@@ -12,7 +12,7 @@ from afnet.manifest import Manifest
 from . import hierarchy, volumes
 from .finetuning_events import CaseChecked, MappedSegment
 from .guessing import guess_inputs
-from .segment_tags import HASH_TAG, edited_segments, tag_of
+from .segment_tags import HASH_TAG, edited_segments, structure_of, tag_of
 from .segment_voxels import segment_volumes
 from .study import input_problems
 
@@ -83,17 +83,18 @@ class TuningCase:
         return [name for name, node in self.inputs.items()
                 if node is None or (self.in_scene and not slicer.mrmlScene.IsNodePresent(node))]
 
-    def look_again(self) -> bool:
+    def look_again(self, manifest: Manifest | None) -> bool:
         """Forget what an edit of the segmentation has made untrue: the check's result, and that nothing is corrected.
 
-        A case that was left out because nothing was corrected is used from then on. Returns whether it was edited.
+        A case that was left out because nothing was corrected is used from then on. manifest: of the base model, None
+        if that is not here. Returns whether it was edited.
         """
         state = None if self.segmentation_gone else state_of(self.segmentation)
         if state in (None, self.state):
             return False
         self.state, self.checked = state, None
         if self.in_scene:
-            before, self.remark = self.remark, _untouched(self.segmentation)
+            before, self.remark = self.remark, _untouched(self.segmentation, manifest)
             self.use = self.use or (bool(before) and not self.remark)
         return True
 
@@ -149,7 +150,7 @@ def cases_from_scene(manifest: Manifest, known: Sequence[TuningCase] = ()) -> li
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         if node.GetID() in taken or node.GetHideFromEditors() or node.GetAttribute(COMPARISON_ATTRIBUTE):
             continue
-        remark = _untouched(node)
+        remark = _untouched(node, manifest)
         found.append(TuningCase(
             free_name([*known, *found]), node.GetName() or _("Segmentation"), _inputs_of(manifest, node), node,
             use=not remark, remark=remark, state=state_of(node),
@@ -190,15 +191,16 @@ def joined(cases: Sequence[TuningCase], others: Iterable[TuningCase]) -> list[Tu
     return [*cases, *added]
 
 
-def _untouched(node) -> str:
-    """Say that a segmentation is a model's own result, without any correction; empty if not.
+def _untouched(node, manifest: Manifest | None) -> str:
+    """Say that a segmentation is a model's own result, without any correction of voxels or names; empty if not.
 
     Its segments tell, not its node: that knows of no model once a result was saved as .seg.nrrd and loaded again.
     """
     segments, volumes_ml = node.GetSegmentation(), segment_volumes(node)
     made = {item for item in segments.GetSegmentIDs() if tag_of(segments.GetSegment(item), HASH_TAG)}
     drawn = {item for item in segments.GetSegmentIDs() if volumes_ml.get(item) != 0}
-    if not made or drawn - made or edited_segments(node):
+    renamed = any(not structure_of(segments.GetSegment(item), manifest) for item in made)
+    if not made or drawn - made or renamed or edited_segments(node):
         return ""
     return _("Made by a model and not corrected: a model learns nothing from its own result. Correct it, or tick it if "
              "you have checked it.")

@@ -92,6 +92,8 @@ def hold_out_warning(parameters: FineTuningParameters, cases: Sequence[TuningCas
         return ""
     if len(cases) == 1:
         return _("Nothing will be measured: that needs two cases or more.")
+    if parameters.chooseEpochs:  # which goes with a third or with ticked cases only
+        return _("Nothing will be measured: untick Choose automatically under Advanced, then choose Each case in turn.")
     return _("Nothing will be measured: choose Each case in turn.")
 
 

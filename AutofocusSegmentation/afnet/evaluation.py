@@ -117,14 +117,15 @@ def format_table(rows: list[dict]) -> str:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A label map or a segmentation, asked for the mask (z × y × x) of a structure."""
+    """A label map or a segmentation, asked for the mask (z × y × x) of one of a model's structures."""
 
     grid: sitk.Image
     content: np.ndarray | Segmentation
+    structures: tuple[Structure, ...]
 
     def mask(self, structure: Structure) -> np.ndarray:
         if isinstance(self.content, Segmentation):
-            mask = self.content.mask(structure.id)
+            mask = self.content.mask(structure.id, self.structures)
             return np.zeros(self.content.voxels.shape[1:], bool) if mask is None else mask
         return np.isin(self.content, structure.labels)
 
@@ -135,9 +136,10 @@ def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None)
     if not isinstance(source, sitk.Image):
         if str(source).lower().endswith(SEGMENTATION_SUFFIX):
             segmentation = read_segmentation(Path(source), what)
-            if drawn is None and all(segmentation.mask(structure.id) is None for structure in manifest.structures):
+            structures = manifest.structures
+            if drawn is None and all(segmentation.mask(item.id, structures) is None for item in structures):
                 raise RequestError(f"{what} has no segment of the model {manifest.id}; give another, or another model.")
-            return _Opened(segmentation.grid, segmentation)
+            return _Opened(segmentation.grid, segmentation, structures)
         source = read_labelmap(source, what)
     codes = sitk.GetArrayFromImage(source)
     known = {label for structure in manifest.structures for label in structure.labels}
@@ -152,7 +154,7 @@ def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None)
         raise RequestError(
             f"{what} holds values that are no codes of the model {manifest.id}; give a label map in its codes."
         )
-    return _Opened(source, codes)
+    return _Opened(source, codes, manifest.structures)
 
 
 def _drawn(manifest: Manifest, only: Iterable[str | int] | None) -> set[str]:

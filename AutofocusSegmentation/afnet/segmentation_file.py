@@ -18,7 +18,15 @@ from .errors import InputError, RequestError
 from .image_geometry import check_place, index_to_lps
 from .itk_reading import first_bytes, read_with_itk
 from .manifest import Manifest, Structure
-from .terminology import EDGE_TAG, LEFT_OUT_TAG, STRUCTURE_TAG, provenance, terminology_entry
+from .terminology import (
+    EDGE_TAG,
+    LEFT_OUT_TAG,
+    STRUCTURE_TAG,
+    TERMINOLOGY_TAG,
+    provenance,
+    structure_shown,
+    terminology_entry,
+)
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 
@@ -46,13 +54,14 @@ class Segmentation:
     segments: tuple[Segment, ...]
     what: str = "The segmentation"
 
-    def mask(self, structure: str) -> np.ndarray | None:
-        """Mask (z × y × x, bool) of the segment of that structure, by its tag or else by its id; None if absent.
+    def mask(self, structure: str, structures: Sequence[Structure]) -> np.ndarray | None:
+        """Mask (z × y × x, bool) of the segment that shows the structure of that id, one of the model's `structures`;
+        None if absent.
 
-        Raises RequestError where several have the tag, or the id: a copy keeps the tag.
+        Raises RequestError where several show it: nobody could tell which one is meant.
         """
-        found = [segment for segment in self.segments if segment.tags.get(STRUCTURE_TAG) == structure]
-        found = found or [item for item in self.segments if item.id == structure and STRUCTURE_TAG not in item.tags]
+        shown = [structure_shown(item.name or item.id, item.tags, structures)[0] for item in self.segments]
+        found = [item for item, shows in zip(self.segments, shown, strict=True) if shows and shows.id == structure]
         if len(found) > 1:
             raise RequestError(
                 f"{self.what} has {len(found)} segments of the structure {structure}; keep the one that counts."
@@ -139,7 +148,7 @@ def _header(
         **provenance(manifest),
     }
     for number, structure in enumerate(manifest.structures):
-        tags = {"TerminologyEntry": terminology_entry(structure), STRUCTURE_TAG: structure.id}
+        tags = {TERMINOLOGY_TAG: terminology_entry(structure), STRUCTURE_TAG: structure.id}
         for key, tag in (("touches_edge", EDGE_TAG), ("left_out", LEFT_OUT_TAG)):
             if key in reported.get(structure.id, {}):
                 tags[tag] = "true" if reported[structure.id][key] else "false"

@@ -1,6 +1,7 @@
 """What Slicer's segments carry of a structure, on the engine's side and on Slicer's: names of tags, coded meaning."""
 
 import re
+from collections.abc import Iterable, Mapping
 
 from .manifest import Manifest, Structure
 
@@ -32,6 +33,15 @@ TERMINOLOGY_CONTEXT = "Segmentation category and type - AutofocusSegmentation"
 ANATOMY_CONTEXT = "Anatomic codes - DICOM master list"
 """Name of Slicer's list of anatomic regions."""
 
+TERMINOLOGY_TAG = "TerminologyEntry"
+"""Slicer's own segment tag with the coded meaning: see `terminology_entry`."""
+
+TISSUE_ENTRY = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~"
+    "Anatomic codes - DICOM master list~^^~^^"
+)
+"""What Slicer gives to a new segment: it says nothing of the structure."""
+
 NO_CODE = ("", "", "")
 
 _BESIDE = re.compile(r" \(new(?: \d+)?\)$")
@@ -60,6 +70,38 @@ def still_called(name: str, structure: Structure | None, made: str = "") -> bool
     return not names or words_of(_BESIDE.sub("", name)) in names
 
 
+def structure_shown(
+    name: str, tags: Mapping[str, str], structures: Iterable[Structure]
+) -> tuple[Structure | None, str]:
+    """Return which of the structures a segment of a file shows, and by what that is known: by 'tag', 'terminology' or
+    'name'; None and 'none' if it shows none of them. A renamed one shows what its name says."""
+    structures = tuple(structures)
+    entry = tags.get(TERMINOLOGY_TAG, "")
+    made = next((item for item in structures if item.id == tags.get(STRUCTURE_TAG)), None)
+    if made and still_called(name, made, tags.get(NAME_TAG, "")):
+        return made, "tag"
+    codes = None if made and is_left_behind(entry, made) else _codes(entry)
+    coded = next((item for item in structures if codes is not None and codes == _own_codes(item)), None)
+    if coded:
+        return coded, "terminology"
+    called = structure_called(name, structures)
+    return called, "name" if called else "none"
+
+
+def structure_called(name: str, structures: Iterable[Structure]) -> Structure | None:
+    """Return the structure that has this name; None if none has."""
+    words = words_of(_BESIDE.sub("", name))
+    return next((structure for structure in structures if words in names_of(structure)), None)
+
+
+def is_left_behind(entry: str, made: Structure | None) -> bool:
+    """Tell whether a renamed segment's TERMINOLOGY_TAG is still the one it was made with: Slicer leaves it there.
+
+    made: the structure that it was made as; if that is not here, codes of our own list are taken for those.
+    """
+    return _codes(entry) == _own_codes(made) if made else entry.startswith(TERMINOLOGY_CONTEXT)
+
+
 def names_of(structure: Structure) -> set[tuple[str, ...]]:
     """Return the words of a structure's name, of its id, and of its name in TG-263."""
     return {words_of(name) for name in (structure.name, structure.id, structure.tg263) if name}
@@ -84,7 +126,7 @@ def code_tags(structure: Structure, manifest: Manifest) -> dict[str, str]:
 
 
 def terminology_entry(structure: Structure) -> str:
-    """Return the value of Slicer's segment tag `TerminologyEntry` for a structure.
+    """Return the value of TERMINOLOGY_TAG for a structure.
 
     Seven parts joined by `~`: list, category, type, type modifier, list of regions, region, region modifier; each
     code is `scheme^value^meaning`, `^^` where there is none (Slicer's developer guide, Segmentations).
@@ -97,3 +139,17 @@ def terminology_entry(structure: Structure) -> str:
         TERMINOLOGY_CONTEXT, code("category"), code("type"), code("type_modifier"),
         ANATOMY_CONTEXT, code("anatomic_region"), code("anatomic_region_modifier"),
     ])
+
+
+def _codes(entry: str) -> tuple | None:
+    """(scheme, value) of type and of its modifier in a `terminology_entry`; None if there is no type."""
+    parts = entry.split("~")
+    if len(parts) < 4 or not parts[2].strip("^"):
+        return None
+    modifier = tuple(parts[3].split("^")[:2]) if parts[3].strip("^") else None
+    return tuple(parts[2].split("^")[:2]), modifier
+
+
+def _own_codes(structure: Structure) -> tuple:
+    modifier = structure.terminology.get("type_modifier")
+    return tuple(structure.terminology["type"][:2]), tuple(modifier[:2]) if modifier else None

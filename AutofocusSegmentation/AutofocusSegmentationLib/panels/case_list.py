@@ -90,9 +90,9 @@ class CaseList:
             self.cases.remove(self.selected)
             self._changed()
 
-    def look_again(self) -> bool:
-        """Take in what was edited outside the panel; return whether anything was."""
-        return any([case.look_again() for case in self.cases])
+    def look_again(self, manifest: Manifest | None) -> bool:
+        """Take in what was edited outside the panel; return whether anything was. manifest: of the base model."""
+        return any([case.look_again(manifest) for case in self.cases])
 
     def problem(self) -> str:
         """Say what is wrong with the first ticked case that cannot be used; empty if all can, as far as is known."""

@@ -65,7 +65,8 @@ class ExportControls:
         qt.QSettings().setValue(FOLDER_SETTING, folder)
 
     def _seg_clicked(self, checked=False) -> None:
-        self._run(lambda node, folder, name: export_seg(self._exporters, node, reference_image(node), folder, name))
+        self._run(lambda node, folder, name: export_seg(
+            self._exporters, node, reference_image(node), manifest_of(node), folder, name))
 
     def _rtstruct_clicked(self, checked=False) -> None:
         self._run(lambda node, folder, name: export_rtstruct(

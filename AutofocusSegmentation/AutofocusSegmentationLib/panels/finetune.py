@@ -108,7 +108,7 @@ class FineTunePanel(VTKObservationMixin):
                 self._show_result(None)  # deleted in another panel
             self._parameters.tuningBase = self._base.refresh(self._parameters.tuningBase)
             self._unfinished.refresh()
-            if self._list.look_again():
+            if self._list.look_again(self.base):
                 remember_cases(self._parameters.parameterNode, self._list.cases)
             self._update()
 
@@ -218,7 +218,7 @@ class FineTunePanel(VTKObservationMixin):
     # Running
 
     def _check_clicked(self, checked=False) -> None:
-        self._list.look_again()
+        self._list.look_again(self.base)
         for case in self._list.cases:
             case.checked = None
         base, used = self.base, self._list.used
@@ -226,7 +226,7 @@ class FineTunePanel(VTKObservationMixin):
         self._begin(lambda job: job.check(base, used, models.user_models_folder()), checking=True)
 
     def _start_clicked(self, checked=False) -> None:
-        self._list.look_again()
+        self._list.look_again(self.base)
         base, used, parameters = self.base, self._list.used, self._parameters
         images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
         settings = TuningSettings(

@@ -257,7 +257,7 @@ class SegmentPanel(VTKObservationMixin):
             reference = self._parameters.input_node(manifest.reference)
             self._output_problem = next(iter(check_output(manifest, reference, output)), "") if reference else ""
             segments = output.GetSegmentation()
-            kept = [segments.GetSegment(segment_id).GetName() for segment_id in kept_segments(output)]
+            kept = [segments.GetSegment(segment_id).GetName() for segment_id in kept_segments(output, manifest)]
             if kept:
                 text = _("You edited, renamed or completed {names}: they are kept, and new segments are added "
                          "beside them.").format(names=", ".join(kept))

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..manifest import Structure
 from ..segmentation_file import Segment, Segmentation
-from ..terminology import NAME_TAG, STRUCTURE_TAG, names_of, still_called, words_of
+from ..terminology import structure_shown
 
 
 @dataclass(frozen=True)
@@ -67,32 +67,5 @@ def _structure_of(
     for key in (segment.id, segment.name):
         if key in mapping:
             return mapping[key], "mapping"
-    codes = _codes(segment.tags.get("TerminologyEntry", ""))
-    made = next((item for item in structures if item.id == segment.tags.get(STRUCTURE_TAG)), None)
-    if made:
-        if still_called(segment.name, made, segment.tags.get(NAME_TAG, "")):
-            return made.id, "tag"
-        if codes == _own_codes(made):  # Slicer leaves them behind when a segment is renamed
-            codes = None
-    for by, same in (
-        ("terminology", lambda structure: codes is not None and codes == _own_codes(structure)),
-        ("name", lambda structure: words_of(segment.name) in names_of(structure)),
-    ):
-        structure = next((structure for structure in structures if same(structure)), None)
-        if structure:
-            return structure.id, by
-    return None, "none"
-
-
-def _codes(entry: str) -> tuple | None:
-    """(scheme, value) of type and of its modifier in Slicer's TerminologyEntry tag; None if there is no type."""
-    parts = entry.split("~")
-    if len(parts) < 4 or not parts[2].strip("^"):
-        return None
-    modifier = tuple(parts[3].split("^")[:2]) if parts[3].strip("^") else None
-    return tuple(parts[2].split("^")[:2]), modifier
-
-
-def _own_codes(structure: Structure) -> tuple:
-    modifier = structure.terminology.get("type_modifier")
-    return tuple(structure.terminology["type"][:2]), tuple(modifier[:2]) if modifier else None
+    structure, by = structure_shown(segment.name or segment.id, segment.tags, structures)
+    return structure.id if structure else None, by

@@ -148,6 +148,20 @@ def test_overlapping_structures_from_label_map_and_segmentation(tmp_path, brain)
             assert row == pytest.approx(wanted, abs=1e-6)
 
 
+def test_a_segment_that_a_user_renamed_is_scored_as_what_it_is_called(tmp_path, pelvis):
+    """A femur of the wrong side, corrected by its name."""
+    write_segmentation(tmp_path / "p.seg.nrrd", codes(pelvis_values()), pelvis)
+    content = (tmp_path / "p.seg.nrrd").read_bytes()
+    for old, new in ((b"=Left femur", b"=?"), (b"=Right femur", b"=Left femur"), (b"=?", b"=Right femur")):
+        content = content.replace(old, new)
+    (tmp_path / "p.seg.nrrd").write_bytes(content)
+    truth = pelvis_values()
+    truth[truth == 5] = 6
+    rows = by_id(evaluate(pelvis, codes(truth), tmp_path / "p.seg.nrrd"))
+    assert rows["femur_right"]["dice"] == rows["femur_left"]["dice"] == 1
+    assert rows["femur_right"]["truth_ml"] > 0 == rows["femur_left"]["truth_ml"]
+
+
 @pytest.mark.parametrize("only", [["bladder", "rectum", "femur_left"], ["Bladder", "Rectum", "Left femur"], [3, 4, 5]])
 def test_structures_that_were_not_drawn(pelvis, only):
     truth = pelvis_values()

@@ -14,6 +14,8 @@ from afnet.manifest import find_model
 from afnet.segmentation_file import read_segmentation
 from afnet.writing import write_segmentation
 
+PELVIS = find_model("pelvis-ct").structures
+
 
 @pytest.fixture
 def file(tmp_path):
@@ -64,18 +66,47 @@ def test_fractions(file, capfd):
 def test_two_segments_of_one_structure(file):
     content = file.read_bytes()
     file.write_bytes(content.replace(b"Segment1_ID:=seminal_vesicles", b"Segment1_ID:=copy")
+                     .replace(b"Segment1_Name:=Seminal vesicles", b"Segment1_Name:=Bladder")
                      .replace(b"StructureId:seminal_vesicles", b"StructureId:bladder"))  # fmt: skip
     read = read_segmentation(file, "The truth")
-    assert read.mask("prostate").any()
+    assert read.mask("prostate", PELVIS).any()
     with pytest.raises(RequestError, match="The truth has 2 segments of the structure bladder; keep"):
-        read.mask("bladder")
+        read.mask("bladder", PELVIS)
+
+
+def test_a_renamed_segment_is_what_its_name_says(file):
+    """Left and right swapped, and a bladder that became something else: tags and terminology stay behind."""
+    content = file.read_bytes()
+    for old, new in ((b"=Left femur", b"=?"), (b"=Right femur", b"=FEMUR_L"), (b"=?", b"=Right femur"),
+                     (b"=Bladder", b"=PTV boost")):  # fmt: skip
+        assert content.count(old) == 1
+        content = content.replace(old, new)
+    file.write_bytes(content)
+    read = read_segmentation(file)
+    found = {item.id: read.mask(item.id, PELVIS) for item in PELVIS}
+    assert found.pop("bladder") is None
+    values = {id: np.unique(read.voxels[0][mask]).tolist() for id, mask in found.items()}
+    assert values == {"prostate": [1], "seminal_vesicles": [2], "rectum": [4], "femur_left": [6], "femur_right": [5]}
+
+
+def test_a_segment_of_another_program_goes_by_terminology_and_name(file):
+    content = file.read_bytes()
+    for old, new in ((b"StructureId:", b"x:"), (b"=Bladder", b"=Blase"), (b"=Right femur", b"=Hip")):
+        assert content.count(old)
+        content = content.replace(old, new)
+    file.write_bytes(content)
+    read = read_segmentation(file)
+    assert all(read.mask(item.id, PELVIS) is not None for item in PELVIS)
+    file.write_bytes(content.replace(b"TerminologyEntry:", b"y:"))
+    read = read_segmentation(file)
+    assert {item.id for item in PELVIS if read.mask(item.id, PELVIS) is None} == {"bladder", "femur_right"}
 
 
 def test_a_segment_of_one_slice_is_whole(tmp_path):
     """Slicer can crop what it saves to the segments."""
     bladder = sitk.GetImageFromArray(np.full((1, 10, 11), 3, np.uint8))
     write_segmentation(tmp_path / "one.seg.nrrd", bladder, find_model("pelvis-ct"))
-    assert read_segmentation(tmp_path / "one.seg.nrrd").mask("bladder").sum() == 110
+    assert read_segmentation(tmp_path / "one.seg.nrrd").mask("bladder", PELVIS).sum() == 110
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions and pipes of POSIX")

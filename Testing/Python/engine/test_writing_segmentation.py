@@ -104,13 +104,13 @@ def test_absent_structures_are_empty_segments(tmp_path, slicer_app, make_volume,
 
 
 def test_what_slicer_saves_is_read_back(tmp_path, slicer_app, scene, manifest):
-    """A user renames and reorders segments and saves; structures are still found."""
+    """A user reorders segments, spells one otherwise, and saves; structures are still found."""
     image = label_map(manifest, GRIDS["oblique"])
     write_segmentation(tmp_path / "result.seg.nrrd", image, manifest)
     node = slicer_app.util.loadSegmentation(str(tmp_path / "result.seg.nrrd"))
     segmentation = node.GetSegmentation()
     first = manifest.structures[0].id
-    segmentation.GetSegment(first).SetName("Renamed | by : a user")
+    segmentation.GetSegment(first).SetName(f"| {manifest.structures[0].name.upper()} :")
     segmentation.SetSegmentIndex(first, len(manifest.structures) - 1)
     assert slicer_app.util.saveNode(node, str(tmp_path / "edited.seg.nrrd"))
     read = read_segmentation(tmp_path / "edited.seg.nrrd")
@@ -118,7 +118,7 @@ def test_what_slicer_saves_is_read_back(tmp_path, slicer_app, scene, manifest):
     place = tuple(slice(start, start + count) for start, count in zip(offset, read.grid.GetSize(), strict=True))[::-1]
     for structure, mask in masks(manifest, image).items():
         found = np.zeros_like(mask)
-        found[place] = read.mask(structure)
+        found[place] = read.mask(structure, manifest.structures)
         assert np.array_equal(found, mask), structure
 
 
@@ -131,8 +131,8 @@ def test_our_reader_and_simpleitk(tmp_path, manifest, direction):
     assert index_to_lps(read.grid) == pytest.approx(index_to_lps(image), abs=1e-9)
     assert [segment.name for segment in read.segments] == [structure.name for structure in manifest.structures]
     for structure, mask in masks(manifest, image).items():
-        assert np.array_equal(read.mask(structure), mask)
-    assert read.mask("liver") is None
+        assert np.array_equal(read.mask(structure, manifest.structures), mask)
+    assert read.mask("liver", manifest.structures) is None
     assert sitk.ReadImage(str(path)).GetNumberOfComponentsPerPixel() == len(layers(manifest.structures))
 
 

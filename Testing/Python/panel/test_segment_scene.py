@@ -73,6 +73,9 @@ def test_writing_into_an_edited_segmentation_is_announced(ready, scene):
     ready.ui.outputSelector.setCurrentNode(segmentation)
     assert ready.ui.outputProblemLabel.isVisible()
     assert "Prostate" not in ready.ui.outputProblemLabel.text
+    segmentation.GetSegmentation().GetSegment("femur_left").SetName("Femur_L")
+    ready.panel.enter()
+    assert "are replaced" in ready.ui.outputProblemLabel.text, "its TG-263 name is no other meaning"
     array = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "prostate", ready.volume)
     array[:] = 0
     slicer.util.updateSegmentBinaryLabelmapFromArray(array, segmentation, "prostate", ready.volume)

@@ -70,6 +70,10 @@ class Plugins:
                 plugins.segs.append({
                     "metadata": metadata, "segments": list(segmentIDs), "skipEmpty": skipEmpty,
                     "tags": {item: _tags(segmentation.GetSegment(item)) for item in segmentIDs},
+                    "meaning": {segmentation.GetSegment(item).GetName(): _meaning(segmentation.GetSegment(item))
+                                for item in segmentIDs},
+                    "image": self.node.GetNodeReference(self.node.GetReferenceImageGeometryReferenceRole()),
+                    "geometry": segmentation.GetConversionParameter("Reference image geometry"),
                 })
                 Path(outputDirectory, segFileName).write_bytes(b"DICM")
                 return True
@@ -112,6 +116,14 @@ def _tags(segment) -> dict:
     from AutofocusSegmentationLib.segment_tags import ALGORITHM_NAME, ALGORITHM_TYPE, tag_of
 
     return {name: tag_of(segment, name) for name in (ALGORITHM_TYPE, ALGORITHM_NAME)}
+
+
+def _meaning(segment) -> str:
+    """The coded type and its modifier, as Slicer's exporter takes them from the terminology."""
+    from AutofocusSegmentationLib.segment_tags import tag_of
+
+    parts = tag_of(segment, segment.GetTerminologyEntryTagName()).split("~")
+    return " ".join(part.split("^")[2] for part in parts[2:4]).strip()
 
 
 def _tree():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from dicom_plugins import Plugins, put_into_study
-from engine_results import edit, job, labels, load, reference_volume
+from engine_results import edit, job, labels, load, reference_volume, tag
 from test_transforms import linear_transform, rigid
 
 INSTANCES = ("1.2.3.1", "1.2.3.2")
@@ -45,7 +45,7 @@ def test_seg(plugins, pelvis_result, pelvis, folder, messages):
 
     segmentation, image = pelvis_result
     edit(segmentation, "bladder", image)
-    exported = export_seg(exporters(), segmentation, image, folder, "pelvis-ct")
+    exported = export_seg(exporters(), segmentation, image, pelvis, folder, "pelvis-ct")
     assert [file.name for file in folder.iterdir()] == ["pelvis-ct-SEG.dcm"]
     assert exported.left_out == ("Seminal vesicles",)
     (seg,) = plugins.segs
@@ -57,6 +57,31 @@ def test_seg(plugins, pelvis_result, pelvis, folder, messages):
     assert names == {f"AutofocusSegmentation pelvis-ct {pelvis.version}"}
     assert seg["metadata"] == {"SeriesDescription": f"AutofocusSegmentation pelvis-ct {pelvis.version}"}
     assert plugins.cleaned == 1
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_renamed_segment_goes_into_a_seg_with_the_meaning_of_its_name(
+        plugins, pelvis_result, pelvis, folder, scene, here):
+    """Slicer leaves the codes behind: a right femur must not be coded as a left one. A user's own codes stay."""
+    from afnet.terminology import TERMINOLOGY_TAG, terminology_entry
+    from AutofocusSegmentationLib.dicom_export import export_seg
+
+    segmentation, image = pelvis_result
+    segments, nodes = segmentation.GetSegmentation(), scene.GetNumberOfNodes()
+    for segment_id, name in (("femur_left", "Right femur"), ("femur_right", "Left femur"), ("bladder", "PTV boost"),
+                             ("rectum", "RECTUM"), ("prostate", "Organ of mine")):
+        segments.GetSegment(segment_id).SetName(name)
+    chosen = terminology_entry(pelvis.structures[2]).replace("AutofocusSegmentation", "mine")
+    segments.GetSegment("prostate").SetTag(TERMINOLOGY_TAG, chosen)
+    entries = [tag(segmentation, item, TERMINOLOGY_TAG) for item in segments.GetSegmentIDs()]
+    export_seg(exporters(), segmentation, image, pelvis if here else None, folder, "a")
+    (seg,) = plugins.segs
+    assert seg["meaning"] == {
+        "Right femur": "Femur Right" if here else "Tissue", "Left femur": "Femur Left" if here else "Tissue",
+        "PTV boost": "Tissue", "RECTUM": "Rectum", "Organ of mine": "Bladder"}
+    assert seg["image"] is image and seg["geometry"] == segments.GetConversionParameter("Reference image geometry")
+    assert entries == [tag(segmentation, item, TERMINOLOGY_TAG) for item in segments.GetSegmentIDs()]
+    assert scene.GetNumberOfNodes() == nodes
 
 
 def test_rtstruct(plugins, pelvis_result, pelvis, folder, scene):
@@ -117,7 +142,7 @@ def test_what_the_exporters_say_is_told_and_nothing_stays(plugins, pelvis_result
     segmentation, image = pelvis_result
     plugins.failure, nodes = failure, scene.GetNumberOfNodes()
     with pytest.raises(ExportFailed, match="exporter failed") as raised:
-        export_seg(exporters(), segmentation, image, folder, "a")
+        export_seg(exporters(), segmentation, image, None, folder, "a")
     assert failure[:200] in str(raised.value) and len(str(raised.value)) < 400
     with pytest.raises(ExportFailed, match="exporter failed"):
         export_rtstruct(exporters(), segmentation, image, pelvis, folder, "a")
@@ -147,7 +172,7 @@ def test_a_segmentation_moved_from_its_image_is_no_seg(plugins, pelvis_result, f
     transform = linear_transform(rigid())
     segmentation.SetAndObserveTransformNodeID(transform.GetID())
     with pytest.raises(ExportFailed, match="moved away from its image"):
-        export_seg(exporters(), segmentation, image, folder, "a")
+        export_seg(exporters(), segmentation, image, None, folder, "a")
     image.SetAndObserveTransformNodeID(linear_transform(rigid()).GetID())
-    export_seg(exporters(), segmentation, image, folder, "a")
+    export_seg(exporters(), segmentation, image, None, folder, "a")
     assert np.array_equal([file.name for file in folder.iterdir()], ["a-SEG.dcm"])

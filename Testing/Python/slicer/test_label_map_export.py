@@ -176,10 +176,11 @@ def test_codes_of_a_model_that_is_gone(regions, folder, brain):
 
 
 def test_codes_of_another_model_in_the_same_segmentation(organs, folder, tmp_path, brain):
-    """Both models are gone: those of the last one count."""
+    """Both models are gone: those of the last one count, and that the others are lost is told."""
     job(tmp_path / "brain", brain, organs[1], labels(brain, seed=3))
     both = load(brain, tmp_path / "brain", organs[1], organs[0]).segmentation
-    codes, _ = codes_of(both, None, folder)
+    codes, told = codes_of(both, None, folder)
+    assert told.startswith("The model is not here: the codes are not the model's.")
     assert {code: codes[code] for code in (1, 2, 4)} == {
         1: "Necrosis and non-enhancing tumour", 2: "Oedema", 4: "Enhancing tumour"}
     assert min(code for code, name in codes.items() if name == "Prostate") > 4

@@ -119,8 +119,14 @@ def test_second_run_keeps_what_the_user_made(tmp_path, pelvis):
     assert names.count("Bladder (new 2)") == 1 and len(names) == 10
 
 
-def test_second_run_never_writes_under_a_name_with_another_meaning(tmp_path, pelvis):
-    """The user corrects the sides by name: the left femur must not come back under the name of the right one."""
+@pytest.mark.parametrize("older", [False, True])
+def test_second_run_never_writes_under_a_name_with_another_meaning(tmp_path, pelvis, older):
+    """The user corrects the sides by name: the left femur must not come back under the name of the right one.
+
+    Older results do not keep what their structures were called; the model says it.
+    """
+    from afnet.terminology import NAME_TAG
+
     reference, second = reference_volume(), labels(pelvis, seed=2)
     job(tmp_path / "1", pelvis, reference, labels(pelvis))
     job(tmp_path / "2", pelvis, reference, second)
@@ -130,6 +136,8 @@ def test_second_run_never_writes_under_a_name_with_another_meaning(tmp_path, pel
     before = {item: mask_of(node, item, reference) for item in sides}
     for item, name in sides.items():
         segmentation.GetSegment(item).SetName(name)
+        if older:
+            segmentation.GetSegment(item).RemoveTag(NAME_TAG)
     load(pelvis, tmp_path / "2", reference, node)
     for item, name in sides.items():
         assert segmentation.GetSegment(item).GetName() == name
@@ -137,6 +145,18 @@ def test_second_run_never_writes_under_a_name_with_another_meaning(tmp_path, pel
     for code, name in ((5, "Left femur (new)"), (6, "Right femur (new)")):
         new = segmentation.GetSegmentIdBySegmentName(name)
         assert np.array_equal(mask_of(node, new, reference), second == code)
+
+
+def test_second_run_replaces_a_segment_under_its_standard_name(tmp_path, pelvis):
+    """A rename to TG-263 is no new meaning."""
+    reference, second = reference_volume(), labels(pelvis, seed=2)
+    job(tmp_path / "1", pelvis, reference, labels(pelvis))
+    job(tmp_path / "2", pelvis, reference, second)
+    node = load(pelvis, tmp_path / "1", reference).segmentation
+    node.GetSegmentation().GetSegment("femur_left").SetName("Femur_L")
+    load(pelvis, tmp_path / "2", reference, node)
+    assert segment_ids(node) == [structure.id for structure in pelvis.structures]
+    assert np.array_equal(mask_of(node, "femur_left", reference), second == 5)
 
 
 def test_into_an_empty_segmentation(tmp_path, pelvis):

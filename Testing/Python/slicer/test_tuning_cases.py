@@ -121,6 +121,30 @@ def test_a_models_own_result_is_not_ticked_until_it_is_corrected(pelvis, tmp_pat
     assert case.use and not case.remark
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_correction_by_renaming_is_one(pelvis, tmp_path, older):
+    """The sides were swapped. An older result does not keep what its structures were called; the model says it."""
+    from engine_results import job, labels, load, reference_volume
+
+    from afnet.terminology import NAME_TAG
+    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+
+    reference = reference_volume()
+    job(tmp_path, pelvis, reference, labels(pelvis))
+    segments = load(pelvis, tmp_path, reference).segmentation.GetSegmentation()
+    if older:
+        for segment_id in segments.GetSegmentIDs():
+            segments.GetSegment(segment_id).RemoveTag(NAME_TAG)
+    segments.GetSegment("bladder").SetName("BLADDER")
+    (case,) = cases_from_scene(pelvis)
+    assert not case.use and "not corrected" in case.remark
+    for segment_id, name in (("femur_left", "Right femur"), ("femur_right", "Left femur")):
+        segments.GetSegment(segment_id).SetName(name)
+    assert case.look_again(pelvis) and case.use and not case.remark
+    (case,) = cases_from_scene(pelvis)
+    assert case.use and not case.remark
+
+
 @pytest.fixture
 def loaded_again(pelvis, tmp_path):
     """A result that was saved as .seg.nrrd and loaded the next day, and its image."""
@@ -156,7 +180,7 @@ def test_a_models_result_from_a_file_is_not_ticked_until_it_is_corrected(loaded_
     else:
         drawn = np.ones(SIZE[::-1], np.uint8)
         slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, segmentation, "mine", reference)
-    assert case.look_again() and case.use and not case.remark
+    assert case.look_again(pelvis) and case.use and not case.remark
 
 
 def test_a_result_from_a_file_is_no_output(loaded_again, pelvis, make_volume):
