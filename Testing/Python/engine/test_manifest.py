@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from tiny_model import tiny_bundle, tiny_document
-from unprivileged import unprivileged
+from unprivileged import let_enter, unprivileged
 
 from afnet import manifest as manifest_module
 from afnet.errors import RequestError
@@ -225,8 +225,7 @@ def test_what_cannot_be_opened(tmp_path):
     refused(lambda: read_manifest(tmp_path), "cannot be read as JSON")
     written(tmp_path / "models" / "open", document(id="user-open"))
     written(tmp_path / "models" / "closed", document(id="user-closed"))
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_enter(tmp_path)
     (tmp_path / "models" / "closed").chmod(0)
     with unprivileged():
         assert find_model("user-open", [tmp_path / "models"]).id == "user-open", "its neighbour does not hide it"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import ct_arguments, left_in
-from unprivileged import unprivileged
+from unprivileged import let_enter, unprivileged
 
 import afnet
 from afnet.errors import RequestError
@@ -56,8 +56,7 @@ def test_attention_maps_behind_a_broken_link(refused, ct_file, tiny_pelvis, out,
     ("--attention", "maps"), ("--attention", "sub/maps"), ("--labelmap", "l.nrrd"), ("--report", "r.json"),
 ])  # fmt: skip
 def test_outputs_in_a_folder_that_may_not_be_entered(refused, ct_file, tiny_pelvis, tmp_path, option, name):
-    for folder in (tmp_path, *tmp_path.parents[:2], Path(ct_file).parent, tiny_pelvis.folder):
-        folder.chmod(0o755)
+    let_enter(tmp_path, Path(ct_file).parent, tiny_pelvis.folder)
     closed, out = tmp_path / "closed", tmp_path / "out"
     closed.mkdir(0o700)
     out.mkdir(0o777)
@@ -99,8 +98,7 @@ def test_pipes_are_not_waited_for(refused, ct_file, tiny_pelvis, out, tmp_path, 
 
 def test_cases_that_cannot_be_opened(tmp_path, loop):
     """The folder of the segmentation is closed, not gone."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_enter(tmp_path)
     (tmp_path / "cases.json").touch(0)
     (tmp_path / "closed").mkdir(0)
     pelvis = find_model("pelvis-ct")

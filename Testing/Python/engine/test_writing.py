@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from unprivileged import let_enter
 
 from afnet import parent, writing
 from afnet.errors import Cancelled, InputError, RequestError
@@ -198,8 +199,7 @@ def test_check_writable_says_before_the_work_what_would_fail(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="switches to an unprivileged user")
 def test_forbidden_folder_and_protected_file(tmp_path):
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
+    let_enter(tmp_path)
     open_folder = tmp_path / "open"
     open_folder.mkdir()
     open_folder.chmod(0o777)
