@@ -127,8 +127,9 @@ def test_a_scene_added_to_one_with_results_changes_none_of_them(opened, scene, m
 
     opened.results_panel._show = show_some
     parameter_node = opened.logic.getParameterNode().parameterNode
-    parameter_node.AddObserver("ModifiedEvent", lambda caller, event: changes.append(event))
+    tag = parameter_node.AddObserver("ModifiedEvent", lambda caller, event: changes.append(event))
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    parameter_node.RemoveObserver(tag)  # the node is a singleton and outlives the test
     assert shown == [results[0]] and len(changes) < 50
     assert opened.logic.getParameterNode().result is results[0]
     assert opened.results_panel.ui.resultSelector.currentNode() is results[0]
