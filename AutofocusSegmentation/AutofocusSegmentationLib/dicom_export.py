@@ -122,10 +122,9 @@ def coded_meaning(segment, manifest: Manifest | None) -> str:
     entry, made_as = tag_of(segment, TERMINOLOGY_TAG), tag_of(segment, STRUCTURE_TAG)
     if not made_as or structure_of(segment, manifest):
         return entry
-    structures = manifest.structures if manifest else ()
-    if not is_left_behind(entry, next((item for item in structures if item.id == made_as), None)):
+    if not is_left_behind(entry, manifest.structure(made_as) if manifest else None):
         return entry
-    called = structure_called(segment.GetName(), structures)
+    called = structure_called(segment.GetName(), manifest.structures) if manifest else None
     return terminology_entry(called) if called else TISSUE_ENTRY
 
 

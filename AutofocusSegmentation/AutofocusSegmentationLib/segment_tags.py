@@ -74,7 +74,7 @@ def structure_of(segment, manifest: Manifest | None) -> str:
     it; None if that is not here.
     """
     made = tag_of(segment, STRUCTURE_TAG)
-    structure = next((item for item in manifest.structures if item.id == made), None) if manifest else None
+    structure = manifest.structure(made) if manifest else None
     return made if still_called(segment.GetName() or "", structure, tag_of(segment, NAME_TAG)) else ""
 
 

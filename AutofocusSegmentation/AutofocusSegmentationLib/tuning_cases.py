@@ -196,11 +196,13 @@ def _untouched(node, manifest: Manifest | None) -> str:
 
     Its segments tell, not its node: that knows of no model once a result was saved as .seg.nrrd and loaded again.
     """
-    segments, volumes_ml = node.GetSegmentation(), segment_volumes(node)
+    segments = node.GetSegmentation()
     made = {item for item in segments.GetSegmentIDs() if tag_of(segments.GetSegment(item), HASH_TAG)}
+    if not made or any(not structure_of(segments.GetSegment(item), manifest) for item in made):
+        return ""
+    volumes_ml = segment_volumes(node)
     drawn = {item for item in segments.GetSegmentIDs() if volumes_ml.get(item) != 0}
-    renamed = any(not structure_of(segments.GetSegment(item), manifest) for item in made)
-    if not made or drawn - made or renamed or edited_segments(node):
+    if drawn - made or edited_segments(node):
         return ""
     return _("Made by a model and not corrected: a model learns nothing from its own result. Correct it, or tick it if "
              "you have checked it.")

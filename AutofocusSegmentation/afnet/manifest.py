@@ -118,6 +118,10 @@ class Manifest:
     def weights_file(self) -> Path:
         return self.folder / self.weights_name
 
+    def structure(self, id: str) -> Structure | None:
+        """Return the structure of that id; None if the model has none."""
+        return next((item for item in self.structures if item.id == id), None)
+
     def input(self, name: str) -> Input:
         """Return the input called `name`; raises KeyError."""
         return {item.name: item for item in self.inputs}[name]
