@@ -41,7 +41,7 @@ def insert_prostate(rng: np.random.Generator, ct, labels, possible, weight, ptv,
     volume = float(np.clip(np.exp(rng.normal(np.log(85), 0.3)), 50, 150))
     prostate, base, back = draw_prostate(rng, z, y, x, volume, (apex - centre[0]) * SPACING,
                                          (back - centre[1]) * SPACING)
-    vesicles = draw_vesicles(rng, z, y, x, base, back)
+    vesicles = draw_vesicles(rng, z, y, x, base, back, base - float(z[prostate].min()))
     soft = ndimage.binary_dilation(undecided, iterations=2) | ((hu < -20) & (hu > -250))
     prostate &= ~(codes == RECTUM) & (soft | (codes == BLADDER))
     prostate &= ~(ndimage.binary_erosion(codes == BLADDER, iterations=3))

@@ -46,15 +46,26 @@ def draw_prostate(rng: np.random.Generator, z, y, x, volume_ml: float, apex: flo
     return inside, base, back
 
 
-def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float) -> np.ndarray:
-    """Two lobulated horns from the prostate's base, sideways and upwards behind the bladder; 3 to 20 ml together."""
+VESICLES_DROP = (0.0, 0.5)
+"""How far below a large prostate's base the vesicles begin, as part of its height beyond SMALL_MM. Of the drawn men they
+begin at the base where it is 24 to 33 mm high (18 ml), 15 mm below it in umea (57 mm, 87 ml), and in five slices of eight
+that show them (men of 50 to 180 ml) they lie behind the prostate."""
+
+SMALL_MM = 20.0
+
+
+def draw_vesicles(rng: np.random.Generator, z, y, x, base: float, back: float, height: float) -> np.ndarray:
+    """Two lobulated horns from the base of a prostate of `height` mm, or behind its upper part, sideways and upwards
+    behind the bladder; 3 to 20 ml together."""
     result = np.zeros(z.shape, bool)
     rise, spread, radius = rng.uniform(4, 20), rng.uniform(18, 34), rng.uniform(4.5, 8.5)
     backwards = rng.uniform(-2, 10)
+    drop = rng.uniform(*VESICLES_DROP) * max(height - SMALL_MM, 0)
+    root = back - 7 + min(drop / 6, 1) * (7 + 0.5 * radius)
     for side in (-1, 1):
         reach, thick = rng.normal(1, 0.12), radius * rng.normal(1, 0.12)
         for t in np.linspace(0, 1, 9):
-            centre = (base + rng.normal(0, 1) + rise * t**1.3, back - 7 + backwards * t,
+            centre = (base - drop + rng.normal(0, 1) + rise * t**1.3, root + backwards * t,
                       side * (3 + spread * t) * reach)
             size = thick * (0.75 + 0.5 * np.sin(np.pi * min(t + 0.15, 1))) * rng.uniform(0.8, 1.15)
             result |= (((z - centre[0]) / 1.25) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2) < size**2
@@ -81,10 +92,14 @@ def draw_bladder(rng: np.random.Generator, z, y, x, base: float, front: float, v
     return inside + uneven < 1
 
 
-def draw_rectum(rng: np.random.Generator, z, y, x, back: float, base: float, apex: float = -38.0):
+LEVELS = np.arange(BOX_LOW[0], BOX_HIGH[0] + 1, 3.0)
+"""Heights (mm) at which the rectum's course is drawn."""
+
+
+def draw_rectum(rng: np.random.Generator, z, y, x, back: float | np.ndarray, base: float, apex: float = -38.0):
     """Rectum and canal: distance from the axis over the radius; radius and axis along z; top, lower end and anal verge
-    (mm)."""
-    levels = np.arange(BOX_LOW[0], BOX_HIGH[0] + 1, 3.0)
+    (mm). From the prostate's apex to its base it lies behind `back`, one for all LEVELS or one for each."""
+    levels = LEVELS
     wander = np.cumsum(rng.normal(0, 1.0, levels.size))
     drift = np.interp(levels, [-80, 0, 100], [0, rng.normal(0, 3), rng.normal(-10, 16)])
     drift += 0.5 * (wander - wander.mean())
@@ -99,7 +114,7 @@ def draw_rectum(rng: np.random.Generator, z, y, x, back: float, base: float, ape
     flat *= np.exp(-rng.uniform(0, 0.45) * np.interp(levels, [-75, -50, -20, 5], [0, 1, 1, 0]))  # between the levators
     along = (levels > apex - 2) & (levels < base + 5)
     gap = rng.uniform(0, 7)
-    axis[along] = np.maximum(axis[along], back + gap + 0.85 * (radius / flat)[along])
+    axis[along] = np.maximum(axis, back + gap + 0.85 * radius / flat)[along]
     axis, radius = ndimage.gaussian_filter1d(axis, 1.5), ndimage.gaussian_filter1d(radius, 1.0)
     at = z[:, :1, :1]
     r, cy, cx, f = (np.interp(at, levels, v).astype(np.float32) for v in (radius, axis, drift, flat))
@@ -124,10 +139,11 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     z, y, x = z + bend[0], y + bend[1], x + bend[2]
     bone = np.isin(t, [CODE[name] for name in BONES])
     free = (t != CODE["air"]) & ~bone & (t != CODE["muscle"])
-    volume = float(np.clip(np.exp(rng.normal(np.log(42), 0.55)), 13, 125))
+    volume = float(np.clip(np.exp(rng.normal(np.log(50), 0.6)), 13, 170))
     prostate, base, back = draw_prostate(rng, z, y, x, volume)
     prostate &= ~bone
-    vesicles = draw_vesicles(rng, z, y, x, base, back) & free & ~prostate
+    apex = float(z[prostate].min())
+    vesicles = draw_vesicles(rng, z, y, x, base, back, base - apex) & free & ~prostate
     front = float(np.percentile(y[free & (np.abs(x) < 20) & (z > base) & (z < base + 40)], 4)) + 6
     urine_ml = float(np.clip(np.exp(rng.normal(np.log(190), 0.65)), 35, 700))
     bladder = draw_bladder(rng, z, y, x, base, front, urine_ml) & free & ~prostate
@@ -135,8 +151,9 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     belly_wall = np.isin(t, STRAIGHT_MUSCLES) & (np.abs(x) < 25) & (y < -30)
     bladder &= ~_before(pubis, y, 4) & ~_before(belly_wall, y, 3)
     bladder = largest_piece(ndimage.binary_opening(bladder & ~ndimage.binary_dilation(vesicles)))
-    apex = float(z[prostate].min())
-    distance, radius, axis, top, end, verge = draw_rectum(rng, z, y, x, back, base, apex)
+    wall = np.where(vesicles & (np.abs(x) < 18), y, back).max((1, 2))
+    behind = np.interp(LEVELS, z[:, 0, 0], wall)
+    distance, radius, axis, top, end, verge = draw_rectum(rng, z, y, x, behind, base, apex)
     in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
     rectum = in_tube & (z > end) & (z < top)
     canal = in_tube & (z > verge) & (z <= end)
