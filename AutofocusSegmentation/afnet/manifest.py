@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .atomic_file import atomic
 from .errors import RequestError
 from .json_schema import violations
 from .manifest_consistency import inconsistencies
@@ -173,6 +174,13 @@ def read_manifest(folder: str | Path) -> Manifest:
             f"The model in {folder} is not usable: in model.json, {problems[0]}; copy the model again from its source."
         )
     return _manifest(document, folder)
+
+
+def write_manifest(folder: Path, document: dict) -> None:
+    """Write `document` as `folder`/model.json, which appears complete or not at all. Raises RequestError."""
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    with atomic(folder / "model.json", "The model") as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _no_number(name: str):

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import shutil
 from pathlib import Path
 
@@ -10,13 +9,10 @@ import numpy as np
 import torch
 
 from .errors import RequestError
-from .manifest import COMPANION_FILE, Manifest, read_manifest
+from .manifest import COMPANION_FILE, Manifest, read_manifest, write_manifest
 from .networks import AutofocusNetwork, DeepMedic, NetworkPlan, build_network
-from .regular_file import read_regular
 from .tensors import to_numpy, to_torch
-
-LARGEST_NUMBER, LARGEST_HEADER = 8, 4096
-"""Most bytes of a number in an array, and of what stands before them: what would take more is not unpacked."""
+from .weights_file import AGAIN, read_weights
 
 
 def plan_of(manifest: Manifest) -> NetworkPlan:
@@ -31,54 +27,28 @@ def plan_of(manifest: Manifest) -> NetworkPlan:
 def load_network(manifest: Manifest) -> AutofocusNetwork | DeepMedic:
     """Build the manifest's network, in evaluation mode on the CPU, with the weights beside the manifest.
 
-    Raises RequestError if the file is missing, its SHA-256 is not the manifest's, or its arrays are not
-    the network's in name, shape and type.
+    Raises RequestError as `read_weights` does, and if its arrays are not the network's in name, shape and kind.
     """
-    again = "install the model again from its source"
-    try:
-        content = read_regular(manifest.weights_file)
-    except PermissionError:
-        raise RequestError(
-            f"The weights of {manifest.id} may not be read ({manifest.weights_file}); change their permissions."
-        ) from None
-    except OSError:
-        raise RequestError(f"The weights of {manifest.id} are missing ({manifest.weights_file}); {again}.") from None
-    if hashlib.sha256(content).hexdigest() != manifest.weights_sha256:
-        raise RequestError(f"The weights of {manifest.id} are damaged or not its own (SHA-256 differs); {again}.")
     network = build_network(plan_of(manifest))
     expected = network.state_dict()
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            held = _sizes(arrays)
-            state = {
-                name: arrays[name] for name, tensor in expected.items()
-                if name in held and held[name] <= LARGEST_NUMBER * tensor.numel() + LARGEST_HEADER
-            }
-    except Exception:  # whatever numpy, zipfile and its compressors say of a file that is no .npz of plain numbers
-        raise RequestError(f"The weights of {manifest.id} are not a plain .npz file; {again}.") from None
+    arrays = read_weights(manifest, {name: tensor.numel() for name, tensor in expected.items()})
+    state = {}
     for name, tensor in expected.items():
-        array = state.get(name)
-        if array is None or array.shape != tuple(tensor.shape) or not _holds(array.dtype, tensor):
-            raise RequestError(f"The weights of {manifest.id} do not fit its network (at {name}); {again}.")
-        state[name] = values = to_torch(array).to(tensor.dtype)  # where a larger type's number can become infinite
-        if not torch.isfinite(values).all():
-            raise RequestError(f"The weights of {manifest.id} hold values that are not numbers (at {name}); {again}.")
+        array = arrays.get(name)
+        if array is None or array.shape != tuple(tensor.shape) or _kind(tensor) != array.dtype.kind:
+            raise RequestError(f"The weights of {manifest.id} do not fit its network (at {name}); {AGAIN}.")
+        state[name] = values = to_torch(array).to(tensor.dtype)
         if name.endswith("running_var") and values.min() < 0:
-            raise RequestError(f"The weights of {manifest.id} hold negative variances (at {name}); {again}.")
-    if held.keys() - expected.keys():
-        raise RequestError(f"The weights of {manifest.id} hold more than its network has; {again}.")
+            raise RequestError(f"The weights of {manifest.id} hold negative variances (at {name}); {AGAIN}.")
+    if arrays.keys() - expected.keys():
+        raise RequestError(f"The weights of {manifest.id} hold more than its network has; {AGAIN}.")
     network.load_state_dict(state)
     return network.eval()
 
 
-def _sizes(arrays) -> dict[str, int]:
-    """Bytes that each array of an open .npz takes when it is unpacked, by its name; a file of 3 MB can hold 3 GB."""
-    return {item.filename.removesuffix(".npy"): item.file_size for item in arrays.zip.infolist()}
-
-
-def _holds(kind: np.dtype, tensor: torch.Tensor) -> bool:
-    """Whether an array of that type holds numbers of the tensor's kind."""
-    return kind.kind == ("f" if tensor.dtype.is_floating_point else "i") and kind.itemsize <= LARGEST_NUMBER
+def _kind(tensor: torch.Tensor) -> str:
+    """numpy's letter for numbers of the tensor's kind."""
+    return "f" if tensor.dtype.is_floating_point else "i"
 
 
 def save_bundle(
@@ -100,9 +70,7 @@ def save_bundle(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: _stored(tensor) for name, tensor in network.state_dict().items()})
     (folder / "weights.npz").write_bytes(buffer.getvalue())
-    document = {**document, "weights_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    (folder / "model.json").write_text(text, encoding="utf-8")
+    write_manifest(folder, {**document, "weights_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
     return read_manifest(folder)
 
 

@@ -172,9 +172,9 @@ def test_damage_inside_the_archive(bundle):
         ),
         (
             lambda a: a.update({"stem.1.bias": a["stem.1.bias"].astype(complex)}),
-            "do not fit its network (at stem.1.bias)",
+            "not a plain .npz file of numbers",
         ),
-        (lambda a: a.update({"stem.1.bias": a["stem.1.bias"].astype("U8")}), "do not fit its network (at stem.1.bias)"),
+        (lambda a: a.update({"stem.1.bias": a["stem.1.bias"].astype("U8")}), "not a plain .npz file of numbers"),
         (
             lambda a: a.update({"stem.0.norm.num_batches_tracked": np.float32(3)}),
             "(at stem.0.norm.num_batches_tracked)",
@@ -187,7 +187,10 @@ def test_damage_inside_the_archive(bundle):
             "not numbers (at classifier.bias)",
         ),
         (lambda a: a["stem.0.norm.running_var"].__setitem__(0, -1), "negative variances (at stem.0.norm.running_var)"),
-        (lambda a: a.update({"stem.1.bias": a["stem.1.bias"].astype(np.longdouble)}), "(at stem.1.bias)"),
+        (
+            lambda a: a.update({"stem.1.bias": a["stem.1.bias"].astype(np.longdouble)}),
+            "not a plain .npz file of numbers",
+        ),
     ],
     ids=["missing", "shorter", "transposed", "integers", "complex", "text", "float count", "NaN", "infinite", "extra",
          "infinite as float32", "negative variance", "long doubles"],

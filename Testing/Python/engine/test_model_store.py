@@ -103,7 +103,7 @@ def test_export_leaves_the_training_behind_and_import_brings_it_back(home, tmp_p
         (lambda folder: edit(folder, schema=2), "newer version"),
         (lambda folder: edit(folder, id="pelvis-ct"), "already a model with the id pelvis-ct"),
         (lambda folder: edit(folder, weights=np.array([{}], dtype=object)), "not a plain .npz"),
-        (lambda folder: edit(folder, weights=np.array([np.nan])), "not a plain .npz"),
+        (lambda folder: edit(folder, weights=np.array([np.nan])), "values that are not numbers"),
     ],
 )
 def test_a_bad_model_is_not_imported(made, tmp_path, spoil, sentence):
