@@ -70,14 +70,13 @@ def chooser_titles(entries: list[ModelEntry]) -> list[str]:
 def model_called(model: str | Path | Manifest) -> Manifest:
     """Return the manifest of a model given by id, folder or manifest.
 
-    Raises afnet.errors.RequestError. The user's folder is looked up only for an id that is not bundled, so that
-    scripts without Qt can use bundled models.
+    An id comes before a folder of that name. Raises afnet.errors.RequestError. The user's folder is not looked for
+    where a bundled model is named, so that scripts without Qt can use these.
     """
     if isinstance(model, Manifest):
         return model
-    if any(entry.id == str(model) for entry in find_models()) or Path(model).is_dir():
-        return find_model(model)
-    return find_model(model, [user_models_folder()])
+    bundled = any(entry.id == str(model) for entry in find_models())
+    return find_model(model, [] if bundled else [user_models_folder()])
 
 
 def manifest_of(segmentation) -> Manifest | None:

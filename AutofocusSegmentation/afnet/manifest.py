@@ -24,6 +24,9 @@ SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
 SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
 
+_EXACT = 2**53
+"""Below it a float can be every integer."""
+
 COMPANION_FILE = "companion.npz"
 
 WHOLE_VOLUME, TILES = "whole-volume", "tiles-75"
@@ -153,7 +156,8 @@ def read_manifest(folder: str | Path) -> Manifest:
     folder = Path(folder).absolute()  # the engine's child works in another folder
     file = folder / "model.json"
     try:
-        document = json.loads(read_regular(file).decode("utf-8-sig"), parse_constant=_no_number)
+        text = read_regular(file).decode("utf-8-sig")
+        document = json.loads(text, parse_constant=_no_number, parse_float=_number)
     except FileNotFoundError:
         raise RequestError(
             f"There is no model in {folder}: model.json is missing; give a model's folder or id."
@@ -185,6 +189,12 @@ def write_manifest(folder: Path, document: dict) -> None:
 
 def _no_number(name: str):
     raise ValueError(f"{name} is not JSON")
+
+
+def _number(text: str) -> int | float:
+    """A number with a point or an exponent; the schema takes 1.0 for the integer that it is, and Python would not."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
 
 
 def _manifest(document: dict, folder: Path) -> Manifest:
@@ -247,7 +257,8 @@ def _entry(folder: Path, bundled: bool) -> ModelEntry:
 
 
 def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -> Manifest:
-    """Return the manifest of a model given by id or by folder; raises RequestError naming the known ids."""
+    """Return the manifest of a model given by id or, where none has it, by folder; raises RequestError naming the
+    known ids."""
     entries = find_models(folders)
     for entry in entries:
         if entry.id == str(name_or_folder):
@@ -255,7 +266,7 @@ def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -
                 raise RequestError(entry.problem)
             return entry.manifest
     try:
-        if Path(name_or_folder).is_dir():
+        if name_or_folder != "" and Path(name_or_folder).is_dir():  # "" would be the folder that the program is in
             return read_manifest(name_or_folder)
     except PermissionError:
         raise RequestError(f"The model folder {name_or_folder} may not be opened; change its permissions.") from None

@@ -4,13 +4,16 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from tiny_model import tiny_bundle, tiny_document
 from unprivileged import let_enter, unprivileged
 
 from afnet import manifest as manifest_module
 from afnet.errors import RequestError
 from afnet.manifest import BUNDLED_MODELS, find_model, find_models, read_manifest
+from afnet.segmentation_file import segmentation_image
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +110,28 @@ def test_departure_from_the_schema(tmp_path):
 ])
 def test_a_grid_that_no_computer_holds(tmp_path, grid):
     refused(lambda: read_manifest(written(tmp_path, document(grid=grid))), "grid", "out of range")
+
+
+GRID = {"spacing_mm": 1.5, "margin_mm": 8}
+
+
+def with_points(value):
+    """The same document with 1.0 for every 1."""
+    if isinstance(value, dict):
+        return {key: with_points(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_points(item) for item in value]
+    return float(value) if type(value) is int else value
+
+
+def test_whole_numbers_with_a_point_are_whole(tmp_path):
+    """Some programs write 1.0 for 1, and JSON Schema takes it for an integer."""
+    manifest = read_manifest(written(tmp_path, json.dumps(with_points(document(grid=GRID)))))
+    assert manifest.raw == document(grid=GRID) and manifest.raw["grid"] == GRID
+    assert {type(code) for item in manifest.structures for code in item.labels} == {int}
+    assert {type(width) for width in manifest.raw["network"]["widths"]} == {int}
+    ones = sitk.GetImageFromArray(np.ones((2, 2, 2), np.uint8))
+    assert segmentation_image(ones, manifest).GetSize() == (2, 2, 2)
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path):
@@ -212,6 +237,17 @@ def test_model_by_folder(tmp_path):
     folder = tiny_bundle(tmp_path / "anywhere").folder
     assert find_model(folder).folder == folder
     assert find_model(str(folder)).id == "tiny-pelvis-ct"
+
+
+def test_an_id_comes_before_a_folder_and_nothing_is_no_folder(tmp_path, monkeypatch):
+    """A model in the folder that the program happens to be in was taken for the one without a name."""
+    written(tmp_path / "models" / "a", document(id="mine"))
+    written(tmp_path / "here", document(id="other"))
+    written(tmp_path / "here" / "mine", document(id="other"))
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_model("mine", [tmp_path / "models"]).folder == tmp_path / "models" / "a"
+    assert find_model("mine").folder == tmp_path / "here" / "mine"
+    refused(lambda: find_model(""), "There is no model ''; the models are: brain-tumour-mri, pelvis-ct")
 
 
 def test_unknown_model_names_the_known_ones(tmp_path):

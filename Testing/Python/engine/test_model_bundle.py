@@ -238,6 +238,18 @@ def test_other_precision_and_byte_order_are_converted(bundle):
     assert torch.equal(changed["classifier.weight"], expected["classifier.weight"])
 
 
+def test_a_model_that_cannot_be_written_leaves_the_description_that_was_there(bundle, monkeypatch):
+    def refuse(*names):
+        raise PermissionError(13, "Permission denied")
+
+    before = (bundle.folder / "model.json").read_bytes()
+    network = load_network(bundle)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(RequestError, match="The model may not be written there"):
+        save_bundle(bundle.folder, bundle.raw | {"title": "Another"}, network)
+    assert (bundle.folder / "model.json").read_bytes() == before
+
+
 def test_half_precision_network_is_stored_in_float32(tmp_path, bundle):
     network = AutofocusNetwork(plan_of(bundle)).to(torch.bfloat16)
     again = load_network(save_bundle(tmp_path / "half", bundle.raw, network))

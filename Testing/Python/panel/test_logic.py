@@ -1,6 +1,7 @@
 """Segmenting from a script, and the list of models."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -103,6 +104,21 @@ def test_a_users_model_is_found_by_id(module, copy_model, tmp_path):
     assert models.model_called(folder).id == "my-pelvis"
     models.set_user_models_folder(None)
     assert models.user_models_folder().parts[-2:] == ("AutofocusSegmentation", "models")
+
+
+def test_an_id_comes_before_a_folder_of_that_name(module, copy_model, tmp_path, monkeypatch):
+    """Slicer's working folder is nobody's choice."""
+    from afnet.errors import RequestError
+    from AutofocusSegmentationLib import models
+
+    folder = copy_model("my-pelvis")
+    shutil.copytree(folder, tmp_path / "here" / "my-pelvis")
+    shutil.copy(folder / "model.json", tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    assert models.model_called("my-pelvis").folder == folder
+    assert models.model_called("./my-pelvis").folder == tmp_path / "here" / "my-pelvis"
+    with pytest.raises(RequestError, match="There is no model ''; the models are: .*my-pelvis"):
+        models.model_called("")
 
 
 # The real engine
