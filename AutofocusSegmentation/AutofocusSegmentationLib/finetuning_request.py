@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from afnet import model_store
+from afnet import training_folder
 
 from .engine_request import EngineRequest
 
@@ -12,8 +12,10 @@ STOP_GRACE_S = 60.0
 """How long a stopped training may take to finish its step and write a checkpoint before it is killed."""
 
 CASES_FILE = "cases.json"
-INPUTS, CANDIDATE = f"{model_store.TRAINING}/{model_store.INPUTS}", f"{model_store.TRAINING}/{model_store.CANDIDATE}"
-COMPARISON_FILE = f"{model_store.TRAINING}/{model_store.COMPARISON}"
+INPUTS, CANDIDATE, COMPARISON_FILE = (
+    f"{training_folder.TRAINING}/{name}"
+    for name in (training_folder.INPUTS, training_folder.CANDIDATE, training_folder.COMPARISON)
+)
 """Places in the folder of a new model."""
 
 

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from afnet.manifest import Manifest
 from afnet.terminology import STRUCTURE_TAG, terminology_entry
+from afnet.training_folder import BASE, NEW, REFERENCE, scored_file
 
 from .segment_voxels import (
     Grid,
@@ -30,7 +31,7 @@ from .volumes import has_voxels
 DRAWN, BEFORE, AFTER = "drawn", "before", "after"
 """Values of COMPARISON_ATTRIBUTE."""
 
-_FILES = {DRAWN: "reference.seg.nrrd", BEFORE: "base.seg.nrrd", AFTER: "new.seg.nrrd"}
+_FILES = {DRAWN: scored_file(REFERENCE), BEFORE: scored_file(BASE), AFTER: scored_file(NEW)}
 _COLORS = {DRAWN: (0.95, 0.85, 0.2), BEFORE: (0.9, 0.2, 0.15), AFTER: (0.15, 0.8, 0.3)}
 _HIDDEN_ATTRIBUTE = "AutofocusSegmentation.HiddenForHeldOut"
 """Of the other segmentations that were visible: kept in the node, so that a saved scene gives them back, too."""

@@ -1,6 +1,5 @@
 """One segmentation from volume nodes to a segmentation node: study, job folder, engine, result. No widgets."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from afnet.errors import AfnetError
 from afnet.manifest import Manifest
 
 from . import study_record
-from .engine import ChildProcess, EngineProcess, Note, Progress, Request, Started
+from .engine import EngineProcess, Note, Progress, Request, Started
+from .engine_job import EngineJob
 from .job import JobError, JobFolder
 from .models import model_called
 from .result import Result, check_output, load_result
@@ -46,18 +46,19 @@ class JobOutcome:
     details: str = ""
 
 
-class SegmentationJob:
+class SegmentationJob(EngineJob):
     """One run of a model on volumes of the scene.
 
-    `start`, then `poll` every POLL_INTERVAL_MS until `running` is False. `start` takes as long as writing the images to
-    the disk; nothing else waits. The scene changes only in the `poll` that ends a run well; a run that is cancelled or
-    fails leaves it as it was.
+    `start` takes as long as writing the images to the disk; nothing else waits. The scene changes only in the `poll`
+    that ends a run well; a run that is cancelled or fails leaves it as it was.
 
     inputs: input name of the manifest to volume node. output: segmentation node to write into, None for a new one.
     memory ('2GB') and precision ('float32'): as for `afnet segment`, None for automatic. frames: input name to the
     frame that is meant, of inputs that show a sequence; by default the one that they show at the start.
     on_progress(stage, fraction 0..1, seconds left or None), on_log(line), on_finished(JobOutcome) are optional.
     """
+
+    REFUSALS = (StudyError, JobError)
 
     def __init__(
         self,
@@ -73,28 +74,19 @@ class SegmentationJob:
         precision: str | None = None,
         frames: Mapping[str, Frame] | None = None,
     ) -> None:
+        super().__init__(engine, on_finished)
         self.manifest = manifest
-        self.outcome: JobOutcome | None = None
-        self.cancelled = False
         self._inputs = dict(inputs)
         self._frames = dict(frames or {})
         self._output = output
         self._device, self._memory, self._precision = device, memory, precision
-        self._engine = engine or ChildProcess(environment=slicer.util.startupEnvironment())
         self._on_progress = on_progress or (lambda stage, fraction, seconds_left: None)
         self._on_log = on_log or (lambda line: None)
-        self._on_finished = on_finished or (lambda outcome: None)
-        self._folder: JobFolder | None = None
-        self._defect: JobOutcome | None = None
         self._notes: list[str] = []
         self._stage = ""
-        self._begun = time.monotonic()
+        self._since = time.monotonic()
         self._grid: tuple = ()
         self._record = ""
-
-    @property
-    def running(self) -> bool:
-        return self._folder is not None and self.outcome is None
 
     @property
     def reference(self):
@@ -103,60 +95,28 @@ class SegmentationJob:
 
     def start(self) -> None:
         """Export the study and start the engine. What goes wrong is told by `outcome`, never raised."""
-        problems = []
-        try:
-            problems = self._problems()
-            if not problems:
-                self._start()
-        except (StudyError, JobError) as error:
-            problems = [str(error)]
-        except Exception as error:
-            self._unexpected(error)
-        if problems:
-            self._end(JobOutcome("failed", problems[0]))
-
-    def poll(self) -> None:
-        """Take what the engine said; when it has ended, load the result and finish."""
-        if not self.running:
-            return
-        try:
-            for event in self._engine.poll():
-                self._handle(event)
-            if not self._engine.running and self._engine.outcome is not None:
-                self._conclude()
-        except Exception as error:
-            self._unexpected(error)
+        self._start(self._begin)
 
     def cancel(self) -> None:
-        """Ask the engine to end; returns at once. Keep polling: it ends, or is killed, within about a second."""
+        """As EngineJob.cancel: the engine ends, or is killed, within about a second."""
         if self.running and not self.cancelled:
-            self.cancelled = True
             self._log(_("Cancelled"))
-            self._engine.cancel()
+        super().cancel()
 
-    def abandon(self, within_s: float = 3.0) -> None:
-        """Cancel and wait until the engine is gone; for the moment when nobody will poll any more."""
-        self.cancel()
-        until = time.monotonic() + within_s
-        while self.running and time.monotonic() < until:
-            self.poll()
-            time.sleep(0.02)
-        if self.running:
-            self._end(JobOutcome("cancelled", self._cancelled_text()))
-
-    def _start(self) -> None:
-        """Raises StudyError or JobError."""
+    def _begin(self) -> None:
+        problems = self._problems()
+        if problems:
+            raise StudyError(problems[0])
         self._grid = _grid(self.reference)
         self._log(_("Model {id} {version}, device {device}").format(
             id=self.manifest.id, version=self.manifest.version, device=self._device))
-        folder = JobFolder(slicer.app.temporaryPath, self._needed_bytes())
-        folder.create()
-        self._folder = folder
+        self._job_folder = JobFolder(slicer.app.temporaryPath, self._needed_bytes())
+        folder = self._job_folder.create()
         self._progress("export", 0.0, None)
-        study = export_study(self.manifest, self._inputs, folder.path, self._frames)
+        study = export_study(self.manifest, self._inputs, folder, self._frames)
         for note in study.notes:
             self._note(note)
-        self._engine.start(self._request(study.files), folder.path)
+        self._engine.start(self._request(study.files), folder)
         self._progress("start", 0.0, None)
 
     def _handle(self, event) -> None:
@@ -168,29 +128,36 @@ class SegmentationJob:
             self._log(_("Engine {afnet} with PyTorch {torch} on {device}").format(
                 afnet=event.afnet, torch=event.torch, device=event.device))
 
-    def _conclude(self) -> None:
+    def _conclude(self) -> JobOutcome:
         outcome = self._engine.outcome
-        if self._defect:
-            self._end(self._defect)
-        elif self.cancelled or outcome.kind == "cancelled":
-            self._end(JobOutcome("cancelled", self._cancelled_text()))
-        elif outcome.kind == "failed":
-            self._end(JobOutcome("failed", outcome.message, details=self._engine.details))
-        else:
-            self._progress("load", 1.0, None)
-            self._load()
-
-    def _load(self) -> None:
+        if self.cancelled or outcome.kind == "cancelled":
+            return self._abandoned()
+        if outcome.kind == "failed":
+            return self._failed(outcome.message, self._engine.details)
+        self._progress("load", 1.0, None)
         problem = self._changed_meanwhile()
         if problem:
-            self._end(JobOutcome("failed", problem))
-            return
+            return self._failed(problem)
         try:
-            result = self._load_result(self._folder.path)
+            return JobOutcome("done", "", self._load_result(self._job_folder.path))
         except ResultError as error:
-            self._end(JobOutcome("failed", str(error)))
-            return
-        self._end(JobOutcome("done", "", result))
+            return self._failed(str(error))
+
+    def _failed(self, message: str, details: str = "") -> JobOutcome:
+        return JobOutcome("failed", message, details=details)
+
+    def _abandoned(self) -> JobOutcome:
+        return JobOutcome("cancelled", self._cancelled_text())
+
+    def _defect_text(self) -> str:
+        return _("The segmentation stopped because of an unexpected error ({kind}): see the log and try again.")
+
+    def _tidy(self, outcome: JobOutcome) -> None:
+        for line in (outcome.message, outcome.details):
+            if line:
+                self._log(line)
+        if outcome.kind == "done":
+            self._log(_("Done"))
 
     # What another kind of job does otherwise (attention_job.py)
 
@@ -235,29 +202,6 @@ class SegmentationJob:
             )
         return None
 
-    def _unexpected(self, error: Exception) -> None:
-        """A defect of ours: the user gets a sentence, Slicer's log the traceback. The engine is ended first."""
-        logging.exception("AutofocusSegmentation: unexpected error in a segmentation job")
-        text = _("The segmentation stopped because of an unexpected error ({kind}): see the log and try again.")
-        outcome = JobOutcome("failed", text.format(kind=type(error).__name__), details=repr(error))
-        if self._engine.running and self._defect is None:
-            self._defect = outcome
-            self._engine.cancel()
-        else:
-            self._end(outcome)
-
-    def _end(self, outcome: JobOutcome) -> None:
-        """Remove the job folder, then tell. The engine is gone by now, or was never started."""
-        if self._folder is not None:
-            self._folder.remove()
-        self.outcome = outcome
-        for line in (outcome.message, outcome.details):
-            if line:
-                self._log(line)
-        if outcome.kind == "done":
-            self._log(_("Done"))
-        self._on_finished(outcome)
-
     def _needed_bytes(self) -> int:
         volumes = [node.GetImageData() for node in self._inputs.values()]
         stored = sum(image.GetNumberOfPoints() * image.GetScalarSize() for image in volumes)
@@ -274,7 +218,7 @@ class SegmentationJob:
         self._log(text)
 
     def _log(self, text: str) -> None:
-        seconds = time.monotonic() - self._begun
+        seconds = time.monotonic() - self._since
         for line in text.splitlines():
             self._on_log(f"{seconds:6.1f} s  {line}")
 

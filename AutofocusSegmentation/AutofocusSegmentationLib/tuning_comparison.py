@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from afnet import model_store
+from afnet import training_folder
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Comparison:
 
 def read_comparison(folder: Path) -> Comparison | None:
     """Return the comparison of the training in a model's `folder`; None if there is none, or it is damaged."""
-    document = model_store.read_comparison(folder)
+    document = training_folder.read_comparison(folder)
     try:
         return _comparison(document, Path(folder)) if document is not None else None
     except (KeyError, TypeError, ValueError, AttributeError):

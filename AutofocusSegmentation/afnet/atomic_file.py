@@ -5,6 +5,7 @@ Needs the standard library only, so that the Slicer side can use it too.
 
 import contextlib
 import errno
+import json
 import os
 import secrets
 import shutil
@@ -103,6 +104,14 @@ def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
                 forget_partial(partial)
     except OSError as error:
         raise refusal(error, what) from None
+
+
+def write_json(path: str | os.PathLike, content: dict | list, what: str = "The report") -> None:
+    """Write `content` as JSON (UTF-8). Raises RequestError about `what`; ValueError for NaN, which JSON does not know.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic(path, what) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -1,62 +1,19 @@
-"""The user's own models as folders: save, rename, export, import, delete, and what trainings left beside them.
+"""The user's own models as folders: save, rename, export, import, delete.
 
 Folders, JSON and hashes only: no torch, so that the Slicer side uses it. Listing is `manifest.find_models`. The
 bundled models are never written. Every function raises RequestError with one sentence.
 """
 
-import contextlib
-import json
 import os
 import secrets
 import shutil
-import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from .atomic_file import atomic, refusal
 from .errors import RequestError
-from .manifest import BUNDLED_MODELS, COMPANION_FILE, Manifest, find_models, plain_id, read_manifest, write_manifest
-from .process_identity import process_start
+from .manifest import BUNDLED_MODELS, Manifest, find_models, plain_id, read_manifest, write_manifest
+from .training_folder import CANDIDATE, TRAINING, refuse_running, remove
 from .weights_file import read_weights
-
-MODEL_FILES = ("weights.npz", COMPANION_FILE, "model.json")
-"""A model, in the order in which its files appear: a folder with model.json is complete. Few have a companion."""
-
-TRAINING = "training"
-"""Subfolder of a fine-tuned model with the run's own files: paths of patients' images among them, so it stays here."""
-
-CANDIDATE, COMPARISON = "candidate", "comparison.json"
-"""In that: the new model until it is saved, and how it compares with the base."""
-
-REQUEST, STATE = "request.json", "state.json"
-"""In that: what was asked, by which a run can be resumed, and how far it is."""
-
-CACHE, RUNS, SCORED, INPUTS = "cache", "runs", "comparison", "inputs"
-"""Folders in that: prepared cases, each training's checkpoint, held-out cases' segmentations, exported images."""
-
-KEPT_OF_TRAINING = (COMPARISON, CANDIDATE)
-"""What `delete_caches` leaves: the result of a run."""
-
-
-@dataclass(frozen=True)
-class UnfinishedRun:
-    """A fine-tuning without a saved model: stopped, killed, failed, or done and not saved yet (`state["status"]`)."""
-
-    folder: Path
-    state: dict
-    text: str
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Bytes below a model's folder, by what they are."""
-
-    model: int
-    cache: int
-    checkpoints: int
-    comparison: int
-    inputs: int
-    total: int
 
 
 def ensure_models_folder(models_folder: str | os.PathLike) -> Path:
@@ -85,37 +42,6 @@ def free_id(wish: str, models_folder: str | os.PathLike) -> str:
         number += 1
         candidate = f"{plain}-{number}"
     return candidate
-
-
-def unfinished(models_folder: str | os.PathLike) -> list[UnfinishedRun]:
-    """List the folders with a training and without a saved model, whatever the training's status."""
-    try:
-        folders = sorted(Path(models_folder).iterdir())
-    except OSError:
-        return []
-    runs = []
-    for folder in folders:
-        state = read_state(folder)
-        if state is not None and not (folder / "model.json").is_file():
-            what = {"done": "done, not saved", "failed": "failed"}.get(state.get("status"), "not finished")
-            what = "running in another program" if runs_elsewhere(state) else what
-            passes = f", pass {state.get('epoch')} of {state.get('epochs')}" if state.get("run") else ""
-            runs.append(UnfinishedRun(folder, state, f"{folder.name}: {what}{passes}"))
-    return runs
-
-
-def read_state(folder: str | os.PathLike) -> dict | None:
-    """Return a run's state.json; None if there is none, or it cannot be read."""
-    return _read_json(Path(folder) / TRAINING / STATE)
-
-
-def runs_elsewhere(state: dict) -> bool:
-    """Tell by a state, which holds `process_identity.this_process`, whether another living process of this computer
-    trains there now."""
-    pid = state.get("pid")
-    if state.get("status") != "running" or state.get("host") != socket.gethostname() or not isinstance(pid, int):
-        return False
-    return pid != os.getpid() and bool(state.get("started")) and process_start(pid) == state["started"]
 
 
 def publish(folder: str | os.PathLike, title: str | None = None) -> Manifest:
@@ -163,45 +89,11 @@ def import_model(source: str | os.PathLike, models_folder: str | os.PathLike) ->
 def delete_model(folder: str | os.PathLike, models_folder: str | os.PathLike) -> None:
     """Delete a model of the user's, or a training without a model, with all that lies in its folder."""
     folder = _own(folder, models_folder)
-    _refuse_running(folder)
+    refuse_running(folder)
     if not (folder / "model.json").is_file() and not (folder / TRAINING).is_dir():
         raise RequestError("This folder is neither a model nor a training, so it is not deleted.")
     (folder / "model.json").unlink(missing_ok=True)  # what is half deleted is no model
-    _remove(folder)
-
-
-def sizes(folder: str | os.PathLike) -> Sizes:
-    """Count the bytes of a model and of its training's parts."""
-    folder = Path(folder)
-    training = folder / TRAINING
-    parts = {name: _bytes(training / name) for name in (CACHE, RUNS, SCORED, INPUTS)}
-    return Sizes(
-        sum(_bytes(folder / name) for name in MODEL_FILES), parts[CACHE], parts[RUNS], parts[SCORED], parts[INPUTS],
-        _bytes(folder),
-    )
-
-
-def delete_caches(folder: str | os.PathLike) -> int:
-    """Remove a training but its result; return the bytes freed. It can then no longer be resumed, and one without a
-    result is gone, with the folder if no model is in it."""
-    training, freed = Path(folder) / TRAINING, 0
-    _refuse_running(folder)
-    done = (read_state(folder) or {}).get("status") == "done"
-    if not training.is_dir():
-        return 0
-    for item in sorted(training.iterdir(), key=lambda item: item.name != REQUEST):
-        if item.name not in KEPT_OF_TRAINING and not (item.name == STATE and done):
-            freed += _bytes(item)
-            _remove(item)
-    for place in (training, Path(folder)):
-        with contextlib.suppress(OSError):  # what still holds something stays
-            place.rmdir()
-    return freed
-
-
-def read_comparison(folder: str | os.PathLike) -> dict | None:
-    """Return a run's comparison.json; None if there is none yet, or it cannot be read."""
-    return _read_json(Path(folder) / TRAINING / COMPARISON)
+    remove(folder)
 
 
 def verified(folder: str | os.PathLike) -> Manifest:
@@ -220,11 +112,6 @@ def _own(folder: str | os.PathLike, models_folder: str | os.PathLike) -> Path:
     if not folder.is_dir():
         raise RequestError("This model is no longer there; somebody has deleted or moved its folder.")
     return folder
-
-
-def _refuse_running(folder: str | os.PathLike) -> None:
-    if runs_elsewhere(read_state(folder) or {}):
-        raise RequestError("A training runs there now, perhaps in another Slicer; stop it first.")
 
 
 def _title(title: str) -> str:
@@ -258,32 +145,3 @@ def write_model(target: Path, manifest: Manifest, document: dict) -> None:
         with atomic(target / member.weights_name, "The model") as partial:
             shutil.copyfile(member.weights_file, partial)
     write_manifest(target, document)
-
-
-def _read_json(file: Path) -> dict | None:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _bytes(item: Path) -> int:
-    try:
-        if item.is_file() and not item.is_symlink():
-            return item.stat().st_size
-        if not item.is_dir() or item.is_symlink():
-            return 0
-        return sum(_bytes(inner) for inner in item.iterdir())
-    except OSError:  # a training writes there, and took it away meanwhile
-        return 0
-
-
-def _remove(item: Path) -> None:
-    try:
-        if item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item)
-        else:
-            item.unlink(missing_ok=True)
-    except OSError as error:
-        raise refusal(error, "What is to be deleted") from None

@@ -3,7 +3,7 @@
 The parent holds the write end of this process's standard input, and writes at most one line to it, FINISH_EARLY to
 a training. End of file means one of two things, Cancel or a parent that died, and both are answered alike: the
 half-written files are deleted, the job folder is removed, and the process ends with CANCELLED_EXIT_CODE, whatever
-else it is doing. A training is asked more gently (StopRequests).
+else it is doing. A training is asked more gently (finetuning/stopping.py).
 That must work while torch is being imported, so this module imports only the standard library and
 `watch()` is called before anything slow.
 
@@ -15,7 +15,6 @@ watched too.
 import atexit
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -56,47 +55,31 @@ def watch(job_folder: str | os.PathLike | None = None) -> None:
     _job_folder = Path(os.path.realpath(job_folder)) if job_folder is not None else None
     # A main thread that ends because nobody reads its output any more must not cut the cleaning short.
     atexit.register(_let_leaving_finish)
-    _start(_wait_for_end_of_file)
-    owner = os.environ.get(OWNER_VARIABLE, "")
-    if owner.isascii() and owner.isdigit():
-        _start(_wait_for_end_of_process, int(owner))
+    watch_for_end(leave)
 
 
-class StopRequests:
-    """What the parent, or a person at the keyboard, asks of a long run that must not be cut off in the middle.
+def watch_for_end(on_end: Callable[[], object], heard: Callable[[bytes], None] = lambda data: None) -> None:
+    """Call `on_end`, in a thread of its own, when standard input ends and when the owner does; returns at once.
 
-    `stop`: end after the current step; `finish`: end the training early and go on with what follows it.
+    `heard` gets what the parent writes to standard input meanwhile.
     """
+    def begin(wait: Callable[..., None], *arguments: object) -> None:
+        def wait_and_end() -> None:
+            wait(*arguments)
+            on_end()
 
-    def __init__(self) -> None:
-        self.stop = threading.Event()
-        self.finish = threading.Event()
+        threading.Thread(target=wait_and_end, name="afnet-parent", daemon=True).start()
 
-    def watch_parent(self) -> None:
-        """As `watch`, but gentle: the end of standard input, or of the owner, sets `stop`; FINISH_EARLY sets `finish`.
-        """
-        threading.Thread(target=self._wait, args=(_wait_for_end_of_file, self._heard), daemon=True).start()
-        owner = os.environ.get(OWNER_VARIABLE, "")
-        if owner.isascii() and owner.isdigit():
-            threading.Thread(target=self._wait, args=(_wait_for_end_of_process, int(owner)), daemon=True).start()
+    begin(_wait_for_end_of_file, heard)
+    owner = owner_pid()
+    if owner is not None:
+        begin(_wait_for_end_of_process, owner)
 
-    def watch_signals(self) -> None:
-        """The first Ctrl+C, or SIGTERM, sets `stop`; the second ends the program as usual. Main thread only."""
 
-        def stop(number, frame) -> None:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-            self.stop.set()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-
-    def _wait(self, wait: Callable[..., None], *arguments: object) -> None:
-        wait(*arguments)
-        self.stop.set()
-
-    def _heard(self, data: bytes) -> None:
-        if FINISH_EARLY.encode() in data:
-            self.finish.set()
+def owner_pid() -> int | None:
+    """Return the process id of the parent, by which it names itself in the environment; None if it does not."""
+    owner = os.environ.get(OWNER_VARIABLE, "")
+    return int(owner) if owner.isascii() and owner.isdigit() else None
 
 
 def leave() -> NoReturn:
@@ -112,16 +95,6 @@ def leave() -> NoReturn:
             _delete_partials()  # the main thread has run on: it may have begun a file, or opened one anew
         finally:
             os._exit(CANCELLED_EXIT_CODE)
-
-
-def _start(wait: Callable[..., None], *arguments: object) -> None:
-    """Leave as soon as `wait` returns, without giving the main thread a say."""
-
-    def wait_and_leave() -> None:
-        wait(*arguments)
-        leave()
-
-    threading.Thread(target=wait_and_leave, name="afnet-parent", daemon=True).start()
 
 
 def _let_leaving_finish() -> None:
@@ -169,7 +142,7 @@ def _remove_job_folder(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def _wait_for_end_of_file(heard: Callable[[bytes], None] = lambda data: None) -> None:
+def _wait_for_end_of_file(heard: Callable[[bytes], None]) -> None:
     """Return when standard input ends, or cannot be read at all; `heard` gets what is written to it meanwhile."""
     if sys.platform == "win32":
         _wait_for_windows_pipe(heard)

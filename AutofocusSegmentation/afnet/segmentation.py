@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from .atomic_file import write_json
 from .attention import AttentionMaps, patient_mask
 from .attention_request import check_size, checked
 from .decoding import check_found, clean, found_outside, restore
@@ -25,7 +26,7 @@ from .plausibility import judge
 from .progress import PROTOCOL, Progress
 from .reading import describe_grid, read_image
 from .study_request import Request
-from .writing import write_json, write_labelmap, write_segmentation
+from .writing import write_labelmap, write_segmentation
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Output volumes and segmentations, which appear complete or not at all (atomic_file.py), and whether they can."""
 
 import contextlib
-import json
 import os
 import secrets
 import stat
@@ -90,13 +89,6 @@ def write_volume(
 ) -> None:
     """Write a volume (.nii, .nii.gz, .nrrd, .mha) with its geometry (LPS, mm). Raises RequestError about `what`."""
     _write_image(path, image, compress, what)
-
-
-def write_json(path: str | os.PathLike, content: dict | list) -> None:
-    """Write `content` as JSON (UTF-8). Raises RequestError; ValueError for NaN, which JSON does not know."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic(path, "The report") as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def _write_image(path: str | os.PathLike, image: sitk.Image, compress: bool, what: str) -> None:

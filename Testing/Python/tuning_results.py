@@ -75,12 +75,13 @@ def write_candidate(folder: Path, model="pelvis-ct", title="Pelvis of our scanne
     return target
 
 
-def write_state(folder: Path, status="stopped", epoch=3, checkpoint=True, problem=None, **process) -> None:
-    """training/state.json and, as after the first pass, a checkpoint. process: pid, started and host."""
+def write_state(folder: Path, status="stopped", epoch=3, checkpoint=True, problem=None, **changes) -> None:
+    """training/state.json and, as after the first pass, a checkpoint. changes: of the process (pid, started, host,
+    owner), and others."""
     training = folder / "training"
     training.mkdir(parents=True, exist_ok=True)
     state = {"status": status, "base": "pelvis-ct", "tune": "attention", "run": "final", "epoch": epoch, "epochs": 20,
-             "cases": 3, "problem": problem} | process
+             "cases": 3, "problem": problem} | changes
     (training / "state.json").write_text(json.dumps(state), encoding="utf-8")
     (training / "request.json").write_text("{}", encoding="utf-8")
     if checkpoint:

@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from afnet import model_store
+from afnet import model_store, training_folder
 from afnet.errors import AfnetError
 from afnet.manifest import Manifest
 
@@ -31,7 +31,7 @@ class _Line:
 
 
 class ModelsPanel:
-    """Connects the widgets of Models.ui with afnet.model_store.
+    """Connects the widgets of Models.ui with afnet.model_store and afnet.training_folder.
 
     models_changed: called after a change, so that other panels list the models again.
     """
@@ -71,14 +71,15 @@ class ModelsPanel:
         ]
         self._lines += [
             _Line(_("Fine-tuning {text}").format(text=run.text), run.folder, None,
-                  _("A fine-tuning that is no model yet: go on with it, or save it, under Fine-tuning."), False)
-            for run in model_store.unfinished(models.user_models_folder())
+                  _("A fine-tuning that is no model yet: go on with it, save it or discard it under Fine-tuning."),
+                  False)
+            for run in training_folder.unfinished(models.user_models_folder())
         ]
         table = self.ui.modelsTable
         table.blockSignals(True)
         table.setRowCount(len(self._lines))
         for row, line in enumerate(self._lines):
-            size = qt.QTableWidgetItem(size_text(model_store.sizes(line.folder).total))
+            size = qt.QTableWidgetItem(size_text(training_folder.sizes(line.folder).total))
             size.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             name = qt.QTableWidgetItem(line.name)
             for column, item in enumerate((name, size)):
@@ -107,7 +108,7 @@ class ModelsPanel:
         ui, line = self.ui, self._selected
         own, usable = line is not None and not line.bundled, line is not None and line.manifest is not None
         busy = self._one_engine.refusal(self)
-        if own and model_store.runs_elsewhere(model_store.read_state(line.folder) or {}):
+        if own and not busy and training_folder.is_running(training_folder.read_state(line.folder) or {}):
             busy = _("A training runs there now, perhaps in another Slicer: stop it first.")
         ui.modelTitleEdit.setEnabled(own and usable)
         not_own = _("A bundled model cannot be changed; export a copy, give it an id of its own (in its model.json) "
@@ -123,7 +124,7 @@ class ModelsPanel:
             refusal = busy if button is not ui.exportButton and possible else ""
             button.setEnabled(possible and not refusal)
             button.setToolTip(refusal or (tip if possible else why_not))
-        sizes = model_store.sizes(line.folder) if own else None
+        sizes = training_folder.sizes(line.folder) if own else None
         left = sizes.total - sizes.model if sizes else 0
         ui.cachesLabel.setText(_training_files(sizes) if left else "")
         ui.cachesLabel.setVisible(bool(left))
@@ -157,7 +158,7 @@ class ModelsPanel:
         folder = self._selected.folder
         if self._window.confirm(_("Delete the files of this training? The comparison of before and after stays, its "
                                   "pictures and a stopped training do not.")):
-            self._do(lambda: size_text(model_store.delete_caches(folder)), _("{result} freed."))
+            self._do(lambda: size_text(training_folder.delete_caches(folder)), _("{result} freed."))
 
     def _do(self, action: Callable[[], object], done: str) -> None:
         """Do it, tell how it ended, list again. `done` may name the {result}."""
@@ -192,7 +193,7 @@ def _about(line: _Line) -> str:
     return "\n".join([*parts, _("Not for clinical use.")])
 
 
-def _training_files(sizes: model_store.Sizes) -> str:
+def _training_files(sizes: training_folder.Sizes) -> str:
     known = ((_("prepared images"), sizes.cache), (_("checkpoints"), sizes.checkpoints),
              (_("copies of the cases"), sizes.inputs), (_("pictures of the comparison"), sizes.comparison))
     parts = [f"{name} {size_text(size)}" for name, size in known if size]

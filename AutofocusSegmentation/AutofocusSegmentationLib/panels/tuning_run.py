@@ -91,8 +91,8 @@ class TuningRun:
     def update(self) -> None:
         """Bring the buttons in line with the job."""
         running = self.running
-        self._ui.stopButton.setEnabled(running and not self._job.stopped)
-        self._ui.finishButton.setEnabled(running and not self._job.checking and not self._job.stopped)
+        self._ui.stopButton.setEnabled(running and not self._job.cancelled)
+        self._ui.finishButton.setEnabled(running and not self._job.checking and not self._job.cancelled)
         chart = self._chart.chart
         self._ui.chartButton.setVisible(chart is not None)
         self._ui.chartButton.setChecked(chart_layout.is_chart_shown(chart))
@@ -103,7 +103,7 @@ class TuningRun:
     def _heard(self, event) -> None:
         if isinstance(event, Progress):
             self._ui.tuneProgressBar.setValue(round(100 * event.fraction))
-            if not self._job.stopped:
+            if not self._job.cancelled:
                 self.tell(self._progress_text(event))
         elif isinstance(event, Started):
             self._log(_("Engine {afnet} with PyTorch {torch} on {device}").format(
@@ -143,7 +143,7 @@ class TuningRun:
 
     def _stop_clicked(self, checked=False) -> None:
         if self.running:
-            self._job.stop()
+            self._job.cancel()
             self.tell(_("Stopping after the present step; this can take some seconds."))
             self.update()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from afnet import model_store
+from afnet import model_store, training_folder
 from afnet.errors import AfnetError
 
 from .. import models
@@ -34,7 +34,7 @@ class UnfinishedRuns:
 
     def refresh(self) -> None:
         """Look what there is in the user's models folder."""
-        self._runs = model_store.unfinished(models.user_models_folder())
+        self._runs = training_folder.unfinished(models.user_models_folder())
         selector = self._ui.unfinishedSelector
         selector.blockSignals(True)
         selector.clear()
@@ -60,10 +60,10 @@ class UnfinishedRuns:
             refusal, text, tip = self._refusal, _("Resume"), _("Go on with this fine-tuning where it was.")
             if not can_resume(run.folder):
                 refusal = _("Nothing of this fine-tuning is left to go on from: discard it.")
-        elsewhere = model_store.runs_elsewhere(run.state)
-        if elsewhere:
-            refusal = _("It is running in another program, perhaps another Slicer.")
-        self._ui.discardButton.setEnabled(not elsewhere)
+        running = training_folder.is_running(run.state)
+        if running:
+            refusal = _("It is running, perhaps in another Slicer: stop it first.")
+        self._ui.discardButton.setEnabled(not running)
         button.setText(text)
         button.setEnabled(not refusal)
         button.setToolTip(refusal or tip)

@@ -123,7 +123,7 @@ class _Run:
         if "growth" in self.kinds:
             self._growth()
         if self.options.json:
-            from ..writing import write_json
+            from ..atomic_file import write_json
 
             write_json(self.options.json, self.kept)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, RequestError, package_missing
 from ..manifest import Manifest, find_model, tuning_problem
-from ..parent import StopRequests
 from ..progress import Progress
+from ..training_folder import DONE, FAILED, STOPPED
 from .request import (
     HOLD_OUT_FROM,
     LEARNING_RATES,
@@ -21,6 +21,7 @@ from .request import (
     read_cases,
     suggestion,
 )
+from .stopping import StopRequests
 
 SETTINGS = (
     "base", "cases", "tune", "epochs", "max_epochs", "hold_out", "leave_one_out", "id", "title", "candidate_only",
@@ -124,10 +125,10 @@ def _run(request: Request, folder, options, progress: Progress, stops, processes
     except BaseException as error:
         if processes.first:
             stopped = isinstance(error, Cancelled | KeyboardInterrupt | MemoryError)
-            folder.end("stopped" if stopped else "failed", str(error) if isinstance(error, AfnetError) else None)
+            folder.end(STOPPED if stopped else FAILED, str(error) if isinstance(error, AfnetError) else None)
         raise
     if processes.first:
-        folder.end("done")
+        folder.end(DONE)
         progress.done()
         if options.progress == "text":
             print(format_comparison(comparison))

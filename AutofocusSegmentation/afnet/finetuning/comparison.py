@@ -16,12 +16,10 @@ from ..manifest import Manifest, Structure
 from ..progress import Progress
 from ..segmentation import segment
 from ..study_request import Request as StudyRequest
+from ..training_folder import ALONE, BASE, NEW, REFERENCE, scored_file
 from ..writing import write_masks
 from .checking import CheckedCase
 from .label_set import LabelSet
-
-BASE, NEW, ALONE = "base", "new", "alone"
-"""Names of the models that are compared, and of their files; ALONE is the new one without the base's companion."""
 
 CLEAR_DIFFERENCE = 0.01
 """Mean difference in Dice from which two models are called different; less is within what contours vary."""
@@ -40,15 +38,15 @@ def score_case(
     case: CheckedCase, base: Manifest, candidates: dict[str, Manifest], labels: LabelSet, folder: Path, place: str,
     device: str, interrupt: Callable[[], None],
 ) -> dict[str, dict]:
-    """Segment one held-out case with the base model and each candidate, evaluate all; a row for each candidate.
+    """Segment one held-out case with the base model and each candidate (NEW, ALONE), evaluate all; a row for each
+    candidate.
 
-    Leaves what was drawn and what each model found in `folder`: reference.seg.nrrd, base.seg.nrrd, and a file of each
-    candidate's name. Where a model refuses the case (it finds none of what it must find) its file is empty and it
-    scores 0 for what was drawn.
+    Leaves what was drawn and what each model found in `folder`, each under its `scored_file`. Where a model refuses the
+    case (it finds none of what it must find) its file is empty and it scores 0 for what was drawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [structure for structure in labels.structures if structure.id in case.masks]
-    reference = folder / "reference.seg.nrrd"
+    reference = folder / scored_file(REFERENCE)
     if drawn:
         write_masks(reference, case.masks, labels.structures, case.grid, base)
     else:  # all is absent: every voxel that a model finds is wrong
@@ -60,7 +58,7 @@ def score_case(
         own = [structure.id for structure in manifest.structures if structure.id in known]
         quiet = Progress()
         quiet.interrupt = interrupt
-        file = folder / f"{which}.seg.nrrd"
+        file = folder / scored_file(which)
         try:
             segment(StudyRequest(str(manifest.folder), case.files.inputs, file, device=device), quiet)
         except InputError as error:

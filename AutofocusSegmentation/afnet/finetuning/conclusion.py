@@ -7,18 +7,19 @@ from pathlib import Path
 import torch
 
 from .. import __version__
+from ..atomic_file import write_json
 from ..errors import AfnetError, InputError
 from ..manifest import Manifest
 from ..model_bundle import load_network, save_bundle
-from ..model_store import COMPARISON, TRAINING, publish
+from ..model_store import publish
 from ..networks import AutofocusNetwork
 from ..progress import Progress
 from ..tensors import to_numpy, to_torch
-from ..writing import write_json
+from ..training_folder import ALONE, COMPARISON, NEW, TRAINING, scored_file
 from .answers import answer, decide
 from .card import new_document
 from .checking import check_case
-from .comparison import ALONE, BY_CROSS_VALIDATION, NEW, better_alone, compare, score_case
+from .comparison import BY_CROSS_VALIDATION, better_alone, compare, score_case
 from .folder import RunFolder
 from .label_set import LabelSet, base_probabilities
 from .loop import EpochTraining
@@ -104,7 +105,7 @@ class Conclusion:
             return [rows[NEW] for rows in cases], None
         alone = better_alone(cases)
         for number in numbers:
-            with_it, without = (self.folder.comparison(number) / f"{which}.seg.nrrd" for which in (NEW, ALONE))
+            with_it, without = (self.folder.comparison(number) / scored_file(which) for which in (NEW, ALONE))
             if alone:
                 without.replace(with_it)
             without.unlink(missing_ok=True)

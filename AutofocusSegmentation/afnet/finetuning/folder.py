@@ -5,21 +5,23 @@ import json
 import shutil
 from pathlib import Path
 
+from ..atomic_file import write_json
 from ..errors import AfnetError, RequestError
-from ..model_store import (
+from ..parent import owner_pid
+from ..process_identity import process_start, this_process
+from ..training_folder import (
     CACHE,
     CANDIDATE,
     COMPARISON,
     REQUEST,
+    RUNNING,
     RUNS,
     SCORED,
-    STATE,
     TRAINING,
+    is_running,
     read_state,
-    runs_elsewhere,
+    write_state,
 )
-from ..process_identity import this_process
-from ..writing import write_json
 from .request import Request
 
 
@@ -70,14 +72,14 @@ class RunFolder:
         self.comparison_file.unlink(missing_ok=True)
         write_json(self.request_file, request.to_json())
         self.clear_log()
-        self.tell(status="running", **this_process(), base=request.base_id, tune=request.tune,
+        self.tell(status=RUNNING, **_processes(), base=request.base_id, tune=request.tune,
                   cases=len(request.cases), run=None, epoch=0, epochs=request.horizon, problem=None)
 
     def read_request(self) -> Request:
         """Return what a training to resume was asked. Raises RequestError if that cannot be read, or another process
         trains here now."""
         self.state = read_state(self.output) or {}
-        if runs_elsewhere(self.state):
+        if is_running(self.state):
             raise RequestError("This training is running already, in another program; stop it there first.")
         try:
             document = json.loads(self.request_file.read_text(encoding="utf-8"))
@@ -90,11 +92,11 @@ class RunFolder:
     def tell(self, **facts) -> None:
         """Change state.json."""
         self.state |= facts
-        write_json(self.training / STATE, self.state)
+        write_state(self.output, self.state)
 
     def resume(self) -> None:
         """Note that it goes on, after `read_request`."""
-        self.tell(status="running", **this_process(), problem=None)
+        self.tell(status=RUNNING, **_processes(), problem=None)
         self.clear_log()
 
     def end(self, status: str, problem: str | None = None) -> None:
@@ -109,3 +111,9 @@ class RunFolder:
     def log(self, event: dict) -> None:
         with open(self.training / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
+
+
+def _processes() -> dict:
+    """Return what a state says of the process that trains and of its owner, the Slicer that started it."""
+    pid = owner_pid()
+    return {**this_process(), "owner": {"pid": pid, "started": process_start(pid)} if pid is not None else None}

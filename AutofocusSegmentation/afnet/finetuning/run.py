@@ -12,7 +12,6 @@ from ..inference import infer, is_out_of_memory
 from ..manifest import Manifest, find_model
 from ..model_bundle import load_network
 from ..networks import AutofocusNetwork
-from ..parent import StopRequests
 from ..progress import Progress
 from ..tensors import to_numpy, to_torch
 from .answers import answer, dice_on_grid
@@ -26,6 +25,7 @@ from .plan import Run, choose_epochs, plan_runs
 from .processes import Processes
 from .request import Request
 from .samples import CaseSamples
+from .stopping import StopRequests
 
 STAGES = {"check": 0.06, "prepare": 0.06, "train": 0.73, "score": 0.13, "write": 0.02}
 """Stages in order, with the part of a usual run's time that each takes."""

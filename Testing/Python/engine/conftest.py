@@ -1,5 +1,7 @@
 """Studies and models that several engine tests share, made once."""
 
+import shutil
+
 import pytest
 from finetuning_studies import write_base
 from phantoms import ct_image, mr_images, write_images
@@ -32,6 +34,19 @@ def tiny_brain(tmp_path_factory):
 def base(tmp_path_factory):
     """The model that fine-tunings begin with; none changes it."""
     return write_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def our_pelvis(tmp_path_factory):
+    """The folder of a model of the user's, to be copied."""
+    return tiny_bundle(tmp_path_factory.mktemp("made"), "pelvis-ct", id="our-pelvis").folder
+
+
+@pytest.fixture
+def home(tmp_path, our_pelvis):
+    """A user's models folder with one model, `our-pelvis`."""
+    shutil.copytree(our_pelvis, tmp_path / "models" / "our-pelvis")
+    return tmp_path / "models"
 
 
 @pytest.fixture

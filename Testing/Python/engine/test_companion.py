@@ -18,7 +18,7 @@ from phantoms import (
 from scipy import ndimage
 from tiny_model import tiny_bundle
 
-from afnet import model_store
+from afnet import model_store, training_folder
 from afnet.attending import attend
 from afnet.errors import Cancelled, RequestError
 from afnet.finetuning.conclusion import kept_companion
@@ -183,7 +183,7 @@ def test_tuned_model_leaves_out_a_companion_that_makes_it_worse(tmp_path, rate, 
     output = tmp_path / "tuned"
     assert finetune(base, write_cases(tmp_path, [1, 2, 3]), output, "--epochs", 6, "--hold-out", "case 3",
                     "--statistics", "frozen", "--learning-rate", rate) == 0
-    comparison, tuned = model_store.read_comparison(output), read_manifest(output)
+    comparison, tuned = training_folder.read_comparison(output), read_manifest(output)
     assert (tuned.companion is None) is left_out
     assert ("second network is left out" in comparison["advice"]) is left_out
     case = comparison["cases"][0]

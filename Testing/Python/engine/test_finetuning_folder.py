@@ -10,7 +10,7 @@ from finetuning_studies import finetune, write_cases
 from afnet.errors import Cancelled
 from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.request import Request
-from afnet.model_store import delete_caches
+from afnet.training_folder import delete_caches
 
 SHORT = ("--epochs", 1, "--hold-out", "none")
 

@@ -4,51 +4,18 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from tiny_model import tiny_bundle
+from stored_models import content, run_of
 
 from afnet import model_store as store
 from afnet.errors import RequestError
 from afnet.manifest import BUNDLED_MODELS, find_models
-from afnet.process_identity import process_start
 
 HERE = os.path.dirname(store.__file__)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("made"), "pelvis-ct", id="our-pelvis").folder
-
-
-@pytest.fixture
-def home(tmp_path, made):
-    """A user's models folder with one model, `our-pelvis`."""
-    shutil.copytree(made, tmp_path / "models" / "our-pelvis")
-    return tmp_path / "models"
-
-
-def content(folder) -> dict:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-def run_of(home, name, status, made=None):
-    """A training's folder as the engine leaves it; with a candidate if `made`."""
-    training = home / name / "training"
-    for part, size in (("cache", 10), ("runs/final", 20), ("comparison", 40), ("inputs", 80)):
-        (training / part).mkdir(parents=True)
-        (training / part / "file").write_bytes(bytes(size))
-    state = {"status": status, "run": "final", "epoch": 3, "epochs": 20}
-    (training / "state.json").write_text(json.dumps(state))
-    (training / "request.json").write_text("{}")
-    if made:
-        shutil.copytree(made, training / "candidate")
-        (training / "comparison.json").write_text('{"verdict": "better"}')
-    return home / name
 
 
 def test_it_needs_no_torch():
@@ -106,8 +73,8 @@ def test_export_leaves_the_training_behind_and_import_brings_it_back(home, tmp_p
         (lambda folder: edit(folder, weights=np.array([np.nan])), "values that are not numbers"),
     ],
 )
-def test_a_bad_model_is_not_imported(made, tmp_path, spoil, sentence):
-    shutil.copytree(made, tmp_path / "usb")
+def test_a_bad_model_is_not_imported(our_pelvis, tmp_path, spoil, sentence):
+    shutil.copytree(our_pelvis, tmp_path / "usb")
     spoil(tmp_path / "usb")
     with pytest.raises(RequestError, match=sentence):
         store.import_model(tmp_path / "usb", tmp_path / "models")
@@ -136,84 +103,6 @@ def test_delete_takes_models_and_trainings_and_nothing_else(home, tmp_path):
         store.delete_model(home / "half", home)
 
 
-def test_unfinished_and_unsaved_runs_are_found_and_saved(home, made):
-    run_of(home, "stopped", "stopped")
-    folder = run_of(home, "unsaved", "done", made)
-    run_of(home, "our-pelvis", "done")
-    (home / "inputs-only" / "training" / "inputs").mkdir(parents=True)
-    runs = store.unfinished(home)
-    assert [(run.folder.name, run.state["status"]) for run in runs] == [("stopped", "stopped"), ("unsaved", "done")]
-    assert runs[0].text == "stopped: not finished, pass 3 of 20"
-    assert store.read_comparison(folder) == {"verdict": "better"} and store.read_comparison(home / "stopped") is None
-
-    manifest = store.publish(folder, "Better pelvis")
-    assert manifest.title == "Better pelvis" and manifest.folder == folder
-    assert not (folder / "training" / "candidate").exists()
-    assert content(made)["weights.npz"] == (folder / "weights.npz").read_bytes()
-    assert [run.folder.name for run in store.unfinished(home)] == ["stopped"]
-    with pytest.raises(RequestError):
-        store.publish(home / "stopped")
-
-
-def test_sizes_and_deleted_caches(home, made):
-    folder = run_of(home, "our-pelvis", "done", made)
-    found = store.sizes(folder)
-    assert (found.cache, found.checkpoints, found.comparison, found.inputs) == (10, 20, 40, 80)
-    assert found.model == sum(len(text) for text in content(made).values())
-    freed = store.delete_caches(folder)
-    assert freed == found.total - store.sizes(folder).total and freed >= 150
-    assert {item.name for item in (folder / "training").iterdir()} == {"comparison.json", "candidate", "state.json"}
-    assert store.delete_caches(folder) == 0
-
-
-def test_the_companion_is_of_the_model_not_of_its_training(home):
-    folder = home / "our-pelvis"
-    (folder / "companion.npz").write_bytes(bytes(1000))
-    found = store.sizes(folder)
-    assert found.total == found.model and store.delete_caches(folder) == 0
-
-
-def test_of_a_stopped_training_nothing_is_left_but_what_is_not_its_own(home):
-    """An empty folder would be in no list, and nobody could delete it."""
-    folder = run_of(home, "stopped", "stopped")
-    assert store.delete_caches(folder) >= 150 and not folder.exists()
-    folder = run_of(home, "our-pelvis", "stopped")
-    store.delete_caches(folder)
-    assert not (folder / "training").exists() and (folder / "model.json").is_file()
-
-
-def test_what_another_program_trains_is_not_deleted(home):
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        folder = run_of(home, "half", "running")
-        state = {"status": "running", "pid": other.pid, "started": process_start(other.pid),
-                 "host": socket.gethostname()}
-        (folder / "training" / "state.json").write_text(json.dumps(state))
-        for delete in (lambda: store.delete_model(folder, home), lambda: store.delete_caches(folder)):
-            with pytest.raises(RequestError, match="runs there now"):
-                delete()
-        assert (folder / "training" / "cache" / "file").is_file()
-    finally:
-        other.communicate(b"\n")
-    store.delete_model(folder, home)  # a killed training is nobody's
-    assert not folder.exists()
-
-
-def test_a_file_that_goes_while_sizes_are_counted_counts_nothing(home, monkeypatch):
-    """A training writes checkpoints beside and renames them."""
-    folder = run_of(home, "half", "running")
-    is_file = store.Path.is_file
-
-    def gone(path):
-        found = is_file(path)
-        if path.parent.name == "final":
-            path.unlink(missing_ok=True)
-        return found
-
-    monkeypatch.setattr(store.Path, "is_file", gone)
-    assert store.sizes(folder).checkpoints == 0 and store.sizes(folder).cache == 10
-
-
 def test_ids_are_free_and_plain(home):
     assert store.free_id("Pelvis Umeå 2", home) == "pelvis-umea-2"
     assert store.free_id("pelvis-ct", home) == "pelvis-ct-2"
@@ -228,7 +117,7 @@ def test_the_models_folder_is_made_or_refused(tmp_path):
         store.ensure_models_folder(tmp_path / "file")
     with pytest.raises(RequestError, match="does not exist|could not be written"):
         store.ensure_models_folder(tmp_path / "file" / "below")
-    assert store.unfinished(tmp_path / "nowhere") == [] and find_models([tmp_path / "nowhere"]) == find_models()
+    assert find_models([tmp_path / "nowhere"]) == find_models()
 
 
 def test_a_folder_that_may_not_be_written(home, monkeypatch):

@@ -12,14 +12,13 @@ import SimpleITK as sitk
 from unprivileged import let_enter
 
 from afnet import parent, writing
+from afnet.atomic_file import atomic, write_json
 from afnet.errors import Cancelled, InputError, RequestError
 from afnet.manifest import BUNDLED_MODELS, read_manifest
 from afnet.reading import read_labelmap
 from afnet.writing import (
     VOLUME_SUFFIXES,
-    atomic,
     check_writable,
-    write_json,
     write_labelmap,
     write_segmentation,
     write_volume,

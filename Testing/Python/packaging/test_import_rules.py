@@ -36,7 +36,7 @@ SLICER_SIDE_MAY_IMPORT = {
 ENGINE_FILES_FOR_BOTH = {
     "afnet", "afnet.atomic_file", "afnet.attention_request", "afnet.errors", "afnet.json_schema", "afnet.manifest",
     "afnet.manifest_consistency", "afnet.model_store", "afnet.parent", "afnet.process_identity", "afnet.progress",
-    "afnet.regular_file", "afnet.terminology", "afnet.weights_file",
+    "afnet.regular_file", "afnet.terminology", "afnet.training_folder", "afnet.weights_file",
 }
 
 BLOCKED_PROCESS = Path(__file__).parent / "import_all.py"

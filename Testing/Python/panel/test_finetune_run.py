@@ -1,5 +1,10 @@
 """The fine-tuning panel by clicks, with a fake engine: start, progress, stop, resume, what fails."""
 
+import os
+import shutil
+import socket
+import subprocess
+import sys
 
 from clicks import click, spin
 from tuning_panel import (
@@ -13,6 +18,9 @@ from tuning_panel import (
     tick,
 )
 from tuning_results import write_state
+
+from afnet.process_identity import process_start
+from afnet.training_folder import read_state
 
 
 def test_choices_reach_the_engine(listed):
@@ -121,6 +129,61 @@ def test_stopped_before_anything_was_learnt_leaves_nothing(listed):
     spin(lambda: not listed.panel.running)
     assert message(listed) == "Stopped before the training began."
     assert not engine.folder.exists() and not listed.ui.unfinishedBox.isVisible()
+
+
+def test_images_that_a_dead_slicer_left_before_the_training_began_can_be_discarded(listed):
+    """The process of the state is gone; until then the folder is another Slicer's."""
+    engine = start(listed)
+    folder = engine.folder
+    state = read_state(folder)
+    assert state["status"] == "exporting" and state["pid"] == os.getpid()
+    left = listed.models_folder / "of-a-dead-slicer"
+    shutil.copytree(folder, left)
+    write_state(left, "exporting", checkpoint=False, run=None, **ended_process())
+    click(listed.ui.stopButton)
+    spin(lambda: not listed.panel.running)
+    assert not folder.exists() and listed.ui.unfinishedBox.isVisible()
+    assert listed.ui.unfinishedSelector.currentText == "of-a-dead-slicer: not begun, holds copies of the cases"
+    assert not listed.ui.resumeButton.enabled and "discard it" in listed.ui.resumeButton.toolTip
+    click(listed.ui.discardButton)
+    assert list(listed.models_folder.iterdir()) == []
+
+
+def ended_process() -> dict:
+    """What a state says of a process that is gone."""
+    gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    told = {"pid": gone.pid, "started": process_start(gone.pid), "host": socket.gethostname()}
+    gone.communicate(b"\n")
+    return told
+
+
+def test_the_state_is_there_before_the_first_image(listed, monkeypatch):
+    """Slicer may die while it writes them."""
+    from AutofocusSegmentationLib import finetuning
+
+    seen = []
+
+    def die(manifest, cases, folder):
+        seen.append(read_state(folder.parent.parent)["status"])
+        raise MemoryError
+
+    monkeypatch.setattr(finetuning, "export_cases", die)
+    click(listed.ui.startButton)
+    assert seen == ["exporting"] and "unexpected error (MemoryError)" in message(listed)
+    assert list(listed.models_folder.iterdir()) == [], "nothing is left where Slicer lives on"
+
+
+def test_a_folder_that_another_slicer_has_just_made_is_left_alone(listed, monkeypatch):
+    """Both were told the same free name."""
+    from afnet import model_store
+
+    other = listed.models_folder / "taken"
+    write_state(other, "running")
+    monkeypatch.setattr(model_store, "free_id", lambda title, place: "taken")
+    click(listed.ui.startButton)
+    assert message(listed) == "Another Slicer has just begun a fine-tuning of the same name: start again."
+    assert listed.engines == [] or not listed.panel.running
+    assert read_state(other)["status"] == "running" and not (other / "training" / "inputs").exists()
 
 
 def test_refused_cases_leave_nothing_and_are_marked(listed):

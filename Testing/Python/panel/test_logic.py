@@ -179,7 +179,7 @@ def test_a_killed_engine_is_told(panel, tiny, body, scene):
     panel.process()
     before = scene_state(scene)
     click(panel.ui.segmentButton)
-    folder = panel.panel.run.queue.current.job._folder.path
+    folder = panel.panel.run.queue.current.job._job_folder.path
     time.sleep(0.3)
     os.kill(child._process.pid, signal.SIGKILL)
     spin(lambda: not panel.panel.running, 10)
@@ -229,7 +229,7 @@ def test_cancelling_the_real_engine_takes_about_a_second(panel, tiny, body, scen
     panel.process()
     before = scene_state(scene)
     click(panel.ui.segmentButton)
-    folder = panel.panel.run.queue.current.job._folder.path
+    folder = panel.panel.run.queue.current.job._job_folder.path
     begun = time.monotonic()
     click(panel.ui.cancelButton)
     spin(lambda: not panel.panel.running, 10)

@@ -12,7 +12,7 @@ from clicks import click
 from panel_fakes import RecordedWindow
 from tuning_results import write_state
 
-from afnet.process_identity import process_start
+from afnet.process_identity import process_start, this_process
 
 
 @pytest.fixture
@@ -160,6 +160,21 @@ def test_a_training_of_another_slicer_cannot_be_deleted(section, models_folder):
     opened.panel.refresh()
     click(opened.ui.deleteModelButton)
     assert not (models_folder / "our-pelvis").exists()
+
+
+def test_ones_own_training_is_not_that_of_another_slicer(section, models_folder):
+    this, engine = this_process(), subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        write_state(models_folder / "our-pelvis", "running", pid=engine.pid, started=process_start(engine.pid),
+                    host=socket.gethostname(), owner={"pid": this["pid"], "started": this["started"]})
+        opened = section()
+        assert names(opened.ui)[2] == "Fine-tuning our-pelvis: running, pass 3 of 20"
+        select(opened.ui, "our-pelvis")
+        opened.one_engine.take("the fine-tuning", "A fine-tuning is running: wait until it has ended, or stop it.")
+        for button in (opened.ui.deleteModelButton, opened.ui.deleteCachesButton):
+            assert not button.enabled and button.toolTip.startswith("A fine-tuning is running")
+    finally:
+        engine.communicate(b"\n")
 
 
 def test_a_model_with_a_companion_has_no_files_of_a_training(section, own_model, repository):

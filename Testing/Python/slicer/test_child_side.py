@@ -119,9 +119,10 @@ def test_windows_pipes_are_looked_at_and_not_read(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(parent, "_PIPE_POLL_S", 0.001)
     monkeypatch.setattr(parent.os, "read", lambda fd, size: done.append(("read", fd, size)) or b"x" * size)
-    parent._wait_for_end_of_file()
+    heard = []
+    parent._wait_for_end_of_file(heard.append)
     look = ("peek", 700, 0)
-    assert done == [look, look, ("read", 0, 3), look, look]
+    assert done == [look, look, ("read", 0, 3), look, look] and heard == [b"xxx"]
 
 
 def test_windows_processes_are_started_and_ended_in_their_way(monkeypatch, tmp_path):
