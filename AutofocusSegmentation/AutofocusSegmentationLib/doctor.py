@@ -10,7 +10,6 @@ import importlib.metadata
 import os
 import re
 import shutil
-import socket
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slicer.i18n import tr as _
+
+from .network import seems_connected
 
 OLDEST_TORCH = (2, 2)
 """Oldest version the engine runs on; the newest one there is for Slicer on a Mac with an Intel processor."""
@@ -33,9 +34,6 @@ WINDOWS_PATH_LIMIT = 259
 
 ROOM_FOR_CPU, ROOM_FOR_GPU = 2 * 10**9, 10 * 10**9
 """Free bytes that an installation needs, download and unpacked files together: 1 GB and 7 GB unpacked."""
-
-_NO_ADDRESS = ("192.0.2.1", 9)
-"""An address that belongs to nobody (RFC 5737). Choosing a route to it sends no packet."""
 
 
 class State(enum.Enum):
@@ -82,7 +80,8 @@ class TorchFiles:
 
 @dataclass(frozen=True)
 class Computer:
-    """What the doctor needs to know. system: as sys.platform. free_bytes: on the disk of site_packages.
+    """What the doctor needs to know. system: as sys.platform. free_bytes: on the disk of site_packages. online: whether
+    a network is seen, which is a guess.
 
     pytorch_extension: the module PyTorchUtils is loaded. extension_waits: it will be, after a restart.
     torch_in_use: another module has loaded torch into Slicer, so its files cannot be replaced now.
@@ -149,16 +148,7 @@ def diagnose(computer: Computer) -> Diagnosis | None:
     if defect is None:
         return _graphics_card_unused(computer)
     state, what = defect
-    hindrance = _hindrance(computer, what)
-    if hindrance is not None:
-        return hindrance
-    if state is State.ABSENT:
-        return Diagnosis(state, _("{what}: install it once, with a network connection.").format(what=what),
-                         Action.INSTALL_TORCH)
-    if computer.torch_in_use:
-        return Diagnosis(State.RESTART, _("{what}, and another module is using it: restart Slicer and open this module "
-                                          "first.").format(what=what), Action.RESTART)
-    return Diagnosis(state, _("{what}: install it again.").format(what=what), Action.REINSTALL_TORCH)
+    return _hindrance(computer, what) or _remedy(computer, state, what)
 
 
 def torch_requirement(system: str = sys.platform) -> str:
@@ -172,7 +162,7 @@ def look(pytorch_extension: bool, extension_waits: bool) -> Computer:
     site_packages = Path(sysconfig.get_path("purelib"))
     return Computer(
         torch=find_torch(), system=sys.platform, site_packages=site_packages, free_bytes=_free_bytes(site_packages),
-        long_paths=_long_paths_enabled(), nvidia_driver=has_nvidia_driver(), online=_has_network(),
+        long_paths=_long_paths_enabled(), nvidia_driver=has_nvidia_driver(), online=seems_connected(),
         pytorch_extension=pytorch_extension, extension_waits=extension_waits, torch_in_use="torch" in sys.modules,
     )
 
@@ -225,15 +215,26 @@ def _hindrance(computer: Computer, what: str) -> Diagnosis | None:
     if computer.extension_waits:
         return Diagnosis(State.RESTART, _("The PyTorch extension is installed: restart Slicer to go on."),
                          Action.RESTART)
-    if not computer.online:
-        return Diagnosis(State.OFFLINE, _(
-            "{what}, and this computer has no network: connect it and check again, or follow the steps below.").format(
-                what=what), Action.CHECK_AGAIN)
-    if not computer.pytorch_extension:
-        return Diagnosis(State.NO_EXTENSION, _(
-            "{what}, and the PyTorch extension, which installs it, is missing: install that extension first.").format(
-                what=what), Action.INSTALL_EXTENSION)
     return None
+
+
+def _remedy(computer: Computer, state: State, what: str) -> Diagnosis:
+    """Return what puts a torch there that suits. Where no network is seen it may be tried all the same."""
+    if computer.torch_in_use:
+        return Diagnosis(State.RESTART, _("{what}, and another module is using it: restart Slicer and open this module "
+                                          "first.").format(what=what), Action.RESTART)
+    action = Action.INSTALL_TORCH if state is State.ABSENT else Action.REINSTALL_TORCH
+    sentence = _("{what}: install it again.")
+    if state is State.ABSENT:
+        sentence = _("{what}: install it once, with a network connection.")
+    if not computer.pytorch_extension:
+        state, action = State.NO_EXTENSION, Action.INSTALL_EXTENSION
+        sentence = _("{what}, and the PyTorch extension, which installs it, is missing: install that extension first.")
+    if not computer.online:
+        state = State.OFFLINE
+        sentence = _("{what}, and no network was found: connect this computer, then press the button, or follow the "
+                     "steps below.")
+    return Diagnosis(state, sentence.format(what=what), action)
 
 
 def _graphics_card_unused(computer: Computer) -> Diagnosis | None:
@@ -272,16 +273,6 @@ def _free_bytes(folder: Path) -> int:
         return shutil.disk_usage(folder).free
     except OSError:
         return sys.maxsize  # unknown: the installation will tell
-
-
-def _has_network() -> bool:
-    """Tell whether there is a route out of this computer, without sending anything; a firewall is not seen."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(_NO_ADDRESS)
-        return True
-    except OSError:
-        return False
 
 
 def _long_paths_enabled() -> bool:

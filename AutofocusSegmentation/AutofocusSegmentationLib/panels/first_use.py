@@ -91,12 +91,13 @@ class FirstUsePanel:
 
     def _install_torch(self) -> None:
         size = _("3 GB") if self._computer.nvidia_driver else _("300 MB")
-        if not self._window.confirm(_(
-            "Download and install PyTorch now? This is about {size} and takes some minutes, during which Slicer does "
-            "not react."
-        ).format(size=size)):
-            return
+        question = _("Download and install PyTorch now? This is about {size} and takes some minutes, during which "
+                     "Slicer does not react.").format(size=size)
         replace = self.diagnosis.action is Action.REINSTALL_TORCH
+        if replace and self.diagnosis.state is State.OFFLINE:
+            question += "\n" + _("No network was found: without one the present PyTorch is removed and none installed.")
+        if not self._window.confirm(question):
+            return
         self._busy(_("PyTorch is being installed. Slicer does not react until this is done."))
         try:
             self._installer.install_torch(doctor.torch_requirement(self._computer.system), replace)

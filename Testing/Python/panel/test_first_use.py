@@ -118,18 +118,26 @@ def test_the_missing_extension_is_offered_and_then_a_restart(first_use):
     assert "not saved" in first_use.window.questions[-1]
 
 
-def test_no_network_shows_the_offline_steps(first_use):
+def test_no_network_shows_the_offline_steps_and_lets_one_try(first_use):
+    """There may be one all the same, and it may come while the sentence stands."""
     first_use.set(online=False)
-    assert "no network" in sentence(first_use) and first_use.ui.actionButton.text == "Check again"
+    assert "no network was found" in sentence(first_use)
     assert first_use.ui.offlineText.isVisible()
     steps = first_use.ui.offlineText.toPlainText()
     assert './PythonSlicer -m pip download "torch>=2.2"' in steps and "--no-index --find-links" in steps
     assert "Copy the folder torch-files into Slicer's folder 'bin' on this computer." in steps
+    assert first_use.ui.actionButton.text == "Install PyTorch" and first_use.ui.actionButton.enabled
     click(first_use.ui.actionButton)
-    assert "no network" in sentence(first_use) and first_use.window.questions == []
-    first_use.state.computer = replace(first_use.state.computer, online=True)
+    assert first_use.installer.done == [("torch", ">=2.2", False)] and sentence(first_use) == ""
+    assert "removed" not in first_use.window.questions[-1]
+
+
+def test_without_a_network_one_is_told_what_replacing_may_cost(first_use):
+    first_use.set(torch={**WHOLE, "version": "2.1.0"}, online=False)
+    first_use.window.answer = False
     click(first_use.ui.actionButton)
-    assert first_use.ui.actionButton.text == "Install PyTorch"
+    assert "the present PyTorch is removed and none installed" in first_use.window.questions[-1]
+    assert first_use.installer.done == []
 
 
 @pytest.mark.parametrize(

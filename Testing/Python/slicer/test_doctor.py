@@ -121,7 +121,10 @@ def test_nothing_to_say(computer):
         ({"pytorch_extension": False}, "NO_EXTENSION", "INSTALL_EXTENSION", "extension"),
         ({"pytorch_extension": False, "extension_waits": True}, "RESTART", "RESTART", "restart Slicer"),
         ({"pytorch_extension": False, "extension_waits": True, "online": False}, "RESTART", "RESTART", "restart"),
-        ({"online": False}, "OFFLINE", "CHECK_AGAIN", "no network"),
+        ({"online": False}, "OFFLINE", "INSTALL_TORCH", "no network was found"),
+        ({"online": False, "torch": torch_of}, "OFFLINE", "REINSTALL_TORCH", "no network was found"),
+        ({"online": False, "pytorch_extension": False}, "OFFLINE", "INSTALL_EXTENSION", "no network was found"),
+        ({"online": False, "torch": torch_of, "torch_in_use": True}, "RESTART", "RESTART", "another module"),
         ({"free_bytes": 10**9}, "DISK_FULL", "CHECK_AGAIN", "1.0 GB free of the 2.0 GB"),
         ({"free_bytes": 5 * 10**9, "nvidia_driver": True}, "DISK_FULL", "CHECK_AGAIN", "of the 10.0 GB"),
     ],
@@ -204,18 +207,38 @@ def test_looking_starts_and_sends_nothing(monkeypatch):
     assert found.free_bytes > 0 and found.site_packages.is_dir() and found.system == sys.platform
 
 
-def test_no_route_means_no_network(monkeypatch):
+@pytest.mark.parametrize(
+    ("routes", "proxies", "online"),
+    [((), {}, False), (("192.0.2.1",), {}, True), (("2001:db8::1",), {}, True),
+     ((), {"https": "http://proxy.hospital:3128"}, True), ((), {"no": "localhost"}, False)],
+    ids=["nothing", "IPv4", "IPv6 alone", "a proxy", "only what needs no proxy"],
+)
+def test_a_route_or_a_proxy_means_a_network(monkeypatch, routes, proxies, online):
     import socket
+    import urllib.request
 
     from AutofocusSegmentationLib import doctor
+
+    def connect(self, address):
+        if address[0] not in routes:
+            raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: proxies)
+    assert doctor.look(True, False).online is online
+
+
+def test_a_proxy_in_the_environment_is_seen(monkeypatch):
+    import socket
+
+    from AutofocusSegmentationLib import network
 
     def unreachable(self, address):
         raise OSError(101, "Network is unreachable")
 
     monkeypatch.setattr(socket.socket, "connect", unreachable)
-    assert doctor.look(True, False).online is False
-    monkeypatch.setattr(socket.socket, "connect", lambda self, address: None)
-    assert doctor.look(True, False).online is True
+    monkeypatch.setenv("https_proxy", "http://proxy.hospital:3128")
+    assert network.seems_connected()
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="finds nvidia-smi on a Unix path")
