@@ -4,7 +4,6 @@ The files lie in the patient's space as the views show it: a transform above the
 copy, never to the user's node. Empty segments are left out of all but .seg.nrrd, and named.
 """
 
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from afnet.compressed_stream import DamagedStream, check_stream
 from afnet.manifest import Manifest
+from afnet.nrrd_header import read_nrrd_header
 
 from .export_folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
@@ -208,18 +209,12 @@ def _is_whole(file: Path) -> bool:
 
     On a full disk neither Slicer's writers nor ITK's readers always notice what is missing; gzip's checksum does.
     """
-    length = 0
     try:
         with file.open("rb") as content:
-            if file.suffix == ".nrrd":
-                while content.readline() not in (b"\n", b"\r\n", b""):  # the header ends with an empty line
-                    pass
-            with gzip.GzipFile(fileobj=content) as voxels:
-                while chunk := voxels.read(2**22):
-                    length += len(chunk)
-    except (OSError, EOFError):
+            promised = read_nrrd_header(content).voxel_bytes if file.suffix == ".nrrd" else None
+            return check_stream(content, promised) > 0
+    except (OSError, ValueError, DamagedStream):
         return False
-    return length > 0
 
 
 def _stl_names(segmentation, segments: list[str], name: str) -> list[str]:

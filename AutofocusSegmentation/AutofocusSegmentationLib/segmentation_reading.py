@@ -4,18 +4,20 @@ Slicer's reader ends the whole program on some damaged files, turns left-handed 
 go of a large label map that segments share (seen with 5.12). This one refuses what is not whole.
 """
 
-import re
-import zlib
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from afnet.compressed_stream import DamagedStream, inflated
+from afnet.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_header
+from afnet.segment_header import Segment, read_segments
+
 from .segment_voxels import Grid, Voxels, cut_to_box
 
-_LONGEST_HEADER = 2**20
-_CHUNK = 2**20
-_BYTES = ("unsigned char", "uchar", "uint8", "uint8_t")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -43,76 +45,48 @@ def read_segmentation_file(path: Path, structure_tag: str) -> SegmentationFile:
     """
     try:
         with path.open("rb") as file:
-            header = _read_header(file)
-            sizes = [int(size) for size in header["sizes"].split()]
-            content = _read_voxels(file, header["encoding"], int(np.prod(sizes, dtype=np.int64)))
-        if header["type"] not in _BYTES or len(sizes) not in (3, 4):
+            header = read_nrrd_header(file)
+            content = _read_voxels(file, header)
+        layers = np.frombuffer(content, np.uint8).reshape(*reversed(header.sizes[-3:]), -1)
+        segments = _by_structure(read_segments(header.texts), structure_tag)
+        if not all(layer < layers.shape[-1] for layer, _ in segments.values()):
             raise DamagedFile
-        layers = np.frombuffer(content, np.uint8).reshape([*reversed(sizes[-3:]), sizes[0] if len(sizes) == 4 else 1])
-        segments = _segments(header, structure_tag)
-        if not all(0 <= layer < layers.shape[-1] for layer, _ in segments.values()):
-            raise DamagedFile
-        return SegmentationFile(Grid(_matrix(header), tuple(sizes[-3:])), layers, segments)
-    except (OSError, KeyError, ValueError, zlib.error):
+        return SegmentationFile(Grid(_matrix(header), header.sizes[-3:]), layers, segments)
+    except (OSError, KeyError, ValueError, DamagedStream):
         raise DamagedFile from None
 
 
-def _read_header(file) -> dict[str, str]:
-    """Return the header's fields and keys with their values; raises ValueError if it has no end."""
-    if not file.readline(16).startswith(b"NRRD000"):
-        raise ValueError("no NRRD file")
-    header = {}
-    while file.tell() < _LONGEST_HEADER:
-        line = file.readline(_LONGEST_HEADER)
-        if not line.endswith(b"\n"):
-            break
-        text = line.rstrip(b"\r\n").decode("utf-8")
-        if not text:
-            return header
-        name, _, value = text.partition(":") if not text.startswith("#") else ("", "", "")
-        header[name] = value.removeprefix("=").strip()
-    raise ValueError("the header has no end")
-
-
-def _read_voxels(file, encoding: str, promised: int) -> bytearray:
-    """Return `promised` bytes of voxels, unpacked; raises ValueError or zlib.error if there are fewer or more."""
-    content = bytearray()
-    if promised <= 0 or encoding not in ("raw", "gzip", "gz"):
-        raise ValueError("no voxels")
-    if encoding == "raw":
-        content += file.read(promised + 1)
-    else:
-        unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        while len(content) <= promised and not unpack.eof:
-            chunk = unpack.unconsumed_tail or file.read(_CHUNK)
-            if not chunk:
-                raise ValueError("the data end early")
-            content += unpack.decompress(chunk, 16 * _CHUNK)
-    if len(content) != promised:
+def _read_voxels(file: BinaryIO, header: NrrdHeader) -> bytes:
+    """Return the bytes of the voxels after a header; raises ValueError or DamagedStream if there are fewer or more."""
+    promised = header.voxel_bytes
+    if len(header.sizes) not in (3, 4) or promised != math.prod(header.sizes):
+        raise ValueError("no bytes")
+    if header.encoding in GZIP_ENCODINGS:
+        return b"".join(inflated(file, promised))
+    content = file.read(promised + 1)
+    if header.encoding != "raw" or len(content) != promised:
         raise ValueError("not the voxels that were promised")
     return content
 
 
-def _segments(header: dict[str, str], structure_tag: str) -> dict[str, tuple[int, int]]:
-    segments = {}
-    while f"Segment{len(segments)}_ID" in header:
-        prefix = f"Segment{len(segments)}_"
-        tags = dict(part.split(":", 1) for part in header.get(prefix + "Tags", "").split("|") if ":" in part)
-        structure = tags.get(structure_tag) or header[prefix + "ID"]
-        if structure in segments:
+def _by_structure(segments: Iterable[Segment], structure_tag: str) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for segment in segments:
+        structure = segment.tags.get(structure_tag) or segment.id
+        if structure in found:
             raise ValueError("two segments of one structure")
-        segments[structure] = int(header[prefix + "Layer"]), int(header[prefix + "LabelValue"])
-    return segments
+        found[structure] = segment.layer, segment.label
+    return found
 
 
-def _matrix(header: dict[str, str]) -> np.ndarray:
+def _matrix(header: NrrdHeader) -> np.ndarray:
     """Return the 4x4 IJK-to-RAS matrix of the last three axes; raises ValueError."""
-    if header["space"] not in ("left-posterior-superior", "LPS"):
+    if header.fields["space"] not in ("left-posterior-superior", "LPS"):
         raise ValueError("another space")
-    axes = np.array([_vector(text) for text in re.findall(r"\([^)]*\)", header["space directions"])])
+    axes = np.array([_vector(text) for text in header.axes])
     matrix = np.eye(4)
     matrix[:3, :3] = _LPS_TO_RAS @ axes.T
-    matrix[:3, 3] = _LPS_TO_RAS @ _vector(header["space origin"])
+    matrix[:3, 3] = _LPS_TO_RAS @ _vector(header.fields["space origin"])
     if not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
         raise ValueError("no grid")
     return matrix

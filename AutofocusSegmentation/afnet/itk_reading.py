@@ -46,8 +46,8 @@ def read_with_itk(
 ) -> tuple[sitk.Image, dict[str, str]]:
     """Read a file's header, let `check` refuse it by that, then read its voxels; return them and the header's texts.
 
-    `io`: ITK's class for the format. A NRRD file must say where the patient lies. Raises InputError about `what`,
-    OutOfMemory.
+    `io`: ITK's class for the format. A NRRD file must say where the patient lies, and its data be whole. Raises
+    InputError about `what`, OutOfMemory.
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(io)
@@ -57,7 +57,8 @@ def read_with_itk(
             reader.ReadImageInformation()
             check(reader)
             if io == "NrrdImageIO":
-                check_nrrd(path, reader, what)
+                space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
+                check_nrrd(path, space, what)
             image = reader.Execute()
     except (RuntimeError, MemoryError, OSError) as error:
         if is_out_of_memory(error):

@@ -7,12 +7,11 @@ documentation, "MetaImage".
 
 import math
 import re
-import zlib
 from pathlib import Path
 
+from .compressed_stream import DamagedStream, check_stream
+
 _LONGEST_HEADER = 1 << 16
-_PIECE = 1 << 20
-"""Bytes read at once."""
 
 _BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
@@ -68,11 +67,14 @@ def check_metaimage(path: Path) -> None:
         return  # ITK notices where bytes are missing
     local = where in ("LOCAL", "Local", "local")
     with (path if local else path.parent / where).open("rb") as file:
-        file.seek(data_start if local else 0)
-        count, taken = _inflated(file)
-    # ITK believes the header on how long the stream is, and misreads a file that does not say so.
-    if count != math.prod(size) * channels * number or fields.get("CompressedDataSize") != str(taken):
-        raise Damaged
+        begin = file.seek(data_start if local else 0)
+        try:
+            check_stream(file, math.prod(size) * channels * number)
+        except DamagedStream:
+            raise Damaged from None
+        # ITK believes the header on how long the stream is, and misreads a file that does not say so.
+        if fields.get("CompressedDataSize") != str(file.tell() - begin):
+            raise Damaged
 
 
 def _fields(start: bytes) -> tuple[dict[str, str], int]:
@@ -88,18 +90,3 @@ def _fields(start: bytes) -> tuple[dict[str, str], int]:
             fields[name.strip()] = value.strip()
         place = end + 1
     return fields, place
-
-
-def _inflated(file) -> tuple[int, int]:
-    """Bytes in the zlib stream at the file's position, whose checksum is verified, and of it; data may follow it."""
-    stream, count, taken = zlib.decompressobj(), 0, 0
-    try:
-        while not stream.eof:
-            piece = file.read(_PIECE)
-            if not piece:
-                raise Damaged
-            taken += len(piece)
-            count += len(stream.decompress(piece))
-    except zlib.error:
-        raise Damaged from None
-    return count, taken - len(stream.unused_data)

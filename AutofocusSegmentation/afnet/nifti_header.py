@@ -7,13 +7,14 @@ it contradicts the orientation matrix. Fields and offsets: nifti1.h (NIH).
 
 import math
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+
+from .compressed_stream import DamagedStream, at_gzip, inflated
 
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 """Code of the length unit (metre, millimetre, micrometre) to its length in mm; an unknown unit is taken as mm."""
@@ -104,27 +105,10 @@ def read_nifti_header(path: Path) -> NiftiHeader:
 def _content(path: Path) -> Iterator[bytes]:
     """The file's bytes in pieces, decompressed if they are gzip (by their content, not by the file's name)."""
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        if not packed:
-            yield from iter(lambda: file.read(_PIECE), b"")
-            return
-        stream = zlib.decompressobj(wbits=31)
-        rest = file.read(_PIECE)
-        while rest:
-            try:
-                yield stream.decompress(rest)
-            except zlib.error:
-                raise Truncated from None
-            rest = stream.unused_data
-            if stream.eof:
-                rest = rest or file.read(_PIECE)
-                if rest[:2] != b"\x1f\x8b":  # padding after the last member
-                    return
-                stream = zlib.decompressobj(wbits=31)
-            else:
-                rest = file.read(_PIECE)
-        raise Truncated
+        try:
+            yield from inflated(file) if at_gzip(file) else iter(lambda: file.read(_PIECE), b"")
+        except DamagedStream:
+            raise Truncated from None
 
 
 def _check_scaling(slope: float, intercept: float) -> None:

@@ -6,9 +6,8 @@ into the header, where Slicer looks for it. Fields: Slicer's developer guide, "S
 writes. Slicer itself calls the axis of the layers "list" where SimpleITK says "vector"; either program reads both.
 """
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from .errors import InputError, RequestError
 from .image_geometry import check_place, index_to_lps
 from .itk_reading import first_bytes, read_with_itk
 from .manifest import Manifest, Structure
+from .segment_header import Segment, read_segments
 from .terminology import (
     EDGE_TAG,
     LEFT_OUT_TAG,
@@ -29,17 +29,6 @@ from .terminology import (
 )
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One segment of a file: voxels of `layer` that hold `label`."""
-
-    id: str
-    name: str
-    layer: int
-    label: int
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,7 +161,10 @@ def read_segmentation(path: Path, what: str = "The segmentation") -> Segmentatio
     if first_bytes(path, what) is None:
         raise RequestError(f"{what} is a folder; give the file of a label map, or a .seg.nrrd file.")
     image, header = read_with_itk(path, what, "NrrdImageIO")
-    segments = _segments(header, what)
+    try:
+        segments = read_segments(header)
+    except ValueError:
+        raise InputError(f"{what} has an unreadable header; save it again from Slicer.") from None
     if not segments or image.GetDimension() != 3:
         raise RequestError(
             f"{what} holds no segments; give a segmentation of Slicer, or, if it is a label map, the ending .nrrd."
@@ -181,24 +173,8 @@ def read_segmentation(path: Path, what: str = "The segmentation") -> Segmentatio
     if voxels.dtype.kind not in "iu":
         raise InputError(f"{what} holds values that are not whole numbers; save it again from Slicer.")
     voxels = voxels[np.newaxis] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(voxels, -1, 0)
-    if not all(0 <= segment.layer < len(voxels) for segment in segments):
+    if not all(segment.layer < len(voxels) for segment in segments):
         raise InputError(f"{what} names a layer that it does not have; save it again from Slicer.")
     grid = sitk.VectorIndexSelectionCast(image, 0) if image.GetNumberOfComponentsPerPixel() > 1 else image
     check_place(grid, what)
     return Segmentation(grid, voxels, segments, what)
-
-
-def _segments(header: dict[str, str], what: str) -> tuple[Segment, ...]:
-    """The segments that a header describes; each must have its id, its layer, and a value that is not background."""
-    numbers = {int(found[1]) for key in header if (found := re.match(r"Segment(\d+)_", key))}
-    segments = []
-    for prefix in (f"Segment{number}_" for number in sorted(numbers)):
-        tags = dict(part.split(":", 1) for part in header.get(prefix + "Tags", "").split("|") if ":" in part)
-        try:
-            layer, label = int(header[prefix + "Layer"]), int(header[prefix + "LabelValue"])
-            segments.append(Segment(header[prefix + "ID"], header.get(prefix + "Name", ""), layer, label, tags))
-        except (KeyError, ValueError):
-            label = 0
-        if label < 1:
-            raise InputError(f"{what} has an unreadable header; save it again from Slicer.")
-    return tuple(segments)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..manifest import Structure
-from ..segmentation_file import Segment, Segmentation
+from ..segment_header import Segment
+from ..segmentation_file import Segmentation
 from ..terminology import structure_shown
 
 

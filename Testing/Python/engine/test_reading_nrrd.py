@@ -1,4 +1,6 @@
-"""NRRD whose geometry ITK makes up or takes as mm: axes without a direction, other units; and one-component axes."""
+"""NRRD that ITK would misread: axes without a direction, other units than mm, damaged voxels; one-component axes."""
+
+import gzip
 
 import numpy as np
 import pytest
@@ -6,17 +8,22 @@ import SimpleITK as sitk
 from image_files import SECRET, refused, scan
 
 from afnet.errors import InputError
+from afnet.manifest import find_model
 from afnet.reading import read_image, read_labelmap
+from afnet.segmentation_file import read_segmentation
+from afnet.writing import write_segmentation
 
 AXES = "(1,0,0) (0,1.5,0) (0,0,2)"
+VOXELS = sitk.GetArrayFromImage(scan())
 
 
-def nrrd(folder, *lines, directions=AXES, sizes="11 10 9", kinds="domain domain domain"):
+def nrrd(folder, *lines, directions=AXES, sizes="11 10 9", kinds="domain domain domain", data=None,
+         encoding="raw", kind="short"):
     path = folder / f"{SECRET}.nrrd"
-    header = ["NRRD0004", "# made by a test", "type: short", f"dimension: {len(sizes.split())}",
+    header = ["NRRD0004", "# made by a test", f"type: {kind}", f"dimension: {len(sizes.split())}",
               "space: left-posterior-superior", f"sizes: {sizes}", f"space directions: {directions}", f"kinds: {kinds}",
-              "endian: little", "encoding: raw", "space origin: (0,0,0)", *lines]  # fmt: skip
-    path.write_bytes("\n".join(header).encode() + b"\n\n" + sitk.GetArrayFromImage(scan()).tobytes())
+              "endian: little", f"encoding: {encoding}", "space origin: (0,0,0)", *lines]  # fmt: skip
+    path.write_bytes("\n".join(header).encode() + b"\n\n" + (VOXELS.tobytes() if data is None else data))
     return path
 
 
@@ -44,3 +51,125 @@ def test_an_axis_of_one_component(tmp_path, layout, read):
     image = read(nrrd(tmp_path, **layout))
     assert image.GetPixelID() == sitk.sitkInt16 and image.GetSpacing() == (1.0, 1.5, 2.0)
     assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(scan()))
+
+
+def whole(path) -> bool:
+    return np.array_equal(sitk.GetArrayFromImage(read_image(path)), VOXELS)
+
+
+def zeroed(stream: bytes) -> bytes:
+    middle = len(stream) // 2
+    return stream[:middle] + bytes(64) + stream[middle + 64 :]
+
+
+def one_bit(stream: bytes) -> bytes:
+    middle = len(stream) // 2
+    return stream[:middle] + bytes([stream[middle] ^ 16]) + stream[middle + 1 :]
+
+
+DAMAGE = {
+    "zeroed block": zeroed, "one bit": one_bit, "truncated": lambda stream: stream[:-30],
+    "checksum": lambda stream: stream[:-5] + bytes([stream[-5] ^ 1]) + stream[-4:],
+    "fewer voxels": lambda stream: gzip.compress(gzip.decompress(stream)[:-2]),
+    "more voxels": lambda stream: gzip.compress(gzip.decompress(stream) + b"ab"),
+    "not compressed": gzip.decompress, "nothing": lambda stream: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_voxels_of_a_scan(tmp_path, damage, capfd):
+    """ITK took what was there for the scan, wrong from the damage on."""
+    stream = gzip.compress(VOXELS.tobytes())
+    assert whole(nrrd(tmp_path, data=stream, encoding="gzip"))
+    refused(nrrd(tmp_path, data=damage(stream), encoding="gzip"), InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("model", ["pelvis-ct", "brain-tumour-mri"])
+def test_damaged_voxels_of_a_segmentation(tmp_path, model, damage, capfd):
+    """One layer, and several."""
+    path = tmp_path / f"{SECRET}.seg.nrrd"
+    codes = np.random.default_rng(0).choice([0, 1, 2, 4], (9, 10, 11)).astype(np.uint8)
+    write_segmentation(path, sitk.GetImageFromArray(codes), find_model(model))
+    read_segmentation(path)
+    header, mark, stream = path.read_bytes().partition(b"\n\n")
+    path.write_bytes(header + mark + damage(stream))
+    refused(path, InputError, "damaged or incomplete", capfd, read_segmentation)
+
+
+def test_bytes_after_the_voxels_are_no_damage(tmp_path):
+    assert whole(nrrd(tmp_path, data=VOXELS.tobytes() + b"more"))
+    stream = gzip.compress(VOXELS.tobytes())
+    for more in (bytes(512), b"more"):
+        assert whole(nrrd(tmp_path, data=stream + more, encoding="gzip"))
+    parts = gzip.compress(VOXELS.tobytes()[:500]) + gzip.compress(VOXELS.tobytes()[500:])
+    assert whole(nrrd(tmp_path, data=parts, encoding="gzip"))
+
+
+@pytest.mark.parametrize("lines,data", [
+    (["line skip: 2"], lambda voxels: b"two\nlines\n" + gzip.compress(voxels)),
+    (["byte skip: 5"], lambda voxels: gzip.compress(b"bytes" + voxels)),
+    (["byteskip: -1"], lambda voxels: gzip.compress(b"any number of them" + voxels)),
+    (["lineskip: 1", "byte skip: 3"], lambda voxels: b"line\n" + gzip.compress(b"two" + voxels)),
+])  # fmt: skip
+def test_what_stands_before_the_voxels(tmp_path, lines, data, capfd):
+    assert whole(nrrd(tmp_path, *lines, data=data(VOXELS.tobytes()), encoding="gz"))
+    cut = data(VOXELS.tobytes()[100:])
+    refused(nrrd(tmp_path, *lines, data=cut, encoding="gz"), InputError, "damaged or incomplete", capfd)
+    refused(nrrd(tmp_path, *lines, data=b"line", encoding="gz"), InputError, "damaged or incomplete", capfd)
+
+
+LIST = ["data file: LIST", *(f"slice{number}.gz" for number in range(9))]
+
+
+@pytest.mark.parametrize("lines,names", [
+    (["data file: voxels.gz"], ["voxels.gz"]),
+    (["datafile: ./voxels and more.gz"], ["voxels and more.gz"]),
+    (LIST, LIST[1:]),
+    (["data file: LIST 3", "a.gz", "b.gz", "c.gz"], ["a.gz", "b.gz", "c.gz"]),
+    (["data file: slice%d.gz 0 8 1"], LIST[1:]),
+    (["data file: slice%03d.gz 9 1 -1 2"], [f"slice{number:03d}.gz" for number in range(9, 0, -1)]),
+])  # fmt: skip
+def test_voxels_in_files_of_their_own(tmp_path, lines, names, capfd):
+    path = nrrd(tmp_path, *lines, data=b"", encoding="gzip")
+    voxels, share = VOXELS.tobytes(), VOXELS.nbytes // len(names)
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(gzip.compress(voxels[number * share :][:share]))
+    header = path.with_suffix(".nhdr")
+    header.write_bytes(path.read_bytes().rstrip() + b"\n")
+    assert whole(header)
+    last = tmp_path / names[-1]
+    last.write_bytes(one_bit(last.read_bytes()))
+    refused(header, InputError, "damaged or incomplete", capfd)
+    last.unlink()
+    refused(header, InputError, "damaged or incomplete", capfd)
+
+
+def test_voxels_that_cannot_be_shared_out(tmp_path, capfd):
+    path = nrrd(tmp_path, "data file: LIST", "a.gz", "b.gz", "c.gz", "d.gz", data=b"", encoding="gzip")
+    refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("name,dtype", [
+    *((name, np.int8) for name in ("signed char", "int8", "int8_t")),
+    *((name, np.uint8) for name in ("uchar", "unsigned char", "uint8", "uint8_t")),
+    *((name, np.int16) for name in ("short", "short int", "signed short", "signed short int", "int16", "int16_t")),
+    *((name, np.uint16) for name in ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t")),
+    *((name, np.int32) for name in ("int", "signed int", "int32", "int32_t")),
+    *((name, np.uint32) for name in ("uint", "unsigned int", "uint32", "uint32_t")),
+    *((name, np.int64) for name in ("longlong", "long long", "long long int", "signed long long",
+                                    "signed long long int", "int64", "int64_t")),
+    *((name, np.uint64) for name in ("ulonglong", "unsigned long long", "unsigned long long int", "uint64",
+                                     "uint64_t")),
+    ("float", np.float32), ("double", np.float64), ("Unsigned Short", np.uint16),
+])  # fmt: skip
+def test_every_name_of_a_type(tmp_path, name, dtype):
+    voxels = np.arange(990).reshape(9, 10, 11).astype(dtype)
+    read = read_image(nrrd(tmp_path, kind=name, data=gzip.compress(voxels.tobytes()), encoding="gzip"))
+    assert np.array_equal(sitk.GetArrayFromImage(read), voxels)
+
+
+def test_a_header_without_an_end(tmp_path, capfd):
+    path = nrrd(tmp_path, encoding="gzip")
+    path.write_bytes(path.read_bytes()[:300].partition(b"\n\n")[0])
+    refused(path, InputError, "damaged or incomplete", capfd)
