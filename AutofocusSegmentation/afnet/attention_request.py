@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .architectures import autofocus_layer_names
 from .errors import RequestError
 from .manifest import Manifest
 
@@ -21,9 +22,6 @@ FOCUS_BYTES, MAP_BYTES = 4, 1
 
 LIMIT_BYTES = 200_000_000
 """Most bytes of voxels that one request may make."""
-
-HIDDEN_LAYERS = 8
-"""Hidden layers of every network of the family; the last n of AFN-n are autofocus layers."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,7 @@ class AttentionRequest:
 
 def autofocus_layers(manifest: Manifest) -> tuple[str, ...]:
     """Return the names of the model's autofocus layers in the order of the network; none for a network without."""
-    name = manifest.raw["network"]["name"]
-    count = int(name.removeprefix("AFN-")) if name.startswith("AFN-") else 0
-    return tuple(f"layer{number}" for number in range(HIDDEN_LAYERS - count + 1, HIDDEN_LAYERS + 1))
+    return autofocus_layer_names(manifest.raw["network"]["name"])
 
 
 def rates(manifest: Manifest) -> tuple[int, ...]:

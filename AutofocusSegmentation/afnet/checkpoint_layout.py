@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
+from .architectures import AUTOFOCUS_LAYERS, HIDDEN_LAYERS, NETWORKS
 from .autofocus import RATES
 from .errors import RequestError
-from .networks import NETWORKS, AutofocusNetwork, NetworkPlan
+from .networks import AutofocusNetwork, NetworkPlan
 
 PREFIX = "module."
 """Of every key, from the wrapper that trains on several GPUs."""
@@ -63,9 +64,8 @@ def sources(name: str) -> dict[str, Source]:
     """Return the source of every tensor of our network `name`, the counters of its batch norms left out."""
     found = _convolution("stem.0", "conv1") | _norm("stem.0.norm", "bn1")
     found |= _convolution("stem.1", "conv2") | _norm("stem.1.norm", "bn2")
-    autofocus = int(name[-1]) if name.startswith("AFN-") else 0
-    for block in range(3):
-        plain = 8 - autofocus  # layers 1…8 in all; this block's are 2 · block + 3 and + 4
+    plain = HIDDEN_LAYERS - AUTOFOCUS_LAYERS[name]
+    for block in range(3):  # its layers are 2 · block + 3 and + 4
         first, second = 2 * block + 3 > plain, 2 * block + 4 > plain
         found |= _block(f"blocks.{block}.", f"{_block_name(name, block)}.", first, second)
     return found | _head(name)
@@ -181,7 +181,7 @@ def _plan(name: str, state: dict[str, torch.Tensor], inputs: int, outputs: int) 
 
 
 def _block_name(name: str, block: int) -> str:
-    return f"layers.{block}" if name.startswith("AFN-") else f"layer{3 + block}"
+    return f"layers.{block}" if AUTOFOCUS_LAYERS[name] else f"layer{3 + block}"
 
 
 def _refuse_keys(name: str, what: str, keys: set[str]) -> None:

@@ -2,8 +2,7 @@
 
 import re
 
-WIDTHS = {"ASPP-c": 9, "ASPP-s": 9, "Dm": 10}
-"""Largest number of widths of the networks that have more than the eight hidden layers' (networks.py)."""
+from .architectures import widths_fit
 
 HIGHEST_HU = 32767
 """The largest value of a 16-bit CT: as an upper limit, none."""
@@ -13,7 +12,7 @@ def inconsistencies(document: dict) -> list[str]:
     """Return what is wrong in a document that keeps to the schema, a phrase each; nothing if it can be used."""
     found = _input_problems(document) + _code_problems(document) + _plausibility_problems(document)
     network = document["network"]
-    if len(network["widths"]) not in (8, WIDTHS.get(network["name"], 8)):
+    if not widths_fit(network["name"], len(network["widths"])):
         found.append(f"network.widths has a wrong number of entries for {network['name']}")
     ids = [structure["id"] for structure in document["structures"]]
     if len(set(ids)) < len(ids):

@@ -10,11 +10,10 @@ from torch import nn
 from .aspp import DilatedPyramid
 from .autofocus import Halo, crop
 from .deepmedic import DeepMedic
-from .pathway import NETWORKS, PAPER_WIDTHS, NetworkPlan, Pathway, ResidualBlock, start_as_released
+from .pathway import PAPER_WIDTHS, NetworkPlan, Pathway, ResidualBlock, start_as_released
 
 __all__ = [
-    "NETWORKS", "PAPER_WIDTHS", "AutofocusNetwork", "DeepMedic", "NetworkPlan", "ResidualBlock", "build_network",
-    "count_parameters",
+    "PAPER_WIDTHS", "AutofocusNetwork", "DeepMedic", "NetworkPlan", "ResidualBlock", "build_network", "count_parameters",
 ]
 
 

@@ -11,15 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .architectures import AUTOFOCUS_LAYERS, EXTRA_WIDTHS, HIDDEN_LAYERS, NETWORKS, widths_fit
 from .autofocus import FLAVOURS, RATES, AutofocusLayer, DilatedLayer, Halo, crop
 
 PAPER_WIDTHS = (30, 30, 40, 40, 40, 40, 50, 50)
 """Channels after each hidden layer in the paper."""
-
-EXTRA_WIDTHS = {"ASPP-c": (30,), "ASPP-s": (120,), "Dm": (150, 150)}
-"""Channels of what follows the eight hidden layers: of each ASPP branch; of DeepMedic's two 1×1×1 layers."""
-
-NETWORKS = ("Basic", *(f"AFN-{n}" for n in range(1, 7)), "ASPP-c", "ASPP-s", "Dm")
 
 BASIC_RATE = 2
 """Dilation of layers 3–8 where they are not autofocus layers."""
@@ -49,17 +45,17 @@ class NetworkPlan:
             raise ValueError(f"network must be one of {NETWORKS}")
         if self.flavour not in FLAVOURS or self.padding not in ("same", "valid"):
             raise ValueError("unknown flavour or padding")
-        if len(self.widths) not in (8, 8 + len(EXTRA_WIDTHS.get(self.name, ()))):
+        if not widths_fit(self.name, len(self.widths)):
             raise ValueError("a network has eight hidden layers, so eight widths; ASPP has one more, Dm two")
 
     @property
     def extra_widths(self) -> tuple[int, ...]:
         """Channels of what follows the eight hidden layers; empty for Basic and AFN-n."""
-        return self.widths[8:] or EXTRA_WIDTHS.get(self.name, ())
+        return self.widths[HIDDEN_LAYERS:] or EXTRA_WIDTHS.get(self.name, ())
 
     @property
     def autofocus_layers(self) -> int:
-        return int(self.name.removeprefix("AFN-")) if self.name.startswith("AFN-") else 0
+        return AUTOFOCUS_LAYERS[self.name]
 
     @property
     def reach(self) -> int:
@@ -108,8 +104,8 @@ class Pathway(nn.Module):
     def __init__(self, plan: NetworkPlan):
         super().__init__()
         self.plan = plan
-        widths = (plan.inputs, *plan.widths[:8])
-        layers = [self._layer(number, widths[number - 1], widths[number]) for number in range(1, 9)]
+        widths = (plan.inputs, *plan.widths[:HIDDEN_LAYERS])
+        layers = [self._layer(n, widths[n - 1], widths[n]) for n in range(1, HIDDEN_LAYERS + 1)]
         self.stem = nn.ModuleList(layers[:2])
         self.blocks = nn.ModuleList(
             ResidualBlock(layers[i], layers[i + 1], widths[i], widths[i + 2]) for i in (2, 4, 6)
@@ -118,7 +114,7 @@ class Pathway(nn.Module):
     def _layer(self, number: int, channels_in: int, channels_out: int) -> nn.Module:
         if number <= 2 or self.plan.name == "Dm":
             return DilatedLayer(channels_in, channels_out, 1, self.plan.flavour)
-        if number > 8 - self.plan.autofocus_layers:
+        if number > HIDDEN_LAYERS - self.plan.autofocus_layers:
             return AutofocusLayer(channels_in, channels_out, self.plan.rates, self.plan.flavour)
         return DilatedLayer(channels_in, channels_out, BASIC_RATE, self.plan.flavour)
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ..architectures import NETWORKS
 from ..errors import RequestError, package_missing
 from ..progress import Progress
 from . import table
@@ -96,8 +97,6 @@ def _windows(options) -> int | None:
 
 
 def _chosen(options) -> tuple[str, ...]:
-    from ..networks import NETWORKS
-
     chosen = tuple(name for name in options.only.split(",") if name) or KINDS
     for name in chosen:
         if name not in KINDS:

@@ -1,10 +1,14 @@
 """The networks: the paper's numbers of parameters, sizes and reach."""
 
+import json
+
 import pytest
 import torch
 
+from afnet.architectures import NETWORKS, autofocus_layer_names, widths_fit
 from afnet.autofocus import DilatedLayer
-from afnet.networks import NETWORKS, PAPER_WIDTHS, AutofocusNetwork, NetworkPlan, build_network, count_parameters
+from afnet.manifest import SCHEMA_FILE
+from afnet.networks import PAPER_WIDTHS, AutofocusNetwork, NetworkPlan, build_network, count_parameters
 
 RELEASED_PARAMETERS = {
     "Basic": 315_725,
@@ -43,6 +47,13 @@ def test_every_network_of_the_paper_is_there():
     assert set(NETWORKS) == {*RELEASED_PARAMETERS, "Dm"}
 
 
+def test_a_model_can_have_every_network_and_as_many_widths():
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))["properties"]["network"]["properties"]
+    assert schema["name"]["enum"] == list(NETWORKS)
+    fitting = {count for name in NETWORKS for count in range(20) if widths_fit(name, count)}
+    assert (schema["widths"]["minItems"], schema["widths"]["maxItems"]) == (min(fitting), max(fitting))
+
+
 @pytest.mark.parametrize("name", ONE_PATHWAY)
 def test_parameters_are_those_of_the_released_code(name):
     released = network(name, PAPER_WIDTHS, inputs=4, outputs=5, flavour="released")
@@ -57,7 +68,8 @@ def test_parameters_with_two_rates():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_last_layers_are_autofocus_layers(name):
     count = autofocus_layers(name)
-    assert [layer for layer, _ in network(name).named_autofocus_layers()] == [f"layer{n}" for n in range(9 - count, 9)]
+    layers = [f"layer{n}" for n in range(9 - count, 9)]
+    assert [layer for layer, _ in network(name).named_autofocus_layers()] == layers == [*autofocus_layer_names(name)]
 
 
 @pytest.mark.parametrize("name,widths", [("AFN-1", 8), ("AFN-6", 8), ("ASPP-c", 9), ("ASPP-s", 9)])

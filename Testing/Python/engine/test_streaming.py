@@ -5,12 +5,13 @@ import pytest
 import torch
 from phantoms import ct_image
 
+from afnet.architectures import NETWORKS
 from afnet.convolution import convolve
 from afnet.imaging import prepare
 from afnet.layout import SLAB_PLANES
 from afnet.manifest import find_model
 from afnet.model_bundle import load_network
-from afnet.networks import NETWORKS, AutofocusNetwork, NetworkPlan
+from afnet.networks import AutofocusNetwork, NetworkPlan
 from afnet.streaming import Streaming
 from afnet.tensors import to_torch
 from afnet.widths import AVX2, AVX512
