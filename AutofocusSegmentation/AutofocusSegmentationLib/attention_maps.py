@@ -14,6 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.attention_request import LIMIT_BYTES, MAP_STEPS, autofocus_layers, rates, reach_mm
+from afnet.image_geometry import index_to_lps
 from afnet.manifest import Manifest
 
 from . import attention_overlay, hierarchy
@@ -236,7 +237,4 @@ def _read_map(path: Path, layer: str, key: str, grid: dict) -> _File:
     wanted = sitk.sitkFloat32 if key == FOCUS else sitk.sitkUInt8
     if list(image.GetSize()) != list(grid["size"]) or image.GetPixelID() != wanted:
         raise ValueError("not the grid of the report")
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) @ np.diag(image.GetSpacing())
-    matrix[:3, 3] = image.GetOrigin()
-    return _File(layer, key, sitk.GetArrayFromImage(image), _LPS_TO_RAS @ matrix)
+    return _File(layer, key, sitk.GetArrayFromImage(image), _LPS_TO_RAS @ index_to_lps(image))

@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from afnet.compressed_stream import DamagedStream, check_stream
+from afnet.image_geometry import perpendicular
 from afnet.manifest import Manifest
 from afnet.nrrd_header import read_nrrd_header
 
@@ -22,7 +23,7 @@ from .export_folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
 from .segment_tags import mark_edits
 from .segment_voxels import Grid, OffLattice, grid_of_segmentation, segment_volumes, segment_voxels
-from .transforms import is_linear, linear_to_world, perpendicular, vtk_matrix_of
+from .transforms import is_linear, linear_to_world, vtk_matrix_of
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _STL_HEADER_BYTES, _STL_TRIANGLE_BYTES = 84, 50
@@ -146,7 +147,7 @@ def world_grid(segmentation) -> Grid:
     parent = segmentation.GetParentTransformNode()
     if is_linear(parent):
         matrix = linear_to_world(parent) @ grid.matrix
-        if perpendicular(matrix):
+        if perpendicular(matrix[:3, :3]):
             return Grid(matrix, grid.size)
     raise ExportFailed(
         _("A transform bends or shears this segmentation, which these files cannot hold: harden or remove it in the "

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from slicer.i18n import tr as _
 
+from afnet.image_geometry import perpendicular
 from afnet.manifest import Input, Manifest
 
 from . import hierarchy, volumes
@@ -24,7 +25,6 @@ from .transforms import (
     ijk_to_local,
     is_linear,
     linear_to_reference,
-    perpendicular,
     rigid_to_world,
 )
 from .volume_export import ExportError, in_frame_of, private_copy, resampled_copy, write_nrrd
@@ -121,7 +121,7 @@ def export_study(
         if frame:
             notes.append(_("{title}: {frame} of a sequence was used.").format(title=item.title, frame=frame.text))
         copy = private_copy(node, voxels=voxels) if node is reference else in_frame_of(node, reference, voxels)
-        if copy is None or not perpendicular(ijk_to_local(copy)):
+        if copy is None or not perpendicular(ijk_to_local(copy)[:3, :3]):
             copy = resampled_copy(node, reference, voxels)
             notes.append(
                 _("{title} was resampled, because its transform bends or shears it.").format(title=item.title)
@@ -166,7 +166,7 @@ def _problem_of(item: Input, node) -> str:
 
 def _frame_problem(item: Input, node) -> str:
     """Say why the reference's local frame cannot be used; empty if it can."""
-    if not perpendicular(ijk_to_local(node)):
+    if not perpendicular(ijk_to_local(node)[:3, :3]):
         return _("{title} has voxel axes that are not perpendicular, as from a tilted gantry: resample it with the "
                  "module Resample Scalar/Vector/DWI Volume.").format(title=item.title)
     _matrix, deviation = rigid_to_world(node)

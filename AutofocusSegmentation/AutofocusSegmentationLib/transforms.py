@@ -11,9 +11,6 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 RIGID_TOLERANCE_MM = 0.5
 """How far a transform may move any voxel of the reference from the best rotation and shift and count as one."""
 
-PERPENDICULAR_TOLERANCE = 1e-3
-"""Largest cosine between two voxel axes that still count as perpendicular (0.5 mm over 500 mm), as the engine's."""
-
 _SAMPLES_IN_PLANE, _SAMPLES_ACROSS = 9, 512
 
 
@@ -34,15 +31,6 @@ def ijk_to_local(volume) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     return matrix_of(matrix)
-
-
-def perpendicular(ijk_to_ras: np.ndarray) -> bool:
-    """Tell whether the voxel axes of a 4x4 IJK-to-RAS matrix are perpendicular, and none has length zero."""
-    lengths = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
-    if not np.isfinite(ijk_to_ras).all() or lengths.min() <= 0:
-        return False
-    unit = ijk_to_ras[:3, :3] / lengths
-    return bool(np.abs(unit.T @ unit - np.eye(3)).max() <= PERPENDICULAR_TOLERANCE)
 
 
 def transform_between(source, target) -> vtk.vtkGeneralTransform:

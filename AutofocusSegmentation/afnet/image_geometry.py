@@ -1,10 +1,17 @@
-"""Whether an image's geometry can be that of a scan: sizes, position, perpendicular axes. Positions are LPS, mm."""
+"""Whether an image's geometry can be that of a scan: sizes, position, perpendicular axes. Positions are LPS, mm.
+
+SimpleITK's images are taken, but it is not imported, so that the Slicer side uses this too.
+"""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
 from .errors import InputError
 from .image_refusals import contradictory_size, damaged, sheared
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 ORTHONORMALITY_TOLERANCE = 1e-3
 """Largest cosine between two voxel axes that still count as perpendicular (0.06 degrees, 0.5 mm over 500 mm), and
@@ -17,7 +24,7 @@ LONGEST_SIDE, FARTHEST_ORIGIN = 2500.0, 1e5
 """mm: no scan of a person is longer, and none lies farther from its scanner's origin."""
 
 
-def index_to_lps(image: sitk.Image) -> np.ndarray:
+def index_to_lps(image: "sitk.Image") -> np.ndarray:
     """The 4×4 matrix from continuous index (i, j, k) to LPS position in mm."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
@@ -34,7 +41,7 @@ def perpendicular(axes: np.ndarray) -> bool:
     return bool(np.abs(unit.T @ unit - np.eye(3)).max() <= ORTHONORMALITY_TOLERANCE)
 
 
-def check_geometry(image: sitk.Image, what: str) -> None:
+def check_geometry(image: "sitk.Image", what: str) -> None:
     """Raise InputError about `what` unless the image has the geometry of a scan of a person."""
     if min(image.GetSize()) == 0:
         raise InputError(f"{what} holds no voxels; copy or export it again.")
@@ -43,7 +50,7 @@ def check_geometry(image: sitk.Image, what: str) -> None:
     check_place(image, what)
 
 
-def check_place(image: sitk.Image, what: str) -> None:
+def check_place(image: "sitk.Image", what: str) -> None:
     """Raise InputError about `what` unless voxel sizes, axes and position can be those of a part of such a scan."""
     matrix = index_to_lps(image)
     if not np.isfinite(matrix).all():

@@ -13,7 +13,8 @@ from .deepmedic import DeepMedic
 from .pathway import PAPER_WIDTHS, NetworkPlan, Pathway, ResidualBlock, start_as_released
 
 __all__ = [
-    "PAPER_WIDTHS", "AutofocusNetwork", "DeepMedic", "NetworkPlan", "ResidualBlock", "build_network", "count_parameters",
+    "PAPER_WIDTHS", "AutofocusNetwork", "DeepMedic", "NetworkPlan", "ResidualBlock", "build_network",
+    "count_parameters",
 ]
 
 
