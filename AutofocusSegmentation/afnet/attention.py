@@ -39,6 +39,11 @@ class AttentionMaps:
         self._ended: set[str] = set()
 
     def __call__(self, name: str, layer: AutofocusLayer, start: int, maps: torch.Tensor) -> None:
+        """Take a slab of the layer called `name`: `maps` (K, z, y, x), the weight of each rate, summing to about 1.
+
+        A slab spans the crop but along its axis, where it lies from `start` on; slabs come in order, the last one ends
+        the layer. Layers that are not wanted are passed over.
+        """
         self.device, self.precision = maps.device.type, str(layer.weight.dtype).removeprefix("torch.")
         if name not in self.request.layers:
             return

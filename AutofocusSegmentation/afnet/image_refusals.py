@@ -1,4 +1,4 @@
-"""The sentences for images that cannot be used; `what` is their subject."""
+"""The errors, to be raised, for images that cannot be used. Each has a sentence whose subject is `what`."""
 
 from pathlib import Path
 
@@ -17,16 +17,19 @@ def check_name(path: Path, what: str) -> None:
 
 
 def without_room(what: str) -> OutOfMemory:
+    """The image is larger than the memory."""
     return OutOfMemory(f"{what} does not fit into memory; crop it or use a machine with more memory.")
 
 
 def damaged(what: str) -> InputError:
+    """The file is cut short, or its parts do not fit together."""
     return InputError(
         f"{what} is damaged or incomplete (data is missing or unreadable); copy or export it again."
     )
 
 
 def not_finite(count: int, what: str) -> InputError:
+    """`count` voxels are no numbers."""
     return InputError(
         f"{what} has {count} voxels without a valid number (NaN or infinite); replace them by the background "
         "value or export it again."
@@ -34,6 +37,7 @@ def not_finite(count: int, what: str) -> InputError:
 
 
 def without_orientation(what: str) -> InputError:
+    """The header names no patient axes."""
     return InputError(
         f"{what} does not say how the patient lies in it, so left and right cannot be told; export it again with its "
         "orientation (NIfTI: qform or sform; NRRD: space and space directions; MetaImage: TransformMatrix)."
@@ -41,10 +45,12 @@ def without_orientation(what: str) -> InputError:
 
 
 def without_spacing(what: str) -> InputError:
+    """The header states no voxel size in mm."""
     return InputError(f"{what} does not state its voxel size (MetaImage: ElementSpacing); export it again with it.")
 
 
 def contradictory_size(what: str) -> InputError:
+    """Voxel size and orientation matrix of a header state different lengths."""
     return InputError(
         f"{what} states a voxel size that contradicts its orientation matrix; export it again from the program "
         "in which it looks right."
@@ -52,6 +58,7 @@ def contradictory_size(what: str) -> InputError:
 
 
 def sheared(what: str) -> InputError:
+    """The voxel axes are not perpendicular."""
     return InputError(
         f"{what} has voxel axes that are not perpendicular (sheared, as from a tilted gantry); resample it "
         "to a rectangular grid first, in Slicer with the module Resample Scalar/Vector/DWI Volume or by hardening the "

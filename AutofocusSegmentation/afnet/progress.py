@@ -48,6 +48,7 @@ class Progress:
         self.within(0.0)
 
     def finish_stage(self) -> None:
+        """Note how long the stage took that is open, if one is."""
         if self._stage:
             self.seconds[self._stage] = round(time.monotonic() - self._stage_begin, 3)
             self._stage = None
@@ -101,11 +102,13 @@ class Progress:
             self.stream.write(f"{self._return()}{text}\n")
 
     def error(self, text: str, code: int) -> None:
+        """Tell a program why the run ends, in one sentence, and the exit code; a person reads it on standard error."""
         if self.kind == "text" and self._stage and self.stream.isatty():
             self.stream.write("\n")
         self._json(event="error", code=code, text=text)
 
     def done(self) -> None:
+        """Say that all that was asked is done, outputs included; the last stage is finished."""
         self.finish_stage()
         self._json(event="done")
         if self.kind == "text":

@@ -170,6 +170,7 @@ def _sort(case: CheckedCase, matches: list[Match], labels: LabelSet) -> None:
     """Give each structure its mask; say what is empty, doubtful or not used."""
     name = case.files.name
     voxel_ml = float(np.prod(case.grid.GetSpacing())) / 1000
+    titles = {structure.id: structure.name for structure in labels.structures}
     owners: dict[str, Match] = {}
     for match in matches:
         volume = round(int(match.mask.sum()) * voxel_ml, 3)
@@ -186,16 +187,16 @@ def _sort(case: CheckedCase, matches: list[Match], labels: LabelSet) -> None:
             )
         elif match.structure in owners and match.by != "mapping":
             other = owners[match.structure].segment
-            title = labels.structure(match.structure).name
             case.problems.append(
-                f"{name}: '{other}' and '{match.segment}' both match {title}; say which of them it is."
+                f"{name}: '{other}' and '{match.segment}' both match {titles[match.structure]}; say which of them it "
+                "is."
             )
         else:
             owners[match.structure] = match
             case.masks[match.structure] = case.masks.get(match.structure, False) | match.mask
     for id in case.files.absent:
         if id in case.masks:
-            case.problems.append(f"{name}: {labels.structure(id).name} is said to be absent and is drawn; choose one.")
+            case.problems.append(f"{name}: {titles[id]} is said to be absent and is drawn; choose one.")
     case.drawn = [structure.id for structure in labels.structures if structure.id in case.masks]
     case.unknown = [
         structure.id for structure in labels.structures

@@ -39,24 +39,30 @@ class RunFolder:
         self.state: dict = {}
 
     def cache(self, number: int) -> Path:
+        """The file of a prepared case; numbers of cases are from 0 here, from 1 in names."""
         return self.training / CACHE / f"case-{number + 1:04d}.npz"
 
     def run(self, name: str) -> Path:
+        """The folder of a training's checkpoint; `name`: of a plan.Run."""
         return self.training / RUNS / name
 
     def comparison(self, number: int) -> Path:
+        """The folder of a held-out case's segmentations."""
         return self.training / SCORED / f"case-{number + 1:04d}"
 
     @property
     def request_file(self) -> Path:
+        """What was asked; it is there from `begin` on."""
         return self.training / REQUEST
 
     @property
     def comparison_file(self) -> Path:
+        """How the new model compares with its base; it is there at the end."""
         return self.training / COMPARISON
 
     @property
     def candidate(self) -> Path:
+        """The folder of the new model until it is saved."""
         return self.training / CANDIDATE
 
     def begin(self, request: Request) -> None:
@@ -90,7 +96,7 @@ class RunFolder:
         return Request.from_json(document)
 
     def tell(self, **facts) -> None:
-        """Change state.json."""
+        """Change state.json. Raises RequestError if it cannot be written."""
         self.state |= facts
         write_state(self.output, self.state)
 
@@ -106,9 +112,11 @@ class RunFolder:
                 self.tell(status=status, problem=problem)
 
     def clear_log(self) -> None:
+        """Empty log.jsonl. Raises OSError."""
         (self.training / "log.jsonl").write_text("", encoding="utf-8")
 
     def log(self, event: dict) -> None:
+        """Add an event to log.jsonl, one line. Raises OSError."""
         with open(self.training / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
 

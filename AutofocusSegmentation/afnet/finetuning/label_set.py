@@ -39,9 +39,6 @@ class LabelSet:
         """For each structure whether the base model does not know it."""
         return tuple(any(self.sources[channel] is None for channel in channels) for channels in self.channels)
 
-    def structure(self, id: str) -> Structure | None:
-        return next((structure for structure in self.structures if structure.id == id), None)
-
 
 def change_labels(base: Manifest, drop: tuple[str, ...] = (), add: tuple[dict, ...] = ()) -> LabelSet:
     """Return the label set of `base` without the structures `drop` and with those of `add`. Raises RequestError.
