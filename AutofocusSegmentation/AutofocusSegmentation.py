@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from AutofocusSegmentationLib import doctor, logic, models, sample_data, study, terminology
+from AutofocusSegmentationLib import doctor, logic, models, sample_data, study, terminology_list
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
 from AutofocusSegmentationLib.tuning_parameters import FineTuningParameters
@@ -39,7 +39,7 @@ class AutofocusSegmentation(ScriptedLoadableModule):
         parent.acknowledgementText = _(
             "The method: Qin Y. et al., Autofocus Layer for Semantic Segmentation, MICCAI 2018."
         )
-        slicer.app.connect("startupCompleted()", terminology.register_terminology)
+        slicer.app.connect("startupCompleted()", terminology_list.register_terminology)
         slicer.app.connect("startupCompleted()", sample_data.register_sample_data)
 
 

@@ -45,7 +45,7 @@ class MapDisplay:
             return
         attention_overlay.show(node, opacity, subject.reference)
         # Rates rise in equal steps, so that as many labels as rates are their reaches.
-        show_legend(node, attention_maps.legend_title(subject.manifest, key), len(subject.map_keys))
+        show_legend(node, attention_maps.legend_title(key), len(subject.map_keys))
 
 
 class FocusMeasurements:

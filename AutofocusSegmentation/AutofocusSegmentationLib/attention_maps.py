@@ -20,16 +20,14 @@ from afnet.manifest import Manifest
 from . import attention_overlay, hierarchy
 from .attention_colors import color_table
 from .engine_request import REPORT_FILE
+from .node_marks import ATTENTION_ATTRIBUTE, SEGMENTATION_ROLE
 from .result_files import ResultError
 from .study_record import study_key
 from .transforms import ijk_to_local
-from .volumes import ATTENTION_ATTRIBUTE, has_voxels
+from .volumes import has_voxels
 
 FOCUS = "focus"
 """Key of a layer's focus map; that of the map of rate 6 is 'rate6'."""
-
-SEGMENTATION_ROLE = "AutofocusSegmentation.Segmentation"
-"""Node reference to the segmentation that a map, table or plot belongs to."""
 
 LAYER, MAP, STUDY = (f"AutofocusSegmentation.Attention{word}" for word in ("Layer", "Map", "Study"))
 """Attributes of a map's node: 'layer6'; its key; `study_key` of the segmentation when it was made."""
@@ -123,7 +121,7 @@ def map_title(manifest: Manifest, key: str) -> str:
     return _("Attention to rate {rate}, {mm:g} mm").format(rate=key.removeprefix("rate"), mm=reach)
 
 
-def legend_title(manifest: Manifest, key: str) -> str:
+def legend_title(key: str) -> str:
     """Return the words over a map's colour legend, with its unit or scale."""
     if key == FOCUS:
         return _("Focus\n(mm)")
@@ -138,19 +136,15 @@ def value_range(manifest: Manifest, key: str) -> tuple[float, float]:
 
 def put_in_folder(node, segmentation, reference) -> None:
     """Put a node into the segmentation's folder of attention maps; it is made beside the image if it is not there."""
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    items = [tree.GetItemByDataNode(other) for other in nodes_of(segmentation) if other is not node]
-    folder = next((tree.GetItemParent(item) for item in items if item), 0)
+    tree = hierarchy.made_tree()
+    parents = (hierarchy.parent_item(other) for other in nodes_of(segmentation) if other is not node)
+    folder = next((parent for parent in parents if parent), 0)
     if not folder or folder == tree.GetSceneItemID() or tree.GetItemDataNode(folder) is not None:
         parent = hierarchy.parent_item(reference) or tree.GetSceneItemID()
         name = _("Attention maps of {segmentation}").format(segmentation=segmentation.GetName())
         folder = tree.CreateFolderItem(parent, name)
         tree.SetItemAttribute(folder, ATTENTION_ATTRIBUTE, "folder")
-    item = tree.GetItemByDataNode(node)  # Slicer makes it with the node; without its window nobody does
-    if item:
-        tree.SetItemParent(item, folder)
-    else:
-        tree.CreateItem(folder, node)
+    hierarchy.put_under(node, folder)
 
 
 def mark(node, segmentation, kind: str) -> None:
@@ -192,20 +186,16 @@ def _new_map(manifest: Manifest, file: _File, segmentation, reference):
 
 def remove_node(node) -> None:
     """Remove a node with its display and storage nodes; its folder too, if it was the last there."""
-    scene, tree = slicer.mrmlScene, slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    scene, tree = slicer.mrmlScene, hierarchy.made_tree()
     if node.IsA("vtkMRMLDisplayableNode"):
         for index in reversed(range(node.GetNumberOfDisplayNodes())):
             scene.RemoveNode(node.GetNthDisplayNode(index))
     if node.IsA("vtkMRMLStorableNode") and node.GetStorageNode() is not None:
         scene.RemoveNode(node.GetStorageNode())
-    item = tree.GetItemByDataNode(node)
-    folder = tree.GetItemParent(item) if item else 0
-    if item:
-        tree.RemoveItem(item, False, False)  # Slicer does it when the node goes; without its window nobody does
+    folder = hierarchy.remove_item(node)
     scene.RemoveNode(node)
-    if not folder:
-        return
-    if tree.GetItemAttribute(folder, ATTENTION_ATTRIBUTE) == "folder" and not tree.GetNumberOfItemChildren(folder):
+    ours = folder and tree.GetItemAttribute(folder, ATTENTION_ATTRIBUTE) == "folder"
+    if ours and not tree.GetNumberOfItemChildren(folder):
         tree.RemoveItem(folder)
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
 from .attention_maps import mark, nodes_of, put_in_folder, remove_node
-from .transforms import ijk_to_local, matrix_of, moved_points, transform_between
-from .volumes import ATTENTION_ATTRIBUTE
+from .node_marks import ATTENTION_ATTRIBUTE
+from .segment_voxels import OffLattice, own_grid, segment_voxels, with_label_maps
+from .transforms import ijk_to_local, moved_points, transform_between
 
 PERCENTILES = (5, 50, 95)
 
@@ -52,11 +52,14 @@ def measure(segmentation, focus_maps: Mapping[str, object]) -> list[SegmentFocus
         return []
     first = next(iter(focus_maps.values()))
     arrays = {layer: slicer.util.arrayFromVolume(node).ravel() for layer, node in focus_maps.items()}
+    own, other = segmentation.GetParentTransformNode(), first.GetParentTransformNode()
+    between = None if own is other else transform_between(own, other)
+    measured = with_label_maps(segmentation)
     found = []
     segments = segmentation.GetSegmentation()
     for segment_id in segments.GetSegmentIDs():
         segment = segments.GetSegment(segment_id)
-        counts = _counts(segmentation, segment_id, first)
+        counts = _counts(measured, segment_id, between, first)
         layers = {layer: _focus(values, counts) for layer, values in arrays.items()}
         layers = {layer: focus for layer, focus in layers.items() if focus is not None}
         found.append(SegmentFocus(segment_id, segment.GetName(), tuple(segment.GetColor()), layers))
@@ -105,29 +108,22 @@ def chart_of(segmentation):
     return next(iter(_of_kind(segmentation, CHART)), None)
 
 
-def _counts(segmentation, segment_id: str, volume) -> np.ndarray:
-    """Return how many voxels of a segment have their centre in each voxel of `volume` (flat, [k, j, i])."""
+def _counts(segmentation, segment_id: str, between, volume) -> np.ndarray:
+    """Return how many voxels of a segment have their centre in each voxel of `volume` (flat, [k, j, i]).
+
+    between: transform from the segmentation's local frame to that of the volume; None if they are the same.
+    """
     size = np.array(volume.GetImageData().GetDimensions())
-    image = slicer.vtkOrientedImageData()
     none = np.zeros(int(size.prod()), np.int64)
-    name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-    if segmentation.GetSegmentation().GetSegment(segment_id).GetRepresentation(name) is None and (
-            not segmentation.CreateBinaryLabelmapRepresentation()):
+    try:
+        voxels = segment_voxels(segmentation, segment_id, None)
+    except OffLattice:
         return none
-    if not segmentation.GetBinaryLabelmapRepresentation(segment_id, image) or min(image.GetDimensions()) < 1:
+    if not voxels.count:
         return none
-    scalars = image.GetPointData().GetScalars()
-    if scalars is None:
-        return none
-    mask = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1]) != 0
-    voxels = np.argwhere(mask)[:, ::-1] + np.array(image.GetExtent()[0::2])
-    if not len(voxels):
-        return none
-    to_world = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(to_world)
-    points = _moved(voxels, matrix_of(to_world))
-    if segmentation.GetParentTransformNode() is not volume.GetParentTransformNode():
-        between = transform_between(segmentation.GetParentTransformNode(), volume.GetParentTransformNode())
+    indices = np.argwhere(voxels.mask)[:, ::-1] + np.array(voxels.start)
+    points = _moved(indices, own_grid(segmentation, segment_id).matrix)
+    if between is not None:
         points = moved_points(between, points)
     index = np.floor(_moved(points, np.linalg.inv(ijk_to_local(volume))) + 0.5).astype(np.int64)
     index = index[((index >= 0) & (index < size)).all(axis=1)]

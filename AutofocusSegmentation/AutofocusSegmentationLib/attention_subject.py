@@ -70,8 +70,8 @@ class Subject:
             size=size / 1e6, limit=LIMIT_BYTES / 1e6)
 
     def _voxels(self) -> int:
-        for node in self.maps.values():
-            return node.GetImageData().GetNumberOfPoints()
+        if self.maps:
+            return next(iter(self.maps.values())).GetImageData().GetNumberOfPoints()
         return most_voxels(attention_maps.extent_mm(self.reference), self.manifest)
 
 

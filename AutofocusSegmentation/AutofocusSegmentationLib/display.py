@@ -1,12 +1,11 @@
 """How a segmentation looks: surfaces in 3D, and outer structures through which the inner ones are seen."""
 
+import slicer
+
 from afnet.manifest import Manifest
 
 from .nesting import nested_pairs
 from .segment_tags import results_in_scene
-
-_CLOSED_SURFACE = "Closed surface"
-"""Name of the representation, as in vtkSegmentationConverter::GetSegmentationClosedSurfaceRepresentationName()."""
 
 OUTERMOST_OPACITY, BETWEEN_OPACITY = 0.3, 0.6
 """Opacity in 3D of a structure that others lie in, and of one that also lies in another itself."""
@@ -17,7 +16,7 @@ def is_shown_in_3d(segmentation) -> bool:
     if segmentation is None or segmentation.GetDisplayNode() is None:
         return False
     return bool(
-        segmentation.GetSegmentation().ContainsRepresentation(_CLOSED_SURFACE)
+        segmentation.GetSegmentation().ContainsRepresentation(_surface())
         and segmentation.GetDisplayNode().GetVisibility()
         and segmentation.GetDisplayNode().GetVisibility3D()
     )
@@ -32,13 +31,13 @@ def show_in_3d(segmentation, shown: bool) -> None:
     segmentation.CreateDefaultDisplayNodes()
     display = segmentation.GetDisplayNode()
     if not shown:
-        if segmentation.GetSegmentation().GetSourceRepresentationName() == _CLOSED_SURFACE:
+        if segmentation.GetSegmentation().GetSourceRepresentationName() == _surface():
             display.SetVisibility3D(False)
         else:
             segmentation.RemoveClosedSurfaceRepresentation()
         return
     segmentation.CreateClosedSurfaceRepresentation()
-    display.SetPreferredDisplayRepresentationName3D(_CLOSED_SURFACE)
+    display.SetPreferredDisplayRepresentationName3D(_surface())
     display.SetVisibility(True)
     display.SetVisibility3D(True)
 
@@ -85,3 +84,7 @@ def show_alone(segmentation) -> None:
     for other in other_results(segmentation):
         if other.GetDisplayNode() is not None:
             other.GetDisplayNode().SetVisibility(False)
+
+
+def _surface() -> str:
+    return slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()

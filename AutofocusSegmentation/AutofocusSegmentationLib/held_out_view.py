@@ -13,6 +13,7 @@ from afnet.manifest import Manifest
 from afnet.terminology import STRUCTURE_TAG, terminology_entry
 from afnet.training_folder import BASE, NEW, REFERENCE, scored_file
 
+from .node_marks import COMPARISON_ATTRIBUTE
 from .segment_voxels import (
     Grid,
     OffLattice,
@@ -24,7 +25,6 @@ from .segment_voxels import (
     voxel_hash,
 )
 from .segmentation_reading import DamagedFile, read_segmentation_file
-from .tuning_cases import COMPARISON_ATTRIBUTE
 from .tuning_comparison import HeldOutCase
 from .volumes import has_voxels
 

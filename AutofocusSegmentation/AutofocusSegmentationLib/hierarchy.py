@@ -1,4 +1,4 @@
-"""What the subject hierarchy knows of a volume: its patient, study and modality.
+"""What the subject hierarchy knows of a volume, its patient, study and modality, and where nodes are put in it.
 
 Names may be a patient's: they are read for the chooser of studies and for DICOM files, and go nowhere else.
 """
@@ -39,15 +39,32 @@ def modality(node) -> str:
     return (hierarchy.GetItemAttribute(item, name) or "").strip().upper()
 
 
+def made_tree():
+    """Return the scene's subject hierarchy, which is added if it has none yet."""
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+
+
 def put_beside(node, other) -> None:
     """Give `node` the parent of `other`: its study, its folder, or the scene."""
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    parent = parent_item(other) or tree.GetSceneItemID()
+    put_under(node, parent_item(other) or made_tree().GetSceneItemID())
+
+
+def put_under(node, parent: int) -> None:
+    """Make the item of `node` a child of the item `parent`."""
+    tree = made_tree()
     item = tree.GetItemByDataNode(node)  # Slicer makes it with the node; without its window nobody does
     if item:
         tree.SetItemParent(item, parent)
     else:
         tree.CreateItem(parent, node)
+
+
+def remove_item(node) -> int:
+    """Remove the item of `node`, but neither the node nor what lies under it; return the item that it lay in, or 0."""
+    item, parent = item_of(node), parent_item(node)
+    if item:
+        _tree().RemoveItem(item, False, False)  # Slicer does it when the node goes; without its window nobody does
+    return parent
 
 
 def patient_and_study_tags(node) -> dict[str, str]:

@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
-INPUT_ROLE = "Input."
+CHOSEN_INPUT_ROLE = "Input."
 """Node reference role of an input is this followed by the input's name in the model's manifest: `Input.t1c`."""
 
 
@@ -83,8 +83,8 @@ class AutofocusSegmentationParameters:
 
     def input_node(self, name: str):
         """Return the volume node chosen for the input `name`, or None."""
-        return self.parameterNode.GetNodeReference(INPUT_ROLE + name)
+        return self.parameterNode.GetNodeReference(CHOSEN_INPUT_ROLE + name)
 
     def set_input_node(self, name: str, node) -> None:
         """Choose `node` (a volume node or None) for the input `name`."""
-        self.parameterNode.SetNodeReferenceID(INPUT_ROLE + name, node.GetID() if node else None)
+        self.parameterNode.SetNodeReferenceID(CHOSEN_INPUT_ROLE + name, node.GetID() if node else None)

@@ -30,20 +30,16 @@ from afnet.terminology import (
 from . import hierarchy
 from .arrangement import reference_image
 from .display import let_inner_structures_be_seen
+from .node_marks import COMPARISON_ATTRIBUTE, SEGMENTATION_ROLE
 from .result_files import Found, ResultError, read_result
 from .segment_tags import HASH_TAG, kept_segments, mark_as_made, tag_of
 from .segment_voxels import grid_of_segmentation, grid_of_volume, label_map, lies_within, replace_voxels, same_grid
-from .terminology import register_terminology
+from .terminology_list import register_terminology
 from .transforms import same_frame
-from .tuning_cases import COMPARISON_ATTRIBUTE
 from .volumes_table import fill_table, new_table
 
 TABLE_ROLE = "AutofocusSegmentation.Volumes"
 """Node reference from the segmentation to its table of volumes."""
-
-SEGMENTATION_ROLE = "AutofocusSegmentation.Segmentation"
-"""Node reference from the table of volumes to its segmentation, for a clone of that refers to the same table; and
-attribute of the table, 'true', which stays when its segmentation is deleted."""
 
 
 @dataclass(frozen=True)

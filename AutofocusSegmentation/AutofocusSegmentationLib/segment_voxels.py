@@ -93,17 +93,35 @@ def cut_to_box(mask: np.ndarray) -> Voxels:
     return Voxels(start, np.ascontiguousarray(mask[box]))
 
 
+def own_grid(segmentation, segment_id: str) -> Grid | None:
+    """Return the grid of a segment's own label map, in the segmentation's local frame; None if it has none.
+
+    Its voxels may lie anywhere on it, before its origin, too.
+    """
+    image = _representation(segmentation, segment_id)
+    return None if image is None else Grid(_matrix_of_image(image), image.GetDimensions())
+
+
+def with_label_maps(segmentation):
+    """Return a segmentation node whose segments are label maps: this one or, where some must be made of surfaces, a
+    copy outside any scene and under no transform. What cannot be made is missing there."""
+    if all(_representation(segmentation, item) for item in segmentation.GetSegmentation().GetSegmentIDs()):
+        return segmentation
+    copy = slicer.vtkMRMLSegmentationNode()
+    copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())
+    copy.CreateBinaryLabelmapRepresentation()
+    return copy
+
+
 def segment_voxels(segmentation, segment_id: str, grid: Grid | None) -> Voxels:
     """Return a segment's voxels on `grid`, None for that of its own label map.
 
     Raises OffLattice if it is kept on other voxels, or not as a label map.
     """
-    image = slicer.vtkOrientedImageData()
-    name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-    segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    if segment is None or segment.GetRepresentation(name) is None:
+    image, kept = slicer.vtkOrientedImageData(), _representation(segmentation, segment_id)
+    if kept is None:
         raise OffLattice
-    if min(segment.GetRepresentation(name).GetDimensions()) < 1:
+    if min(kept.GetDimensions()) < 1:
         return _EMPTY
     if not segmentation.GetBinaryLabelmapRepresentation(segment_id, image):
         raise OffLattice
@@ -112,7 +130,7 @@ def segment_voxels(segmentation, segment_id: str, grid: Grid | None) -> Voxels:
     extent = image.GetExtent()
     mask = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) != 0
     matrix = _matrix_of_image(image)
-    grid = grid or Grid(matrix.copy(), image.GetDimensions())
+    grid = grid or own_grid(segmentation, segment_id)
     matrix[:3, 3] += matrix[:3, :3] @ np.array(extent[0::2])
     return _on_grid(mask, matrix, grid)
 
@@ -162,11 +180,10 @@ def segment_volumes(segmentation) -> dict[str, float]:
 
     A transform above the node is not counted: results lie under rigid ones.
     """
-    name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
     volumes = {}
     for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
-        image = segment.GetRepresentation(name)  # shared between segments, told apart by their label values
+        image = _representation(segmentation, segment_id)  # shared between segments, told apart by their label values
         if image is None:
             continue
         scalars = image.GetPointData().GetScalars()
@@ -178,6 +195,13 @@ def segment_volumes(segmentation) -> dict[str, float]:
 
 
 _EMPTY = Voxels((0, 0, 0), np.zeros((0, 0, 0), bool))
+
+
+def _representation(segmentation, segment_id: str):
+    """Return the image in which a segment is kept; None if there is no such segment, or it is kept otherwise."""
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    return segment.GetRepresentation(name) if segment is not None else None
 
 
 def _matrix_of_image(image) -> np.ndarray:

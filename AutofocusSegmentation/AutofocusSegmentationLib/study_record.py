@@ -22,7 +22,7 @@ from .volumes import has_voxels
 STUDY_ATTRIBUTE = "AutofocusSegmentation.Study"
 """Attribute of the segmentation node: the text of `record`."""
 
-INPUT_ROLE = "AutofocusSegmentation.Input."
+SEGMENTED_INPUT_ROLE = "AutofocusSegmentation.Input."
 """Node reference role from the segmentation to an input is this followed by the input's name: `…Input.t1c`."""
 
 PLACE_TOLERANCE_MM = 0.05
@@ -42,12 +42,12 @@ def remember(segmentation, inputs: Mapping[str, object], text: str) -> None:
     """Keep with a segmentation of which volume nodes it was made, and what `record` said when the run began."""
     segmentation.SetAttribute(STUDY_ATTRIBUTE, text)
     for name, node in inputs.items():
-        segmentation.SetNodeReferenceID(INPUT_ROLE + name, node.GetID())
+        segmentation.SetNodeReferenceID(SEGMENTED_INPUT_ROLE + name, node.GetID())
 
 
 def inputs_of(segmentation, manifest: Manifest) -> dict:
     """Return input name to the volume node that a segmentation was made of; None where it is gone."""
-    return {item.name: segmentation.GetNodeReference(INPUT_ROLE + item.name) for item in manifest.inputs}
+    return {item.name: segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + item.name) for item in manifest.inputs}
 
 
 def study_key(segmentation) -> str:
@@ -64,7 +64,7 @@ def missing(segmentation, manifest: Manifest) -> str:
             segmentation.GetAttribute(WEIGHTS_SHA256) != manifest.weights_sha256):
         return _("This segmentation was made by another version of its model: segment the study again.")
     for item in manifest.inputs:
-        node = segmentation.GetNodeReference(INPUT_ROLE + item.name)
+        node = segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + item.name)
         if node is None:
             return _("{title} is no longer in the scene: load it and segment the study again.").format(title=item.title)
         if not has_voxels(node):  # a scene whose file of the image is gone

@@ -9,16 +9,14 @@ from typing import Annotated
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from afnet.finetuning.request import HOLD_OUT_FROM
+
 from .parameters import Device
 from .tuning_cases import TuningCase, joined
 
 _CASES = "FineTuning.Cases"
 _ROLE = "FineTuning.Case"
 """Roles of a case's nodes: `FineTuning.Case1.segmentation`, `FineTuning.Case1.input.ct`."""
-
-
-TEST_FROM = 6
-"""Number of cases from which HoldOut.AUTO makes some test cases; the engine's HOLD_OUT_FROM."""
 
 
 class Tune(enum.Enum):
@@ -48,7 +46,7 @@ class HoldOut(enum.Enum):
     def label(self) -> str:
         """Text in the panel's chooser (called by the parameter node wrapper)."""
         return {
-            HoldOut.AUTO: _("A third (below six cases: none)"),
+            HoldOut.AUTO: _("A third (below {count} cases: none)").format(count=HOLD_OUT_FROM),
             HoldOut.EACH: _("Each case in turn (for few cases; slow)"),
             HoldOut.CHOSEN: _("The cases ticked as Test"),
             HoldOut.NONE: _("No case (nothing is measured)"),
@@ -88,7 +86,7 @@ def hold_out_problem(parameters: FineTuningParameters, cases: Sequence[TuningCas
 
 def hold_out_warning(parameters: FineTuningParameters, cases: Sequence[TuningCase]) -> str:
     """Say that nobody will know whether the new model is better, where the choice does not say so; empty elsewhere."""
-    if parameters.holdOut is not HoldOut.AUTO or not 0 < len(cases) < TEST_FROM:
+    if parameters.holdOut is not HoldOut.AUTO or not 0 < len(cases) < HOLD_OUT_FROM:
         return ""
     if len(cases) == 1:
         return _("Nothing will be measured: that needs two cases or more.")

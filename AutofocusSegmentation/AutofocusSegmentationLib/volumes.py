@@ -3,10 +3,8 @@
 import slicer
 import vtk
 
+from .node_marks import ATTENTION_ATTRIBUTE
 from .volume_export import SCALAR_TYPES, SIGNED_BYTES
-
-ATTENTION_ATTRIBUTE = "AutofocusSegmentation.Attention"
-"""Node attribute of the attention maps that this extension makes; such a map is no scan."""
 
 _NOT_SCALAR = ("vtkMRMLTensorVolumeNode", "vtkMRMLDiffusionImageVolumeNode", "vtkMRMLMultiVolumeNode")
 

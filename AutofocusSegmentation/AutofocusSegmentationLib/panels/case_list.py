@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest
 
 from ..tuning_cases import TuningCase, case_problem
+from ..tuning_scene import look_again
 from .table_height import fit_height
 
 _CASE, _TEST, _RESULT = range(3)
@@ -92,7 +93,7 @@ class CaseList:
 
     def look_again(self, manifest: Manifest | None) -> bool:
         """Take in what was edited outside the panel; return whether anything was. manifest: of the base model."""
-        return any([case.look_again(manifest) for case in self.cases])
+        return any([look_again(case, manifest) for case in self.cases])
 
     def problem(self) -> str:
         """Say what is wrong with the first ticked case that cannot be used; empty if all can, as far as is known."""

@@ -16,7 +16,7 @@ from ..engine import EngineProcess
 from ..finetuning import FineTuningJob, TuningOutcome, TuningSettings
 from ..finetuning_events import CaseChecked
 from ..one_engine import OneEngine
-from ..tuning_cases import TuningCase, cases_from_scene, find_inputs_again
+from ..tuning_cases import TuningCase
 from ..tuning_folder import cases_from_folder
 from ..tuning_parameters import (
     FineTuningParameters,
@@ -26,6 +26,7 @@ from ..tuning_parameters import (
     recall_behind,
     remember_cases,
 )
+from ..tuning_scene import cases_from_scene, find_inputs_again
 from ..window import SlicerWindow
 from .base_choice import BaseChoice
 from .case_list import CaseList

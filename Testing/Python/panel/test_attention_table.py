@@ -109,6 +109,28 @@ def test_edited_segments_are_measured_as_they_are(attention):
         np.percentile(values, [5, 95], method="inverted_cdf"), abs=0.51)
 
 
+def test_segments_kept_as_surfaces_are_measured_and_stay_surfaces(attention):
+    """Measuring changes nothing of the user's segmentation."""
+    import slicer
+    from slicer import vtkSegmentationConverter
+
+    mask = np.zeros((20, 24, 28), np.uint8)
+    mask[5:12, 6:16, 8:20] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, attention.segmentation, "bladder", attention.volume)
+    compute(attention, attention.ui.focusButton)
+    row = [each.id for each in attention.manifest.structures].index("bladder")
+    before = float(attention.ui.focusTable.item(row, 2).text())
+    label_map = vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    surface = vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+    segments = attention.segmentation.GetSegmentation()
+    assert segments.CreateRepresentation(surface)
+    segments.SetSourceRepresentationName(surface)
+    segments.RemoveRepresentation(label_map)
+    attention.panel.enter()
+    assert float(attention.ui.focusTable.item(row, 2).text()) == pytest.approx(before, abs=1)
+    assert not any(segments.GetSegment(item).GetRepresentation(label_map) for item in segments.GetSegmentIDs())
+
+
 def _ijk_to_ras(node):
     import vtk
 

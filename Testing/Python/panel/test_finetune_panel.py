@@ -69,10 +69,9 @@ def test_bad_cases_say_why(listed, scene):
 def test_a_choice_by_which_nothing_is_measured_is_told_before_the_start(listed):
     """Fewer than six cases and a third of them: none is a test case. It can be started nevertheless."""
     from afnet.finetuning.request import HOLD_OUT_FROM
-    from AutofocusSegmentationLib.tuning_parameters import TEST_FROM
 
     ui = listed.ui
-    assert TEST_FROM == HOLD_OUT_FROM and "below six cases: none" in ui.holdOutSelector.currentText
+    assert ui.holdOutSelector.currentText == f"A third (below {HOLD_OUT_FROM} cases: none)"
     assert ui.hintLabel.isVisible() and ui.startButton.enabled
     assert ui.hintLabel.text == "Nothing will be measured: choose Each case in turn."
     click(ui.chooseEpochsCheckBox)

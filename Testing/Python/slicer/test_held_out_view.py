@@ -164,7 +164,7 @@ def names(class_name: str) -> list[str]:
 @pytest.mark.parametrize("edit", ["drawn", "a new segment", "made a surface"])
 def test_what_a_user_drew_in_a_shown_case_stays_and_says_so(scene, finished, pelvis, edit):
     from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     case = compared(finished).cases[0]
     shown = show_held_out(case, pelvis)

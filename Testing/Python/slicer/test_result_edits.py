@@ -268,7 +268,8 @@ def test_a_clone_does_not_share_the_table_of_volumes(tmp_path, pelvis):
 
 
 def test_a_table_of_an_older_version_stays_its_segmentations(tmp_path, pelvis):
-    from AutofocusSegmentationLib.result import SEGMENTATION_ROLE, table_of
+    from AutofocusSegmentationLib.node_marks import SEGMENTATION_ROLE
+    from AutofocusSegmentationLib.result import table_of
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))

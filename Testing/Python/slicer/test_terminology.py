@@ -14,16 +14,16 @@ STRUCTURES = [
 
 
 @pytest.fixture
-def terminology(scene):
-    from AutofocusSegmentationLib import terminology
+def terminology_list(scene):
+    from AutofocusSegmentationLib import terminology_list
 
-    assert terminology.register_terminology()
-    return terminology
+    assert terminology_list.register_terminology()
+    return terminology_list
 
 
-def listed_codes(terminology):
+def listed_codes(terminology_list):
     """(category, type, modifier or None) of every entry of our list, with its source and colour."""
-    document = json.loads(terminology.TERMINOLOGY_FILE.read_text(encoding="utf-8"))
+    document = json.loads(terminology_list.TERMINOLOGY_FILE.read_text(encoding="utf-8"))
     assert document["SegmentationCategoryTypeContextName"] == TERMINOLOGY_CONTEXT
 
     def code(item):
@@ -39,7 +39,7 @@ def listed_codes(terminology):
     return entries
 
 
-def test_list_and_manifests_say_the_same(terminology):
+def test_list_and_manifests_say_the_same(terminology_list):
     expected = {}
     for entry in find_models():
         for structure in entry.manifest.structures:
@@ -47,11 +47,11 @@ def test_list_and_manifests_say_the_same(terminology):
             key = tuple(tuple(codes[part]) if codes[part] else None for part in ("category", "type", "type_modifier"))
             assert key not in expected, "two structures with one meaning"
             expected[key] = codes["source"], list(structure.color)
-    assert listed_codes(terminology) == expected
+    assert listed_codes(terminology_list) == expected
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_every_code_is_known_to_slicer(terminology, slicer_app, vtk_errors, structure):
+def test_every_code_is_known_to_slicer(terminology_list, slicer_app, vtk_errors, structure):
     """Slicer's logic finds the codes in our list and, where they are published, in its own lists."""
     logic = slicer_app.modules.terminologies.logic()
     codes = structure.terminology
@@ -66,7 +66,7 @@ def test_every_code_is_known_to_slicer(terminology, slicer_app, vtk_errors, stru
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_tag_is_read_back_by_slicer(terminology, slicer_app, structure):
+def test_tag_is_read_back_by_slicer(terminology_list, slicer_app, structure):
     entry = slicer_app.vtkSlicerTerminologyEntry()
     tag = terminology_entry(structure)
     assert slicer_app.modules.terminologies.logic().DeserializeTerminologyEntry(tag, entry)
@@ -98,10 +98,10 @@ def test_left_and_right_femur():
     assert codes["femur_right"]["type_modifier"] == ["SCT", "24028007", "Right"]
 
 
-def test_registering_twice_keeps_one_list(terminology, slicer_app):
+def test_registering_twice_keeps_one_list(terminology_list, slicer_app):
     import vtk
 
-    assert terminology.register_terminology()
+    assert terminology_list.register_terminology()
     names = vtk.vtkStringArray()
     slicer_app.modules.terminologies.logic().GetLoadedTerminologyNames(names)
     loaded = [names.GetValue(index) for index in range(names.GetNumberOfValues())]

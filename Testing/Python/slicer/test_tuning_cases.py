@@ -70,7 +70,8 @@ def same_points(one, other, tolerance=1e-3):
 
 
 def test_a_segmentation_and_the_image_it_was_drawn_on(pelvis):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_scene
+    from AutofocusSegmentationLib.tuning_cases import case_problem
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     other, volume = ct("CT other"), ct("CT")
     node = make_segmentation(volume, {"bladder": box()}, name="Corrected")
@@ -81,7 +82,7 @@ def test_a_segmentation_and_the_image_it_was_drawn_on(pelvis):
 
 
 def test_a_second_fill_adds_what_is_new(pelvis):
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     make_segmentation(ct("CT a"), {"bladder": box()})
     known = cases_from_scene(pelvis)
@@ -92,7 +93,7 @@ def test_a_second_fill_adds_what_is_new(pelvis):
 
 def test_four_sequences_of_each_patient_stay_together(brain):
     """The segmentation is drawn on FLAIR, which is not the model's reference."""
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     nodes = {}
     for patient in ("00001", "00002"):
@@ -109,7 +110,7 @@ def test_four_sequences_of_each_patient_stay_together(brain):
 def test_a_models_own_result_is_not_ticked_until_it_is_corrected(pelvis, tmp_path):
     from engine_results import edit, job, labels, load, reference_volume
 
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     reference = reference_volume()
     job(tmp_path, pelvis, reference, labels(pelvis))
@@ -127,7 +128,7 @@ def test_a_correction_by_renaming_is_one(pelvis, tmp_path, older):
     from engine_results import job, labels, load, reference_volume
 
     from afnet.terminology import NAME_TAG
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene, look_again
 
     reference = reference_volume()
     job(tmp_path, pelvis, reference, labels(pelvis))
@@ -140,7 +141,7 @@ def test_a_correction_by_renaming_is_one(pelvis, tmp_path, older):
     assert not case.use and "not corrected" in case.remark
     for segment_id, name in (("femur_left", "Right femur"), ("femur_right", "Left femur")):
         segments.GetSegment(segment_id).SetName(name)
-    assert case.look_again(pelvis) and case.use and not case.remark
+    assert look_again(case, pelvis) and case.use and not case.remark
     (case,) = cases_from_scene(pelvis)
     assert case.use and not case.remark
 
@@ -169,7 +170,7 @@ def test_a_models_result_from_a_file_is_not_ticked_until_it_is_corrected(loaded_
     import slicer.util
     from engine_results import SIZE, edit
 
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene, look_again
 
     segmentation, reference = loaded_again
     segmentation.GetSegmentation().AddEmptySegment("mine", "Prostate", (1, 1, 0))
@@ -180,7 +181,7 @@ def test_a_models_result_from_a_file_is_not_ticked_until_it_is_corrected(loaded_
     else:
         drawn = np.ones(SIZE[::-1], np.uint8)
         slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, segmentation, "mine", reference)
-    assert case.look_again(pelvis) and case.use and not case.remark
+    assert look_again(case, pelvis) and case.use and not case.remark
 
 
 def test_a_result_from_a_file_is_no_output(loaded_again, pelvis, make_volume):
@@ -214,7 +215,8 @@ def test_segments_that_a_user_renamed_are_learned_as_what_they_are_called(pelvis
 
 
 def test_results_shown_for_comparison_are_no_cases(pelvis):
-    from AutofocusSegmentationLib.tuning_cases import COMPARISON_ATTRIBUTE, cases_from_scene
+    from AutofocusSegmentationLib.node_marks import COMPARISON_ATTRIBUTE
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     make_segmentation(ct(), {"bladder": box()}).SetAttribute(COMPARISON_ATTRIBUTE, "before")
     assert cases_from_scene(pelvis) == []
@@ -222,8 +224,9 @@ def test_results_shown_for_comparison_are_no_cases(pelvis):
 
 @pytest.mark.parametrize("what", ["no segments", "no image", "removed"])
 def test_what_cannot_be_used_says_why(pelvis, scene, what, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_scene
+    from AutofocusSegmentationLib.tuning_cases import case_problem
     from AutofocusSegmentationLib.tuning_export import CaseError, export_cases
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     volume = ct()
     make_segmentation(volume, {} if what == "no segments" else {"bladder": box()})
@@ -322,7 +325,7 @@ def test_a_folder_that_cannot_be_read_has_no_cases(brain, tmp_path):
 
 
 def test_export_keeps_place_names_and_the_users_ticks(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     volume = ct()
     make_segmentation(volume, {"Blase": box(), "Prostata": box((1, 1, 1), (9, 9, 9))})
@@ -336,7 +339,7 @@ def test_export_keeps_place_names_and_the_users_ticks(pelvis, tmp_path):
 
 def test_export_in_the_frame_of_the_image(pelvis, tmp_path, scene):
     """The image lies under a transform, the segmentation in the world where it was drawn over it: both agree."""
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     volume = ct()
     node = make_segmentation(volume, {"bladder": box()})
@@ -354,7 +357,7 @@ def test_export_in_the_frame_of_the_image(pelvis, tmp_path, scene):
 
 def test_surfaces_become_voxels_on_the_images_grid(pelvis, tmp_path):
     from afnet.segmentation_file import read_segmentation
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     volume = ct()
     node = make_segmentation(volume, {"bladder": box()})
@@ -387,8 +390,8 @@ def test_files_are_named_not_copied(pelvis, tmp_path):
 
 
 def test_a_full_or_missing_disk_is_one_sentence(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import cases_from_scene
     from AutofocusSegmentationLib.tuning_export import CaseError, export_cases
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     make_segmentation(ct(), {"bladder": box()})
     with pytest.raises(CaseError, match="case 1 could not be written"):

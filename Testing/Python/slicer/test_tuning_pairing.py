@@ -44,7 +44,8 @@ def load_drawn(tmp_path, scene):
 
 
 def found(manifest):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_scene
+    from AutofocusSegmentationLib.tuning_cases import case_problem
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     return [(case, case_problem(manifest, case)) for case in cases_from_scene(manifest)]
 
@@ -67,7 +68,8 @@ def test_of_a_patient_without_an_image_nothing_is_taken(pelvis, load_drawn, scen
 
 
 def test_without_patients_a_single_image_is_taken_and_two_are_a_question(pelvis, load_drawn):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, cases_from_scene, find_inputs_again
+    from AutofocusSegmentationLib.tuning_cases import case_problem
+    from AutofocusSegmentationLib.tuning_scene import cases_from_scene, find_inputs_again
 
     right = ct("CT b")
     node = load_drawn(right)
@@ -83,7 +85,8 @@ def test_without_patients_a_single_image_is_taken_and_two_are_a_question(pelvis,
 
 
 def test_a_segmentation_of_another_patient_than_its_image_is_told(pelvis):
-    from AutofocusSegmentationLib.tuning_cases import case_problem, find_inputs_again
+    from AutofocusSegmentationLib.tuning_cases import case_problem
+    from AutofocusSegmentationLib.tuning_scene import find_inputs_again
 
     adams = ct("CT Adams", "Adams")
     brown = ct("CT Brown", "Brown")

@@ -1,0 +1,12 @@
+"""The marks by which nodes of the scene are known as ours: attributes and references, as saved scenes have them."""
+
+ATTENTION_ATTRIBUTE = "AutofocusSegmentation.Attention"
+"""Attribute of all that is made for the attention, maps among them: such a map is no scan."""
+
+COMPARISON_ATTRIBUTE = "AutofocusSegmentation.Comparison"
+"""Attribute of segmentations that show a fine-tuning's result; they are no cases, and no output."""
+
+SEGMENTATION_ROLE = "AutofocusSegmentation.Segmentation"
+"""Node reference to the segmentation that a map, table or plot belongs to. A clone of a segmentation refers to the same
+table of volumes, which refers back to the original; that table has an attribute of this name, too, 'true', which stays
+when its segmentation is deleted."""
