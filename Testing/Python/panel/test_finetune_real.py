@@ -9,6 +9,8 @@ import SimpleITK as sitk
 from clicks import choose_model, click, spin
 from tuning_panel import tick
 
+from afnet.training_folder import unfinished
+
 pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
@@ -51,8 +53,15 @@ def test_start_trains_and_the_new_model_segments(open_module, models_folder, mak
     assert ui.startButton.enabled, ui.hintLabel.text
     click(ui.startButton)
     assert panel.running, ui.tuneMessageLabel.text
-    spin(lambda: not panel.running, ENOUGH_S)
+    told = set()
+
+    def ended() -> bool:
+        told.update(run.text.partition(", pass")[0] for run in unfinished(models_folder))
+        return not panel.running
+
+    spin(ended, ENOUGH_S)
     assert ui.tuneMessageLabel.text.startswith("Done."), ui.tuneLogText.plainText
+    assert "dim-scanner: running" in told and not [text for text in told if "another program" in text]
     assert "Pass 2 of 2" in ui.tuneLogText.plainText
     assert ui.verdictLabel.text.startswith("Better"), ui.adviceLabel.text
     chart, = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")

@@ -207,6 +207,16 @@ def test_a_killed_engine_can_be_resumed(listed):
     assert listed.ui.resumeButton.isVisible() and listed.ui.resumeButton.enabled
 
 
+def test_a_defect_of_ours_ends_the_engine_and_leaves_what_can_be_resumed(listed, monkeypatch):
+    engine = start(listed)
+    write_state(engine.folder, "running", epoch=5)
+    monkeypatch.setattr(listed.panel._run._chart, "begin", lambda title: 1 / 0)
+    engine.tell(run_begun())
+    spin(lambda: not listed.panel.running)
+    assert engine.cancelled and "unexpected error (ZeroDivisionError)" in message(listed)
+    assert listed.ui.resumeButton.isVisible() and listed.ui.resumeButton.enabled
+
+
 def test_unfinished_runs_are_discarded_after_a_question(tuning):
     for name in ("first", "second"):
         write_state(tuning.models_folder / name)
