@@ -47,9 +47,9 @@ def draw_prostate(rng: np.random.Generator, z, y, x, volume_ml: float, apex: flo
 
 
 VESICLES_DROP = (0.0, 0.5)
-"""How far below a large prostate's base the vesicles begin, as part of its height beyond SMALL_MM. Of the drawn men they
-begin at the base where it is 24 to 33 mm high (18 ml), 15 mm below it in umea (57 mm, 87 ml), and in five slices of eight
-that show them (men of 50 to 180 ml) they lie behind the prostate."""
+"""How far below a large prostate's base the vesicles begin, as part of its height beyond SMALL_MM. Of the drawn men
+they begin at the base where it is 24 to 33 mm high (18 ml) and 15 mm below it in umea (57 mm, 87 ml); in five of the
+eight slices that show them they lie behind the prostate."""
 
 SMALL_MM = 20.0
 
@@ -96,14 +96,19 @@ LEVELS = np.arange(BOX_LOW[0], BOX_HIGH[0] + 1, 3.0)
 """Heights (mm) at which the rectum's course is drawn."""
 
 
-def draw_rectum(rng: np.random.Generator, z, y, x, back: float | np.ndarray, base: float, apex: float = -38.0):
+def draw_rectum(rng: np.random.Generator, z, y, x, back: float | np.ndarray, base: float, apex: float = -38.0,
+                collapsed: bool = False):
     """Rectum and canal: distance from the axis over the radius; radius and axis along z; top, lower end and anal verge
-    (mm). From the prostate's apex to its base it lies behind `back`, one for all LEVELS or one for each."""
+    (mm). From the prostate's apex to its base it lies behind `back`, one for all LEVELS or one for each.
+
+    A `collapsed` one is narrow and wider than deep. In the twenty slices the drawn area is that of a circle of 10 to
+    17 mm, and the two narrowest, of solid tissue, are 25 mm wide and 15 to 18 mm deep.
+    """
     levels = LEVELS
     wander = np.cumsum(rng.normal(0, 1.0, levels.size))
     drift = np.interp(levels, [-80, 0, 100], [0, rng.normal(0, 3), rng.normal(-10, 16)])
     drift += 0.5 * (wander - wander.mean())
-    ampulla = rng.uniform(11, 25)
+    ampulla = rng.uniform(8.5, 14) if collapsed else rng.uniform(10, 22)
     waves = np.interp(levels, levels[::4], rng.normal(1, 0.15, levels[::4].size))
     radius = np.interp(levels, [-90, -60, -42, -15, 15, 45, 70, 100],
                        [6, 9, 10.5, 0.8 * ampulla + 2, ampulla, 0.9 * ampulla, 12, 12]) * np.clip(waves, 0.7, 1.35)
@@ -112,6 +117,8 @@ def draw_rectum(rng: np.random.Generator, z, y, x, back: float | np.ndarray, bas
     flat = np.interp(levels, levels[::8], np.exp(rng.normal(0, 0.12, levels[::8].size)))
     axis += np.clip(apex + 8 - levels, 0, 40) / 40 * rng.uniform(-16, 14)  # the canal's way to the skin
     flat *= np.exp(-rng.uniform(0, 0.45) * np.interp(levels, [-75, -50, -20, 5], [0, 1, 1, 0]))  # between the levators
+    if collapsed:
+        flat *= np.exp(rng.uniform(0, 0.35) * np.interp(levels, [-25, 0], [0, 1]))
     along = (levels > apex - 2) & (levels < base + 5)
     gap = rng.uniform(0, 7)
     axis[along] = np.maximum(axis, back + gap + 0.85 * radius / flat)[along]
@@ -153,7 +160,8 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     bladder = largest_piece(ndimage.binary_opening(bladder & ~ndimage.binary_dilation(vesicles)))
     wall = np.where(vesicles & (np.abs(x) < 18), y, back).max((1, 2))
     behind = np.interp(LEVELS, z[:, 0, 0], wall)
-    distance, radius, axis, top, end, verge = draw_rectum(rng, z, y, x, behind, base, apex)
+    contents = str(rng.choice(list(CONTENTS), p=list(CONTENTS.values())))
+    distance, radius, axis, top, end, verge = draw_rectum(rng, z, y, x, behind, base, apex, contents == "collapsed")
     in_tube = (distance < 1) & ~bone & (t != CODE["air"]) & (free | (z < -35)) & ~prostate & ~vesicles & ~bladder
     rectum = in_tube & (z > end) & (z < top)
     canal = in_tube & (z > verge) & (z <= end)
@@ -166,7 +174,7 @@ def fill_pelvis(rng: np.random.Generator, tissue: np.ndarray, labels: np.ndarray
     t[sigmoid & (distance * radius > radius - 3.5)] = CODE["bowel"]
     t[sigmoid & (distance * radius <= radius - 3.5)] = CODE["stool" if rng.random() < 0.6 else "gas"]
     t[rectum | canal] = CODE["rectal_wall"]
-    _fill_rectum(rng, t, rectum & (distance * radius < radius - rng.uniform(2.5, 4.5)), y - axis, radius)
+    _fill_rectum(rng, contents, t, rectum & (distance * radius < radius - rng.uniform(2.5, 4.5)), y - axis, radius)
     t[bladder] = CODE["urine"]
     if rng.random() < 0.6:
         t[bladder & ~ndimage.binary_erosion(bladder)] = CODE["bladder_wall"]
@@ -180,9 +188,12 @@ def _before(wall: np.ndarray, y: np.ndarray, room_mm: float) -> np.ndarray:
     return y < np.where(wall, y, -np.inf).max((1, 2), keepdims=True) + room_mm
 
 
-def _fill_rectum(rng: np.random.Generator, tissue, lumen, behind, radius) -> None:
-    """Collapsed, stool, gas, or stool below a gas bubble in parts of the length (gas rises to the front)."""
-    kind = rng.choice(["collapsed", "stool", "gas", "both"], p=[0.25, 0.3, 0.15, 0.3])
+CONTENTS = {"collapsed": 0.3, "stool": 0.27, "gas": 0.15, "both": 0.28}
+"""What a rectum holds, and how often."""
+
+
+def _fill_rectum(rng: np.random.Generator, kind: str, tissue, lumen, behind, radius) -> None:
+    """Nothing, stool, gas, or stool below a gas bubble in parts of the length (gas rises to the front)."""
     if kind == "collapsed":
         return
     level = smooth_noise(rng, tissue.shape, 45.0)[0]
