@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from .dicom_header import MODALITIES, Folder, Slice, read_headers
 from .errors import InputError, RequestError, is_out_of_memory
+from .foreground import AIR
 from .image_refusals import without_room
 from .native_stderr import native_stderr_closed
 
@@ -38,12 +39,12 @@ TILT_TOLERANCE = 1e-3
 
 
 def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image:
-    """Read the one stack of slices in `folder` and below it; values are rescaled (HU for CT).
+    """Read the one stack of slices in `folder` and below it; values are rescaled (HU for CT, in which padding is air).
 
     Slices are sorted along the normal of their plane, so the direction is right-handed. `what` is the subject of
     error sentences, `expected` the modality that the series must be of if it names one. Raises RequestError (no DICOM,
     several series), InputError (damaged, missing, repeated, uneven or tilted slices, a multi-frame file, inverted
-    values, another modality), OSError.
+    values, another modality, CT slices of which some lack their rescale), OSError.
     """
     with native_stderr_closed():
         found = read_headers(folder, what)
@@ -54,6 +55,9 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
             "export the series again."
         )
     _check_kind(stack, expected, what)
+    ct = "CT" in (expected, stack[0].modality)
+    if ct:
+        _check_rescale(stack, what)
     direction, spacing, ordered = _check_stack(stack, what)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(item.file) for item in ordered])
@@ -72,7 +76,20 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
     image.SetOrigin(ordered[0].position)
     image.SetSpacing(spacing)
     image.SetDirection(direction.ravel().tolist())
-    return _narrow(image)
+    return _narrow(_with_air(image, ordered) if ct else image)
+
+
+def _with_air(image: sitk.Image, ordered: list[Slice]) -> sitk.Image:
+    """Turn into air what the files call padding: stored without a sign it would be brighter than any metal."""
+    values = sitk.GetArrayFromImage(image)
+    if values.dtype.kind == "u" or not any(item.padding for item in ordered):  # without a sign, nothing is air
+        return image
+    for plane, item in zip(values, ordered, strict=True):
+        if item.padding:
+            plane[(plane >= item.padding[0]) & (plane <= item.padding[1])] = AIR
+    result = sitk.GetImageFromArray(values)
+    result.CopyInformation(image)
+    return result
 
 
 def _narrow(image: sitk.Image) -> sitk.Image:
@@ -95,6 +112,17 @@ def _check_kind(stack: list[Slice], expected: str, what: str) -> None:
         )
 
 
+def _check_rescale(stack: list[Slice], what: str) -> None:
+    """Refuse slices without the rescale of the others: they would be 1024 HU apart. Values may differ."""
+    wanted = tuple(any(there) for there in zip(*(item.rescale for item in stack), strict=True))
+    without = sum(item.rescale != wanted for item in stack)
+    if without:
+        raise InputError(
+            f"{what} has {without} of {len(stack)} slices without the rescale slope or intercept of the others, so "
+            "their Hounsfield units are unknown; export the series again."
+        )
+
+
 def _only_stack(folder: Folder, what: str) -> list[Slice]:
     """The slices of the one series and orientation that is no localizer."""
     stacks: dict[tuple, list[Slice]] = defaultdict(list)
@@ -105,7 +133,7 @@ def _only_stack(folder: Folder, what: str) -> list[Slice]:
             and np.abs(np.subtract(key[3], item.axes)).max() <= ORIENTATION_TOLERANCE
         )
         stacks[next(near, (item.series, item.size, item.spacing, item.axes))].append(item)
-    found = sorted(stacks.values(), key=len, reverse=True)
+    found = sorted(stacks.values(), key=_frames, reverse=True)
     if not found:
         if folder.damaged:
             raise InputError(
@@ -117,23 +145,31 @@ def _only_stack(folder: Folder, what: str) -> list[Slice]:
                 "pixel spacing, which make no volume; give the folder of the series itself, or export it again."
             )
         raise RequestError(f"{what} is a folder without DICOM slices; give the folder that holds the series.")
-    if len(found[0]) > LOCALIZER_SLICES:
-        found = [stack for stack in found if len(stack) > LOCALIZER_SLICES]
-    if any(item.frames > 1 for stack in found for item in stack):
-        raise InputError(
-            f"{what} has a multi-frame DICOM file, which is not read here; load it in Slicer and save the "
-            "volume as NRRD."
+    if _frames(found[0]) > LOCALIZER_SLICES:
+        found = [stack for stack in found if _frames(stack) > LOCALIZER_SLICES]
+    forms = [next((item.form for item in stack if item.form), "") for stack in found]
+    if len(found) > 1:
+        listed = ", ".join(
+            (f"{many} times " if many > 1 else "") + f"{_count(length, 'frame' if form else 'slice')} of {modality}"
+            for (length, form, modality), many in Counter(
+                (_frames(stack), form, stack[0].modality) for stack, form in zip(found, forms, strict=True)
+            ).items()
         )
-    if len(found) == 1:
-        return found[0]
-    listed = ", ".join(
-        (f"{many} times " if many > 1 else "") + f"{_count(length, 'slice')} of {modality}"
-        for (length, modality), many in Counter((len(stack), stack[0].modality) for stack in found).items()
-    )
-    raise RequestError(
-        f"{what} is a folder with {len(found)} DICOM series ({listed}); put the one that is meant into a "
-        "folder of its own."
-    )
+        raise RequestError(
+            f"{what} is a folder with {len(found)} DICOM series ({listed}); put the one that is meant into a "
+            "folder of its own."
+        )
+    if forms[0]:
+        raise InputError(
+            f"{what} is stored as {forms[0]} DICOM, which is not read here; load it in Slicer and save the volume as "
+            "NRRD."
+        )
+    return found[0]
+
+
+def _frames(stack: list[Slice]) -> int:
+    """Number of slices of a stack, of which a multi-frame file has many."""
+    return sum(item.frames for item in stack)
 
 
 def _check_stack(stack: list[Slice], what: str) -> tuple[np.ndarray, tuple[float, ...], list[Slice]]:

@@ -4,6 +4,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
+from .manifest_consistency import HIGHEST_HU
+
+AIR = -1000.0
+"""HU of air, given to all that lies outside a scan; scanners' padding (−1024, −2000, −3024) is raised to it."""
 
 BODY_THRESHOLD = -300.0
 """HU between air and skin."""
@@ -25,13 +29,24 @@ FAINT = 1e-3
 
 
 def check_hounsfield(image: sitk.Image) -> None:
-    """Raise InputError if `image` cannot be CT in Hounsfield units: neither air nor fat in it."""
+    """Raise InputError if `image` cannot be CT in Hounsfield units.
+
+    It has neither air nor fat then, or values that do not fit into 16 bits with a sign. These hold every CT, metal on
+    the extended scale (30710 HU) included; padding that was read without its sign, and what a damaged compressed slice
+    is decoded to, lie beyond.
+    """
     extremes = sitk.MinimumMaximumImageFilter()
     extremes.Execute(image)
-    if extremes.GetMinimum() > FAT or extremes.GetMaximum() < 0:
+    lowest, highest = extremes.GetMinimum(), extremes.GetMaximum()
+    if lowest > FAT or highest < 0:
         raise InputError(
-            f"The image is not CT in Hounsfield units (its values go from {extremes.GetMinimum():g} to "
-            f"{extremes.GetMaximum():g}); choose the CT, with its rescale intercept applied."
+            f"The image is not CT in Hounsfield units (its values go from {lowest:g} to {highest:g}); choose the CT, "
+            "with its rescale intercept applied."
+        )
+    if highest > HIGHEST_HU or lowest < -HIGHEST_HU - 1:
+        raise InputError(
+            f"The CT has values that nothing has in Hounsfield units (they go from {lowest:g} to {highest:g}), as from "
+            "padding or a damaged slice; replace them by those of air (-1000), or export the CT again."
         )
 
 

@@ -11,14 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .foreground import body_mask, brain_mask, check_hounsfield
+from .foreground import AIR, body_mask, brain_mask, check_hounsfield
 from .grid import Grid
 from .manifest import Manifest
 from .normalisation import normalise_channels, z_score
 from .resolution import shown_on
-
-CT_OUTSIDE = -1000.0
-"""HU of air, given to everything outside the scan; scanners' padding (−1024, −2000, −3024) is raised to it."""
 
 CT_CEILING = 3000.0
 """HU above which metal says nothing more."""
@@ -86,7 +83,7 @@ def scale(images: dict[str, sitk.Image], manifest: Manifest) -> Scaled:
     if manifest.inputs[0].modality == "CT":
         image = images[manifest.reference]
         check_hounsfield(image)
-        hounsfield = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, CT_OUTSIDE, CT_CEILING)
+        hounsfield = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, AIR, CT_CEILING)
         return Scaled({manifest.reference: hounsfield}, {}, ())
     scaled, masks = {}, {}
     for item in manifest.inputs:
@@ -120,7 +117,7 @@ def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:
         grid, cut = grid.crop(mask, manifest.margin)
         resampled = {name: shown_on(grid, image, 0.0) for name, image in scaled.images.items()}
     else:
-        hounsfield = shown_on(grid, scaled.images[manifest.reference], CT_OUTSIDE)
+        hounsfield = shown_on(grid, scaled.images[manifest.reference], AIR)
         mask = body_mask(hounsfield, grid.spacing)
         grid, cut = grid.crop(mask, manifest.margin)
         resampled = {manifest.reference: hounsfield[cut]}

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from dicom_slices import (
     AXIAL,
     COLUMNS,
+    CT,
     MR,
     OBLIQUE,
     ROWS,
@@ -193,7 +194,24 @@ def test_multi_frame(tmp_path, capfd):
     data = series(1)[0]
     data.NumberOfFrames = 4
     data.PixelData = data.PixelData * 4
-    refused(stored(tmp_path, [data]), InputError, "multi-frame", capfd)
+    words = "is stored as multi-frame DICOM, which is not read here; load it in Slicer"
+    refused(stored(tmp_path, [data]), InputError, words, capfd)
+    stored(tmp_path, series(2, series="1.2.3.9"), "localizer")
+    refused(tmp_path, InputError, words, capfd)
+    stored(tmp_path, series(4, series="1.2.3.8"), "slices")
+    words = "2 DICOM series (4 frames of CT, 4 slices of CT); put the one that is meant into a folder of its own"
+    refused(tmp_path, RequestError, words, capfd)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(f"{CT}.1", "Enhanced CT"), (f"{MR}.4", "Legacy Converted Enhanced MR")])
+def test_enhanced_files_of_one_frame(tmp_path, kind, name, capfd):
+    slices = series(6, kind=kind)
+    for item in slices:  # a sequence that is not read here has them
+        del item.ImagePositionPatient, item.ImageOrientationPatient, item.PixelSpacing
+    folder = stored(tmp_path / "series", slices)
+    refused(folder, InputError, f"is stored as {name} DICOM, which is not read here; load it in Slicer", capfd)
+    stored(folder, series(4), "x")
+    refused(folder, RequestError, "2 DICOM series (6 frames of CT, 4 slices of CT)", capfd)
 
 
 def test_constant_series(tmp_path, capfd):

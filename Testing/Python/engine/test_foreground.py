@@ -91,6 +91,23 @@ def test_not_hounsfield(change):
     )
 
 
+@pytest.mark.parametrize(("value", "words"), [
+    (62512, "go from -1000 to 62512"), (32768, "to 32768"), (-32769, "from -32769 to"),
+])  # fmt: skip
+def test_values_that_no_ct_has(value, words):
+    array = ct_array()
+    array[:, :2] = value
+    refused(lambda: check_hounsfield(like(array, ct_image(spacing=4.0))), "that nothing has in Hounsfield units",
+            words, "replace them by those of air (-1000), or export the CT again")
+
+
+@pytest.mark.parametrize("value", [30710, 32767, -32768], ids=["metal, extended scale", "saturated", "padding"])
+def test_values_that_a_ct_may_have(value):
+    array = ct_array()
+    array[:, :2] = value
+    check_hounsfield(like(array, ct_image(spacing=4.0)))
+
+
 @pytest.mark.parametrize("inverted", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
 def test_brain_is_what_differs_from_the_constant_around_it(inverted, dtype):

@@ -1,0 +1,119 @@
+"""What the stored values of DICOM slices mean: rescale, padding, and what a deflated file lacks."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_slices import COLUMNS, MR, ROWS, refused, series, stored, values
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from afnet.errors import InputError
+from afnet.reading import read_image
+
+
+def found(folder) -> np.ndarray:
+    return sitk.GetArrayFromImage(read_image(folder, "The CT", "CT")).astype(int)
+
+
+@pytest.mark.parametrize("tags", [("RescaleSlope", "RescaleIntercept"), ("RescaleIntercept",), ("RescaleSlope",)])
+@pytest.mark.parametrize("without", [[0], [7], [1, 3, 5]])
+def test_some_slices_without_rescale(tmp_path, tags, without, capfd):
+    """GDCM would read these 1024 HU higher."""
+    slices = series()
+    for k in without:
+        for tag in tags:
+            delattr(slices[k], tag)
+    sentence = refused(stored(tmp_path, slices), InputError, "so their Hounsfield units are unknown", capfd)
+    assert f"has {len(without)} of 8 slices without the rescale slope or intercept of the others" in sentence
+
+
+def test_slope_here_and_intercept_there(tmp_path, capfd):
+    slices = series()
+    for k, item in enumerate(slices):
+        delattr(item, "RescaleSlope" if k % 2 else "RescaleIntercept")
+    refused(stored(tmp_path, slices), InputError, "has 8 of 8 slices without the rescale slope or intercept", capfd)
+
+
+def test_empty_rescale_is_none(tmp_path, capfd):
+    slices = series()
+    slices[2].RescaleIntercept = None
+    refused(stored(tmp_path, slices), InputError, "has 1 of 8 slices without the rescale", capfd)
+
+
+def test_no_slice_has_a_rescale(tmp_path):
+    """Whether these are Hounsfield units is seen by their values."""
+    slices = series()
+    for item in slices:
+        del item.RescaleSlope, item.RescaleIntercept
+    assert np.array_equal(found(stored(tmp_path, slices)), values(8))
+
+
+def test_mr_slices_may_differ_in_their_rescale(tmp_path):
+    slices = series(kind=MR, modality="MR", intercept=0)
+    del slices[3].RescaleSlope, slices[3].RescaleIntercept
+    assert read_image(stored(tmp_path, slices), "The T1", "MR").GetSize()[2] == 8
+
+
+PADDED = np.s_[:2]
+"""Rows of every slice without a value."""
+
+
+@pytest.mark.parametrize(("padding", "limit", "signed"), [
+    (63536, None, False), (-2000, None, False), (-2000, None, True), (63536, None, True), (-32768, None, False),
+    (4000, 4095, False), (4095, 4000, False),
+])  # fmt: skip
+def test_padding_of_a_ct_is_air(tmp_path, padding, limit, signed):
+    """−2000 is padding of scanners, 63536 the same without its sign, which would be 62512 HU."""
+    slices, expected = series(), values(8).astype(int) - 1024
+    for item, plane in zip(slices, values(8), strict=True):
+        plane[PADDED] = (limit or padding) % 2**16
+        plane[0, 0] = padding % 2**16
+        item.PixelData, item.PixelRepresentation = plane.tobytes(), int(signed)
+        for tag, value in ((0x00280120, padding), (0x00280121, limit)):
+            if value is not None:
+                item.add_new(tag, "SS" if value < 0 else "US", value)
+    expected[:, PADDED] = -1000
+    image = read_image(stored(tmp_path, slices), "The CT", "CT")
+    assert np.array_equal(sitk.GetArrayFromImage(image), expected)
+    assert image.GetPixelID() == sitk.sitkInt16 and image.GetSize() == (COLUMNS, ROWS, 8)
+
+
+def test_padding_is_rescaled_as_its_slice_is(tmp_path):
+    slices = series(4, slope=0.5, intercept=-1024) + series(4, slope=1, intercept=-1000)
+    for k, item in enumerate(slices):
+        item.ImagePositionPatient = [0, 0, 2 * k]
+        item.PixelPaddingValue = int(values(4)[k % 4, 0, 0])
+    read = sitk.GetArrayFromImage(read_image(stored(tmp_path, slices), "The CT", "CT"))
+    for k, plane in enumerate(values(4)):
+        assert np.array_equal(read[k], np.where(plane == plane[0, 0], -1000, plane * 0.5 - 1024))
+        assert np.array_equal(read[4 + k], np.where(plane == plane[0, 0], -1000, plane * 1.0 - 1000))
+
+
+def test_padding_of_other_modalities_and_without_a_rescale_stays(tmp_path):
+    mr = series(kind=MR, modality="MR", intercept=0)
+    ct = series(intercept=0)
+    for item in mr + ct:
+        item.PixelPaddingValue = int(values(8)[0, 0, 0])
+    for item in ct:
+        del item.RescaleSlope, item.RescaleIntercept
+    for name, slices in (("mr", mr), ("ct", ct)):
+        assert np.array_equal(sitk.GetArrayFromImage(read_image(stored(tmp_path / name, slices))), values(8))
+
+
+def test_deflated_slices_are_read(tmp_path):
+    assert np.array_equal(found(stored(tmp_path, series(syntax=DeflatedExplicitVRLittleEndian))), values(8) - 1024.0)
+
+
+@pytest.mark.parametrize("length", [0, 100, 2 * ROWS * COLUMNS - 2])
+def test_deflated_slices_with_too_few_pixels(tmp_path, length, capfd):
+    """GDCM would fill them with what lay in memory."""
+    slices = series(syntax=DeflatedExplicitVRLittleEndian)
+    slices[3].PixelData = slices[3].PixelData[:length]
+    refused(stored(tmp_path, slices), InputError, "1 DICOM file that cannot be read whole", capfd)
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-200], lambda content: content[:-200] + b"\x55" * 200])
+def test_a_damaged_deflated_slice(tmp_path, change, capfd):
+    folder = stored(tmp_path, series(syntax=DeflatedExplicitVRLittleEndian))
+    file = folder / "Secret003"
+    file.write_bytes(change(file.read_bytes()))
+    refused(folder, InputError, "1 DICOM file that cannot be read whole", capfd)
