@@ -7,6 +7,7 @@ the outputs on two grids has the second's weights in `companion.npz`.
 import json
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,9 @@ from .regular_file import read_regular
 
 BUNDLED_MODELS = Path(__file__).resolve().parent.parent / "Resources" / "Models"
 SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
+
+FOLDER_VARIABLE = "AFNET_MODELS"
+"""Names a folder where models are looked for, too."""
 
 SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
@@ -224,8 +228,8 @@ def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
     A folder that cannot be used is listed with its problem; a user's model may not take a bundled id.
     """
     places = [Path(folder) for folder in folders]
-    if os.environ.get("AFNET_MODELS"):
-        places.append(Path(os.environ["AFNET_MODELS"]))
+    if os.environ.get(FOLDER_VARIABLE):
+        places.append(Path(os.environ[FOLDER_VARIABLE]))
     entries = [_entry(folder, True) for folder in _model_folders(BUNDLED_MODELS)]
     for place in {os.path.realpath(place): place for place in places}.values():  # named twice, listed once
         taken = {entry.id for entry in entries}
@@ -242,10 +246,17 @@ def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
 
 
 def _model_folders(place: Path) -> list[Path]:
+    listed = place.iterdir() if can_be_listed(place) else ()
+    return sorted(folder for folder in listed if os.path.isfile(folder / "model.json"))
+
+
+def can_be_listed(place: str | Path) -> bool:
+    """Tell whether models could be looked for in `place`: it is a folder, and may be read."""
     try:
-        return sorted(folder for folder in place.iterdir() if os.path.isfile(folder / "model.json"))
-    except OSError:
-        return []
+        os.listdir(place)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _entry(folder: Path, bundled: bool) -> ModelEntry:
@@ -257,21 +268,30 @@ def _entry(folder: Path, bundled: bool) -> ModelEntry:
 
 
 def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -> Manifest:
-    """Return the manifest of a model given by id or, where none has it, by folder; raises RequestError naming the
-    known ids."""
+    """Return the manifest of a model given by id or, where none has it, by folder.
+
+    Raises RequestError that names the known ids, and AFNET_MODELS where it leads to no folder.
+    """
     entries = find_models(folders)
     for entry in entries:
         if entry.id == str(name_or_folder):
             if entry.manifest is None:
                 raise RequestError(entry.problem)
             return entry.manifest
+    known = ", ".join(entry.id for entry in entries if entry.manifest) or "none"
     try:
-        if name_or_folder != "" and Path(name_or_folder).is_dir():  # "" would be the folder that the program is in
+        if stat.S_ISDIR(os.stat(name_or_folder).st_mode):
             return read_manifest(name_or_folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except PermissionError:
         raise RequestError(f"The model folder {name_or_folder} may not be opened; change its permissions.") from None
-    known = ", ".join(entry.id for entry in entries if entry.manifest) or "none"
-    raise RequestError(f"There is no model '{name_or_folder}'; the models are: {known}.")
+    except (OSError, ValueError):  # a link to itself, or a name that is too long, which is not repeated
+        raise RequestError(f"No model or folder can have the name given; the models are: {known}.") from None
+    place, lost = os.environ.get(FOLDER_VARIABLE), ""
+    if place and not can_be_listed(place):
+        lost = f" ({FOLDER_VARIABLE} is '{place}', which is no readable folder)"
+    raise RequestError(f"There is no model '{name_or_folder}'{lost}; the models are: {known}.")
 
 
 def tuning_problem(base: Manifest) -> str:

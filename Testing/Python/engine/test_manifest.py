@@ -21,6 +21,9 @@ def no_user_models(monkeypatch):
     monkeypatch.delenv("AFNET_MODELS", raising=False)
 
 
+BUNDLED = "brain-tumour-mri, pelvis-ct."
+
+
 def written(folder, document):
     folder.mkdir(parents=True, exist_ok=True)
     text = document if isinstance(document, str | bytes) else json.dumps(document)
@@ -253,6 +256,19 @@ def test_an_id_comes_before_a_folder_and_nothing_is_no_folder(tmp_path, monkeypa
 def test_unknown_model_names_the_known_ones(tmp_path):
     refused(lambda: find_model("liver"), "no model 'liver'", "brain-tumour-mri, pelvis-ct")
     refused(lambda: find_model(tmp_path), "model.json is missing")
+
+
+def test_the_variable_leads_to_no_folder(tmp_path, monkeypatch):
+    for place in (tmp_path / "absent", written(tmp_path / "mine", document(id="mine")) / "model.json"):
+        monkeypatch.setenv("AFNET_MODELS", str(place))
+        sentence = refused(lambda: find_model("mine"), f"(AFNET_MODELS is '{place}', which is no readable folder)")
+        assert sentence.startswith("There is no model 'mine' (") and sentence.endswith("; the models are: " + BUNDLED)
+        assert find_model("pelvis-ct").id == "pelvis-ct"
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "a\0b"], ids=["long", "deep", "zero byte"])
+def test_names_that_no_model_can_have(name):
+    refused(lambda: find_model(name), "No model or folder can have the name given; the models are: brain-tumour-mri, ")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions and pipes of POSIX")
