@@ -9,7 +9,7 @@ from afnet.manifest import Manifest
 
 from . import study_record
 from .attention_maps import load_maps
-from .engine_request import Request
+from .engine_request import SegmentRequest
 from .logic import SegmentationJob
 from .result_files import ResultError
 
@@ -33,8 +33,8 @@ class AttentionJob(SegmentationJob):
         changed = study_record.changed(self._segmentation, self.manifest)
         return [changed] if changed else super()._problems()
 
-    def _request(self, files: dict[str, str]) -> Request:
-        return Request(
+    def _request(self, files: dict[str, str]) -> SegmentRequest:
+        return SegmentRequest(
             model=self.manifest.folder, inputs=files, device=self._device, output=None, attention=MAPS_FOLDER,
             attention_layers=self._wanted.layers, attention_kind=self._wanted.kind, memory=self._memory,
             precision=self._precision,

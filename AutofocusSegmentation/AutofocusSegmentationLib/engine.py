@@ -17,12 +17,13 @@ import afnet
 from afnet.progress import PROTOCOL
 
 from . import launcher
-from .engine_output import Done, Event, Failure, Note, OutputReader, Progress, Started
-from .engine_request import EngineRequest, Request
+from .engine_output import Done, Event, Failure, Note, OutputReader, ProgressEvent, Started
+from .engine_request import EngineRequest, SegmentRequest
 from .outcome import Outcome, cancelled, failure, not_ours, success
 
 __all__ = [
-    "ChildProcess", "EngineProcess", "EngineRequest", "Event", "Note", "Outcome", "Progress", "Request", "Started",
+    "ChildProcess", "EngineProcess", "EngineRequest", "Event", "Note", "Outcome", "ProgressEvent", "SegmentRequest",
+    "Started",
 ]
 
 MODULE_FOLDER = Path(__file__).resolve().parents[1]

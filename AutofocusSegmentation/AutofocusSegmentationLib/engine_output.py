@@ -33,7 +33,7 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressEvent:
     """`stage` is read, prepare, network, restore or write, in fine-tuning check, prepare, train, score or write;
     `fraction` of the whole job is 0 to 1."""
 
@@ -62,7 +62,7 @@ class Done:
     """The engine says that its output files are complete."""
 
 
-Event = Started | Progress | Note | Failure | Done | FineTuningEvent
+Event = Started | ProgressEvent | Note | Failure | Done | FineTuningEvent
 
 
 def parse_line(line: str) -> Event | None:
@@ -88,7 +88,7 @@ def _event(message: dict) -> Event | None:
         )
     if kind == "progress":
         left = message.get("seconds_left")
-        return Progress(
+        return ProgressEvent(
             stage=str(message["stage"]),
             fraction=min(1.0, max(0.0, _finite(message["fraction"]))),
             seconds_left=None if left is None else max(0.0, _finite(left)),
@@ -177,9 +177,9 @@ class OutputReader:
             if event is None:
                 if line:
                     self._log.append(line[:_LONGEST_LOG_LINE])
-            elif isinstance(event, Progress) and self._events and isinstance(self._events[-1], Progress):
+            elif isinstance(event, ProgressEvent) and self._events and isinstance(self._events[-1], ProgressEvent):
                 self._events[-1] = event  # only the latest counts
-            elif not isinstance(event, Progress | Note) or len(self._events) < _EVENTS_KEPT:
+            elif not isinstance(event, ProgressEvent | Note) or len(self._events) < _EVENTS_KEPT:
                 self._events.append(event)
 
     def _keep_error(self, line: str) -> None:

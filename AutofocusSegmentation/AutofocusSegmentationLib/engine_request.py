@@ -27,8 +27,8 @@ class EngineRequest(Protocol):
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the engine is asked; names of files are ASCII and relative to the job folder."""
+class SegmentRequest(EngineRequest):
+    """Segment a study or make its attention maps; names of files are ASCII and relative to the job folder."""
 
     model: str | os.PathLike
     """Id of a model, or the folder of one."""

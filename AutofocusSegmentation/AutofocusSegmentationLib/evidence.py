@@ -44,15 +44,15 @@ _A_SOURCE = 1000
 
 
 @dataclass(frozen=True)
-class Match:
+class InputMatch:
     """A volume fits an input. rank: lower is better. reason: what says so, to follow 'by'."""
 
     rank: int
     reason: str
 
 
-def matches(manifest: Manifest, node) -> dict[str, Match]:
-    """Return input name to Match for the inputs of the model that a volume node fits; empty if none."""
+def matches(manifest: Manifest, node) -> dict[str, InputMatch]:
+    """Return input name to InputMatch for the inputs of the model that a volume node fits; empty if none."""
     modality, tags = modality_of(node), series_tags(node)
     items = [item for item in manifest.inputs if modality in ("", item.modality)]
     if not items or _derived(node, tags):
@@ -62,11 +62,11 @@ def matches(manifest: Manifest, node) -> dict[str, Match]:
         for item in items:
             rank = first_match(item.name_patterns, text)
             if rank is not None:
-                found[item.name] = Match(number * _A_SOURCE + rank, reason)
+                found[item.name] = InputMatch(number * _A_SOURCE + rank, reason)
         if found:
             return found
     if modality and len(manifest.inputs) == 1:
-        return {items[0].name: Match(10 * _A_SOURCE, _("modality {modality}").format(modality=modality))}
+        return {items[0].name: InputMatch(10 * _A_SOURCE, _("modality {modality}").format(modality=modality))}
     return {}
 
 

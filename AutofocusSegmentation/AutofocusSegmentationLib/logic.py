@@ -13,7 +13,7 @@ from afnet.errors import AfnetError
 from afnet.manifest import Manifest
 
 from . import study_record
-from .engine import EngineProcess, Note, Progress, Request, Started
+from .engine import EngineProcess, Note, ProgressEvent, SegmentRequest, Started
 from .engine_job import EngineJob
 from .job import JobError, JobFolder
 from .models import model_called
@@ -120,7 +120,7 @@ class SegmentationJob(EngineJob):
         self._progress("start", 0.0, None)
 
     def _handle(self, event) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, ProgressEvent):
             self._progress(event.stage, event.fraction, event.seconds_left)
         elif isinstance(event, Note):
             self._note(event.text)
@@ -170,11 +170,11 @@ class SegmentationJob(EngineJob):
                               "again, then segment it.").format(title=self.manifest.input(name).title)]
         return problems or check_output(self.manifest, self.reference, self._output)
 
-    def _request(self, files: dict[str, str]) -> Request:
+    def _request(self, files: dict[str, str]) -> SegmentRequest:
         """Return what the engine is asked; `files`: input name to file in the job folder."""
         # Now, for a user may change them meanwhile.
         self._record = study_record.record(self.manifest, self._inputs, self._frames)
-        return Request(model=self.manifest.folder, inputs=files, device=self._device, memory=self._memory,
+        return SegmentRequest(model=self.manifest.folder, inputs=files, device=self._device, memory=self._memory,
                        precision=self._precision)
 
     def _load_result(self, folder: Path) -> object:

@@ -5,14 +5,14 @@ from .inference import infer
 from .outputs import outputs_of
 from .progress import Progress
 from .segmentation import describe, finish, open_study
-from .study_request import Request
+from .study_request import StudyRequest
 
 
 class _Collected(Exception):
     """Ends a pass over the network: every wanted map is there."""
 
 
-def attend(request: Request, progress: Progress) -> dict:
+def attend(request: StudyRequest, progress: Progress) -> dict:
     """Write the attention maps of one study into `request.attention` and return the report; no segmentation.
 
     The network computes what it computes when it segments, so the maps belong to the segmentation that the same
@@ -29,7 +29,7 @@ def attend(request: Request, progress: Progress) -> dict:
     return report
 
 
-def _compute(study, request: Request, progress: Progress) -> None:
+def _compute(study, request: StudyRequest, progress: Progress) -> None:
     """Fill `study.maps`, and end the pass with the last map that is wanted.
 
     Slabs of later layers that came before it are computed all the same: a pass goes through the layers in turn.

@@ -5,6 +5,8 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
@@ -16,6 +18,7 @@ from .finetuning.command import add_finetune
 from .manifest import TILES, WHOLE_VOLUME, find_models
 from .parent import leave
 from .progress import Progress
+from .study_request import StudyRequest
 
 DEBUG_VARIABLE = "AFNET_DEBUG"
 """Set to anything to see the traceback of an unexpected error."""
@@ -188,7 +191,8 @@ def _models(options, progress: Progress) -> None:
 
 def _segment(options, progress: Progress) -> None:
     request = _study_request(options)
-    from .segmentation import segment
+    with _packages():
+        from .segmentation import segment
 
     report = segment(request, progress)
     progress.done()
@@ -202,7 +206,8 @@ def _segment(options, progress: Progress) -> None:
 
 def _attend(options, progress: Progress) -> None:
     request = _study_request(options)
-    from .attending import attend
+    with _packages():
+        from .attending import attend
 
     report = attend(request, progress)
     progress.done()
@@ -212,8 +217,8 @@ def _attend(options, progress: Progress) -> None:
         print(f"{report['seconds']['total']:.1f} s on {report['device']}: {options.attention}")
 
 
-def _study_request(options):
-    """Return the Request of `segment` or `attend`; raises RequestError if torch cannot be loaded."""
+def _study_request(options) -> StudyRequest:
+    """Return what `segment` or `attend` is asked. Raises RequestError."""
     inputs = {}
     for text in options.input:
         name, equals, file = text.partition("=")
@@ -225,21 +230,24 @@ def _study_request(options):
     layers = tuple(name.strip() for name in options.attention_layers.split(",") if name.strip())
     if not options.attention and (layers or options.attention_kind != "both"):
         raise RequestError("--attention-layers and --attention-kind need a folder: add --attention FOLDER.")
-    try:
-        from .segmentation import Request
-    except ImportError as error:
-        raise package_missing(error) from None
-    return Request(
+    return StudyRequest(
         options.model, inputs, options.output, options.labelmap, options.attention, options.report, options.device,
         options.precision, options.memory, options.models, AttentionRequest(layers, options.attention_kind),
     )
 
 
-def _import_checkpoint(options, progress: Progress) -> None:
+@contextmanager
+def _packages() -> Iterator[None]:
+    """Say in one sentence which package an import lacks. Raises RequestError."""
     try:
-        from .checkpoint_import import import_checkpoint
+        yield
     except ImportError as error:
         raise package_missing(error) from None
+
+
+def _import_checkpoint(options, progress: Progress) -> None:
+    with _packages():
+        from .checkpoint_import import import_checkpoint
     manifest = import_checkpoint(options.file, options.output, options.inputs, options.execution)
     print(f"{manifest.title}\n  model: {manifest.id} in {manifest.folder}")
     print(f"  channels: {', '.join(channel['input'] for channel in manifest.raw['channels'])}")

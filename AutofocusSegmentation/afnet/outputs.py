@@ -10,13 +10,13 @@ from .attention_request import files_of
 from .errors import RequestError
 from .manifest import Manifest
 from .segmentation_file import SEGMENTATION_SUFFIX
-from .study_request import Request
+from .study_request import StudyRequest
 from .writing import VOLUME_SUFFIXES, check_folder, check_writable
 
 _MAPS = "The folder of attention maps"
 
 
-def check_outputs(request: Request, manifest: Manifest) -> None:
+def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
     """Raise RequestError now if an output could not be written later, or would replace an input or another output."""
     if request.attention is not None:
         check_folder(request.attention, _MAPS)
@@ -51,7 +51,7 @@ def _real(place: str | Path) -> Path:
 
 
 @contextmanager
-def outputs_of(request: Request) -> Iterator[None]:
+def outputs_of(request: StudyRequest) -> Iterator[None]:
     """Let the files written meanwhile appear together; a folder made for attention maps goes again if that fails.
 
     Raises RequestError.

@@ -25,7 +25,7 @@ from .outputs import check_outputs, outputs_of
 from .plausibility import judge
 from .progress import PROTOCOL, Progress
 from .reading import describe_grid, read_image
-from .study_request import Request
+from .study_request import StudyRequest
 from .writing import write_labelmap, write_segmentation
 
 
@@ -54,7 +54,7 @@ class Study:
     companion: Companion | None
 
 
-def segment(request: Request, progress: Progress) -> dict:
+def segment(request: StudyRequest, progress: Progress) -> dict:
     """Segment one study, write what the request asks for and return the report.
 
     Raises RequestError (nothing was computed), InputError (the images cannot be segmented), OutOfMemory.
@@ -89,7 +89,7 @@ def segment(request: Request, progress: Progress) -> dict:
     return report
 
 
-def open_study(request: Request, progress: Progress) -> Study:
+def open_study(request: StudyRequest, progress: Progress) -> Study:
     """Check the request, read the images and bring them to the working grid. Raises as `segment`."""
     manifest = find_model(request.model, request.model_folders)
     _check(request, manifest)
@@ -158,7 +158,7 @@ def describe(study: Study, device: str, precision: str, progress: Progress) -> d
     }
 
 
-def finish(report: dict, request: Request, progress: Progress) -> None:
+def finish(report: dict, request: StudyRequest, progress: Progress) -> None:
     """Add the seconds and the memory to a report, and write it if that was asked for."""
     progress.finish_stage()
     report["seconds"] = progress.seconds | {"total": round(sum(progress.seconds.values()), 3)}
@@ -167,7 +167,7 @@ def finish(report: dict, request: Request, progress: Progress) -> None:
         write_json(request.report, report)
 
 
-def _check(request: Request, manifest: Manifest) -> None:
+def _check(request: StudyRequest, manifest: Manifest) -> None:
     """Refuse a request that cannot succeed before anything slow begins."""
     known = [item.name for item in manifest.inputs]
     for name in request.inputs:

@@ -7,7 +7,7 @@ from .attention_request import AttentionRequest
 
 
 @dataclass(frozen=True)
-class Request:
+class StudyRequest:
     """One study to segment, or without `output` only to ask for attention maps (see attending.py).
 
     `inputs` maps the model's input names to files or DICOM folders.

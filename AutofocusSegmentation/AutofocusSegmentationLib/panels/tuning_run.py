@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .. import chart_layout
-from ..engine import EngineProcess, Note, Progress, Started
+from ..engine import EngineProcess, Note, ProgressEvent, Started
 from ..finetuning import FineTuningJob, TuningOutcome
 from ..finetuning_events import CaseChecked, EpochDone, RunBegun
 from ..one_engine import POLL_INTERVAL_MS, OneEngine
@@ -101,7 +101,7 @@ class TuningRun:
         self._job.poll()
 
     def _heard(self, event) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, ProgressEvent):
             self._ui.tuneProgressBar.setValue(round(100 * event.fraction))
             if not self._job.cancelled:
                 self.tell(self._progress_text(event))
@@ -125,7 +125,7 @@ class TuningRun:
             self._log(_epoch_text(event))
             self.update()
 
-    def _progress_text(self, progress: Progress) -> str:
+    def _progress_text(self, progress: ProgressEvent) -> str:
         parts = [tuning_stage_text(progress.stage)]
         if progress.stage == "train" and self._epoch is not None:
             parts.append(_("{done} of {count} passes done").format(done=self._epoch.epoch, count=self._epoch.epochs))

@@ -16,6 +16,7 @@ from ..model_store import write_model
 from ..networks import AutofocusNetwork, NetworkPlan
 from ..progress import Progress
 from ..streaming import Streaming
+from ..study_request import StudyRequest
 from ..tensors import to_torch
 from ..tiling import Tiling
 from .rivals import MIRRORINGS, MONAI_WINDOW, NNUNET_PATCH, TimedCalls, in_patches, nnunet, with_monai
@@ -126,17 +127,17 @@ def _passed(calls: TimedCalls, run) -> dict:
 
 def _end_to_end(setting: Setting, study: Study) -> dict:
     """`segment` with the bundled model, from files to files, on the model's own grid."""
-    from ..segmentation import Request, segment  # with SimpleITK, 100 MB, which the network alone does not need
+    from ..segmentation import segment  # with SimpleITK, 100 MB, which the network alone does not need
 
     with tempfile.TemporaryDirectory() as folder:
         files = study.write_images(Path(folder))
         model = _undemanding(study.model, Path(folder) / "model")
         begin = time.perf_counter()
         report = segment(
-            Request(str(model), files, Path(folder) / "s.seg.nrrd", device=setting.device,
-                    precision=setting.precision, memory=setting.memory),
+            StudyRequest(str(model), files, Path(folder) / "s.seg.nrrd", device=setting.device,
+                         precision=setting.precision, memory=setting.memory),
             Progress(),
-        )  # fmt: skip
+        )
         seconds = time.perf_counter() - begin
     return {
         "seconds": seconds, "stages": report["seconds"], "grid": report["working_grid"], "device": report["device"],

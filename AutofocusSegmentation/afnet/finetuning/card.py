@@ -9,7 +9,7 @@ from ..manifest import BUNDLED_MODELS, Manifest, find_models, plain_id
 from ..writing import check_folder
 from .folder import RunFolder
 from .label_set import LabelSet
-from .request import Request
+from .request import FineTuningRequest
 
 VERSION = "1.0.0"
 
@@ -51,7 +51,7 @@ def check_output(folder: RunFolder, resume: bool) -> None:
         )
 
 
-def new_document(base: Manifest, labels: LabelSet, request: Request, comparison: dict) -> dict:
+def new_document(base: Manifest, labels: LabelSet, request: FineTuningRequest, comparison: dict) -> dict:
     """Return the new model.json, without the hash of its weights."""
     count = len(request.cases)
     cases = "1 case" if count == 1 else f"{count} cases"

@@ -19,7 +19,7 @@ from ..manifest import Input, Manifest
 from ..reading import read_image, read_labelmap
 from ..segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
 from .label_set import LabelSet
-from .matching import Match, match_codes, match_segments
+from .matching import SegmentMatch, match_codes, match_segments
 from .request import CaseFiles
 
 OUTSIDE_REFUSED, OUTSIDE_TOLD = 0.05, 0.001
@@ -127,7 +127,7 @@ def _prepare(case: CheckedCase, images: dict[str, sitk.Image], base: Manifest, s
         case.warnings += [f"{case.files.name}: {note}" for note in case.prepared.notes + case.prepared.doubts]
 
 
-def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[Match] | None:
+def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[SegmentMatch] | None:
     name, file, mapping = case.files.name, Path(case.files.segmentation), case.files.mapping
     what = f"The segmentation of {name}"
     ids = [structure.id for structure in labels.structures]
@@ -155,7 +155,7 @@ def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[M
     return matches
 
 
-def _refuse_unknown_segments(case: CheckedCase, matches: list[Match]) -> None:
+def _refuse_unknown_segments(case: CheckedCase, matches: list[SegmentMatch]) -> None:
     """What the user said of a segment that is not there was said of another one, or is a slip of the pen."""
     there = dict.fromkeys(name for match in matches for name in (match.segment, match.id))
     for name in case.files.mapping:
@@ -166,12 +166,12 @@ def _refuse_unknown_segments(case: CheckedCase, matches: list[Match]) -> None:
             )
 
 
-def _sort(case: CheckedCase, matches: list[Match], labels: LabelSet) -> None:
+def _sort(case: CheckedCase, matches: list[SegmentMatch], labels: LabelSet) -> None:
     """Give each structure its mask; say what is empty, doubtful or not used."""
     name = case.files.name
     voxel_ml = float(np.prod(case.grid.GetSpacing())) / 1000
     titles = {structure.id: structure.name for structure in labels.structures}
-    owners: dict[str, Match] = {}
+    owners: dict[str, SegmentMatch] = {}
     for match in matches:
         volume = round(int(match.mask.sum()) * voxel_ml, 3)
         case.mapping.append({

@@ -16,7 +16,7 @@ from .request import (
     LEARNING_RATES,
     SAMPLES_PER_CASE,
     TUNES,
-    Request,
+    FineTuningRequest,
     choose_held_out,
     read_cases,
     suggestion,
@@ -114,7 +114,7 @@ def _refuse_other_settings(options) -> None:
         raise RequestError(f"A resumed training goes on as it was begun; leave out {names}, or start another.")
 
 
-def _run(request: Request, folder, options, progress: Progress, stops, processes, device) -> None:
+def _run(request: FineTuningRequest, folder, options, progress: Progress, stops, processes, device) -> None:
     from .run import FineTuning
 
     try:
@@ -157,7 +157,7 @@ def _start(options, progress: Progress, processes):
     return device
 
 
-def read_request(options, processes: int) -> Request:
+def read_request(options, processes: int) -> FineTuningRequest:
     """Turn the options of a new fine-tuning into its request. Raises RequestError."""
     from .card import choose_id
 
@@ -168,7 +168,7 @@ def read_request(options, processes: int) -> Request:
     output = options.output.absolute()
     batch = processes if options.batch is None else options.batch
     original = _original_case(options.original_case, base)
-    return Request(
+    return FineTuningRequest(
         base=str(base.folder), base_id=base.id, base_sha256=base.members_sha256, cases=cases, drop=drop, add=add,
         tune=options.tune, epochs=_epochs(options.epochs),
         max_epochs=_at_least_one(options.max_epochs, "--max-epochs"),
@@ -247,7 +247,7 @@ def _check_only(options, progress: Progress, stops: StopRequests) -> None:
     from .label_set import change_labels
     from .run import STAGES, check_all
 
-    request = Request(str(base.folder), base.id, base.weights_sha256, cases, drop, add)
+    request = FineTuningRequest(str(base.folder), base.id, base.weights_sha256, cases, drop, add)
     progress.stages = {"check": 1.0} | {name: 0.0 for name in STAGES if name != "check"}
 
     def interrupt() -> None:

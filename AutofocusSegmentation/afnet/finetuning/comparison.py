@@ -15,7 +15,7 @@ from ..evaluation import evaluate
 from ..manifest import Manifest, Structure
 from ..progress import Progress
 from ..segmentation import segment
-from ..study_request import Request as StudyRequest
+from ..study_request import StudyRequest
 from ..training_folder import ALONE, BASE, NEW, REFERENCE, scored_file
 from ..writing import write_masks
 from .checking import CheckedCase

@@ -26,7 +26,7 @@ from .loop import EpochTraining
 from .norm_statistics import Settled, settle
 from .original_case import compare_original, original_case
 from .plan import Run
-from .request import Request
+from .request import FineTuningRequest
 
 LEFT_OUT = "The base model's second network is left out, for without it these cases are better."
 """For the advice."""
@@ -41,7 +41,7 @@ def kept_companion(base: Manifest, document: dict) -> Manifest | None:
 class Conclusion:
     """What follows the trainings `runs` of a fine-tuning, in process 0; `network`: the base model's."""
 
-    request: Request
+    request: FineTuningRequest
     folder: RunFolder
     progress: Progress
     runs: list[Run]

@@ -22,7 +22,7 @@ from ..training_folder import (
     read_state,
     write_state,
 )
-from .request import Request
+from .request import FineTuningRequest
 
 
 class RunFolder:
@@ -65,7 +65,7 @@ class RunFolder:
         """The folder of the new model until it is saved."""
         return self.training / CANDIDATE
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: FineTuningRequest) -> None:
         """Make the folder; what an earlier run left in it, but the panel's inputs, is cleared. Raises RequestError."""
         try:
             self.training.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class RunFolder:
         self.tell(status=RUNNING, **_processes(), base=request.base_id, tune=request.tune,
                   cases=len(request.cases), run=None, epoch=0, epochs=request.horizon, problem=None)
 
-    def read_request(self) -> Request:
+    def read_request(self) -> FineTuningRequest:
         """Return what a training to resume was asked. Raises RequestError if that cannot be read, or another process
         trains here now."""
         self.state = read_state(self.output) or {}
@@ -93,7 +93,7 @@ class RunFolder:
             raise RequestError(
                 "The training to resume cannot be read; delete its folder 'training' and start again."
             ) from None
-        return Request.from_json(document)
+        return FineTuningRequest.from_json(document)
 
     def tell(self, **facts) -> None:
         """Change state.json. Raises RequestError if it cannot be written."""

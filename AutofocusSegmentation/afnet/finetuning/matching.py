@@ -11,7 +11,7 @@ from ..terminology import structure_shown
 
 
 @dataclass(frozen=True)
-class Match:
+class SegmentMatch:
     """A segment (or code) and the structure it was taken for; `by`: mapping, tag, terminology, name, code or none."""
 
     segment: str
@@ -23,23 +23,25 @@ class Match:
 
 def match_segments(
     segmentation: Segmentation, structures: tuple[Structure, ...], mapping: dict[str, str | None]
-) -> list[Match]:
+) -> list[SegmentMatch]:
     """Match every segment of a .seg.nrrd file; masks are (z, y, x) on its own grid."""
     found = []
     for segment in segmentation.segments:
         structure, by = _structure_of(segment, structures, mapping)
         mask = segmentation.voxels[segment.layer] == segment.label
-        found.append(Match(segment.name or segment.id, segment.id, structure, by, mask))
+        found.append(SegmentMatch(segment.name or segment.id, segment.id, structure, by, mask))
     return found
 
 
-def match_codes(codes: np.ndarray, structures: tuple[Structure, ...], mapping: dict[str, str | None]) -> list[Match]:
+def match_codes(
+    codes: np.ndarray, structures: tuple[Structure, ...], mapping: dict[str, str | None]
+) -> list[SegmentMatch]:
     """Match a label map (z, y, x): each structure to all its codes, by a name that lists them ('1, 2, 4'), and each
     code that is no structure's as `mapping` says. What `mapping` says of comes first.
 
     Structures lie in one another, so what is said of one leaves its codes to the others: with {'4': None} nobody drew
     the enhancing tumour, which still is tumour. A strange code that is mapped to a structure belongs to those around
-    that, too. One that is not mapped gives a Match without structure, by 'none'.
+    that, too. One that is not mapped gives a SegmentMatch without structure, by 'none'.
     """
     present = {int(code) for code in np.unique(codes) if code}
     known = {label for structure in structures for label in structure.labels}
@@ -52,13 +54,13 @@ def match_codes(codes: np.ndarray, structures: tuple[Structure, ...], mapping: d
         name = ", ".join(map(str, sorted(labels[structure.id])))
         if own:
             target, by = (mapping[name], "mapping") if name in mapping else (structure.id, "code")
-            found.append(Match(name, name, target, by, np.isin(codes, list(own))))
+            found.append(SegmentMatch(name, name, target, by, np.isin(codes, list(own))))
     names = {match.id for match in found}
     for code in sorted(present):
         name = str(code)
         if code in strange or (mapping.get(name) and name not in names):
             by = "mapping" if name in mapping else "none"
-            found.append(Match(name, name, mapping.get(name), by, codes == code))
+            found.append(SegmentMatch(name, name, mapping.get(name), by, codes == code))
     return sorted(found, key=lambda match: match.by != "mapping")
 
 

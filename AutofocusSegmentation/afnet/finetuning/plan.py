@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..errors import RequestError
 from .loop import Epoch
-from .request import Request
+from .request import FineTuningRequest
 
 FOLDS = 3
 """Parts of the training cases of which each is left out once to choose the number of epochs."""
@@ -24,7 +24,7 @@ class Run:
     scored: bool = False
 
 
-def plan_runs(request: Request) -> list[Run]:
+def plan_runs(request: FineTuningRequest) -> list[Run]:
     """Return the trainings in order, `final` last. Raises RequestError if there are too few cases for the wish."""
     everyone = tuple(range(len(request.cases)))
     if request.leave_one_out:

@@ -83,7 +83,7 @@ class CaseFiles:
 
 
 @dataclass(frozen=True)
-class Request:
+class FineTuningRequest:
     """A fine-tuning of the model in the folder `base`. `epochs` 0: chosen by cross-validation, at most `max_epochs`.
 
     `base_sha256` is that model's `members_sha256`, by which it is known again when the training is resumed.
@@ -122,7 +122,7 @@ class Request:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, document: dict) -> "Request":
+    def from_json(cls, document: dict) -> "FineTuningRequest":
         """Rebuild what `to_json` gave; raises RequestError if it is from another version."""
         try:
             cases = tuple(CaseFiles(**{**case, "absent": tuple(case["absent"])}) for case in document["cases"])

@@ -23,7 +23,7 @@ from .label_set import LabelSet, adapt_outputs, base_probabilities, change_label
 from .loop import Epoch, EpochTraining
 from .plan import Run, choose_epochs, plan_runs
 from .processes import Processes
-from .request import Request
+from .request import FineTuningRequest
 from .samples import CaseSamples
 from .stopping import StopRequests
 
@@ -34,7 +34,7 @@ STAGES = {"check": 0.06, "prepare": 0.06, "train": 0.73, "score": 0.13, "write":
 class FineTuning:
     """One fine-tuning in one process of `processes`; process 0 alone speaks and writes."""
 
-    def __init__(self, request: Request, folder: RunFolder, progress: Progress, stops: StopRequests,
+    def __init__(self, request: FineTuningRequest, folder: RunFolder, progress: Progress, stops: StopRequests,
                  processes: Processes, device: torch.device):
         self.request, self.folder, self.stops, self.processes = request, folder, stops, processes
         self.progress = progress if processes.first else Progress()
@@ -225,7 +225,7 @@ class FineTuning:
             left = "" if event["seconds_left"] is None else f"  {event['seconds_left']:.0f} s left"
             self.progress.line(f"epoch {event['epoch']:3d}  loss {event['loss']:.4f}{found}{left}")
 
-def check_all(request: Request, base: Manifest, labels: LabelSet, progress: Progress) -> list[CheckedCase]:
+def check_all(request: FineTuningRequest, base: Manifest, labels: LabelSet, progress: Progress) -> list[CheckedCase]:
     """Check every case, telling each as soon as it is known."""
     checked, seen = [], {}
     for number, files in enumerate(request.cases):

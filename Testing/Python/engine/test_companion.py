@@ -29,7 +29,8 @@ from afnet.inference import infer
 from afnet.manifest import COMPANION_FILE, find_model, read_manifest
 from afnet.model_bundle import load_network, save_bundle
 from afnet.progress import Progress
-from afnet.segmentation import Request, compute, open_study, segment
+from afnet.segmentation import compute, open_study, segment
+from afnet.study_request import StudyRequest
 
 MARGIN = 8.0
 
@@ -57,7 +58,7 @@ def test_mean_of_both_decides(tmp_path, files, other, found):
     """0.73 and 0.38 are more than one half together, 0.73 and 0.12 are not; alone the first finds all."""
     model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", other, 6.0))
     progress = Progress()
-    report = segment(Request(str(model.folder), files, tmp_path / "o.seg.nrrd", tmp_path / "o.nrrd"), progress)
+    report = segment(StudyRequest(str(model.folder), files, tmp_path / "o.seg.nrrd", tmp_path / "o.nrrd"), progress)
     assert (report["structures"][0]["voxels"] > 1000) is found
     assert report["model"]["companion"] == model.raw["companion"]
     assert report["model"]["companion"]["spacing_mm"] == 6.0 and report["working_grid"]["spacing_mm"] == 4.0
@@ -67,7 +68,7 @@ def test_mean_of_both_decides(tmp_path, files, other, found):
 def test_companion_has_its_share_of_the_mean(tmp_path, files, share, found):
     """0.73 and 0.27: six tenths of the first are more than one half together, three tenths are not."""
     model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", -1.0, 6.0), share)
-    report = segment(Request(str(model.folder), files, tmp_path / "o.seg.nrrd", tmp_path / "o.nrrd"), Progress())
+    report = segment(StudyRequest(str(model.folder), files, tmp_path / "o.seg.nrrd", tmp_path / "o.nrrd"), Progress())
     assert (report["structures"][0]["voxels"] > 1000) is found
     assert report["model"]["companion"]["share"] == share
 
@@ -86,7 +87,7 @@ def test_outputs_of_both_grids_meet_at_the_same_place(tmp_path, files):
     grids = [{"spacing_mm": spacing, "margin_mm": MARGIN} for spacing in (4.0, 5.5)]
     alone = [tiny_bundle(tmp_path / f"{n}", "brain-tumour-mri", seed=n, grid=grid) for n, grid in enumerate(grids)]
     model = joined(tmp_path / "both", *alone)
-    study = open_study(Request(str(model.folder), files, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
+    study = open_study(StudyRequest(str(model.folder), files, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
     second = prepare(study.images, model.companion)
     assert second.grid.spacing == 5.5 and np.array_equal(second.channels, study.companion.prepared.channels)
     probabilities = compute(study, None, Progress()).probabilities
@@ -114,7 +115,7 @@ def test_beyond_the_companions_grid_there_is_background(tmp_path):
     both = joined(tmp_path / "both", bone_network(tmp_path / "a"), bone_network(tmp_path / "b", spacing=7.0))
     image = sampled(empty_grid(CT_BOX, 5.0), ct_hounsfield, np.int16)
     files = write_images(tmp_path / "patient", {"ct": image})
-    study = open_study(Request(str(both.folder), files, tmp_path / "o.seg.nrrd"), Progress())
+    study = open_study(StudyRequest(str(both.folder), files, tmp_path / "o.seg.nrrd"), Progress())
     found = compute(study, None, Progress()).probabilities
     assert np.abs(found.sum(0) - 1).max() < 1e-4
     assert (found[5] > 0.5).any()
@@ -126,7 +127,7 @@ def test_progress_of_both_passes_only_rises(tmp_path, files):
     progress = Progress()
     progress._json = lambda **event: told.append(event)
     progress._last = -1e9
-    segment(Request(str(model.folder), files, tmp_path / "o.seg.nrrd"), progress)
+    segment(StudyRequest(str(model.folder), files, tmp_path / "o.seg.nrrd"), progress)
     parts = [event["fraction"] for event in told if event.get("event") == "progress"]
     assert parts == sorted(parts) and len(parts) > 5
 
@@ -139,7 +140,7 @@ def test_spoilt_companion_is_refused_before_anything_is_read(tmp_path, files, sp
     model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
     spoil(model.folder / COMPANION_FILE)
     with pytest.raises(RequestError, match=word) as caught:
-        segment(Request(str(model.folder), files, tmp_path / "o.seg.nrrd"), Progress())
+        segment(StudyRequest(str(model.folder), files, tmp_path / "o.seg.nrrd"), Progress())
     assert "install the model again" in str(caught.value) and not (tmp_path / "o.seg.nrrd").exists()
     with pytest.raises(RequestError, match=word):
         model_store.verified(model.folder)
@@ -148,7 +149,7 @@ def test_spoilt_companion_is_refused_before_anything_is_read(tmp_path, files, sp
 def test_attention_maps_need_no_companion(tmp_path, files):
     model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
     (model.folder / COMPANION_FILE).unlink()
-    report = attend(Request(str(model.folder), files, None, attention=tmp_path / "maps"), Progress())
+    report = attend(StudyRequest(str(model.folder), files, None, attention=tmp_path / "maps"), Progress())
     assert report["attention"] and list((tmp_path / "maps").glob("*.nrrd"))
 
 

@@ -9,7 +9,7 @@ from finetuning_studies import finetune, write_cases
 
 from afnet.errors import Cancelled
 from afnet.finetuning.folder import RunFolder
-from afnet.finetuning.request import Request
+from afnet.finetuning.request import FineTuningRequest
 from afnet.training_folder import delete_caches
 
 SHORT = ("--epochs", 1, "--hold-out", "none")
@@ -29,7 +29,7 @@ def test_a_model_that_nobody_saved_is_not_overwritten(base, cases, tmp_path, ref
     refused(2, begin, "not saved yet; save or discard it first")
     assert (out / "training" / "candidate" / "weights.npz").is_file()
     shutil.rmtree(out / "training" / "candidate")  # its comparison is of no use without it
-    RunFolder(out).begin(Request("", "", "", (), seed=1))
+    RunFolder(out).begin(FineTuningRequest("", "", "", (), seed=1))
     assert not (out / "training" / "comparison.json").exists()
 
 

@@ -15,7 +15,7 @@ from afnet.finetuning.loop import Epoch, EpochTraining, _stalled, choose_what_le
 from afnet.finetuning.original_case import compare_original, original_case
 from afnet.finetuning.plan import choose_epochs, plan_runs
 from afnet.finetuning.processes import Processes
-from afnet.finetuning.request import CaseFiles, Request
+from afnet.finetuning.request import CaseFiles, FineTuningRequest
 from afnet.finetuning.samples import Ahead, CaseSamples
 from afnet.manifest import find_model
 from afnet.model_bundle import load_network
@@ -23,9 +23,9 @@ from afnet.model_bundle import load_network
 ADDED = ({"id": "bulb", "name": "Bulb"},)
 
 
-def request(count=4, **more) -> Request:
+def request(count=4, **more) -> FineTuningRequest:
     cases = tuple(CaseFiles(f"case {number}", {}, "s") for number in range(count))
-    return Request("", "", "", cases, **more)
+    return FineTuningRequest("", "", "", cases, **more)
 
 
 def test_kept_outputs_are_the_base_s_and_a_new_one_finds_nothing(base):

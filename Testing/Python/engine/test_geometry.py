@@ -34,8 +34,9 @@ from afnet.model_bundle import load_network
 from afnet.progress import Progress
 from afnet.reading import read_image
 from afnet.resolution import shown_on
-from afnet.segmentation import Request, segment
+from afnet.segmentation import segment
 from afnet.streaming import Streaming
+from afnet.study_request import StudyRequest
 from afnet.tensors import to_numpy, to_torch
 
 RAMP_BOX = (np.array([-31.0, -42.5, -20.0]), np.array([34.0, 40.5, 44.0]))
@@ -182,9 +183,9 @@ def test_array_alone_mirrored_is_the_mirrored_patient(moved_bone):
 def test_result_has_the_geometry_of_the_file(tmp_path, moved_bone, suffix, direction):
     image = sampled(empty_grid(CT_BOX, (4.0, 5.0, 6.0), direction), within_the_box, np.int16)
     files = write_images(tmp_path, {"ct": image}, suffix)
-    request = Request(str(moved_bone[0].folder), files, tmp_path / "o.seg.nrrd", labelmap=tmp_path / f"labels{suffix}")
-    segment(request, Progress())
-    labels = sitk.ReadImage(str(tmp_path / f"labels{suffix}"))
+    labelmap = tmp_path / f"labels{suffix}"
+    segment(StudyRequest(str(moved_bone[0].folder), files, tmp_path / "o.seg.nrrd", labelmap), Progress())
+    labels = sitk.ReadImage(str(labelmap))
     assert same_grid(labels, image)
     np.testing.assert_allclose(labels.GetDirection(), image.GetDirection(), atol=1e-6)
     check_places(labels, 0.8)

@@ -31,8 +31,9 @@ from afnet.manifest import find_model
 from afnet.model_bundle import load_network
 from afnet.packed_case import CHANNEL_STEPS, Case, load_case, save_case
 from afnet.progress import Progress
-from afnet.segmentation import Request, segment
+from afnet.segmentation import segment
 from afnet.streaming import Streaming
+from afnet.study_request import StudyRequest
 from afnet.tensors import to_torch
 
 
@@ -91,7 +92,7 @@ def test_phantom_pack_is_what_the_network_sees(tmp_path, caught):
     files = write_images(tmp_path / "patient", images, ".nii.gz")
     bundle = tiny_bundle(tmp_path / "model", "brain-tumour-mri", grid={"spacing_mm": 4.0, "margin_mm": 6.0})
     inputs = {name: files[name] for name in MODALITIES}
-    report = segment(Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
+    report = segment(StudyRequest(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
 
     case = packed(tmp_path / "patient", tmp_path / "packs", 4.0)
     check_parity(case, caught, bundle)
@@ -110,7 +111,7 @@ def test_real_pack_is_what_the_network_sees(tmp_path, caught, shared_data):
     bundle = tiny_bundle(tmp_path / "model", "brain-tumour-mri", network=network)
     assert bundle.raw["grid"] == brain.raw["grid"] and bundle.raw["channels"] == brain.raw["channels"]
     inputs = {name: str(patient / f"{name}.nii.gz") for name in MODALITIES}
-    segment(Request(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
+    segment(StudyRequest(str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
     check_parity(packed(patient, tmp_path / "packs"), caught, bundle)
 
 
@@ -193,7 +194,7 @@ def test_each_modality_reaches_its_channel(tmp_path, caught, order):
         grid={"spacing_mm": 4.0, "margin_mm": 8.0},
     )
     report = segment(
-        Request(
+        StudyRequest(
             str(bundle.folder), inputs, tmp_path / "o.seg.nrrd", labelmap=tmp_path / "l.nrrd", precision="float32"
         ),
         Progress(),

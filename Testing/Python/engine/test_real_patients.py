@@ -9,7 +9,8 @@ from phantoms import MODALITIES, at_same_place, dice, like, write_images
 from afnet.devices import has_bfloat16
 from afnet.manifest import find_model
 from afnet.progress import Progress
-from afnet.segmentation import Request, segment
+from afnet.segmentation import segment
+from afnet.study_request import StudyRequest
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def answer(shared_data, tmp_path_factory):
         if not find_model(model).weights_file.exists():
             pytest.skip(f"{model} has no trained weights yet")
         folder = tmp_path_factory.mktemp("real")
-        request = Request(model, write_images(folder, images), folder / "s.seg.nrrd", labelmap=folder / "l.nrrd",
+        request = StudyRequest(model, write_images(folder, images), folder / "s.seg.nrrd", labelmap=folder / "l.nrrd",
                           precision=precision)
         segment(request, Progress())
         return sitk.ReadImage(str(folder / "l.nrrd"))

@@ -32,7 +32,8 @@ from afnet.model_bundle import plan_of, save_bundle
 from afnet.networks import AutofocusNetwork
 from afnet.packed_case import load_case, save_case
 from afnet.progress import Progress
-from afnet.segmentation import Request, measure, segment
+from afnet.segmentation import measure, segment
+from afnet.study_request import StudyRequest
 from afnet.tensors import to_torch
 from afnet.training import Schedule, Training, reestimate_norms
 
@@ -115,9 +116,10 @@ def test_runs_without_torchs_numpy_bridge(monkeypatch, tmp_path, mr_files, tiny_
     assert (tmp_path / "a" / "l.nrrd").read_bytes() == (tmp_path / "b" / "l.nrrd").read_bytes()
 
 
-def request(manifest, files, folder: Path, **options) -> Request:
+def request(manifest, files, folder: Path, **options) -> StudyRequest:
     folder.mkdir(exist_ok=True)
-    return Request(str(manifest.folder), files, folder / "s.seg.nrrd", folder / "l.nrrd", folder / "maps", **options)
+    outputs = folder / "s.seg.nrrd", folder / "l.nrrd", folder / "maps"
+    return StudyRequest(str(manifest.folder), files, *outputs, **options)
 
 
 def test_engine_imports_nothing_of_slicer():
@@ -172,6 +174,7 @@ def test_an_image_that_is_not_registered_is_told_while_it_is_segmented(tmp_path,
     images = mr_images(spacing=4.0)
     images["t2"].SetOrigin((*images["t2"].GetOrigin()[:2], images["t2"].GetOrigin()[2] + 15))
     progress = Progress()
-    report = segment(Request(str(tiny_brain.folder), write_images(tmp_path, images), tmp_path / "s.seg.nrrd"), progress)
+    files = write_images(tmp_path, images)
+    report = segment(StudyRequest(str(tiny_brain.folder), files, tmp_path / "s.seg.nrrd"), progress)
     sentence = "T2 and T1 with contrast show the brain in different places; check that they are registered."
     assert sentence in progress.notes and sentence in report["notes"]

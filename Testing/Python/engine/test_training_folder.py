@@ -12,7 +12,7 @@ from stored_models import content, run_of
 
 from afnet.errors import RequestError
 from afnet.finetuning.folder import RunFolder
-from afnet.finetuning.request import Request
+from afnet.finetuning.request import FineTuningRequest
 from afnet.model_store import delete_model, publish
 from afnet.process_identity import process_start, this_process
 from afnet.training_folder import (
@@ -165,5 +165,5 @@ def test_the_state_names_the_program_that_started_the_training(home, monkeypatch
     this = this_process()
     for owner, told in ((str(os.getpid()), {"pid": this["pid"], "started": this["started"]}), ("", None)):
         monkeypatch.setenv("AFNET_OWNER_PID", owner)
-        RunFolder(home / "begun").begin(Request("", "", "", ()))
+        RunFolder(home / "begun").begin(FineTuningRequest("", "", "", ()))
         assert read_state(home / "begun")["owner"] == told and read_state(home / "begun")["pid"] == os.getpid()

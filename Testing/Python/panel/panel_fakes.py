@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from AutofocusSegmentationLib.engine import Note, Outcome, Progress, Request
+from AutofocusSegmentationLib.engine import Note, Outcome, ProgressEvent, SegmentRequest
 
 
 class FakeEngine:
     """An EngineProcess. The test sends events and ends the run; `cancel` ends it at the next poll, as a child would."""
 
     def __init__(self) -> None:
-        self.request: Request | None = None
+        self.request: SegmentRequest | None = None
         self.folder: Path | None = None
         self.files: dict[str, int] = {}
         self.cancelled = False
@@ -28,7 +28,7 @@ class FakeEngine:
     def outcome(self) -> Outcome | None:
         return self._outcome
 
-    def start(self, request: Request, folder) -> None:
+    def start(self, request: SegmentRequest, folder) -> None:
         self.request, self.folder = request, Path(folder)
         self.files = {file.name: file.stat().st_size for file in self.folder.iterdir()}
 
@@ -48,7 +48,7 @@ class FakeEngine:
     # For the test
 
     def say(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
-        self._events.append(Progress(stage, fraction, seconds_left))
+        self._events.append(ProgressEvent(stage, fraction, seconds_left))
 
     def note(self, text: str) -> None:
         self._events.append(Note(text))

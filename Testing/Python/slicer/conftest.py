@@ -20,7 +20,7 @@ def start(tmp_path):
     """`start(body)` starts a child script as an engine; what still runs at the end of the test is cancelled."""
     from fake_engine import DIRECT, finish, write_program
 
-    from AutofocusSegmentationLib.engine import ChildProcess, Request
+    from AutofocusSegmentationLib.engine import ChildProcess, SegmentRequest
 
     engines = []
 
@@ -29,7 +29,7 @@ def start(tmp_path):
         job.mkdir(exist_ok=True)
         engine = ChildProcess(python, write_program(tmp_path / "program", body), **options)
         engines.append(engine)
-        engine.start(request or Request("pelvis-ct", {"ct": "ct.nrrd"}), job)
+        engine.start(request or SegmentRequest("pelvis-ct", {"ct": "ct.nrrd"}), job)
         return engine
 
     yield start_engine

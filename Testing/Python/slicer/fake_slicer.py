@@ -1,7 +1,7 @@
 """A stand-in for Slicer's process, run as `python fake_slicer.py TEMPORARY_FOLDER PROGRAM REQUEST PYTHON...`.
 
 It makes a job folder, runs the engine in it and prints what it hears as JSON lines, until it is killed. The
-request is the JSON of a Request's fields; files it names by absolute path are the engine's to read.
+request is the JSON of a SegmentRequest's fields; files it names by absolute path are the engine's to read.
 """
 
 import json
@@ -11,13 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "AutofocusSegmentation"))
 
-from AutofocusSegmentationLib.engine import ChildProcess, Request
+from AutofocusSegmentationLib.engine import ChildProcess, SegmentRequest
 from AutofocusSegmentationLib.job import JobFolder
 
 temporary_folder, program, request, *python = sys.argv[1:]
 with JobFolder(temporary_folder) as folder:
     engine = ChildProcess(python, program)
-    engine.start(Request(**json.loads(request)), folder)
+    engine.start(SegmentRequest(**json.loads(request)), folder)
     print(json.dumps({"launcher": engine._process.pid}), flush=True)
     while engine.running:
         for event in engine.poll():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fake_engine import DIRECT, LAUNCHER, OWN_STDIN_LAUNCHER, finish, is_alive, wait_until, write_program
 
-from AutofocusSegmentationLib.engine import ChildProcess, Note, Request
+from AutofocusSegmentationLib.engine import ChildProcess, Note, SegmentRequest
 from AutofocusSegmentationLib.job import JobFolder
 
 unix = pytest.mark.skipif(os.name == "nt", reason="signals and process groups of Unix")
@@ -19,7 +19,7 @@ unix = pytest.mark.skipif(os.name == "nt", reason="signals and process groups of
 GONE_WITHIN_S = 6.0
 """The promise is one second to end by itself and then a kill; the rest is for a loaded machine."""
 
-REQUEST = Request("pelvis-ct", {"ct": "ct.nrrd"})
+REQUEST = SegmentRequest("pelvis-ct", {"ct": "ct.nrrd"})
 
 WATCHED = """
 from afnet import parent
@@ -90,7 +90,7 @@ def run_until_cancelled(body, temporary_folder, tmp_path, python, request=REQUES
 def test_cancel_leaves_nothing(phase, python, temporary_folder, tmp_path):
     target = tmp_path / "elsewhere" / "segmentation.seg.nrrd"
     target.parent.mkdir()
-    request = Request("pelvis-ct", {"ct": "ct.nrrd"}, output=str(target))
+    request = SegmentRequest("pelvis-ct", {"ct": "ct.nrrd"}, output=str(target))
     ended_after, outcome, removed = run_until_cancelled(PHASES[phase], temporary_folder, tmp_path, python, request)
     assert ended_after < GONE_WITHIN_S
     assert list(target.parent.iterdir()) == [], "a half-written file is left"
@@ -230,7 +230,7 @@ class FakeSlicer:
 def test_a_killed_slicer_leaves_nothing(phase, python, temporary_folder, tmp_path):
     target = tmp_path / "elsewhere" / "segmentation.seg.nrrd"
     target.parent.mkdir()
-    request = Request("pelvis-ct", {"ct": "ct.nrrd"}, output=str(target))
+    request = SegmentRequest("pelvis-ct", {"ct": "ct.nrrd"}, output=str(target))
     program = write_program(tmp_path / "program", "introduce()\n" + PHASES[phase])
     slicer = FakeSlicer(temporary_folder, program, python, request)
     try:

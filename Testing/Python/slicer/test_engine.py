@@ -9,10 +9,10 @@ import pytest
 from fake_engine import collect, finish, wait_until
 
 from AutofocusSegmentationLib import launcher
-from AutofocusSegmentationLib.engine import Note, Progress, Request, Started
+from AutofocusSegmentationLib.engine import Note, ProgressEvent, SegmentRequest, Started
 from AutofocusSegmentationLib.engine_output import Failure, parse_line
 
-REQUEST = Request("pelvis-ct", {"ct": "ct.nrrd"})
+REQUEST = SegmentRequest("pelvis-ct", {"ct": "ct.nrrd"})
 
 
 # --- what goes well -------------------------------------------------------------------------------
@@ -30,16 +30,16 @@ def test_a_run_that_goes_well(start):
     events = collect(engine)
     assert isinstance(events[0], Started) and events[0].torch == "2.13.0"
     assert events[1:] == [
-        Progress("read", 0.25),
+        ProgressEvent("read", 0.25),
         Note("The GPU was not used."),
-        Progress("network", 0.5, 12.5),
+        ProgressEvent("network", 0.5, 12.5),
     ]
     assert engine.outcome.kind == "done" and engine.outcome.exit_code == 0
     assert not engine.running and engine.poll() == []
 
 
 def test_arguments_reach_the_child_in_its_job_folder(start, tmp_path):
-    request = Request(
+    request = SegmentRequest(
         "brain-tumour-mri", {"t1": "t1.nrrd", "t1c": "t1c.nrrd"}, device="cpu", labelmap="labels.nrrd"
     )
     engine = start("introduce()\nnote(json.dumps([os.getcwd(), sys.argv[1:]]))\n", request=request)
@@ -110,7 +110,7 @@ def test_progress_that_nobody_fetches_is_merged(start):
     )
     assert wait_until(lambda: engine._output.finished, 60)
     events = engine.poll()
-    assert len(events) < 100 and events[-1] == Progress("network", 4999 / 5000)
+    assert len(events) < 100 and events[-1] == ProgressEvent("network", 4999 / 5000)
 
 
 def test_standard_error_is_kept_apart(start):
@@ -157,7 +157,7 @@ def test_a_line_that_is_no_event_is_none(line):
 
 def test_events_are_put_into_their_ranges():
     late = parse_line('{"event": "progress", "stage": "read", "fraction": 1.5, "seconds_left": -3}')
-    assert late == Progress("read", 1.0, 0.0)
+    assert late == ProgressEvent("read", 1.0, 0.0)
     error = parse_line('{"event": "error", "code": 3, "text": "One\\n two ' + "x" * 5000 + '"}')
     assert isinstance(error, Failure) and error.text.startswith("One two x") and len(error.text) == 1000
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from fake_engine import LAUNCHER, finish, is_alive, wait_until
 from test_child_lifecycle import GONE_WITHIN_S, FakeSlicer
 
-from AutofocusSegmentationLib.engine import MODULE_FOLDER, ChildProcess, Note, Progress, Request, Started
+from AutofocusSegmentationLib.engine import MODULE_FOLDER, ChildProcess, Note, ProgressEvent, SegmentRequest, Started
 from AutofocusSegmentationLib.job import JobFolder
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -72,17 +72,18 @@ def children_of(pid: int) -> list[int]:
 
 def test_a_whole_run(model, temporary_folder):
     with JobFolder(temporary_folder, needed_bytes=10**6) as folder:
-        request = Request(model, {"ct": write_phantom(folder.path, "whole")}, device="cpu", labelmap="labels.nrrd")
+        files = {"ct": write_phantom(folder.path, "whole")}
+        request = SegmentRequest(model, files, device="cpu", labelmap="labels.nrrd")
         engine = ChildProcess(LAUNCHER)
         engine.start(request, folder)
         events = []
         assert wait_until(lambda: events.extend(engine.poll()) or not engine.running, 120)
         assert engine.outcome.kind == "done", engine.details
         assert isinstance(events[0], Started) and events[0].device == "cpu" and events[0].torch
-        progress = [event for event in events if isinstance(event, Progress)]
+        progress = [event for event in events if isinstance(event, ProgressEvent)]
         assert [event.fraction for event in progress] == sorted(event.fraction for event in progress)
         assert progress[-1].stage == "write"
-        assert all(isinstance(event, Started | Progress | Note) for event in events)
+        assert all(isinstance(event, Started | ProgressEvent | Note) for event in events)
         report = json.loads((folder.path / "report.json").read_text())
         assert report["model"]["id"] == "phantom-ct"
         labels = sitk.ReadImage(str(folder.path / "labels.nrrd"))
@@ -94,7 +95,7 @@ def test_the_engines_sentence_arrives(model, temporary_folder):
     with JobFolder(temporary_folder) as folder:
         (folder.path / "ct.nrrd").write_bytes(b"NRRD0004\ntype: short\n")
         engine = ChildProcess(LAUNCHER)
-        engine.start(Request(model, {"ct": "ct.nrrd"}, device="cpu"), folder)
+        engine.start(SegmentRequest(model, {"ct": "ct.nrrd"}, device="cpu"), folder)
         outcome = finish(engine, 60)
         assert outcome.kind == "failed" and outcome.exit_code in (2, 3)
         assert "Traceback" not in engine.details
@@ -124,7 +125,7 @@ def test_cancel_leaves_nothing(struck, model, temporary_folder, tmp_path):
     outputs = tmp_path / "outputs"
     outputs.mkdir()
     with JobFolder(temporary_folder) as folder:
-        request = Request(
+        request = SegmentRequest(
             model,
             {"ct": write_phantom(folder.path, struck)},
             output=str(outputs / "segmentation.seg.nrrd"),
@@ -137,7 +138,7 @@ def test_cancel_leaves_nothing(struck, model, temporary_folder, tmp_path):
         child = wait_for_child(launcher, struck)
         stages = [None]
         while stage not in stages and engine.running:
-            stages += [event.stage for event in engine.poll() if isinstance(event, Progress)]
+            stages += [event.stage for event in engine.poll() if isinstance(event, ProgressEvent)]
             time.sleep(0.01)
         assert engine.running, engine.details
         before = time.monotonic()
@@ -156,7 +157,7 @@ def test_a_killed_slicer_leaves_nothing(struck, model, temporary_folder, tmp_pat
     outputs = tmp_path / "outputs"
     outputs.mkdir()
     write_phantom(tmp_path, struck)
-    request = Request(
+    request = SegmentRequest(
         str(model),
         {"ct": str(tmp_path / "ct.nrrd")},
         output=str(outputs / "segmentation.seg.nrrd"),
