@@ -1,5 +1,7 @@
 """Where the patient is: the body in a CT, the brain in a skull-stripped MR image."""
 
+import math
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -20,6 +22,9 @@ SOFT_TISSUE = (-200.0, 250.0)
 
 MINIMUM_BODY_ML = 1000.0
 """A body cut smaller than this shows no pelvis."""
+
+SHORTEST_SCAN = 30.0
+"""mm: what a shorter scan shows of a slim body, 330 cm² in section, is less than MINIMUM_BODY_ML."""
 
 BRAIN_ML = (400.0, 2600.0)
 """Plausible volumes of a brain with its ventricles; adults have 1000–1700 ml."""
@@ -50,10 +55,11 @@ def check_hounsfield(image: sitk.Image) -> None:
         )
 
 
-def body_mask(hounsfield: np.ndarray, spacing: float) -> np.ndarray:
+def body_mask(hounsfield: np.ndarray, spacing: float, shortest: float = math.inf) -> np.ndarray:
     """Return the body (z, y, x): the largest thing denser than fat after cutting thin bridges to the couch.
 
-    `hounsfield` lies on an isotropic grid of `spacing` mm. Raises InputError if there is no body.
+    `hounsfield` lies on an isotropic grid of `spacing` mm, `shortest` is the scan's shortest side in mm. Raises
+    InputError if there is no body.
     """
     dense = hounsfield > BODY_THRESHOLD
     soft = (hounsfield > SOFT_TISSUE[0]) & (hounsfield < SOFT_TISSUE[1])
@@ -65,6 +71,11 @@ def body_mask(hounsfield: np.ndarray, spacing: float) -> np.ndarray:
     components = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(opened.astype(np.uint8))))
     body = sitk.GetArrayFromImage(components) == 1
     if body.sum() * spacing**3 / 1000 < MINIMUM_BODY_ML or (soft & body).sum() < 0.3 * body.sum():
+        if shortest < SHORTEST_SCAN:
+            raise InputError(
+                f"The CT is too short to show a body ({shortest:.0f} mm along its shortest side); choose a CT of the "
+                "whole pelvis."
+            )
         raise InputError("There is no body in the CT; choose a CT of the pelvis in Hounsfield units.")
     return body
 

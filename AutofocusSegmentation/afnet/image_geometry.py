@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import InputError
-from .image_refusals import contradictory_size, damaged, sheared
+from .image_refusals import contradictory_size, damaged, sheared, without_voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -23,6 +23,9 @@ SMALLEST_SPACING, LARGEST_SPACING = 0.01, 50.0
 LONGEST_SIDE, FARTHEST_ORIGIN = 2500.0, 1e5
 """mm: no scan of a person is longer, and none lies farther from its scanner's origin."""
 
+WIDEST_SIDE = 1300.0
+"""mm that the second longest side may have: the widest scanner's opening, 0.9 m, on a grid turned by 45 degrees."""
+
 
 def index_to_lps(image: "sitk.Image") -> np.ndarray:
     """The 4×4 matrix from continuous index (i, j, k) to LPS position in mm."""
@@ -30,6 +33,11 @@ def index_to_lps(image: "sitk.Image") -> np.ndarray:
     matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     matrix[:3, 3] = image.GetOrigin()
     return matrix
+
+
+def side_lengths(image: "sitk.Image") -> list[float]:
+    """What the image measures along its axes (i, j, k), in mm: a voxel size for each voxel."""
+    return [count * spacing for count, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True)]
 
 
 def perpendicular(axes: np.ndarray) -> bool:
@@ -44,7 +52,7 @@ def perpendicular(axes: np.ndarray) -> bool:
 def check_geometry(image: "sitk.Image", what: str) -> None:
     """Raise InputError about `what` unless the image has the geometry of a scan of a person."""
     if min(image.GetSize()) == 0:
-        raise InputError(f"{what} holds no voxels; copy or export it again.")
+        raise without_voxels(what)
     if min(image.GetSize()) == 1:
         raise InputError(f"{what} has only one slice; give the whole volume.")
     check_place(image, what)
@@ -66,11 +74,11 @@ def check_place(image: "sitk.Image", what: str) -> None:
         raise sheared(what)
     if np.abs(np.linalg.norm(direction, axis=0) - 1).max() > ORTHONORMALITY_TOLERANCE:
         raise contradictory_size(what)
-    longest = max(count * spacing for count, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True))
-    if longest > LONGEST_SIDE:
+    sides = sorted(side_lengths(image))
+    if sides[-1] > LONGEST_SIDE or sides[-2] > WIDEST_SIDE:
         raise InputError(
-            f"{what} is {longest / 1000:.1f} m long by its voxel size, which cannot be right; correct its spacing or "
-            "export it again."
+            f"{what} is {sides[-1] / 1000:.1f} m long and {sides[-2] / 1000:.1f} m wide by its voxel size, which "
+            "cannot be right; correct its spacing or export it again."
         )
     if np.abs(image.GetOrigin()).max() > FARTHEST_ORIGIN:
         raise InputError(

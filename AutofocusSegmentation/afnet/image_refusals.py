@@ -28,6 +28,11 @@ def damaged(what: str) -> InputError:
     )
 
 
+def without_voxels(what: str) -> InputError:
+    """A side of the image has a length of 0 voxels."""
+    return InputError(f"{what} holds no voxels; copy or export it again.")
+
+
 def not_finite(count: int, what: str) -> InputError:
     """`count` voxels are no numbers."""
     return InputError(

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from .errors import InputError
 from .foreground import AIR, body_mask, brain_mask, check_hounsfield
 from .grid import Grid
+from .image_geometry import side_lengths
 from .manifest import Manifest
 from .normalisation import normalise_channels, z_score
 from .resolution import shown_on
@@ -117,8 +118,9 @@ def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:
         grid, cut = grid.crop(mask, manifest.margin)
         resampled = {name: shown_on(grid, image, 0.0) for name, image in scaled.images.items()}
     else:
-        hounsfield = shown_on(grid, scaled.images[manifest.reference], AIR)
-        mask = body_mask(hounsfield, grid.spacing)
+        image = scaled.images[manifest.reference]
+        hounsfield = shown_on(grid, image, AIR)
+        mask = body_mask(hounsfield, grid.spacing, min(side_lengths(image)))
         grid, cut = grid.crop(mask, manifest.margin)
         resampled = {manifest.reference: hounsfield[cut]}
     return Prepared(normalise_channels(resampled, manifest), mask[cut], grid, scaled.notes, tuple(doubts))

@@ -55,9 +55,9 @@ class ContradictoryScaling(Exception):
 class NiftiHeader:
     """What a file says and holds.
 
-    `size`: voxels along its first three axes. `qform`, `sform`: its index-to-LPS matrices (4×4, mm), None if it states
-    none. `sform_is_template`: the sform leads to a template's space (MNI, Talairach), an affine warp beside the qform's
-    pose. `not_finite`: number of voxels that are NaN or infinite.
+    `size`: voxels along its first three axes, 0 where it says so. `qform`, `sform`: its index-to-LPS matrices (4×4,
+    mm), None if it states none. `sform_is_template`: the sform leads to a template's space (MNI, Talairach), an affine
+    warp beside the qform's pose. `not_finite`: number of voxels that are NaN or infinite.
     """
 
     size: tuple[int, ...]
@@ -96,7 +96,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         raise ValueError("a voxel size that is not positive")
     _check_scaling(*value["slope"])
     return NiftiHeader(
-        tuple(max(count, 1) for count in value["dim"][1:4]),
+        tuple(max(count, 0) if axis < value["dim"][0] else 1 for axis, count in enumerate(value["dim"][1:4])),
         _qform(value) if quaternion_code > 0 else None, _sform(value) if matrix_code > 0 else None,
         matrix_code > 2 and quaternion_code > 0, _read_voxels(head, content, value, order),
     )

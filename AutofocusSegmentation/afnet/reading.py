@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from .compressed_stream import at_gzip
 from .dicom_reading import read_dicom_folder
 from .errors import InputError, RequestError
 from .image_geometry import check_geometry, index_to_lps, perpendicular
@@ -24,6 +25,7 @@ from .image_refusals import (
     sheared,
     without_orientation,
     without_spacing,
+    without_voxels,
 )
 from .itk_reading import first_bytes, opening, read_with_itk
 from .metaimage_header import Damaged, Missing, SeveralFiles, check_metaimage
@@ -174,6 +176,10 @@ def _read_nifti(path: Path, what: str) -> sitk.Image:
         raise InputError(
             f"{what} states a rescaling of its values that contradicts itself (slope and intercept); export it again."
         ) from None
+    if min(header.size) == 0:
+        raise without_voxels(what)
+    if path.suffix.lower() == ".nii" and _is_gzip(path):
+        raise InputError(f"{what} is compressed, though its name ends in .nii; give it a name that ends in .nii.gz.")
     if header.not_finite:
         raise not_finite(header.not_finite, what)
     _check_nifti_orientation(header, what)
@@ -181,6 +187,11 @@ def _read_nifti(path: Path, what: str) -> sitk.Image:
     if not _matches(image, header):
         raise contradictory_size(what)
     return image
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return at_gzip(file)
 
 
 def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:

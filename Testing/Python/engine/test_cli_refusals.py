@@ -114,7 +114,7 @@ def test_an_output_may_not_replace_an_input(refused, ct_file, tiny_pelvis, out, 
 
 
 @pytest.mark.parametrize(("spacing", "origin", "words"), [
-    (50.0, 0.0, "m long by its voxel size"), (4.0, 1e20, "km away"), (4.0, 1e7, "km away"),
+    (50.0, 0.0, "m wide by its voxel size"), (4.0, 1e20, "km away"), (4.0, 1e7, "km away"),
 ])
 def test_places_and_sizes_that_no_person_has(refused, ct_file, tiny_pelvis, out, tmp_path, spacing, origin, words):
     image = sitk.ReadImage(str(ct_file))

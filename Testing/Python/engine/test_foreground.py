@@ -74,6 +74,14 @@ def test_no_body(array):
     refused(lambda: body_mask(array, 4.0), "no body", "choose a CT")
 
 
+@pytest.mark.parametrize("cut", [np.s_[:, :, 20:22], np.s_[:, :, 20:23], np.s_[30:32]])
+def test_scan_that_is_too_short_for_a_body(cut):
+    image = ct_image(spacing=4.0)[cut]
+    length = 4 * min(image.GetSize())
+    refused(lambda: prepare({"ct": image}, find_model("pelvis-ct")),
+            f"too short to show a body ({length} mm along its shortest side); choose a CT of the whole pelvis")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -261,6 +261,22 @@ def test_impossible_voxel_size(tmp_path, spacing, capfd):
     refused(path, InputError, f"voxel size of {spacing:g} mm", capfd)
 
 
+@pytest.mark.parametrize(("shape", "spacing", "words"), [
+    ((40, 101, 122), (20, 20, 20), "is 2.4 m long and 2.0 m wide"), ((9, 10, 60), (50, 50, 50), "is 3.0 m long"),
+    ((3, 27, 27), (49, 49, 5), "is 1.3 m long and 1.3 m wide"),
+])  # fmt: skip
+def test_sides_that_no_scan_has(tmp_path, shape, spacing, words, capfd):
+    path = saved(tmp_path, scan(shape, spacing=spacing), "nrrd")
+    refused(path, InputError, words, capfd)
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [
+    ((220, 50, 50), (18, 18, 10)), ((120, 45, 200), (10, 10, 10)), ((9, 90, 90), (14, 14, 5)),
+], ids=["whole body, widest CT", "whole body, coronal MR", "turned by 45 degrees"])  # fmt: skip
+def test_sides_that_a_scan_may_have(tmp_path, shape, spacing):
+    assert read_image(saved(tmp_path, scan(shape, spacing=spacing), "nrrd")).GetSize() == shape[::-1]
+
+
 @pytest.mark.parametrize("space", [b"", b"space dimension: 3\n", b"space: scanner-xyz\n"])
 def test_nrrd_without_the_patients_space(tmp_path, space, capfd):
     path = nrrd(tmp_path / f"{SECRET}.nrrd", "(1,0,0) (0,1,0) (0,0,2.5)")

@@ -152,3 +152,18 @@ def test_gzip_in_parts_and_with_padding_is_whole(tmp_path):
     packed = tmp_path / "scan.nii.gz"
     packed.write_bytes(gzip.compress(data[:700]) + gzip.compress(data[700:]) + b"\0" * 512)
     assert np.array_equal(sitk.GetArrayFromImage(read_image(packed)), sitk.GetArrayFromImage(scan()))
+
+
+def test_gzip_that_is_not_called_so(tmp_path, capfd):
+    """ITK tells by the name whether to decompress."""
+    path = saved(tmp_path, scan(), "nii")
+    packed = gzip.compress(path.read_bytes())
+    path.write_bytes(packed)
+    refused(path, InputError, "is compressed, though its name ends in .nii; give it a name that ends in .nii.gz", capfd)
+    path.write_bytes(packed[:-100])
+    refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("sizes", [(0, 10, 9), (11, 0, 9), (11, 10, 0), (11, 10, -9)])
+def test_a_side_without_voxels(tmp_path, sizes, capfd):
+    refused(nifti(tmp_path, ((42, "<3h"), sizes)), InputError, "holds no voxels; copy or export it again", capfd)
