@@ -27,7 +27,7 @@ from pelvis_resampling import DATA, resample_labels, shown  # noqa: E402
 from pelvis_slices import MEN, pack_man, pack_name  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
-from afnet.grid import Grid  # noqa: E402
+from afnet.grid import WorkingGrid  # noqa: E402
 from afnet.imaging import lattice_around  # noqa: E402
 
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
@@ -54,7 +54,7 @@ def _femora(labels: np.ndarray) -> np.ndarray:
     return np.where(labels >= LEFT, labels, 0).astype(np.uint8)
 
 
-def _observed(path: str, ct: sitk.Image, grid: Grid) -> list[np.ndarray]:
+def _observed(path: str, ct: sitk.Image, grid: WorkingGrid) -> list[np.ndarray]:
     """Codes on `grid` of what each of two observers drew in a scan (`path`: its name in the drawings)."""
     images = [sitk.GetImageFromArray(drawn_volume(observer, ct.GetSize()[::-1], ct.GetSpacing()[0]))
               for observer in drawings()[path]]

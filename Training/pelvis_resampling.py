@@ -11,18 +11,18 @@ import SimpleITK as sitk
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
-from afnet.grid import Grid  # noqa: E402
+from afnet.grid import WorkingGrid  # noqa: E402
 from afnet.resolution import shown_on  # noqa: E402
 
 DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
 
 
-def shown(image: sitk.Image, grid: Grid, outside: float = 0.0) -> np.ndarray:
+def shown(image: sitk.Image, grid: WorkingGrid, outside: float = 0.0) -> np.ndarray:
     """float32 values of `image` on `grid`, blurred as the engine blurs a patient's scan."""
     return shown_on(grid, sitk.Cast(image, sitk.sitkFloat32), outside)
 
 
-def resample_labels(image: sitk.Image, grid: Grid) -> np.ndarray:
+def resample_labels(image: sitk.Image, grid: WorkingGrid) -> np.ndarray:
     """uint8 label map on `grid`: each code resampled by itself, the largest share wins, background too."""
     boxes = sitk.LabelShapeStatisticsImageFilter()
     boxes.Execute(image)

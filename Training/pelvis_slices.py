@@ -16,7 +16,7 @@ from pelvis_resampling import DATA, resample_labels, shown
 from pelvis_tensors import AIR
 from scipy import ndimage
 
-from afnet.grid import Grid
+from afnet.grid import WorkingGrid
 from afnet.imaging import lattice_around
 
 MEN = tuple(range(1, 20, 2))
@@ -64,7 +64,7 @@ def _placed(array: np.ndarray, low: sitk.Image) -> sitk.Image:
     return image
 
 
-def possible_codes(man: int, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def possible_codes(man: int, grid: WorkingGrid) -> tuple[np.ndarray, np.ndarray]:
     """On `grid`: the first observer's codes of the nearer slice, and the bits of all that either drew in either slice,
     without the farther slice's near an end (uint8, z, y, x)."""
     low = read_slice(man)

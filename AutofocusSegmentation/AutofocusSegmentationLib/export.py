@@ -22,7 +22,7 @@ from afnet.nrrd_header import read_nrrd_header
 from .export_folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
 from .segment_tags import mark_edits
-from .segment_voxels import Grid, OffLattice, grid_of_segmentation, segment_volumes, segment_voxels
+from .segment_voxels import OffLattice, VoxelGrid, grid_of_segmentation, segment_volumes, segment_voxels
 from .transforms import is_linear, linear_to_world, vtk_matrix_of
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -131,7 +131,7 @@ def filled_segments(segmentation) -> tuple[list[str], tuple[str, ...]]:
     return filled, tuple(names)
 
 
-def world_grid(segmentation) -> Grid:
+def world_grid(segmentation) -> VoxelGrid:
     """Return the grid of a segmentation's image as the views show it (IJK to world RAS).
 
     Raises ExportFailed if there is none, if the node holds surfaces, or if a transform above it bends or shears it.
@@ -148,7 +148,7 @@ def world_grid(segmentation) -> Grid:
     if is_linear(parent):
         matrix = linear_to_world(parent) @ grid.matrix
         if perpendicular(matrix[:3, :3]):
-            return Grid(matrix, grid.size)
+            return VoxelGrid(matrix, grid.size)
     raise ExportFailed(
         _("A transform bends or shears this segmentation, which these files cannot hold: harden or remove it in the "
           "Transforms module, then export again."))
@@ -166,7 +166,7 @@ def world_copy(segmentation):
     return copy
 
 
-def _bytes(grid: Grid) -> int:
+def _bytes(grid: VoxelGrid) -> int:
     return int(np.prod(grid.size, dtype=np.int64))
 
 

@@ -15,8 +15,8 @@ from afnet.training_folder import BASE, NEW, REFERENCE, scored_file
 
 from .node_marks import COMPARISON_ATTRIBUTE
 from .segment_voxels import (
-    Grid,
     OffLattice,
+    VoxelGrid,
     grid_of_segmentation,
     grid_of_volume,
     label_map,
@@ -144,11 +144,11 @@ def _segment_text(segmentation, segment_id: str) -> str:
     return f"{segment_id} is a surface"
 
 
-def _lies_on_one(volume, grids: list[Grid]) -> bool:
+def _lies_on_one(volume, grids: list[VoxelGrid]) -> bool:
     return has_voxels(volume) and any(same_grid(grid, grid_of_volume(volume)) for grid in grids)
 
 
-def _load_image(case: HeldOutCase, grids: list[Grid]):
+def _load_image(case: HeldOutCase, grids: list[VoxelGrid]):
     """Load the case's own image, which lies on one of `grids`; a DICOM folder is left to the DICOM module."""
     known = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
              if node.GetAttribute(_IMAGE_ATTRIBUTE) == str(case.image) and _lies_on_one(node, grids)]

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from afnet.manifest import Manifest, Structure
 
 from .segment_tags import edited_segments, segments_of_structures
-from .segment_voxels import Grid, OffLattice, cut_to_box, grid_of_segmentation, replace_voxels, segment_voxels
+from .segment_voxels import OffLattice, VoxelGrid, cut_to_box, grid_of_segmentation, replace_voxels, segment_voxels
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _pairs(manifest: Manifest, arrays: dict) -> list[tuple[str, str]]:
     return [pair for pair in pairs if set(pair) <= set(arrays)]
 
 
-def _masks(segmentation, manifest: Manifest) -> tuple[Grid, dict[str, np.ndarray], dict[str, str]] | None:
+def _masks(segmentation, manifest: Manifest) -> tuple[VoxelGrid, dict[str, np.ndarray], dict[str, str]] | None:
     """Return the grid, and structure id to mask [k, j, i] and to segment id, of structures that nest."""
     nesting = {structure.id for pair in nested_pairs(manifest) for structure in pair}
     grid = grid_of_segmentation(segmentation)

@@ -11,7 +11,7 @@ from afnet.manifest import Manifest
 from afnet.terminology import STRUCTURE_TAG
 
 from .engine_request import REPORT_FILE, SEGMENTATION_FILE
-from .segment_voxels import Grid, Voxels, grid_of_volume, same_grid
+from .segment_voxels import VoxelGrid, Voxels, grid_of_volume, same_grid
 from .segmentation_reading import DamagedFile, read_segmentation_file
 
 
@@ -23,7 +23,7 @@ class ResultError(Exception):
 class Found:
     """What the engine found. voxels: structure id to voxels, on the reference's grid."""
 
-    grid: Grid
+    grid: VoxelGrid
     voxels: dict[str, Voxels]
     report: dict
 
@@ -70,7 +70,7 @@ def _read_report(manifest: Manifest, path: Path) -> dict:
     return report
 
 
-def _read_voxels(manifest: Manifest, path: Path, grid: Grid) -> dict[str, Voxels]:
+def _read_voxels(manifest: Manifest, path: Path, grid: VoxelGrid) -> dict[str, Voxels]:
     """Return structure id to voxels on `grid`."""
     if not path.is_file():
         raise _missing()

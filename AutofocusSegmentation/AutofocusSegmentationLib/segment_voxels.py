@@ -23,8 +23,11 @@ class OffLattice(Exception):
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Voxel centres in local RAS (mm): `matrix` (4x4) times (i, j, k, 1), with i, j, k from 0 below `size`."""
+class VoxelGrid:
+    """A node's voxel centres, in its local frame: RAS, mm, under the node's own transform. Never afnet's LPS.
+
+    A centre is `matrix` (4x4) times (i, j, k, 1), with i, j, k from 0 below `size`.
+    """
 
     matrix: np.ndarray
     size: tuple[int, int, int]
@@ -42,12 +45,12 @@ class Voxels:
         return int(self.mask.sum())
 
 
-def grid_of_volume(volume) -> Grid:
+def grid_of_volume(volume) -> VoxelGrid:
     """Return the grid of a volume node in its local frame."""
-    return Grid(ijk_to_local(volume), volume.GetImageData().GetDimensions())
+    return VoxelGrid(ijk_to_local(volume), volume.GetImageData().GetDimensions())
 
 
-def grid_of_segmentation(segmentation) -> Grid | None:
+def grid_of_segmentation(segmentation) -> VoxelGrid | None:
     """Return a segmentation node's reference image geometry, in its local frame; None if it has none."""
     text = segmentation.GetSegmentation().GetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName())
@@ -56,10 +59,10 @@ def grid_of_segmentation(segmentation) -> Grid | None:
         return None
     matrix, extent = _matrix_of_image(image), image.GetExtent()
     matrix[:3, 3] += matrix[:3, :3] @ np.array(extent[0::2])
-    return Grid(matrix, tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in range(3)))
+    return VoxelGrid(matrix, tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in range(3)))
 
 
-def same_grid(grid: Grid, other: Grid) -> bool:
+def same_grid(grid: VoxelGrid, other: VoxelGrid) -> bool:
     """Tell whether two grids have the same voxel centres, in the same order."""
     if tuple(grid.size) != tuple(other.size):
         return False
@@ -68,7 +71,7 @@ def same_grid(grid: Grid, other: Grid) -> bool:
     return bool(np.abs(apart).max() <= LATTICE_TOLERANCE)
 
 
-def lies_within(grid: Grid, other: Grid) -> bool:
+def lies_within(grid: VoxelGrid, other: VoxelGrid) -> bool:
     """Tell whether a grid has the axes of another and lies in its box; its voxels may be finer, coarser or fewer.
 
     Where the voxels have another length, the last one may reach out of the box by its own: Slicer rounds their number.
@@ -93,13 +96,13 @@ def cut_to_box(mask: np.ndarray) -> Voxels:
     return Voxels(start, np.ascontiguousarray(mask[box]))
 
 
-def own_grid(segmentation, segment_id: str) -> Grid | None:
+def own_grid(segmentation, segment_id: str) -> VoxelGrid | None:
     """Return the grid of a segment's own label map, in the segmentation's local frame; None if it has none.
 
     Its voxels may lie anywhere on it, before its origin, too.
     """
     image = _representation(segmentation, segment_id)
-    return None if image is None else Grid(_matrix_of_image(image), image.GetDimensions())
+    return None if image is None else VoxelGrid(_matrix_of_image(image), image.GetDimensions())
 
 
 def with_label_maps(segmentation):
@@ -113,7 +116,7 @@ def with_label_maps(segmentation):
     return copy
 
 
-def segment_voxels(segmentation, segment_id: str, grid: Grid | None) -> Voxels:
+def segment_voxels(segmentation, segment_id: str, grid: VoxelGrid | None) -> Voxels:
     """Return a segment's voxels on `grid`, None for that of its own label map.
 
     Raises OffLattice if it is kept on other voxels, or not as a label map.
@@ -146,7 +149,7 @@ def voxel_hash(segment_id: str, voxels: Voxels) -> str:
     return digest.hexdigest()
 
 
-def label_map(voxels: Voxels, grid: Grid):
+def label_map(voxels: Voxels, grid: VoxelGrid):
     """Return a new vtkOrientedImageData, 1 in the segment, on the box of its voxels."""
     k, j, i = voxels.mask.shape
     start = voxels.start
@@ -162,7 +165,7 @@ def label_map(voxels: Voxels, grid: Grid):
     return image
 
 
-def replace_voxels(segmentation, segment_id: str, voxels: Voxels, grid: Grid) -> None:
+def replace_voxels(segmentation, segment_id: str, voxels: Voxels, grid: VoxelGrid) -> None:
     """Give a segment new voxels; its surface, if shown, follows. Other segments keep theirs, overlap or not.
 
     Raises RuntimeError if Slicer refuses.
@@ -210,7 +213,7 @@ def _matrix_of_image(image) -> np.ndarray:
     return matrix_of(matrix)
 
 
-def _on_grid(mask: np.ndarray, matrix: np.ndarray, grid: Grid) -> Voxels:
+def _on_grid(mask: np.ndarray, matrix: np.ndarray, grid: VoxelGrid) -> Voxels:
     """Bring a mask [k, j, i], whose index-to-RAS matrix is given, to the indices of `grid`, cut to its voxels."""
     between = np.linalg.inv(grid.matrix) @ matrix
     offset = np.round(between[:3, 3]).astype(int)

@@ -16,7 +16,7 @@ from afnet.compressed_stream import DamagedStream, inflated
 from afnet.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_header
 from afnet.segment_header import Segment, read_segments
 
-from .segment_voxels import Grid, Voxels, cut_to_box
+from .segment_voxels import VoxelGrid, Voxels, cut_to_box
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -29,7 +29,7 @@ class DamagedFile(Exception):
 class SegmentationFile:
     """grid: in RAS, mm. layers: [k, j, i, layer], bytes. segments: structure id to its layer and its label there."""
 
-    grid: Grid
+    grid: VoxelGrid
     layers: np.ndarray
     segments: dict[str, tuple[int, int]]
 
@@ -51,7 +51,7 @@ def read_segmentation_file(path: Path, structure_tag: str) -> SegmentationFile:
         segments = _by_structure(read_segments(header.texts), structure_tag)
         if not all(layer < layers.shape[-1] for layer, _ in segments.values()):
             raise DamagedFile
-        return SegmentationFile(Grid(_matrix(header), header.sizes[-3:]), layers, segments)
+        return SegmentationFile(VoxelGrid(_matrix(header), header.sizes[-3:]), layers, segments)
     except (OSError, KeyError, ValueError, DamagedStream):
         raise DamagedFile from None
 

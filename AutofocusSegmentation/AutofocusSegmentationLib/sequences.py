@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .segment_voxels import Grid, grid_of_volume
+from .segment_voxels import VoxelGrid, grid_of_volume
 from .volumes import has_voxels
 
 
@@ -19,7 +19,7 @@ class Frame:
 
     text: str
     image: object
-    grid: Grid
+    grid: VoxelGrid
 
 
 class FrameWatch(VTKObservationMixin):

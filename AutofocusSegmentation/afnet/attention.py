@@ -13,7 +13,7 @@ import torch
 from .atomic_file import refusal
 from .attention_request import MAP_STEPS, AttentionRequest, map_file
 from .autofocus import AutofocusLayer
-from .grid import Grid
+from .grid import WorkingGrid
 from .tensors import to_numpy
 from .writing import write_volume
 
@@ -28,7 +28,7 @@ class AttentionMaps:
     are keyed by layer. `device` and `precision` are those of the last layer seen.
     """
 
-    def __init__(self, request: AttentionRequest, grid: Grid, patient: np.ndarray):
+    def __init__(self, request: AttentionRequest, grid: WorkingGrid, patient: np.ndarray):
         self.request = request
         self.grid = grid
         self.patient = patient

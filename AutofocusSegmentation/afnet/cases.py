@@ -6,19 +6,19 @@ Packed by packed_case.py, which needs no SimpleITK.
 import numpy as np
 import SimpleITK as sitk
 
-from .grid import Grid
+from .grid import WorkingGrid
 from .imaging import Prepared, like
 from .manifest import Manifest
 from .packed_case import Case
 from .resolution import shown_on
 
 
-def structure_on_grid(inside: sitk.Image, grid: Grid) -> np.ndarray:
+def structure_on_grid(inside: sitk.Image, grid: WorkingGrid) -> np.ndarray:
     """Return the part of each grid voxel that a binary image fills, by area averaging, in [0, 1]."""
     return np.clip(shown_on(grid, sitk.Cast(inside, sitk.sitkFloat32), 0.0), 0, 1)
 
 
-def nested_truth(labels: sitk.Image, manifest: Manifest, grid: Grid) -> np.ndarray:
+def nested_truth(labels: sitk.Image, manifest: Manifest, grid: WorkingGrid) -> np.ndarray:
     """Return one channel per structure of the manifest (R, z, y, x) from a label map with its codes."""
     array = sitk.GetArrayViewFromImage(labels)
     parts = []

@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .grid import Grid, bounding_box
+from .grid import WorkingGrid, bounding_box
 from .imaging import like
 from .manifest import Manifest
 
@@ -13,7 +13,7 @@ RESTORED_SLICES = 32
 
 
 def restore(
-    probabilities: np.ndarray, grid: Grid, reference: sitk.Image, manifest: Manifest, on_progress=None
+    probabilities: np.ndarray, grid: WorkingGrid, reference: sitk.Image, manifest: Manifest, on_progress=None
 ) -> sitk.Image:
     """Interpolate probabilities (R, z, y, x) to the grid of `reference`, slab by slab, and decide there.
 
@@ -63,7 +63,7 @@ def found_outside(manifest: Manifest) -> list[float]:
     return outside
 
 
-def _inside(grid: Grid, reference: sitk.Image) -> np.ndarray:
+def _inside(grid: WorkingGrid, reference: sitk.Image) -> np.ndarray:
     """Return 1 at the grid's voxels (z, y, x) that lie in the voxels of `reference`, else 0; float32."""
     ones = sitk.Image(reference.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(reference)

@@ -1,4 +1,4 @@
-"""The working grid: where the network's voxels lie. Positions in mm, LPS.
+"""The working grid: where the network's voxels lie. Positions in mm, LPS. (Slicer's side has RAS: segment_voxels.py.)
 
 It is axis aligned with the patient (LPS), isotropic, and its voxel centres lie at integer multiples of the model's
 spacing: a lattice fixed in the world, so that flipping the array, turning its axes or adding air around the patient
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The working grid: `first` lattice index and `size` along x, y, z; `spacing` in mm."""
+class WorkingGrid:
+    """A box of the lattice, in the patient's LPS: `first` lattice index and `size` along x, y, z; `spacing` in mm."""
 
     first: tuple[int, int, int]
     size: tuple[int, int, int]
@@ -60,7 +60,7 @@ class Grid:
         high = np.ceil(np.max(corners, axis=0)).astype(int) + 2 + spare
         return [(max(int(a), 0), min(int(b), n)) for a, b, n in zip(low, high, image.GetSize())]
 
-    def crop(self, mask: np.ndarray, margin: float) -> tuple["Grid", tuple[slice, slice, slice]]:
+    def crop(self, mask: np.ndarray, margin: float) -> tuple["WorkingGrid", tuple[slice, slice, slice]]:
         """Return the grid around `mask` (z, y, x) with `margin` mm, and the slices that cut it from this grid."""
         border = int(np.ceil(margin / self.spacing))
         slices = [
@@ -69,7 +69,7 @@ class Grid:
         ]
         first = tuple(int(self.first[i] + slices[2 - i].start) for i in range(3))
         size = tuple(int(slices[2 - i].stop - slices[2 - i].start) for i in range(3))
-        return Grid(first, size, self.spacing), tuple(slices)
+        return WorkingGrid(first, size, self.spacing), tuple(slices)
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:

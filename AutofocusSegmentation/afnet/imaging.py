@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from .errors import InputError
 from .foreground import AIR, body_mask, brain_mask, check_hounsfield
-from .grid import Grid
+from .grid import WorkingGrid
 from .image_geometry import side_lengths
 from .manifest import Manifest
 from .normalisation import normalise_channels, z_score
@@ -41,12 +41,12 @@ class Prepared:
 
     channels: np.ndarray
     mask: np.ndarray
-    grid: Grid
+    grid: WorkingGrid
     notes: tuple[str, ...]
     doubts: tuple[str, ...] = ()
 
 
-def lattice_around(image: sitk.Image, spacing: float, margin: float) -> Grid:
+def lattice_around(image: sitk.Image, spacing: float, margin: float) -> WorkingGrid:
     """Return the grid of the world lattice that covers every voxel centre of `image` and `margin` mm more."""
     corners = np.array([
         image.TransformContinuousIndexToPhysicalPoint([end * (n - 1) for end, n in zip(ends, image.GetSize())])
@@ -55,7 +55,7 @@ def lattice_around(image: sitk.Image, spacing: float, margin: float) -> Grid:
     # Rounding keeps a corner that lies on the lattice there, whatever the last bit of the header says.
     first = np.floor(np.round((corners.min(axis=0) - margin) / spacing, 6)).astype(int)
     last = np.ceil(np.round((corners.max(axis=0) + margin) / spacing, 6)).astype(int)
-    return Grid(tuple(map(int, first)), tuple(map(int, last - first + 1)), spacing)
+    return WorkingGrid(tuple(map(int, first)), tuple(map(int, last - first + 1)), spacing)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:
     return Prepared(normalise_channels(resampled, manifest), mask[cut], grid, scaled.notes, tuple(doubts))
 
 
-def _brain(masks: dict[str, sitk.Image], manifest: Manifest, grid: Grid) -> tuple[np.ndarray, list[str]]:
+def _brain(masks: dict[str, sitk.Image], manifest: Manifest, grid: WorkingGrid) -> tuple[np.ndarray, list[str]]:
     """Where any image shows the brain (z, y, x), and a note on each that shows it elsewhere than the reference.
 
     Each must show most of what the reference shows.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .grid import Grid
+from .grid import WorkingGrid
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading an .npz raises that is missing, cut, damaged, or of another kind."""
@@ -28,7 +28,7 @@ class Case:
     channels: np.ndarray
     truth: np.ndarray
     mask: np.ndarray
-    grid: Grid
+    grid: WorkingGrid
 
 
 def save_case(case: Case, folder: Path) -> Path:
@@ -52,5 +52,5 @@ def load_case(file: Path) -> Case:
         numbers = [int(number) for number in pack["grid"]]
         return Case(
             file.stem, pack["channels"].astype(np.float32) / CHANNEL_STEPS, pack["truth"].astype(np.float32) / 255,
-            pack["mask"].astype(bool), Grid(tuple(numbers[:3]), tuple(numbers[3:]), float(pack["spacing"])),
+            pack["mask"].astype(bool), WorkingGrid(tuple(numbers[:3]), tuple(numbers[3:]), float(pack["spacing"])),
         )

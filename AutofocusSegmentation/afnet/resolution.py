@@ -9,7 +9,7 @@ import math
 import numpy as np
 import SimpleITK as sitk
 
-from .grid import Grid
+from .grid import WorkingGrid
 
 FWHM_TO_SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
 """σ of a Gaussian from its full width at half maximum."""
@@ -31,7 +31,7 @@ def smooth_for(image: sitk.Image, spacing: float) -> sitk.Image:
     return _blurred(image, variances) if any(variances) else image
 
 
-def shown_on(grid: Grid, image: sitk.Image, outside: float) -> np.ndarray:
+def shown_on(grid: WorkingGrid, image: sitk.Image, outside: float) -> np.ndarray:
     """What `grid` shows of a float32 `image`: `smooth_for`, then linear interpolation; `outside` beyond its extent.
 
     Returns float32 (z, y, x).
@@ -91,7 +91,7 @@ def _blurred(image: sitk.Image, variances: list[float]) -> sitk.Image:
     return sitk.DiscreteGaussian(image, variances, 32, 0.01, True)
 
 
-def _smooth_under(grid: Grid, image: sitk.Image) -> sitk.Image:
+def _smooth_under(grid: WorkingGrid, image: sitk.Image) -> sitk.Image:
     """Do what `smooth_for` does, in the part of `image` that has a say on `grid`: most of a head's image is air."""
     ranges = grid.index_ranges(image, math.ceil(KERNEL_SIGMAS * FWHM_TO_SIGMA * grid.spacing / min(image.GetSpacing())))
     size, start = [stop - start for start, stop in ranges], [start for start, _ in ranges]

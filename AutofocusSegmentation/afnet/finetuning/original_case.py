@@ -12,7 +12,8 @@ import SimpleITK as sitk
 
 from ..cases import make_case, structure_on_grid
 from ..evaluation import dice
-from ..imaging import Grid, like, prepare
+from ..grid import WorkingGrid
+from ..imaging import like, prepare
 from ..manifest import Manifest
 from ..packed_case import load_case
 from .label_set import LabelSet
@@ -146,7 +147,7 @@ def _mr_phantom(names: list[str], rng: np.random.Generator) -> tuple[dict[str, s
     return images, masks
 
 
-def _on_grid(masks: dict[str, np.ndarray], base: Manifest, reference: sitk.Image, grid: Grid) -> np.ndarray:
+def _on_grid(masks: dict[str, np.ndarray], base: Manifest, reference: sitk.Image, grid: WorkingGrid) -> np.ndarray:
     empty = np.zeros(grid.size[::-1], np.float32)
     return np.stack([
         structure_on_grid(like(masks[item.id].astype(np.uint8), reference), grid) if item.id in masks else empty

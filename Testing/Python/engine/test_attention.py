@@ -8,15 +8,15 @@ import torch
 from afnet.attention import AttentionMaps, patient_mask
 from afnet.attention_request import AttentionRequest
 from afnet.autofocus import AutofocusLayer
-from afnet.imaging import Grid
+from afnet.grid import WorkingGrid
 
 SHAPE = (5, 3, 4)
-GRID = Grid((-3, 10, 4), (4, 3, 5), 2.5)
+GRID = WorkingGrid((-3, 10, 4), (4, 3, 5), 2.5)
 EVERYWHERE = np.ones(SHAPE, bool)
 
 
 def collector_of(*layers, kind="both", patient=EVERYWHERE, spacing=2.5) -> AttentionMaps:
-    return AttentionMaps(AttentionRequest(layers, kind), Grid(GRID.first, GRID.size, spacing), patient)
+    return AttentionMaps(AttentionRequest(layers, kind), WorkingGrid(GRID.first, GRID.size, spacing), patient)
 
 
 def collected(maps: torch.Tensor, rates, axis=0, cuts=(0, 2, 5), **options) -> AttentionMaps:

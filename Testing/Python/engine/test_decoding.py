@@ -10,7 +10,8 @@ from phantoms import CT_BOX, OBLIQUE, ORIENTATIONS, centroid, empty_grid, like, 
 from afnet.cases import structure_on_grid
 from afnet.decoding import check_found, clean, restore
 from afnet.errors import InputError
-from afnet.imaging import Grid, lattice_around
+from afnet.grid import WorkingGrid
+from afnet.imaging import lattice_around
 from afnet.manifest import find_model
 
 PELVIS, BRAIN = find_model("pelvis-ct"), find_model("brain-tumour-mri")
@@ -32,7 +33,7 @@ def decided(probabilities, manifest) -> np.ndarray:
     probabilities = np.asarray(probabilities, np.float32)
     reference = volume(probabilities.shape[1:])
     return sitk.GetArrayFromImage(
-        restore(probabilities, Grid((0, 0, 0), reference.GetSize(), 1.0), reference, manifest)
+        restore(probabilities, WorkingGrid((0, 0, 0), reference.GetSize(), 1.0), reference, manifest)
     )
 
 
@@ -53,7 +54,7 @@ def test_nested_regions_stop_at_the_first_that_is_absent():
 
 @pytest.mark.parametrize("kind,codes", [("argmax", [0, 5]), ("nested", [5])])
 def test_nothing_is_found_outside_the_working_grid(kind, codes):
-    grid = Grid((2, 3, 4), (6, 5, 4), 2.0)
+    grid = WorkingGrid((2, 3, 4), (6, 5, 4), 2.0)
     probabilities = np.ones((len(codes), 4, 5, 6), np.float32)
     if kind == "argmax":
         probabilities[0] = 0
@@ -70,7 +71,7 @@ def test_nothing_is_found_outside_the_working_grid(kind, codes):
 @pytest.mark.parametrize("slices", [1, 3, 1000])
 def test_slabs_change_nothing(monkeypatch, direction, slices):
     random = np.random.default_rng(4).random((3, 14, 15, 16)).astype(np.float32)
-    grid = Grid((-8, -7, -6), (16, 15, 14), 4.0)
+    grid = WorkingGrid((-8, -7, -6), (16, 15, 14), 4.0)
     reference = empty_grid((np.full(3, -40.0), np.full(3, 40.0)), (3.0, 2.5, 5.0), direction)
     manifest, progress = rules(PELVIS, kind="argmax", codes=[0, 2, 6]), []
     expected = sitk.GetArrayFromImage(restore(random, grid, reference, manifest))
@@ -88,7 +89,7 @@ def test_what_surrounds_a_single_lattice_point_is_found(direction, place):
     """Only the neighbourhood of what is found on the lattice is looked at: against all of it."""
     probabilities = np.zeros((2, 14, 15, 16), np.float32)
     probabilities[0], probabilities[(slice(None), *place)] = 1.0, (0.05, 0.95)
-    grid = Grid((-8, -7, -6), (16, 15, 14), 4.0)
+    grid = WorkingGrid((-8, -7, -6), (16, 15, 14), 4.0)
     reference = empty_grid((np.full(3, -25.0), np.full(3, 25.0)), (1.5, 1.0, 2.0), direction)
     found = sitk.GetArrayFromImage(restore(probabilities, grid, reference, rules(PELVIS, kind="argmax", codes=[0, 5])))
     share = sitk.GetArrayFromImage(sitk.Resample(grid.image(probabilities[1]), reference))

@@ -27,7 +27,7 @@ from phantoms import (
 )
 
 from afnet.decoding import restore
-from afnet.grid import Grid
+from afnet.grid import WorkingGrid
 from afnet.imaging import lattice_around, prepare, same_grid
 from afnet.manifest import find_model
 from afnet.model_bundle import load_network
@@ -66,7 +66,7 @@ def inner(image: sitk.Image, distance: float) -> np.ndarray:
     return mask
 
 
-def deep(grid: Grid, image: sitk.Image, distance: float) -> np.ndarray:
+def deep(grid: WorkingGrid, image: sitk.Image, distance: float) -> np.ndarray:
     """The voxels (z, y, x) of the working grid that lie in `image`, `distance` mm from its outer voxel centres."""
     points = world(grid.image(np.zeros(grid.size[::-1], np.uint8)))
     axes = np.array(image.GetDirection()).reshape(3, 3)
@@ -269,7 +269,7 @@ def test_lattice_is_not_moved_by_the_last_bit_of_a_header():
 
 
 def test_crop_keeps_the_margin_and_the_place():
-    grid = Grid((-5, 3, 10), (20, 18, 16), 2.0)
+    grid = WorkingGrid((-5, 3, 10), (20, 18, 16), 2.0)
     mask = np.zeros((16, 18, 20), bool)
     mask[5:9, 6:7, 0:4] = True
     cropped, cut = grid.crop(mask, 5.0)

@@ -26,7 +26,8 @@ from tiny_model import tiny_bundle
 
 from afnet import segmentation
 from afnet.cases import make_case, nested_truth, structure_on_grid
-from afnet.imaging import Grid, prepare
+from afnet.grid import WorkingGrid
+from afnet.imaging import prepare
 from afnet.manifest import find_model
 from afnet.model_bundle import load_network
 from afnet.packed_case import CHANNEL_STEPS, Case, load_case, save_case
@@ -139,7 +140,7 @@ def test_case_survives_packing(tmp_path):
         random.uniform(-6, 6, (2, 3, 4, 5)).astype(np.float32),
         random.random((3, 3, 4, 5)).astype(np.float32),
         random.random((3, 4, 5)) > 0.5,
-        Grid((-4, 7, 0), (5, 4, 3), 1.5),
+        WorkingGrid((-4, 7, 0), (5, 4, 3), 1.5),
     )
     file = save_case(case, tmp_path)
     again = load_case(file)

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from phantoms import OBLIQUE, ORIENTATIONS, mr_images, sampled
 
-from afnet.grid import Grid
+from afnet.grid import WorkingGrid
 from afnet.imaging import on_working_grid, scale
 from afnet.manifest import find_model
 from afnet.normalisation import normalise_channels
@@ -60,7 +60,8 @@ def test_one_matrix_an_axis_does_what_blur_and_interpolation_do(direction):
     corners = np.array([image.TransformContinuousIndexToPhysicalPoint([e * (n - 1) for e, n in zip(ends, (44, 31, 9))])
                         for ends in np.ndindex(2, 2, 2)])
     first = np.floor(corners.min(0) / 3).astype(int) - 2
-    grid = Grid(tuple(map(int, first)), tuple(map(int, np.ceil(corners.max(0) / 3).astype(int) + 3 - first)), 3.0)
+    end = np.ceil(corners.max(0) / 3).astype(int) + 3
+    grid = WorkingGrid(tuple(map(int, first)), tuple(map(int, end - first)), 3.0)
     expected = grid.resample(smooth_for(image, 3.0), -7.0)
     found = shown_on(grid, image, -7.0)
     assert found.dtype == np.float32 and found.flags.c_contiguous
@@ -70,13 +71,13 @@ def test_one_matrix_an_axis_does_what_blur_and_interpolation_do(direction):
 
 def test_a_grid_beside_the_image_shows_nothing_of_it():
     image = sitk.Image([8, 8, 8], sitk.sitkFloat32) + 5.0
-    assert (shown_on(Grid((100, 100, 100), (3, 4, 5), 3.0), image, -1.0) == -1.0).all()
+    assert (shown_on(WorkingGrid((100, 100, 100), (3, 4, 5), 3.0), image, -1.0) == -1.0).all()
 
 
 def test_a_grid_within_the_image_sees_what_lies_around_it():
     """Nothing ends where the grid does."""
     image = sitk.GetImageFromArray(np.random.default_rng(1).normal(0, 100, (40, 40, 40)).astype(np.float32))
-    grid = Grid((6, 5, 4), (4, 5, 6), 3.0)
+    grid = WorkingGrid((6, 5, 4), (4, 5, 6), 3.0)
     np.testing.assert_allclose(shown_on(grid, image, 0.0), grid.resample(smooth_for(image, 3.0), 0.0), atol=1e-3)
 
 
@@ -85,5 +86,5 @@ def test_air_around_changes_no_bit():
     image = sitk.GetImageFromArray(np.random.default_rng(2).normal(0, 500, (30, 300, 300)).astype(np.float32))
     image.SetSpacing((0.97, 0.97, 2.5))
     padded = sitk.ConstantPad(image, [40, 25, 9], [17, 31, 4], 0.0)
-    grid = Grid((4, 4, 3), (85, 85, 17), 3.0)
+    grid = WorkingGrid((4, 4, 3), (85, 85, 17), 3.0)
     np.testing.assert_array_equal(shown_on(grid, image, 0.0), shown_on(grid, padded, 0.0))

@@ -43,12 +43,12 @@ def write_maps(engine, manifest, grid=None, patient=None, **changes) -> dict:
     from afnet.attention import AttentionMaps
     from afnet.attention_request import AttentionRequest, rates
     from afnet.autofocus import AutofocusLayer
-    from afnet.imaging import Grid
+    from afnet.grid import WorkingGrid
     from afnet.tensors import to_torch
 
     request = engine.request
     assert request.arguments()[0] == "attend" and request.output is None
-    grid = grid or Grid((-5, -4, 0), GRID_SIZE, manifest.spacing)
+    grid = grid or WorkingGrid((-5, -4, 0), GRID_SIZE, manifest.spacing)
     shape = tuple(reversed(grid.size))
     wanted = AttentionRequest(tuple(request.attention_layers), request.attention_kind)
     collector = AttentionMaps(wanted, grid, np.ones(shape, bool) if patient is None else patient)

@@ -24,14 +24,14 @@ def test_nothing_is_computed_before_a_click_and_the_size_is_said(attention):
 
 
 def test_the_size_is_told_from_above_and_then_exactly(attention, make_volume):
-    from afnet.imaging import Grid
+    from afnet.grid import WorkingGrid
 
     array = np.full((40, 60, 60), 40, np.int16)
     volume = make_volume(array, name="CT", ijk_to_ras=np.diag([10.0, 10.0, 10.0, 1.0]))  # 59 cm of patient
     attention.segmentation = attention.parameters.result = segmented(attention.manifest, {"ct": volume})
     voxels = (math.ceil(614 / 6) + 2) ** 2 * (math.ceil(414 / 6) + 2)
     assert f"focus map at most {4 * voxels / 1e6:.1f} MB" in attention.ui.sizeLabel.text
-    compute(attention, attention.ui.focusButton, grid=Grid((-90, -90, 0), (95, 96, 60), 6.0))
+    compute(attention, attention.ui.focusButton, grid=WorkingGrid((-90, -90, 0), (95, 96, 60), 6.0))
     assert f"maps {4 * 95 * 96 * 60 / 1e6:.1f} MB" in attention.ui.sizeLabel.text
     assert f"all layers {2 * 4 * 95 * 96 * 60 / 1e6:.1f} MB" in attention.ui.sizeLabel.text
 

@@ -161,12 +161,12 @@ def regrid(segmentation, volume, box, oversampling=1):
     """Specify geometry in the Segment Editor: the box (i, j, k) of the image's voxels, each cut into smaller ones."""
     import slicer
 
-    from AutofocusSegmentationLib.segment_voxels import Grid, Voxels, grid_of_volume, label_map, segment_voxels
+    from AutofocusSegmentationLib.segment_voxels import VoxelGrid, Voxels, grid_of_volume, label_map, segment_voxels
 
     grid = grid_of_volume(volume)
     into = np.diag([*[1 / oversampling] * 3, 1.0])
     into[:3, 3] = [side.start + (1 / oversampling - 1) / 2 for side in box]
-    finer = Grid(grid.matrix @ into, tuple((side.stop - side.start) * oversampling for side in box))
+    finer = VoxelGrid(grid.matrix @ into, tuple((side.stop - side.start) * oversampling for side in box))
     segments, logic = segmentation.GetSegmentation(), slicer.vtkSlicerSegmentationsModuleLogic
     for segment_id in segments.GetSegmentIDs():
         voxels = segment_voxels(segmentation, segment_id, grid)

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from pelvis_scanner import Scan, along_axes, preparation, scan_body, share_matrix, signal_matrix
 
-from afnet.grid import Grid
+from afnet.grid import WorkingGrid
 from afnet.resolution import smooth_for
 
 LENGTH = 96.0  # mm
@@ -19,7 +19,7 @@ def test_preparation_equals_the_engines(spacing, slices, pixel):
     image = sitk.GetImageFromArray(scan)
     image.SetSpacing([float(p) for p in pitches[::-1]])
     image.SetOrigin([o * p - spacing / 2 for o, p in zip(offset[::-1], pitches[::-1])])
-    grid = Grid((0, 0, 0), tuple(m.shape[0] for m in matrices[::-1]), spacing)
+    grid = WorkingGrid((0, 0, 0), tuple(m.shape[0] for m in matrices[::-1]), spacing)
     engine = grid.resample(smooth_for(image, spacing), 0.0)
     assert np.abs(along_axes(scan, matrices) - engine)[1:-1, 1:-1, 1:-1].max() < 1e-3
     assert engine.std() > 5
