@@ -14,8 +14,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.attention_request import LIMIT_BYTES, MAP_STEPS, autofocus_layers, rates, reach_mm
+from afnet.compressed_stream import DamagedStream, check_stream
 from afnet.image_geometry import index_to_lps
 from afnet.manifest import Manifest
+from afnet.nrrd_header import read_nrrd_header
 
 from . import attention_overlay, hierarchy
 from .attention_colors import color_table
@@ -215,14 +217,19 @@ def _read(manifest: Manifest, folder: Path, maps_folder: str) -> list[_File]:
         if not files or sum(file.array.nbytes for file in files) > LIMIT_BYTES:
             raise ValueError("no maps, or too many")
         return files
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, DamagedStream):
         raise ResultError(
             _("The attention maps are damaged or missing: free some disk space if there is little, then try again.")
         ) from None
 
 
 def _read_map(path: Path, layer: str, key: str, grid: dict) -> _File:
-    """Read one map; raises ValueError or RuntimeError unless it lies on the grid of the report and has its type."""
+    """Read one map, whose compressed voxels must be whole: ITK would take what is left of them.
+
+    Raises DamagedStream, ValueError or RuntimeError unless it lies on the grid of the report and has its type.
+    """
+    with path.open("rb") as stored:
+        check_stream(stored, read_nrrd_header(stored).voxel_bytes)
     image = sitk.ReadImage(str(path))
     wanted = sitk.sitkFloat32 if key == FOCUS else sitk.sitkUInt8
     if list(image.GetSize()) != list(grid["size"]) or image.GetPixelID() != wanted:
