@@ -10,3 +10,6 @@ SEGMENTATION_ROLE = "AutofocusSegmentation.Segmentation"
 """Node reference to the segmentation that a map, table or plot belongs to. A clone of a segmentation refers to the same
 table of volumes, which refers back to the original; that table has an attribute of this name, too, 'true', which stays
 when its segmentation is deleted."""
+
+TABLE_ROLE = "AutofocusSegmentation.Volumes"
+"""Node reference from a segmentation to its table of volumes."""

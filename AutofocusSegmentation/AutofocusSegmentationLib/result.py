@@ -30,16 +30,13 @@ from afnet.terminology import (
 from . import hierarchy
 from .arrangement import reference_image
 from .display import let_inner_structures_be_seen
-from .node_marks import COMPARISON_ATTRIBUTE, SEGMENTATION_ROLE
+from .node_marks import COMPARISON_ATTRIBUTE, TABLE_ROLE
 from .result_files import Found, ResultError, read_result
 from .segment_tags import HASH_TAG, kept_segments, mark_as_made, tag_of
 from .segment_voxels import grid_of_segmentation, grid_of_volume, label_map, lies_within, replace_voxels, same_grid
 from .terminology_list import register_terminology
 from .transforms import same_frame
-from .volumes_table import fill_table, new_table
-
-TABLE_ROLE = "AutofocusSegmentation.Volumes"
-"""Node reference from the segmentation to its table of volumes."""
+from .volumes_table import fill_table, own_table
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,8 @@ def load_result(
         segments = _fill(segmentation, manifest, found, replaceable)
         if output_node is None:
             segmentation.GetSegmentation().CollapseBinaryLabelmaps(False)
-        table = _table(segmentation, reference_node, added)
+        name = _("{volume} volumes").format(volume=reference_node.GetName() or _("Volume"))
+        table = own_table(segmentation, name, added)
         fill_table(table, _rows(segmentation, manifest, found, segments))
         for node in (segmentation, table):
             for name, value in provenance(manifest).items():
@@ -244,26 +242,6 @@ def _free_name(segmentation, name: str) -> str:
     while segmentation.GetSegmentIdBySegmentName(name_beside(name, number)):
         number += 1
     return name_beside(name, number)
-
-
-def table_of(segmentation):
-    """Return the segmentation's own table of volumes; None if it has none, as a clone, whose original has it."""
-    table = segmentation.GetNodeReference(TABLE_ROLE)
-    if table is None or table.GetNodeReference(SEGMENTATION_ROLE) is segmentation:
-        return table
-    return None if table.GetAttribute(SEGMENTATION_ROLE) else table  # older versions did not say whose it is
-
-
-def _table(segmentation, reference_node, added: list):
-    """Return the segmentation's own table of volumes, or a new one."""
-    table = table_of(segmentation)
-    if table is None:
-        table = new_table(_("{volume} volumes").format(volume=reference_node.GetName() or _("Volume")))
-        added.append(table)
-        segmentation.SetNodeReferenceID(TABLE_ROLE, table.GetID())
-    table.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation.GetID())
-    table.SetAttribute(SEGMENTATION_ROLE, "true")
-    return table
 
 
 def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, str]) -> list:

@@ -4,6 +4,8 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from .node_marks import SEGMENTATION_ROLE, TABLE_ROLE
+
 SEGMENT_COLUMN, VOLUME_COLUMN = "Segment", "Volume"
 
 
@@ -52,3 +54,23 @@ def structure_notes(table) -> dict[str, str]:
 def new_table(name: str):
     """Add an empty table node to the scene."""
     return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(name))
+
+
+def table_of(segmentation):
+    """Return the segmentation's own table of volumes; None if it has none, as a clone, whose original has it."""
+    table = segmentation.GetNodeReference(TABLE_ROLE)
+    if table is None or table.GetNodeReference(SEGMENTATION_ROLE) is segmentation:
+        return table
+    return None if table.GetAttribute(SEGMENTATION_ROLE) else table  # older versions did not say whose it is
+
+
+def own_table(segmentation, name: str, added: list):
+    """Return the segmentation's own table of volumes; one that must be made is called `name`, and put into `added`."""
+    table = table_of(segmentation)
+    if table is None:
+        table = new_table(name)
+        added.append(table)
+        segmentation.SetNodeReferenceID(TABLE_ROLE, table.GetID())
+    table.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation.GetID())
+    table.SetAttribute(SEGMENTATION_ROLE, "true")
+    return table

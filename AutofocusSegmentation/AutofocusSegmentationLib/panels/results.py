@@ -10,11 +10,11 @@ from .. import arrangement, display, editing, nesting
 from ..dicom_export import DicomExporters, SlicerDicomExporters
 from ..models import manifest_of
 from ..parameters import AutofocusSegmentationParameters
-from ..result import Result, table_of
+from ..result import Result
 from ..segment_tags import mark_edits, results_in_scene
 from ..segment_voxels import segment_volumes
 from ..structure_rows import StructureRow, structure_rows
-from ..volumes_table import structure_notes, structure_volumes
+from ..volumes_table import structure_notes, structure_volumes, table_of
 from ..window import SlicerWindow
 from .export_controls import ExportControls
 from .result_choice import ResultChoice

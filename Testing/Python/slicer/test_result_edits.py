@@ -250,8 +250,7 @@ def clone_of(node):
 def test_a_clone_does_not_share_the_table_of_volumes(tmp_path, pelvis):
     import slicer
 
-    from AutofocusSegmentationLib.result import table_of
-    from AutofocusSegmentationLib.volumes_table import structure_volumes
+    from AutofocusSegmentationLib.volumes_table import structure_volumes, table_of
 
     reference, second = reference_volume(), labels(pelvis, seed=2)
     job(tmp_path / "1", pelvis, reference, labels(pelvis))
@@ -269,7 +268,7 @@ def test_a_clone_does_not_share_the_table_of_volumes(tmp_path, pelvis):
 
 def test_a_table_of_an_older_version_stays_its_segmentations(tmp_path, pelvis):
     from AutofocusSegmentationLib.node_marks import SEGMENTATION_ROLE
-    from AutofocusSegmentationLib.result import table_of
+    from AutofocusSegmentationLib.volumes_table import table_of
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
