@@ -16,6 +16,7 @@ from .benchmark.command import add_benchmark
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_memory, package_missing
 from .finetuning.command import add_finetune
 from .manifest import TILES, WHOLE_VOLUME, find_models
+from .model_places import readable_folder
 from .parent import leave
 from .progress import Progress
 from .study_request import StudyRequest
@@ -24,8 +25,14 @@ DEBUG_VARIABLE = "AFNET_DEBUG"
 """Set to anything to see the traceback of an unexpected error."""
 
 
+def _named_path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it needs a name")
+    return Path(text)
+
+
 _SHARED = {
-    "--models": {"type": Path, "action": "append", "default": [], "metavar": "FOLDER",
+    "--models": {"type": readable_folder, "action": "append", "default": [], "metavar": "FOLDER",
                  "help": "also look here for models; may be repeated"},
     "--device": {"choices": ("auto", "cuda", "mps", "cpu"), "default": "auto",
                  "help": "auto: the GPU if it works, else the CPU (default: auto)"},
@@ -102,8 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(command=_models)
 
     segment = commands.add_parser("segment", help="segment one study")
-    segment.add_argument("--output", type=Path, required=True, metavar="FILE.seg.nrrd", help="Slicer segmentation")
-    segment.add_argument("--labelmap", type=Path, metavar="FILE", help="label map (.nii.gz, .nrrd, .mha)")
+    segment.add_argument("--output", type=_named_path, required=True, metavar="FILE.seg.nrrd",
+                         help="Slicer segmentation; the name must end in .seg.nrrd")
+    segment.add_argument("--labelmap", type=_named_path, metavar="FILE",
+                         help="label map; the name must end in .nii, .nii.gz, .nrrd or .mha")
     _add_study_arguments(segment, attention_required=False)
     segment.set_defaults(command=_segment)
 
@@ -113,18 +122,21 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="compare a segmentation with the truth")
     evaluate.add_argument("--model", required=True, help="a model's id or folder")
-    evaluate.add_argument("--truth", type=Path, required=True, metavar="FILE",
+    evaluate.add_argument("--truth", type=_named_path, required=True, metavar="FILE",
                           help="label map in the model's codes, or .seg.nrrd")
-    evaluate.add_argument("--prediction", type=Path, required=True, metavar="FILE", help="label map or .seg.nrrd")
-    evaluate.add_argument("--only", default="", metavar="IDS", help="comma-separated structures that the truth holds")
+    evaluate.add_argument("--prediction", type=_named_path, required=True, metavar="FILE",
+                          help="label map or .seg.nrrd")
+    evaluate.add_argument("--only", default="", metavar="IDS",
+                          help="comma-separated structures that were drawn in the truth; without it, one that only the "
+                               "prediction holds counts as 0")
     evaluate.add_argument("--resample", action="store_true", help="bring the prediction to the truth's grid")
     evaluate.add_argument("--models", **_SHARED["--models"])
     evaluate.add_argument("--json", action="store_true", help="the scores as JSON instead of a table")
     evaluate.set_defaults(command=_evaluate)
 
     importing = commands.add_parser("import-checkpoint", help="make a model of a checkpoint of the paper's authors")
-    importing.add_argument("file", type=Path, metavar="FILE", help="for example 390_checkpoint.pth.tar")
-    importing.add_argument("--output", type=Path, required=True, metavar="FOLDER",
+    importing.add_argument("file", type=_named_path, metavar="FILE", help="for example 390_checkpoint.pth.tar")
+    importing.add_argument("--output", type=_named_path, required=True, metavar="FOLDER",
                            help="the model folder to make; its name becomes the model's id")
     importing.add_argument("--inputs", required=True, metavar="ORDER",
                            help="order of the network's channels, for example flair,t1,t1c,t2; no file tells it")
@@ -147,7 +159,8 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
                         help="comma-separated, for example layer6,layer8 (default: all autofocus layers)")
     parser.add_argument("--attention-kind", choices=KINDS, default="both",
                         help="focus: expected reach in mm; maps: one map per rate, 255 is 1 (default: both)")
-    parser.add_argument("--report", type=Path, metavar="FILE.json", help="volumes, geometry, seconds, memory, model")
+    parser.add_argument("--report", type=_named_path, metavar="FILE.json",
+                        help="volumes, geometry, seconds, memory, model; the name must end in .json")
     parser.add_argument("--device", **_SHARED["--device"])
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
                         help="auto: bfloat16 where the device multiplies it in hardware, else float32 (default: auto)")
@@ -157,12 +170,6 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
     # For Slicer's side: the end of standard input cancels the run, which then removes its own folder.
     parser.add_argument("--parent-pipe", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--job-folder", type=Path, help=argparse.SUPPRESS)
-
-
-def _named_path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("it needs a name")
-    return Path(text)
 
 
 def _models(options, progress: Progress) -> None:

@@ -103,7 +103,7 @@ def agrees_with_cpu(device: torch.device, dtype: torch.dtype) -> bool:
 
 def memory_limit(text: str | None, device: torch.device) -> int:
     """Return the bytes a run may use on `device`: `text` such as '2GB' or '800MB', else a part of what is free."""
-    if text:
+    if text is not None:
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([MG])i?B?\s*", text, re.IGNORECASE)
         if not match or float(match[1]) == 0:
             raise RequestError(f"--memory '{text}' is not an amount of memory; write for example 2GB or 800MB.")

@@ -1,4 +1,4 @@
-"""What a model says of itself (`model.json`), and where models are looked for. Needs no torch.
+"""What a model says of itself (`model.json`), and which models there are. Needs no torch.
 
 A model is a folder with `model.json`, checked against `model.schema.json`, and `weights.npz`; a model that averages
 the outputs on two grids has the second's weights in `companion.npz`.
@@ -17,13 +17,11 @@ from .atomic_file import atomic
 from .errors import RequestError
 from .json_schema import violations
 from .manifest_consistency import inconsistencies
+from .model_places import model_folders, places, unreadable_variable
 from .regular_file import read_regular
 
 BUNDLED_MODELS = Path(__file__).resolve().parent.parent / "Resources" / "Models"
 SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
-
-FOLDER_VARIABLE = "AFNET_MODELS"
-"""Names a folder where models are looked for, too."""
 
 SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
@@ -227,13 +225,10 @@ def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
 
     A folder that cannot be used is listed with its problem; a user's model may not take a bundled id.
     """
-    places = [Path(folder) for folder in folders]
-    if os.environ.get(FOLDER_VARIABLE):
-        places.append(Path(os.environ[FOLDER_VARIABLE]))
-    entries = [_entry(folder, True) for folder in _model_folders(BUNDLED_MODELS)]
-    for place in {os.path.realpath(place): place for place in places}.values():  # named twice, listed once
+    entries = [_entry(folder, True) for folder in model_folders(BUNDLED_MODELS)]
+    for place in places(folders):
         taken = {entry.id for entry in entries}
-        for folder in _model_folders(place):
+        for folder in model_folders(place):
             entry = _entry(folder, False)
             if entry.manifest and entry.id in taken:
                 problem = (
@@ -243,20 +238,6 @@ def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
             entries.append(entry)
             taken.add(entry.id)
     return entries
-
-
-def _model_folders(place: Path) -> list[Path]:
-    listed = place.iterdir() if can_be_listed(place) else ()
-    return sorted(folder for folder in listed if os.path.isfile(folder / "model.json"))
-
-
-def can_be_listed(place: str | Path) -> bool:
-    """Tell whether models could be looked for in `place`: it is a folder, and may be read."""
-    try:
-        os.listdir(place)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _entry(folder: Path, bundled: bool) -> ModelEntry:
@@ -288,10 +269,7 @@ def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -
         raise RequestError(f"The model folder {name_or_folder} may not be opened; change its permissions.") from None
     except (OSError, ValueError):  # a link to itself, or a name that is too long, which is not repeated
         raise RequestError(f"No model or folder can have the name given; the models are: {known}.") from None
-    place, lost = os.environ.get(FOLDER_VARIABLE), ""
-    if place and not can_be_listed(place):
-        lost = f" ({FOLDER_VARIABLE} is '{place}', which is no readable folder)"
-    raise RequestError(f"There is no model '{name_or_folder}'{lost}; the models are: {known}.")
+    raise RequestError(f"There is no model '{name_or_folder}'{unreadable_variable()}; the models are: {known}.")
 
 
 def tuning_problem(base: Manifest) -> str:

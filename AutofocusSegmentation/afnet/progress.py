@@ -34,6 +34,7 @@ class Progress:
         self._begin = self._stage_begin = time.monotonic()
         self._stage: str | None = None
         self._last = 0.0
+        self._tenths = 0
         self._share = (0.0, 1.0)
 
     def start(self, torch: str, device: str) -> None:
@@ -81,8 +82,17 @@ class Progress:
         if self.kind == "text" and self.stream.isatty():
             self.stream.write(f"\r{self._stage:<8} {100 * fraction:3.0f} %")
             self.stream.flush()
-        elif self.kind == "text" and part == 0:  # a log file gets one line a stage
-            self.stream.write(f"{self._stage}\n")
+        elif self.kind == "text":
+            self._log(part, fraction)
+
+    def _log(self, part: float, fraction: float) -> None:
+        """Write to a file a line for each stage, and one for each tenth of the job that ends within it."""
+        tenths = int(10 * fraction + 1e-6)
+        if part == 0:
+            self.line(self._stage)
+        elif tenths > self._tenths and part < 1:
+            self.line(f"{self._stage:<8} {10 * tenths:3} %")
+        self._tenths = tenths
 
     def event(self, **facts) -> None:
         """Tell a program something beyond stages, as one JSON line with the key `event`."""

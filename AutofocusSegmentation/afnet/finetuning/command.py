@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, RequestError, package_missing
 from ..manifest import Manifest, find_model, tuning_problem
+from ..model_places import readable_folder
 from ..progress import Progress
 from ..training_folder import DONE, FAILED, STOPPED
 from .request import (
@@ -66,8 +67,10 @@ def add_finetune(commands, shared: dict[str, dict]) -> None:
                         help="of the random numbers; on a CPU the same one gives the same model (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output folder")
     parser.add_argument("--check-only", action="store_true", help="check the cases and tell the result as JSON")
-    for name in ("--device", "--models", "--progress"):
+    for name in ("--device", "--progress"):
         parser.add_argument(name, **shared[name])
+    # Slicer's side has the cases checked before the user has a folder of models.
+    parser.add_argument("--models", **shared["--models"] | {"type": Path})
     # For Slicer's side: the end of standard input stops after the step, a line 'finish' after the epoch; a check that
     # is cancelled removes its own folder.
     parser.add_argument("--parent-pipe", action="store_true", help=argparse.SUPPRESS)
@@ -85,6 +88,8 @@ def finetune(options, progress: Progress) -> None:
         stops.watch_parent()
     if options.output is None:
         raise RequestError("The new model needs a folder; give --output FOLDER.")
+    for folder in options.models:
+        readable_folder(folder)
     _load_torch()
     from .card import check_output
     from .folder import RunFolder

@@ -52,6 +52,14 @@ def test_missing_modality(refused, mr_files, tiny_brain, out):
         (["--attention", "a-file"], "its name is that of a file"),
         (["--attention", "a-file/maps"], "its name is that of a file"),
         (["--attention", "maps", "--attention-layers", "layer1"], "has no autofocus layer 'layer1'; it has layer7"),
+        (["--report", ""], "argument --report: it needs a name"),
+        (["--labelmap", ""], "argument --labelmap: it needs a name"),
+        (["--output", ""], "argument --output: it needs a name"),
+        (["--attention", ""], "argument --attention: it needs a name"),
+        (["--memory", ""], "--memory '' is not an amount of memory; write for example 2GB"),
+        (["--models", ""], "--models '' is no readable folder; give the folder that holds the models' folders"),
+        (["--models", "nowhere"], "--models 'nowhere' is no readable folder"),
+        (["--models", ".", "--models", "a-file"], "--models 'a-file' is no readable folder"),
         (["--attention-kind", "focus"], "need a folder: add --attention FOLDER"),
     ],
 )
@@ -78,6 +86,33 @@ def test_same_file_for_two_inputs(refused, mr_files, tiny_brain, out, tmp_path):
 def test_unknown_model(refused, ct_file, out):
     sentence = refused(2, ["segment", "--model", "liver", "--input", f"ct={ct_file}", "--output", out / "s.seg.nrrd"])
     assert sentence == "There is no model 'liver'; the models are: brain-tumour-mri, pelvis-ct."
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000], ids=["long", "deep"])
+def test_a_name_that_no_model_can_have(refused, ct_file, out, name):
+    sentence = refused(2, ["segment", "--model", name, "--input", f"ct={ct_file}", "--output", out / "s.seg.nrrd"])
+    assert sentence == "No model or folder can have the name given; the models are: brain-tumour-mri, pelvis-ct."
+
+
+@pytest.mark.parametrize("arguments", [
+    ["models"], ["evaluate", "--model", "pelvis-ct", "--truth", "a.nii", "--prediction", "b.nii"],
+    ["attend", "--model", "pelvis-ct", "--input", "ct=a.nii", "--attention", "maps"],
+    ["finetune", "--base", "pelvis-ct", "--cases", "cases.json", "--output", "mine"],
+], ids=lambda arguments: arguments[0])  # fmt: skip
+def test_models_in_no_folder(refused, arguments, out, monkeypatch):
+    monkeypatch.chdir(out)
+    refused(2, [*arguments, "--models", out / "nowhere"], "nowhere' is no readable folder; give the folder that holds")
+    assert left_in(out) == []
+
+
+@pytest.mark.parametrize(("option", "arguments"), [
+    ("--truth", ["evaluate", "--model", "pelvis-ct", "--truth=", "--prediction=b.nii"]),
+    ("--prediction", ["evaluate", "--model", "pelvis-ct", "--truth=a.nii", "--prediction="]),
+    ("FILE", ["import-checkpoint", "", "--output=mine", "--inputs=t1"]),
+    ("--output", ["import-checkpoint", "a.tar", "--output=", "--inputs=t1"]),
+])  # fmt: skip
+def test_files_without_a_name(refused, option, arguments):
+    refused(2, arguments, f"argument {option}: it needs a name")
 
 
 def test_output_without_its_ending(refused, ct_file, tiny_pelvis, out):
@@ -246,7 +281,7 @@ def test_an_error_of_ours_is_one_sentence_without_a_traceback(monkeypatch, capfd
     def fail(*_):
         raise KeyError("SMITH^JOHN")
 
-    monkeypatch.setattr("afnet.segmentation.scale", fail)
+    monkeypatch.setattr("afnet.opened_study.scale", fail)
     monkeypatch.delenv("AFNET_DEBUG", raising=False)
     assert run([str(argument) for argument in ct_arguments(ct_file, tiny_pelvis, out)]) == 1
     text = capfd.readouterr().err
@@ -254,7 +289,9 @@ def test_an_error_of_ours_is_one_sentence_without_a_traceback(monkeypatch, capfd
     assert left_in(out) == []
 
 
-@pytest.mark.parametrize("failing", ["write_labelmap", "write_segmentation", "write_json"])
+@pytest.mark.parametrize(
+    "failing", ["segmentation.write_labelmap", "segmentation.write_segmentation", "opened_study.write_json"]
+)
 def test_failure_while_writing_leaves_no_half_file(monkeypatch, refused, ct_file, tiny_pelvis, out, failing):
     """A disk that fills up: what is there is whole, and nothing partial remains."""
 
@@ -263,7 +300,7 @@ def test_failure_while_writing_leaves_no_half_file(monkeypatch, refused, ct_file
 
         raise RequestError("The disk is full; free some space.")
 
-    monkeypatch.setattr(f"afnet.segmentation.{failing}", full)
+    monkeypatch.setattr(f"afnet.{failing}", full)
     refused(
         2,
         ct_arguments(ct_file, tiny_pelvis, out, "--labelmap", out / "l.nrrd", "--report", out / "r.json"),

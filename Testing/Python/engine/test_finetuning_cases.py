@@ -241,6 +241,7 @@ def test_nothing_is_written_when_a_case_is_refused(base, tmp_path, refused):
 def test_check_only(base, tmp_path, capsys, kind):
     cases = write_cases(tmp_path, [1, 2])
     arguments = ["finetune", "--check-only", "--base", base.folder, "--cases", cases, "--progress", kind]
+    arguments += ["--models", tmp_path / "models"]  # as Slicer's side does before the user has one
     assert run([str(argument) for argument in arguments]) == 0
     (tmp_path / "patient-2" / "labels.nrrd").unlink()
     good = capsys.readouterr().out

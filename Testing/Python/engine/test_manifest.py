@@ -261,7 +261,7 @@ def test_unknown_model_names_the_known_ones(tmp_path):
 def test_the_variable_leads_to_no_folder(tmp_path, monkeypatch):
     for place in (tmp_path / "absent", written(tmp_path / "mine", document(id="mine")) / "model.json"):
         monkeypatch.setenv("AFNET_MODELS", str(place))
-        sentence = refused(lambda: find_model("mine"), f"(AFNET_MODELS is '{place}', which is no readable folder)")
+        sentence = refused(lambda: find_model("mine"), f"(AFNET_MODELS is '{place}', no readable folder)")
         assert sentence.startswith("There is no model 'mine' (") and sentence.endswith("; the models are: " + BUNDLED)
         assert find_model("pelvis-ct").id == "pelvis-ct"
 
