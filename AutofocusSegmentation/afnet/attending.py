@@ -1,10 +1,9 @@
 """Attention maps of a study that need not be segmented (again): the pass ends when the maps are made."""
 
-from .attention import AttentionMaps
 from .inference import infer
+from .opened_study import OpenedStudy, describe, finish, open_study
 from .outputs import outputs_of
 from .progress import Progress
-from .segmentation import describe, finish, open_study
 from .study_request import StudyRequest
 
 
@@ -20,7 +19,7 @@ def attend(request: StudyRequest, progress: Progress) -> dict:
     """
     study = open_study(request, progress)
     progress.stage("network")
-    _compute(study, request, progress)
+    _compute(study, progress)
     progress.stage("write")
     report = describe(study, study.maps.device, study.maps.precision, progress)
     with outputs_of(request):
@@ -29,12 +28,12 @@ def attend(request: StudyRequest, progress: Progress) -> dict:
     return report
 
 
-def _compute(study, request: StudyRequest, progress: Progress) -> None:
+def _compute(study: OpenedStudy, progress: Progress) -> None:
     """Fill `study.maps`, and end the pass with the last map that is wanted.
 
     Slabs of later layers that came before it are computed all the same: a pass goes through the layers in turn.
     """
-    maps: AttentionMaps = study.maps
+    maps = study.maps
 
     def sink(*slab) -> None:
         maps(*slab)
@@ -42,9 +41,6 @@ def _compute(study, request: StudyRequest, progress: Progress) -> None:
             raise _Collected
 
     try:
-        infer(
-            study.network, study.prepared.channels, study.manifest.raw["decoding"]["kind"], study.device, study.dtype,
-            request.memory, progress, sink, study.manifest.execution,
-        )
+        infer(study.predictor, study.prepared.channels, study.resources, progress, sink)
     except _Collected:
         progress.within(1.0)

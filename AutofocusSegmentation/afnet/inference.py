@@ -1,5 +1,6 @@
 """Run the network on the best device that can: thinner slabs, then the CPU, and say so."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,25 @@ GPU_SLABS = (28, 14, 4, 1)
 
 
 @dataclass(frozen=True)
+class Predictor:
+    """A network and how it is run: `kind` is 'argmax' (softmax of its logits) or 'nested' (sigmoid), `execution` TILES
+    or WHOLE_VOLUME."""
+
+    network: AutofocusNetwork | DeepMedic
+    kind: str
+    execution: str = WHOLE_VOLUME
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use: device, number type, and memory as a user writes it ('2GB'; None: see `memory_limit`)."""
+
+    device: torch.device
+    dtype: torch.dtype
+    memory: str | None = None
+
+
+@dataclass(frozen=True)
 class Computed:
     """`probabilities` (R, z, y, x) float32, and how they were computed."""
 
@@ -39,10 +59,11 @@ class Attempt:
     memory: int = 0
 
 
-def runner(network: AutofocusNetwork | DeepMedic, execution: str, on_progress, attention: AttentionSink | None,
-           attempt: Attempt):
-    """Return the object whose `run(channels)` executes `network` as the manifest's `execution` says."""
-    if execution == TILES:
+def runner(predictor: Predictor, attempt: Attempt, on_progress: Callable[[float], None] | None = None,
+           attention: AttentionSink | None = None) -> Streaming | Tiling | AtOnce:
+    """Return the object whose `run(channels)` executes the network as the predictor's `execution` says."""
+    network = predictor.network
+    if predictor.execution == TILES:
         return Tiling(network, on_progress, attention)
     if isinstance(network, DeepMedic):
         return AtOnce(network, on_progress)
@@ -51,10 +72,10 @@ def runner(network: AutofocusNetwork | DeepMedic, execution: str, on_progress, a
                      memory=attempt.memory - memory_held(attempt.device), widths=widths)
 
 
-def memory_needed(network: AutofocusNetwork | DeepMedic, execution: str, shape: tuple[int, int, int],
-                  attempt: Attempt) -> int:
-    """Return the bytes that `runner(network, execution)` takes at least for a crop of `shape` (z, y, x)."""
-    if execution == TILES:
+def memory_needed(predictor: Predictor, shape: tuple[int, int, int], attempt: Attempt) -> int:
+    """Return the bytes that `runner(predictor, attempt)` takes at least for a crop of `shape` (z, y, x)."""
+    network = predictor.network
+    if predictor.execution == TILES:
         return tile_bytes(network, shape)
     bytes_per_value = torch.finfo(attempt.dtype).bits // 8
     if isinstance(network, DeepMedic):
@@ -63,23 +84,23 @@ def memory_needed(network: AutofocusNetwork | DeepMedic, execution: str, shape: 
     return bytes_needed(network, shape, attempt.device, attempt.dtype, attempt.planes, widths)
 
 
-def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str, device: torch.device,
-          dtype: torch.dtype, memory: str | None, progress: Progress, attention: AttentionSink | None = None,
-          execution: str = WHOLE_VOLUME) -> Computed:
-    """Compute the probabilities of `channels` (C, z, y, x); `kind` is 'argmax' (softmax) or 'nested' (sigmoid).
+def infer(predictor: Predictor, channels: np.ndarray, resources: Resources, progress: Progress,
+          attention: AttentionSink | None = None) -> Computed:
+    """Compute the probabilities of `channels` (C, z, y, x) float32; `attention` is given every layer's maps.
 
     A GPU without enough memory computes thinner slabs, then hands over to the CPU, with notes. Raises OutOfMemory if
     the CPU lacks it too. On the CPU slabs are always of one thickness, so that a result can be repeated to the bit.
     Tiles are computed in float32, whatever `dtype` says: the authors' execution is defined so.
     """
-    if execution == TILES and dtype != torch.float32:
+    device, dtype = resources.device, resources.dtype
+    if predictor.execution == TILES and dtype != torch.float32:
         progress.note("This model is computed in float32, as its authors did.")
         dtype = torch.float32
     if device.type != "cpu":
-        streams = execution != TILES and not isinstance(network, DeepMedic)
+        streams = predictor.execution != TILES and not isinstance(predictor.network, DeepMedic)
         for planes in GPU_SLABS if streams else GPU_SLABS[:1]:
-            attempt = Attempt(device, dtype, planes, memory_limit(memory, device))
-            computed = _on_gpu(network, channels, kind, attempt, progress, attention, execution)
+            attempt = Attempt(device, dtype, planes, memory_limit(resources.memory, device))
+            computed = _on_gpu(predictor, channels, attempt, progress, attention)
             if computed:
                 return computed
             if streams and planes != GPU_SLABS[-1]:
@@ -88,8 +109,8 @@ def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str
         progress.note(f"The {device.type} device has too little memory, so the CPU computes.")
         device = torch.device("cpu")
         dtype = dtype if has_bfloat16(device) else torch.float32
-    attempt = Attempt(device, dtype, memory=memory_limit(memory, device))
-    needed = memory_needed(network, execution, channels.shape[1:], attempt)
+    attempt = Attempt(device, dtype, memory=memory_limit(resources.memory, device))
+    needed = memory_needed(predictor, channels.shape[1:], attempt)
     if needed > attempt.memory:
         raise OutOfMemory(
             f"The study needs {needed / 2**30:.2f} GB of memory and {attempt.memory / 2**30:.2f} GB may be used; "
@@ -98,7 +119,7 @@ def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str
     if attempt.memory < 2 * needed:
         return_freed_memory()
     try:
-        return _compute(network, channels, kind, attempt, progress, attention, execution)
+        return _compute(predictor, channels, attempt, progress, attention)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -107,12 +128,13 @@ def infer(network: AutofocusNetwork | DeepMedic, channels: np.ndarray, kind: str
         ) from None
 
 
-def _on_gpu(network, channels, kind, attempt: Attempt, progress, attention, execution) -> Computed | None:
+def _on_gpu(predictor: Predictor, channels: np.ndarray, attempt: Attempt, progress: Progress,
+            attention: AttentionSink | None) -> Computed | None:
     """Return None if the device's memory is too small, by the estimate or in fact."""
-    if memory_needed(network, execution, channels.shape[1:], attempt) > attempt.memory:
+    if memory_needed(predictor, channels.shape[1:], attempt) > attempt.memory:
         return None
     try:
-        return _compute(network, channels, kind, attempt, progress, attention, execution)
+        return _compute(predictor, channels, attempt, progress, attention)
     except (torch.cuda.OutOfMemoryError, RuntimeError) as error:  # torch 2.2 knows it by this name only
         if not is_out_of_memory(error):
             raise
@@ -121,14 +143,15 @@ def _on_gpu(network, channels, kind, attempt: Attempt, progress, attention, exec
     return None
 
 
-def _compute(network, channels, kind, attempt: Attempt, progress, attention, execution) -> Computed:
+def _compute(predictor: Predictor, channels: np.ndarray, attempt: Attempt, progress: Progress,
+             attention: AttentionSink | None) -> Computed:
     values = to_torch(channels)
-    run = runner(network, execution, progress.within, attention, attempt)
+    run = runner(predictor, attempt, progress.within, attention)
     if not isinstance(run, Streaming):  # which moves slabs, and folds the weights from float32
-        network.to(attempt.device, attempt.dtype).to(memory_format=torch.channels_last_3d)
+        predictor.network.to(attempt.device, attempt.dtype).to(memory_format=torch.channels_last_3d)
         values = values.to(attempt.device, attempt.dtype)
     logits = run.run(values)
-    to_probabilities(logits, kind)
+    to_probabilities(logits, predictor.kind)
     return Computed(to_numpy(logits), attempt.device.type, str(attempt.dtype).removeprefix("torch."))
 
 

@@ -2,14 +2,14 @@
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..devices import PRECISIONS, peak_memory_mb
-from ..inference import infer
+from ..inference import Predictor, Resources, infer
 from ..manifest import find_model
 from ..model_bundle import plan_of
 from ..model_store import write_model
@@ -65,14 +65,15 @@ def _bundled_network(setting: Setting, study: Study) -> dict:
 
 
 def _timed_engine(network: AutofocusNetwork, setting: Setting, study: Study) -> dict:
-    device, dtype = torch.device(setting.device), PRECISIONS[setting.precision]
+    predictor = Predictor(network, "argmax")
+    resources = Resources(torch.device(setting.device), PRECISIONS[setting.precision], setting.memory)
     progress = Progress()
     progress.stage("network")
     # Threads, and on a GPU its libraries, start with the first call.
-    infer(network, study.tensor((8, 8, 8)), "argmax", device, dtype, None, progress)
+    infer(predictor, study.tensor((8, 8, 8)), replace(resources, memory=None), progress)
     channels = study.tensor(setting.shape)
     begin = time.perf_counter()
-    computed = infer(network, channels, "argmax", device, dtype, setting.memory, progress)
+    computed = infer(predictor, channels, resources, progress)
     seconds = time.perf_counter() - begin
     work = _multiplications(network) * channels[0].size
     return {

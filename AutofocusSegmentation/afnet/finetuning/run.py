@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ..atomic_file import refusal
-from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError
-from ..inference import infer, is_out_of_memory
+from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError, is_out_of_memory
+from ..inference import Predictor, Resources, infer
 from ..manifest import Manifest, find_model
 from ..model_bundle import load_network
 from ..networks import AutofocusNetwork
@@ -107,9 +107,9 @@ class FineTuning:
         self.refuse_full_disk(checked)
         quiet = Progress()
         quiet.interrupt = self.stop_if_asked
+        predictor, resources = Predictor(self.network, self.labels.kind), Resources(self.device, torch.float32)
         for number, case in enumerate(checked):
-            computed = infer(self.network, case.prepared.channels, self.labels.kind, self.device, torch.float32, None,
-                             quiet)
+            computed = infer(predictor, case.prepared.channels, resources, quiet)
             known = [structure.id not in case.unknown for structure in self.labels.structures]
             prepared = PreparedCase(
                 case.prepared.channels, case.truth(self.labels), np.array(known), case.prepared.mask,

@@ -14,7 +14,7 @@ from afnet.checkpoint_import import INPUTS, import_checkpoint, manifest_document
 from afnet.checkpoint_layout import read_network
 from afnet.cli import run
 from afnet.imaging import normalise_channels
-from afnet.inference import infer
+from afnet.inference import Predictor, Resources, infer
 from afnet.manifest import TILES, find_model, find_models
 from afnet.model_bundle import load_network, plan_of
 from afnet.networks import count_parameters
@@ -184,10 +184,9 @@ def test_whole_volume_is_another_function_except_for_basic(tmp_path):
         wide = torch.nn.functional.pad(turned(x[:, 5:15, 4:14, 4:12]), (14,) * 6)
         progress = Progress()
         progress.stage("network")
-        computed = infer(
-            load_network(manifest), np.array(wide.tolist(), np.float32), "argmax", torch.device("cpu"), torch.float32,
-            None, progress, execution=manifest.execution,
-        )  # fmt: skip
+        predictor = Predictor(load_network(manifest), "argmax", manifest.execution)
+        resources = Resources(torch.device("cpu"), torch.float32)
+        computed = infer(predictor, np.array(wide.tolist(), np.float32), resources, progress)
         with torch.inference_mode():
             logits = tiled(lambda part, state=state: network(state, part), x, box, 5, 47)[:, 5:15, 4:14, 4:12]
         expected = np.array(torch.softmax(turned(logits), 0).tolist())

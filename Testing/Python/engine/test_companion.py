@@ -25,11 +25,12 @@ from afnet.finetuning.conclusion import kept_companion
 from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.run import FineTuning
 from afnet.imaging import prepare
-from afnet.inference import infer
+from afnet.inference import Predictor, infer
 from afnet.manifest import COMPANION_FILE, find_model, read_manifest
 from afnet.model_bundle import load_network, save_bundle
+from afnet.opened_study import open_study
 from afnet.progress import Progress
-from afnet.segmentation import compute, open_study, segment
+from afnet.segmentation import compute, segment
 from afnet.study_request import StudyRequest
 
 MARGIN = 8.0
@@ -90,10 +91,10 @@ def test_outputs_of_both_grids_meet_at_the_same_place(tmp_path, files):
     study = open_study(StudyRequest(str(model.folder), files, tmp_path / "o.seg.nrrd", precision="float32"), Progress())
     second = prepare(study.images, model.companion)
     assert second.grid.spacing == 5.5 and np.array_equal(second.channels, study.companion.prepared.channels)
-    probabilities = compute(study, None, Progress()).probabilities
+    probabilities = compute(study, Progress()).probabilities
 
     mine, its = (
-        infer(load_network(member), prepared.channels, "nested", study.device, study.dtype, None, Progress())
+        infer(Predictor(load_network(member), "nested"), prepared.channels, study.resources, Progress())
         for member, prepared in zip(alone, (study.prepared, second))
     )
     first, other = study.prepared.grid, second.grid
@@ -116,7 +117,7 @@ def test_beyond_the_companions_grid_there_is_background(tmp_path):
     image = sampled(empty_grid(CT_BOX, 5.0), ct_hounsfield, np.int16)
     files = write_images(tmp_path / "patient", {"ct": image})
     study = open_study(StudyRequest(str(both.folder), files, tmp_path / "o.seg.nrrd"), Progress())
-    found = compute(study, None, Progress()).probabilities
+    found = compute(study, Progress()).probabilities
     assert np.abs(found.sum(0) - 1).max() < 1e-4
     assert (found[5] > 0.5).any()
 

@@ -12,9 +12,12 @@ import torch
 from afnet import devices, inference
 from afnet.devices import agrees_with_cpu, choose_device, free_by_vm_stat, memory_limit
 from afnet.errors import OutOfMemory, RequestError
+from afnet.inference import Predictor, Resources
 from afnet.model_bundle import load_network
 from afnet.progress import Progress
 from afnet.tensors import to_torch
+
+CPU = Resources(torch.device("cpu"), torch.float32)
 
 
 def test_device_that_is_not_there(monkeypatch):
@@ -126,15 +129,15 @@ def test_gpu_without_memory_takes_thinner_slabs_then_hands_over_to_the_cpu(monke
     channels = np.random.default_rng(0).random((len(tiny_pelvis.raw["channels"]), 6, 7, 8)).astype(np.float32)
     compute, tried = inference._compute, []
 
-    def on_two_devices(network, channels, kind, attempt, *rest):
+    def on_two_devices(predictor, channels, attempt, *rest):
         tried.append((attempt.device.type, attempt.planes))
         if attempt.device.type == "cuda":
             if attempt.planes > held:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
             attempt = replace(attempt, device=torch.device("cpu"))
-        return replace(compute(network, channels, kind, attempt, *rest), device=tried[-1][0])
+        return replace(compute(predictor, channels, attempt, *rest), device=tried[-1][0])
 
-    def needed(network, execution, shape, attempt):
+    def needed(predictor, shape, attempt):
         return 2**30 * (how != "fails" and attempt.device.type == "cuda" and attempt.planes > held)
 
     monkeypatch.setattr(inference, "_compute", on_two_devices)
@@ -143,8 +146,8 @@ def test_gpu_without_memory_takes_thinner_slabs_then_hands_over_to_the_cpu(monke
     stream = io.StringIO()
     progress = Progress("json", stream)
     progress.stage("network")
-    network = load_network(tiny_pelvis)
-    computed = inference.infer(network, channels, "argmax", _Device(), torch.float32, None, progress)
+    predictor = Predictor(load_network(tiny_pelvis), "argmax")
+    computed = inference.infer(predictor, channels, Resources(_Device(), torch.float32), progress)
     expected = [("cuda", planes) for planes in (28, 14, 4, 1) if planes >= held] + [("cpu", None)] * (held == 0)
     assert tried == (expected if how == "fails" else expected[-1:])
     assert computed.device == ("cuda" if held else "cpu")
@@ -165,11 +168,9 @@ def test_cpu_without_memory_is_a_sentence(monkeypatch, tiny_pelvis, error):
         raise error
 
     monkeypatch.setattr(inference, "_compute", fail)
-    channels = np.zeros((3, 2, 2, 2), np.float32)
+    predictor = Predictor(load_network(tiny_pelvis), "argmax")
     with pytest.raises(OutOfMemory, match="close other programs"):
-        inference.infer(
-            load_network(tiny_pelvis), channels, "argmax", torch.device("cpu"), torch.float32, None, Progress()
-        )
+        inference.infer(predictor, np.zeros((3, 2, 2, 2), np.float32), CPU, Progress())
 
 
 def test_other_errors_of_torch_are_not_called_memory(monkeypatch, tiny_pelvis):
@@ -177,11 +178,9 @@ def test_other_errors_of_torch_are_not_called_memory(monkeypatch, tiny_pelvis):
         raise RuntimeError("shapes differ")
 
     monkeypatch.setattr(inference, "_compute", fail)
+    predictor = Predictor(load_network(tiny_pelvis), "argmax")
     with pytest.raises(RuntimeError, match="shapes differ"):
-        inference.infer(
-            load_network(tiny_pelvis), np.zeros((3, 2, 2, 2), np.float32), "argmax", torch.device("cpu"), torch.float32,
-            None, Progress(),
-        )  # fmt: skip
+        inference.infer(predictor, np.zeros((3, 2, 2, 2), np.float32), CPU, Progress())
 
 
 def test_nested_probabilities_are_independent(tiny_brain):
@@ -189,7 +188,7 @@ def test_nested_probabilities_are_independent(tiny_brain):
     progress.stage("network")
     channels = np.random.default_rng(0).normal(size=(4, 6, 7, 8)).astype(np.float32)
     network = load_network(tiny_brain)
-    computed = inference.infer(network, channels, "nested", torch.device("cpu"), torch.float32, None, progress)
+    computed = inference.infer(Predictor(network, "nested"), channels, CPU, progress)
     with torch.inference_mode():
         expected = torch.sigmoid(network(to_torch(channels)[None])[0])
     np.testing.assert_allclose(computed.probabilities, expected.tolist(), atol=1e-5)

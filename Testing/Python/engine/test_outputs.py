@@ -60,13 +60,13 @@ def test_where_one_file_cannot_be_replaced_none_is(tmp_path):
     assert (tmp_path / "old").read_text() == "old" and left_in(tmp_path) == ["held", "old"]
 
 
-@pytest.mark.parametrize("failing", ["write_segmentation", "write_json"])
+@pytest.mark.parametrize("failing", ["segmentation.write_segmentation", "opened_study.write_json"])
 def test_a_run_that_fails_while_writing_changes_nothing(monkeypatch, refused, ct_file, tiny_pelvis, out, failing):
     def full(*_, **__):
         raise RequestError("The disk is full; free some space.")
 
     (out / "l.nrrd").write_text("of yesterday")
-    monkeypatch.setattr(f"afnet.segmentation.{failing}", full)
+    monkeypatch.setattr(f"afnet.{failing}", full)
     more = ("--labelmap", out / "l.nrrd", "--report", out / "r.json", "--attention", out / "a" / "b")
     refused(2, ct_arguments(ct_file, tiny_pelvis, out, *more), "disk is full")
     assert left_in(out) == ["l.nrrd"] and (out / "l.nrrd").read_text() == "of yesterday"

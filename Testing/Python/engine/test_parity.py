@@ -52,9 +52,9 @@ def caught(monkeypatch) -> Caught:
     record = Caught()
     infer, run = segmentation.infer, Streaming.run
 
-    def recording_infer(network, channels, *arguments):
+    def recording_infer(predictor, channels, *arguments):
         record.channels = channels
-        return infer(network, channels, *arguments)
+        return infer(predictor, channels, *arguments)
 
     def recording_run(self, channels):
         logits = run(self, channels)

@@ -1,5 +1,7 @@
 """The authors' tiles: where they stand, what they see, and what the run tells meanwhile."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +10,13 @@ from authors_checkpoint import tiled
 from afnet import tiling
 from afnet.devices import choose_device
 from afnet.errors import OutOfMemory
-from afnet.inference import Attempt, infer, memory_needed, runner
+from afnet.inference import Attempt, Predictor, Resources, infer, memory_needed, runner
 from afnet.manifest import TILES, WHOLE_VOLUME
 from afnet.networks import AutofocusNetwork, NetworkPlan, build_network
 from afnet.progress import Progress
 from afnet.tiling import Tiling
+
+CPU = Resources(torch.device("cpu"), torch.float32)
 
 TILE = 33
 """A small tile, of which 5³ voxels remain, for what does not depend on the size."""
@@ -161,7 +165,7 @@ def test_attention_is_that_of_the_tiles(small_tiles):
 )  # fmt: skip
 def test_execution_chooses_the_runner(name, execution, kind):
     attempt = Attempt(torch.device("cpu"), torch.float32)
-    assert type(runner(network(name), execution, None, None, attempt)).__name__ == kind
+    assert type(runner(Predictor(network(name), "argmax", execution), attempt)).__name__ == kind
 
 
 @pytest.mark.parametrize("name", ["AFN-1", "ASPP-c", "Dm"])
@@ -171,10 +175,7 @@ def test_probabilities_of_both_executions(name, monkeypatch):
     progress = Progress()
     progress.stage("network")
     for execution in (TILES, WHOLE_VOLUME):
-        computed = infer(
-            net, np.array(x.tolist(), np.float32), "argmax", torch.device("cpu"), torch.float32, None, progress,
-            execution=execution,
-        )  # fmt: skip
+        computed = infer(Predictor(net, "argmax", execution), np.array(x.tolist(), np.float32), CPU, progress)
         with torch.inference_mode():
             logits = net(x[None])[0] if execution == WHOLE_VOLUME else expected_logits(net, x, 57)
         np.testing.assert_allclose(computed.probabilities, torch.softmax(logits, 0).tolist(), atol=1e-4)
@@ -185,25 +186,22 @@ def test_tiles_are_computed_in_float32_and_it_is_said(small_tiles):
     progress = Progress()
     progress.stage("network")
     device, dtype, _ = choose_device("cpu", "bfloat16")
-    computed = infer(
-        net, np.array(x.tolist(), np.float32), "argmax", device, dtype, None, progress, execution=TILES
-    )  # fmt: skip
+    predictor = Predictor(net, "argmax", TILES)
+    computed = infer(predictor, np.array(x.tolist(), np.float32), Resources(device, dtype), progress)
     assert computed.precision == "float32" and "float32" in progress.notes[0]
     expected = torch.softmax(Tiling(network("AFN-1")).run(x), 0)
     np.testing.assert_allclose(computed.probabilities, expected.tolist(), atol=1e-5)
 
 
 def test_too_little_memory_for_a_tile_is_a_sentence():
-    net = network("AFN-1")
+    predictor, little = Predictor(network("AFN-1"), "argmax", TILES), replace(CPU, memory="10MB")
     with pytest.raises(OutOfMemory, match="close other programs"):
-        infer(
-            net, np.zeros((2, 9, 9, 9), np.float32), "argmax", torch.device("cpu"), torch.float32, "10MB", Progress(),
-            execution=TILES,
-        )  # fmt: skip
+        infer(predictor, np.zeros((2, 9, 9, 9), np.float32), little, Progress())
 
 
 def test_memory_of_tiles_grows_with_the_logits_alone():
-    net = AutofocusNetwork(NetworkPlan("AFN-6", 4, 5))
-    small, large = (memory_needed(net, TILES, (side, 100, 100), torch.float32) for side in (100, 200))
+    predictor = Predictor(AutofocusNetwork(NetworkPlan("AFN-6", 4, 5)), "argmax", TILES)
+    attempt = Attempt(CPU.device, CPU.dtype)
+    small, large = (memory_needed(predictor, (side, 100, 100), attempt) for side in (100, 200))
     assert large - small == 4 * (4 + 3 * 5) * 100**3
     assert small > 4 * 50 * 75**3

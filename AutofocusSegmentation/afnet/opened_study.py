@@ -1,0 +1,131 @@
+"""A study ready for the network, and what every report says of it: what `segment` and `attend` have in common."""
+
+import os
+from dataclasses import dataclass
+from math import prod
+
+import SimpleITK as sitk
+import torch
+
+from .atomic_file import write_json
+from .attention import AttentionMaps, patient_mask
+from .attention_request import check_size, checked
+from .devices import choose_device, memory_limit, peak_memory_mb
+from .errors import RequestError
+from .grid import bounding_box
+from .imaging import Prepared, on_working_grid, scale
+from .inference import Predictor, Resources
+from .manifest import Manifest, find_model
+from .model_bundle import load_network
+from .outputs import check_outputs
+from .progress import PROTOCOL, Progress
+from .reading import describe_grid, read_image
+from .study_request import StudyRequest
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A model's second network, and the study on its grid."""
+
+    predictor: Predictor
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """A study ready for the network: the images as read, by input name, and as the network sees them (`prepared`).
+
+    `maps` collects attention maps during the pass; None where none are asked for. `companion` is None where the model
+    has none, and where only attention maps are asked for: those are the first's.
+    """
+
+    manifest: Manifest
+    predictor: Predictor
+    resources: Resources
+    images: dict[str, sitk.Image]
+    prepared: Prepared
+    maps: AttentionMaps | None
+    companion: Companion | None
+
+
+def open_study(request: StudyRequest, progress: Progress) -> OpenedStudy:
+    """Check the request, read the images and bring them to the working grid.
+
+    Raises RequestError (nothing was computed) and InputError (the images cannot be segmented).
+    """
+    manifest = find_model(request.model, request.model_folders)
+    _check(request, manifest)
+    device, dtype, notes = choose_device(request.device, request.precision)
+    progress.start(torch.__version__, device.type)
+    for note in notes:
+        progress.note(note)
+    resources = Resources(device, dtype, request.memory)
+    predictor = _predictor(manifest)
+    second = _predictor(manifest.companion) if manifest.companion and request.output else None
+
+    progress.stage("read")
+    images = {}
+    for number, item in enumerate(manifest.inputs, start=1):
+        images[item.name] = read_image(request.inputs[item.name], item.title, item.modality)
+        progress.within(number / len(manifest.inputs))
+
+    progress.stage("prepare")
+    scaled = scale(images, manifest)
+    prepared = on_working_grid(scaled, manifest)
+    for doubt in prepared.doubts:
+        progress.note(doubt)
+    companion = Companion(second, on_working_grid(scaled, manifest.companion)) if second else None
+    maps = None
+    if request.attention:
+        wanted, patient = checked(request.maps, manifest), patient_mask(prepared.mask)
+        check_size(wanted, manifest, prod(side.stop - side.start for side in bounding_box(patient)))
+        maps = AttentionMaps(wanted, prepared.grid, patient)
+    return OpenedStudy(manifest, predictor, resources, images, prepared, maps, companion)
+
+
+def describe(study: OpenedStudy, device: str, precision: str, progress: Progress) -> dict:
+    """Return what every report says: model, device, how the images were brought to the working grid."""
+    manifest, grid = study.manifest, study.prepared.grid
+    other = {"companion": manifest.raw["companion"]} if manifest.companion else {}
+    return {
+        "protocol": PROTOCOL,
+        "model": {"id": manifest.id, "version": manifest.version, "title": manifest.title,
+                  "weights_sha256": manifest.weights_sha256, **other},
+        "device": device,
+        "precision": precision,
+        "geometry": list(study.prepared.notes),
+        "notes": progress.notes,
+        "inputs": {name: describe_grid(image) for name, image in study.images.items()},
+        "working_grid": {"size": list(grid.size), "spacing_mm": grid.spacing, "origin_mm_lps": list(grid.origin)},
+    }
+
+
+def finish(report: dict, request: StudyRequest, progress: Progress) -> None:
+    """Add the seconds and the memory to a report, and write it if that was asked for."""
+    progress.finish_stage()
+    report["seconds"] = progress.seconds | {"total": round(sum(progress.seconds.values()), 3)}
+    report["peak_memory_mb"] = peak_memory_mb()
+    if request.report:
+        write_json(request.report, report)
+
+
+def _predictor(manifest: Manifest) -> Predictor:
+    return Predictor(load_network(manifest), manifest.raw["decoding"]["kind"], manifest.execution)
+
+
+def _check(request: StudyRequest, manifest: Manifest) -> None:
+    """Refuse a request that cannot succeed before anything slow begins."""
+    known = [item.name for item in manifest.inputs]
+    for name in request.inputs:
+        if name not in known:
+            raise RequestError(f"The model {manifest.id} has no input '{name}'; its inputs are: {', '.join(known)}.")
+    missing = [
+        f"{item.title} (--input {item.name}=FILE)" for item in manifest.inputs if item.name not in request.inputs
+    ]
+    if missing:
+        raise RequestError(f"The model {manifest.id} also needs {', '.join(missing)}; add what is missing.")
+    files = list(request.inputs.values())
+    if len({os.path.realpath(file) for file in files}) < len(files):
+        raise RequestError("The same file is given for two inputs; give each input its own image.")
+    memory_limit(request.memory, torch.device("cpu"))
+    check_outputs(request, manifest)
