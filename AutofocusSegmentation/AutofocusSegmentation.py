@@ -17,6 +17,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from AutofocusSegmentationLib import doctor, logic, models, sample_data, study, terminology_list
+from AutofocusSegmentationLib.held_out_view import hide_held_out
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
 from AutofocusSegmentationLib.tuning_parameters import FineTuningParameters
@@ -75,6 +76,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         )
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
         self.segment_panel.on_result = self._result_came
+        self.segment_panel.run.on_started = self.results_panel.run_began
         self.attention_panel = AttentionPanel(
             self.resourcePath("UI/Attention.ui"), ApplicationWindow(), one_engine,
             log=self.segment_panel.ui.logText.appendPlainText,
@@ -137,6 +139,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self._set_parameters()
 
     def onSceneEndImport(self, caller, event):
+        hide_held_out()  # a scene that was saved while a test case was shown
         self._set_parameters()
 
     def _set_parameters(self):

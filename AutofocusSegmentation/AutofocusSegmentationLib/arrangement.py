@@ -5,9 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 import slicer
 
-from . import hierarchy
+from . import hierarchy, view_layers
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
+from .study_record import images_of
 from .transforms import is_linear, linear_to_world, matrix_of
+from .view_layers import BACKGROUND, FOREGROUND
 
 CENTRAL_PART = 0.7
 """Part of a view's width and height, around its middle, in which a structure is seen well enough not to be centred."""
@@ -18,22 +20,31 @@ def reference_image(segmentation):
     return segmentation.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
 
 
-def show_behind(volume) -> None:
+def is_of_study(volume, segmentation) -> bool:
+    """Tell whether a volume node (None: no) is an image that a segmentation was made of, or of the same patient."""
+    image = reference_image(segmentation)
+    if volume is None or image is None:
+        return False
+    patient = hierarchy.patient_item(image)
+    return volume in (image, *images_of(segmentation)) or (
+        patient != 0 and patient == hierarchy.patient_item(volume))
+
+
+def show_behind(volume, kept_of=None) -> None:
     """Make `volume` the background of all slice views. Foregrounds stay, except the same volume, and one of a patient
     who is not known to be this volume's.
 
-    A view that showed another volume is fitted to this one; others keep their zoom.
+    kept_of: segmentation of whose study a background stays, as FLAIR does behind a tumour made on T1. A view that
+    showed another volume is fitted to this one; others keep their zoom.
     """
-    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-        another = composite.GetBackgroundVolumeID() != volume.GetID()
-        composite.SetBackgroundVolumeID(volume.GetID())
-        foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+    for view in view_layers.views():
+        if kept_of is not None and is_of_study(view_layers.shown(view, BACKGROUND), kept_of):
+            continue
+        view_layers.show(view, BACKGROUND, volume)
+        foreground = view_layers.shown(view, FOREGROUND)
         patient = hierarchy.patient_item(foreground) if foreground else 0
         if foreground is volume or patient not in (0, hierarchy.patient_item(volume)):
-            composite.SetForegroundVolumeID(None)
-        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(composite.GetLayoutName())
-        if another and logic is not None:
-            logic.FitSliceToBackground()
+            view_layers.show(view, FOREGROUND, None)
 
 
 def show_in_slices(segmentation, segment_ids: Iterable[str] | None = None) -> bool:

@@ -8,6 +8,7 @@ from .attention_colors import hide_legend, show_legend
 from .attention_maps import FOCUS
 from .attention_statistics import SegmentFocus
 from .attention_subject import Subject
+from .held_out_view import hide_held_out
 
 
 class MapDisplay:
@@ -43,7 +44,8 @@ class MapDisplay:
         if node is None:
             attention_overlay.hide()
             return
-        attention_overlay.show(node, opacity, subject.reference)
+        hide_held_out()  # the map is not of that patient
+        attention_overlay.show(node, opacity, subject.segmentation, subject.reference)
         # Rates rise in equal steps, so that as many labels as rates are their reaches.
         show_legend(node, attention_maps.legend_title(key), len(subject.map_keys))
 

@@ -19,10 +19,13 @@ def show_chart(chart) -> None:
         layout.SetAttribute(CHART_SHOWN, chart.GetID())
 
 
-def hide_chart() -> None:
-    """Put the layout back that was there before `show_chart`; one without a plot, chosen since by the user, stays."""
+def hide_chart(chart) -> None:
+    """Put the layout back that was there before `show_chart`, if it shows this chart node, or one that was deleted.
+
+    A layout without a plot, chosen since by the user, stays.
+    """
     layout = layout_node()
-    if layout is None:
+    if layout is None or slicer.mrmlScene.GetNodeByID(layout.GetAttribute(CHART_SHOWN) or "") not in (None, chart):
         return
     before = layout.GetAttribute(LAYOUT_BEFORE) if _is_ours(layout) else None
     for name in (LAYOUT_BEFORE, CHART_SHOWN):

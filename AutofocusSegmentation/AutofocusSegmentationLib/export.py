@@ -19,6 +19,7 @@ from afnet.image_geometry import perpendicular
 from afnet.manifest import Manifest
 from afnet.nrrd_header import read_nrrd_header
 
+from .arrangement import reference_image
 from .export_folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
 from .segment_tags import mark_edits
@@ -39,9 +40,12 @@ class Exported:
     left_out: tuple[str, ...] = ()
     note: str = ""
 
-    def sentence(self) -> str:
-        """Return what the user reads."""
-        text = _("{names} written to {folder}.").format(names=", ".join(self.names), folder=self.folder)
+    def sentence(self, segmentation) -> str:
+        """Return what the user reads. segmentation: the node that was exported; its image says whose it is."""
+        image, name = reference_image(segmentation), segmentation.GetName()
+        source = _("{name} on {image}").format(name=name, image=image.GetName()) if image is not None else name
+        text = _("{source}: {names} written to {folder}.").format(
+            source=source, names=", ".join(self.names), folder=self.folder)
         if self.left_out:
             text += " " + _("Empty, so left out: {names}.").format(names=", ".join(self.left_out))
         return f"{text} {self.note}".strip()

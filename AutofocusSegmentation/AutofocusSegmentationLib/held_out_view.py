@@ -13,6 +13,8 @@ from afnet.manifest import Manifest
 from afnet.terminology import STRUCTURE_TAG, terminology_entry
 from afnet.training_folder import BASE, NEW, REFERENCE, scored_file
 
+from . import attention_overlay
+from .arrangement import reference_image
 from .node_marks import COMPARISON_ATTRIBUTE
 from .segment_voxels import (
     OffLattice,
@@ -26,6 +28,7 @@ from .segment_voxels import (
 )
 from .segmentation_reading import DamagedFile, read_segmentation_file
 from .tuning_comparison import HeldOutCase
+from .view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
 from .volumes import has_voxels
 
 DRAWN, BEFORE, AFTER = "drawn", "before", "after"
@@ -40,6 +43,8 @@ _IMAGE_ATTRIBUTE = "AutofocusSegmentation.HeldOutImage"
 
 _VOXELS_ATTRIBUTE = "AutofocusSegmentation.ComparisonVoxels"
 """Of the three segmentations: `_voxels_text` as they were loaded. Scenes of former versions lack it."""
+
+_layers = LentLayers("AutofocusSegmentation.HeldOut", BACKGROUND)
 
 
 class HeldOutError(Exception):
@@ -59,7 +64,8 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
 
     The case's file is loaded without one, and where the voxels of `image` no longer lie as they were exported.
 
-    Other segmentations are hidden until `hide_held_out`: nobody could tell among them what was drawn and what found.
+    Other segmentations are hidden until `hide_held_out`: nobody could tell among them what was drawn and what found. So
+    are foregrounds, which are of another patient; an attention map does not come back.
     manifest: of the new model, for names and codes. What was shown before goes, as in `hide_held_out`. Raises
     HeldOutError; the scene is then as before.
     """
@@ -74,7 +80,7 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
     grids = [file.grid for file in files.values()]
     loaded = image if image is not None and _lies_on_one(image, grids) else _load_image(case, grids)
     hide_held_out(keep=loaded)
-    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+    for node in _segmentations():
         if node.GetDisplayVisibility():
             node.SetAttribute(_HIDDEN_ATTRIBUTE, "true")
             node.SetDisplayVisibility(False)
@@ -82,23 +88,36 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
     segmentations = {
         role: _node(names[role].format(case=case.name), role, file, manifest, loaded) for role, file in files.items()
     }
-    selection = slicer.app.applicationLogic().GetSelectionNode()
-    selection.SetActiveVolumeID(loaded.GetID())
-    slicer.app.applicationLogic().PropagateVolumeSelection()
+    attention_overlay.hide()
+    for view in views():
+        _layers.put(view, BACKGROUND, loaded)
+        _layers.put(view, FOREGROUND, None)
     return Shown(loaded, segmentations)
 
 
-def hide_held_out(keep=None) -> None:
-    """Remove what `show_held_out` added, but for the volume node `keep`, and show again what it hid.
+def has_files(case: HeldOutCase) -> bool:
+    """Tell whether the three segmentations of a case are on the disk."""
+    return all((case.folder / name).is_file() for name in _FILES.values())
 
-    What the user works with stays: a segmentation that was edited, under a name that says so, and an image of which
-    there is other data.
+
+def is_held_out_shown() -> bool:
+    """Tell whether the scene holds what `show_held_out` added."""
+    return any(node.GetAttribute(COMPARISON_ATTRIBUTE) for node in _segmentations())
+
+
+def hide_held_out(keep=None) -> None:
+    """Remove what `show_held_out` added, but for the volume node `keep`, and show again what it hid or replaced.
+
+    What the user works with stays: a segmentation that was edited, under a name that says so (hidden if the views then
+    show another image), and an image of which there is other data.
     """
-    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+    for view in views():
+        _layers.give_back(view)
+    for node in _segmentations():
         if node.GetAttribute(_HIDDEN_ATTRIBUTE):
             node.RemoveAttribute(_HIDDEN_ATTRIBUTE)
             node.SetDisplayVisibility(True)
-    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+    for node in _segmentations():
         if not node.GetAttribute(COMPARISON_ATTRIBUTE):
             continue
         loaded = node.GetAttribute(_VOXELS_ATTRIBUTE)
@@ -111,11 +130,17 @@ def hide_held_out(keep=None) -> None:
             slicer.mrmlScene.RemoveNode(node)
 
 
+def _segmentations() -> list:
+    return list(slicer.util.getNodesByClass("vtkMRMLSegmentationNode"))
+
+
 def _leave_to_user(segmentation) -> None:
     segmentation.RemoveAttribute(COMPARISON_ATTRIBUTE)
     segmentation.RemoveAttribute(_VOXELS_ATTRIBUTE)
     name = _("{name}, edited").format(name=segmentation.GetName())
     segmentation.SetName(slicer.mrmlScene.GenerateUniqueName(name))
+    if any(shown(view, BACKGROUND) not in (None, reference_image(segmentation)) for view in views()):
+        segmentation.SetDisplayVisibility(False)
 
 
 def _is_used(volume) -> bool:

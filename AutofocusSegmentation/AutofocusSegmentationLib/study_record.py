@@ -50,6 +50,13 @@ def inputs_of(segmentation, manifest: Manifest) -> dict:
     return {item.name: segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + item.name) for item in manifest.inputs}
 
 
+def images_of(segmentation) -> list:
+    """Return the volume nodes that a segmentation was made of, without those that are gone."""
+    roles = (segmentation.GetNthNodeReferenceRole(n) for n in range(segmentation.GetNumberOfNodeReferenceRoles()))
+    nodes = [segmentation.GetNodeReference(role) for role in roles if role.startswith(SEGMENTED_INPUT_ROLE)]
+    return [node for node in nodes if node is not None]
+
+
 def study_key(segmentation) -> str:
     """Return a short text that is the same for all that was computed of this study by these weights."""
     text = f"{segmentation.GetAttribute(WEIGHTS_SHA256)} {segmentation.GetAttribute(STUDY_ATTRIBUTE)}"

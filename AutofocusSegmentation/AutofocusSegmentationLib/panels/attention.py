@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 
 from afnet.attention_request import AttentionRequest
 
-from .. import attention_maps, attention_overlay, attention_statistics, chart_layout, doctor
+from .. import attention_maps, attention_overlay, attention_statistics, chart_layout, doctor, view_layers
 from ..attention_display import FocusMeasurements, MapDisplay
 from ..attention_maps import FOCUS, map_title
 from ..attention_subject import Subject, subject_of
@@ -21,6 +21,7 @@ from ..parameters import AutofocusSegmentationParameters
 from ..window import SlicerWindow
 from . import focus_table
 from .attention_run import AttentionRun
+from .chart_button import ChartButton
 
 
 class AttentionPanel(VTKObservationMixin):
@@ -62,8 +63,12 @@ class AttentionPanel(VTKObservationMixin):
         self.ui.focusButton.connect("clicked(bool)", self._focus_clicked)
         self.ui.mapsButton.connect("clicked(bool)", self._maps_clicked)
         self.ui.allLayersButton.connect("clicked(bool)", self._all_layers_clicked)
-        self.ui.plotButton.connect("clicked(bool)", self._plot_clicked)
+        self._chart_button = ChartButton(self.ui.plotButton, self._chart)
         self.ui.removeButton.connect("clicked(bool)", self._remove_clicked)
+        self._views_timer = qt.QTimer()  # many changes of the views, one look
+        self._views_timer.setSingleShot(True)
+        self._views_timer.setInterval(0)
+        self._views_timer.connect("timeout()", self._look_at_views)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
         one_engine.watch(self._update)
 
@@ -92,8 +97,7 @@ class AttentionPanel(VTKObservationMixin):
         self._measurements.forget()
         if self._parameters is None:
             return
-        if self._display.replaced_by_user:
-            self._parameters.attention_shown = False
+        self._look_at_views()
         self._update()
 
     def segments_changed(self) -> None:
@@ -105,6 +109,8 @@ class AttentionPanel(VTKObservationMixin):
         """The module goes: end a running job and leave no timer, observer or filter behind."""
         self.run.abandon()
         self.set_parameters(None)
+        self._views_timer.stop()
+        self._chart_button.cleanup()
         self.removeObservers()
 
     def scene_about_to_close(self) -> None:
@@ -124,10 +130,24 @@ class AttentionPanel(VTKObservationMixin):
             self._show_choices()
             shown = self._parameters.attention_map if self._parameters.attention_shown else ""
             self._display.show(self._subject, self._layer, shown, self._parameters.attention_opacity)
+            self._watch_views()
             self._show_focus()
             self._enable()
         finally:
             self._updating = False
+
+    def _watch_views(self) -> None:
+        """Follow the slice views, which come with a layout: the user may show something else in the map's place."""
+        for view in view_layers.views():
+            if not self.hasObserver(view, vtk.vtkCommand.ModifiedEvent, self._view_changed):
+                self.addObserver(view, vtk.vtkCommand.ModifiedEvent, self._view_changed)
+
+    def _view_changed(self, caller, event) -> None:
+        self._views_timer.start()
+
+    def _look_at_views(self) -> None:
+        if self._parameters is not None and not slicer.mrmlScene.IsImporting() and self._display.replaced_by_user:
+            self._parameters.attention_shown = False
 
     def _section_opened_or_closed(self, collapsed: bool) -> None:
         """Opening shows all widgets, also those that were hidden while it was closed."""
@@ -190,9 +210,8 @@ class AttentionPanel(VTKObservationMixin):
         for widget in (ui.layerSlider, ui.mapSelector, ui.opacitySlider, ui.shownCheckBox):
             widget.setEnabled(bool(layer))
         made = attention_maps.removable(subject.segmentation)
-        chart = self._chart()
-        ui.plotButton.setEnabled(chart is not None)
-        ui.plotButton.setChecked(chart_layout.is_chart_shown(chart))
+        ui.plotButton.setEnabled(self._chart() is not None)
+        self._chart_button.update()
         ui.removeButton.setEnabled(bool(made) and not self.running)
         self.run.show()
 
@@ -230,27 +249,15 @@ class AttentionPanel(VTKObservationMixin):
         """Return the subject's chart node; None if there is none."""
         return attention_statistics.chart_of(self._subject.segmentation) if self._subject.segmentation else None
 
-    def _plot_clicked(self, checked=False) -> None:
-        if checked:
-            chart_layout.show_chart(self._chart())
-            layout = chart_layout.layout_node()
-            if layout is not None and not self.hasObserver(layout, vtk.vtkCommand.ModifiedEvent, self._layout_changed):
-                self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self._layout_changed)
-        else:
-            chart_layout.hide_chart()
-
-    def _layout_changed(self, caller, event) -> None:
-        """The user may have chosen a layout of his own."""
-        self.ui.plotButton.setChecked(chart_layout.is_chart_shown(self._chart()))
-
     def _remove_clicked(self, checked=False) -> None:
-        chart_layout.hide_chart()
         attention_maps.remove_maps(self._subject.segmentation)
+        chart_layout.hide_chart(None)  # that one is deleted now
         self._parameters.attention_shown = False
         self.run.say("")
         self._update()
 
     def _show_map(self, key: str) -> None:
+        self._display.forget()  # the views may be others since, also where the choice is the same
         self._parameters.attention_map = key
         self._parameters.attention_shown = True
         self._update()

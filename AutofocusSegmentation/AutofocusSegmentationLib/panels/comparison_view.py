@@ -5,24 +5,30 @@ from pathlib import Path
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
 
 from afnet.errors import AfnetError
 from afnet.manifest import read_manifest
 
 from ..finetuning_request import CANDIDATE
-from ..held_out_view import HeldOutError, hide_held_out, show_held_out
+from ..held_out_view import HeldOutError, has_files, hide_held_out, is_held_out_shown, show_held_out
+from ..node_marks import COMPARISON_ATTRIBUTE
 from ..tuning_comparison import Comparison, Row, read_comparison
 from .table_height import fit_height
 
 
-class ComparisonView:
+class ComparisonView(VTKObservationMixin):
     """Shows the result of one fine-tuning in the comparison section of `ui`; tell: called with what went wrong."""
 
     def __init__(self, ui, tell: Callable[[str], None]) -> None:
+        super().__init__()
         self._ui = ui
         self._tell = tell
-        self._folder: Path | None = None
+        self.folder: Path | None = None
+        """The model's folder whose result is shown; None if none is."""
+        self._showing = False
         self._images: dict[str, str] = {}
         self.comparison: Comparison | None = None
         header = ui.comparisonTable.horizontalHeader()
@@ -35,6 +41,7 @@ class ComparisonView:
         ui.verdictLabel.setFont(font)
         ui.showHeldOutButton.connect("clicked(bool)", self._show_clicked)
         ui.heldOutSelector.connect("activated(int)", self._case_chosen)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
         self.show(None)
 
     def show(self, folder: Path | None, images: Mapping[str, str] | None = None) -> None:
@@ -42,24 +49,23 @@ class ComparisonView:
 
         images: case name to the id of the volume node that it was exported from.
         """
-        if self.comparison is not None and folder != self._folder:
+        same = folder == self.folder  # as when it was saved as a model: a case that is shown stays
+        if not same:
             hide_held_out()
-        self._folder, self._images = folder, dict(images or {})
+        self.folder, self._images = folder, dict(images or {})
         self.comparison = read_comparison(folder) if folder else None
         ui, shown = self._ui, self.comparison is not None
         ui.comparisonSection.setVisible(shown)
         if not shown:
             return
         ui.verdictLabel.setText(self.comparison.headline())
-        texts = (self.comparison.advice, self.comparison.forgotten)
-        ui.adviceLabel.setText("\n".join(text for text in texts if text))
         self._fill(self.comparison.rows)
+        chosen = ui.heldOutSelector.currentIndex if same else 0
         ui.heldOutSelector.clear()
         for case in self.comparison.cases:
             ui.heldOutSelector.addItem(case.name)
-        for widget in (ui.heldOutSelector, ui.showHeldOutButton):
-            widget.setVisible(bool(self.comparison.cases))
-        ui.showHeldOutButton.setChecked(False)
+        ui.heldOutSelector.setCurrentIndex(chosen)
+        self._show_advice()
         try:
             ui.saveTitleEdit.setText(read_manifest(folder / CANDIDATE).title)
             saved = False
@@ -68,10 +74,35 @@ class ComparisonView:
         for widget in (ui.saveTitleLabel, ui.saveTitleEdit, ui.saveButton, ui.discardResultButton):
             widget.setVisible(not saved)
 
+    def look_again(self) -> None:
+        """The model or its training's files may have been deleted in another panel."""
+        if self.folder is not None and not self.folder.is_dir():
+            self.show(None)
+        elif self.comparison is not None:
+            self._show_advice()
+
+    def cleanup(self) -> None:
+        """The module goes: end what is shown, and leave no observer behind."""
+        self.removeObservers()
+        hide_held_out()
+
     def forget_images(self) -> None:
         """The scene goes with its volumes: from now on a case's image is loaded from its file."""
         self._images = {}
         self._ui.showHeldOutButton.setChecked(False)
+
+    def _show_advice(self) -> None:
+        """Show the texts below the verdict, and the way to the test cases as long as their segmentations are there."""
+        ui, cases = self._ui, self.comparison.cases
+        there = bool(cases) and any(has_files(case) for case in cases)
+        gone = _("The segmentations of the test cases were deleted with the training files.") if cases else ""
+        texts = (self.comparison.advice, self.comparison.forgotten, "" if there else gone)
+        ui.adviceLabel.setText("\n".join(text for text in texts if text))
+        if not there:
+            hide_held_out()
+        for widget in (ui.heldOutSelector, ui.showHeldOutButton):
+            widget.setVisible(there)
+        ui.showHeldOutButton.setChecked(is_held_out_shown())
 
     def _fill(self, rows: tuple[Row, ...]) -> None:
         table = self._ui.comparisonTable
@@ -98,12 +129,23 @@ class ComparisonView:
             return
         case = self.comparison.cases[max(0, self._ui.heldOutSelector.currentIndex)]
         image = slicer.mrmlScene.GetNodeByID(self._images.get(case.name, ""))
+        self._showing = True
         try:
             show_held_out(case, self._manifest(), image)
         except (HeldOutError, AfnetError) as error:
-            self._ui.showHeldOutButton.setChecked(False)
             hide_held_out()  # the case before
             self._tell(str(error))
+        finally:
+            self._showing = False
+        self._ui.showHeldOutButton.setChecked(is_held_out_shown())
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_removed(self, caller, event, node) -> None:
+        """Another panel has ended what is shown, or the user has deleted it."""
+        if node.GetAttribute(COMPARISON_ATTRIBUTE) and not self._showing and not is_held_out_shown():
+            self._ui.showHeldOutButton.setChecked(False)
+            if not slicer.mrmlScene.IsClosing():
+                hide_held_out()
 
     def _case_chosen(self, index: int) -> None:
         if self._ui.showHeldOutButton.checked:
@@ -111,8 +153,8 @@ class ComparisonView:
 
     def _manifest(self):
         """Return the new model's manifest, as a candidate or saved."""
-        candidate = self._folder / CANDIDATE
-        return read_manifest(candidate if (candidate / "model.json").is_file() else self._folder)
+        candidate = self.folder / CANDIDATE
+        return read_manifest(candidate if (candidate / "model.json").is_file() else self.folder)
 
 
 def _number(value: float | None) -> str:

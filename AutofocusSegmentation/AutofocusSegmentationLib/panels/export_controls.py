@@ -34,16 +34,20 @@ class ExportControls:
             button.connect("clicked(bool)", clicked)
         for button in (ui.exportSegButton, ui.exportRtButton):
             self._tips[button] = button.toolTip
-        self._say("")
+        self.clear_message()
 
     def show(self, segmentation) -> None:
         """Export this segmentation node (or None) from now on."""
         if segmentation is not self._segmentation:
-            self._say("")
+            self.clear_message()
             if segmentation is not None:
                 self._ui.exportNameEdit.setText(segmentation.GetAttribute(MODEL_ID) or "segmentation")
         self._segmentation = segmentation
         self.update()
+
+    def clear_message(self) -> None:
+        """Take back what was said of the latest export: the segmentation is another one now, or has other voxels."""
+        self._say("")
 
     def update(self) -> None:
         """Disable what cannot be written now, with the reason in the tool tip and below the buttons."""
@@ -87,7 +91,7 @@ class ExportControls:
         try:
             exported: Exported = export(
                 self._segmentation, Path(self._ui.exportFolderButton.directory), self._ui.exportNameEdit.text)
-            self._say(exported.sentence())
+            self._say(exported.sentence(self._segmentation))
         except ExportFailed as error:
             self._say(str(error))
 

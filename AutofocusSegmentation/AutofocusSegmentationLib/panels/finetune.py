@@ -59,7 +59,6 @@ class FineTunePanel(VTKObservationMixin):
         patients' cases."""
         self._images: dict[Path | None, dict[str, str]] = {}
         """Folder of the latest training to its cases' names and the ids of their volume nodes."""
-        self._result: Path | None = None
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._run = TuningRun(self.ui, window, one_engine, self._case_checked, self._ended, make_engine)
@@ -105,8 +104,7 @@ class FineTunePanel(VTKObservationMixin):
     def enter(self) -> None:
         """The user opens the module, or the list of models changed."""
         if self._parameters is not None:
-            if self._result is not None and not self._result.is_dir():
-                self._show_result(None)  # deleted in another panel
+            self._comparison.look_again()
             self._parameters.tuningBase = self._base.refresh(self._parameters.tuningBase)
             self._unfinished.refresh()
             if self._list.look_again(self.base):
@@ -117,6 +115,7 @@ class FineTunePanel(VTKObservationMixin):
         """The module goes: stop a running job and leave no timer, observer or filter behind."""
         self.set_parameters(None)
         self._run.abandon()
+        self._comparison.cleanup()
         self.removeObservers()
 
     def scene_about_to_close(self) -> None:
@@ -269,7 +268,6 @@ class FineTunePanel(VTKObservationMixin):
     # Result
 
     def _show_result(self, folder: Path | None) -> None:
-        self._result = folder
         self._comparison.show(folder, self._images.get(folder))
 
     def _save_clicked(self, checked=False) -> None:
@@ -278,11 +276,11 @@ class FineTunePanel(VTKObservationMixin):
                 "The new model is not recommended: {advice} Save it nevertheless?").format(advice=comparison.advice)):
             return
         try:
-            manifest = model_store.publish(self._result, self.ui.saveTitleEdit.text)
+            manifest = model_store.publish(self._comparison.folder, self.ui.saveTitleEdit.text)
         except AfnetError as error:
             self._failed(str(error))
             return
-        self._show_result(self._result)  # it stays to be read, without the buttons
+        self._show_result(self._comparison.folder)  # it stays to be read, without the buttons
         self._run.tell(_("Saved: {title} is now in the list of models.").format(title=manifest.title))
         self._folders_changed()
 
@@ -290,7 +288,7 @@ class FineTunePanel(VTKObservationMixin):
         if not self._window.confirm(_("Delete the new model with all files of its training?")):
             return
         try:
-            model_store.delete_model(self._result, models.user_models_folder())
+            model_store.delete_model(self._comparison.folder, models.user_models_folder())
         except AfnetError as error:
             self._failed(str(error))
             return

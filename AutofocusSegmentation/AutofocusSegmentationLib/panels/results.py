@@ -8,6 +8,7 @@ from slicer.util import VTKObservationMixin
 
 from .. import arrangement, display, editing, nesting
 from ..dicom_export import DicomExporters, SlicerDicomExporters
+from ..held_out_view import hide_held_out
 from ..models import manifest_of
 from ..parameters import AutofocusSegmentationParameters
 from ..result import Result
@@ -36,6 +37,7 @@ class ResultsPanel(VTKObservationMixin):
         self._parameters: AutofocusSegmentationParameters | None = None
         self._segmentation = None
         self._unseen: list[Result] = []
+        self._in_use = False
         self._manifest = None
         self._volumes: dict[str, float] = {}
         self._edited: list[str] = []
@@ -55,6 +57,7 @@ class ResultsPanel(VTKObservationMixin):
             (self.ui.nestingButton, self._nesting_clicked),
         ):
             button.connect("clicked(bool)", clicked)
+        self.ui.exportNameEdit.connect("textEdited(QString)", self._use)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
         self._show(None)
 
@@ -70,22 +73,32 @@ class ResultsPanel(VTKObservationMixin):
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
         self._show((parameters.result or self._segmentation) if parameters else None)
 
+    def run_began(self) -> None:
+        """A run has begun: its result may be shown when it comes, unless the user takes up another one meanwhile."""
+        self._in_use = False
+
     def show_new(self, result: Result) -> None:
         """Choose a result that a run has just made, and arrange the views on it; a first one in 3D too.
 
         While the user works in another module, the views are left alone and a new segmentation is hidden until this
-        module is entered. While the chosen result is in the Segment Editor, it also stays the chosen one.
+        module is entered. The result that is in the Segment Editor, or that the user has chosen or given a name for
+        export since the run began, also stays the chosen one.
         """
         edited = editing.edited_segmentation() if self._window.shows_segment_editor() else None
-        waits = edited is not None and edited is self._segmentation is not result.segmentation
+        in_use = self._segmentation is not None and (self._in_use or edited is self._segmentation)
+        waits = in_use and self._segmentation is not result.segmentation
         if not waits:
+            self._export.clear_message()
             self._show(result.segmentation)
         self._unseen.append(result)
-        if self._window.shows_this_module():
-            self._show_unseen()
-            return
-        if result.new:
+        in_front = self._window.shows_this_module()
+        if result.new and (waits or not in_front):
             result.segmentation.GetDisplayNode().SetVisibility(False)
+        if in_front:
+            self._show_unseen()
+            if not waits:
+                return
+            self._refresh()
         text = _("{name} is ready: choose it under Results in Autofocus Segmentation.") if waits else _(
             "{name} is ready: it is shown when you open Autofocus Segmentation.")
         self._window.tell(text.format(name=result.segmentation.GetName()))
@@ -171,6 +184,9 @@ class ResultsPanel(VTKObservationMixin):
         self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
         self._row_selected(self._table.row())
         self._choice.show(self._segmentation)
+        for other in display.other_results(self._segmentation):  # which of them are hidden is told
+            if not self.hasObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._other_changed):
+                self.addObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._other_changed)
         notes = [self._segmentation.GetDescription() or "", *self._structure_notes(table, made)]
         self.ui.notesLabel.setText("\n".join(note for note in notes if note))
         self.ui.notesLabel.setVisible(any(notes))
@@ -184,6 +200,7 @@ class ResultsPanel(VTKObservationMixin):
 
     def _arrange(self) -> None:
         """The image behind, the slices through the result (the selected structure, if there is one), others hidden."""
+        hide_held_out()  # else a test case's contours would lie over this image
         display.show_alone(self._segmentation)
         image, row = arrangement.reference_image(self._segmentation), self._table.row()
         self._window.show_slices_and_3d()
@@ -211,12 +228,20 @@ class ResultsPanel(VTKObservationMixin):
     def _looks_changed(self, caller, event) -> None:
         self._timer.start()
 
+    def _other_changed(self, caller, event) -> None:
+        self._timer.start()
+
     def _voxels_changed(self, caller, event) -> None:
         self.ui.updateButton.enabled = True
+        self._export.clear_message()  # it was about other voxels
 
     # Clicks
 
+    def _use(self, text: str = "") -> None:
+        self._in_use = True
+
     def _result_chosen(self, segmentation) -> None:
+        self._use()
         self._show(segmentation)
         self._arrange()
 
@@ -226,13 +251,21 @@ class ResultsPanel(VTKObservationMixin):
         self.ui.definitionLabel.setVisible(bool(text))
 
     def _row_activated(self, row: StructureRow) -> None:
-        self._segmentation.GetDisplayNode().SetVisibility(True)
+        hide_held_out()
+        image = arrangement.reference_image(self._segmentation)
+        if not self._segmentation.GetDisplayNode().GetVisibility():
+            self._arrange()
+            return
+        if image is not None:
+            arrangement.show_behind(image, kept_of=self._segmentation)
         arrangement.show_in_slices(self._segmentation, [row.segment_id])
 
     def _row_toggled(self, row: StructureRow, shown: bool) -> None:
+        hide_held_out()
         display.set_visible(self._segmentation, row.segment_id, shown)
 
     def _show_3d_clicked(self, checked=False) -> None:
+        hide_held_out()
         display.show_in_3d(self._segmentation, checked)
 
     def _views_clicked(self, checked=False) -> None:
@@ -250,6 +283,7 @@ class ResultsPanel(VTKObservationMixin):
             self._show(self._segmentation)
 
     def _edit_clicked(self, checked=False) -> None:
+        hide_held_out()
         row = self._table.row()
         editing.prepare_segment_editor(
             self._segmentation, arrangement.reference_image(self._segmentation), row.segment_id if row else "",

@@ -18,7 +18,8 @@ class RunView:
     """Drives a JobQueue with a timer and shows it in the widgets of `ui`.
 
     window: Slicer's main window. make_engine: see JobQueue. on_finished(study): a study has ended.
-    on_change(): something runs, waits or has ended, so that other widgets may have to follow.
+    on_change(): something runs, waits or has ended, so that other widgets may have to follow. The attribute on_started,
+    called when a study begins to run, is for who shows the results.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class RunView:
         self._window = window
         self._on_finished = on_finished
         self._on_change = on_change
+        self.on_started: Callable[[], None] = lambda: None
         self._reason = ""  # said instead of 'was cancelled' when it was not the user who cancelled
         self.queue = JobQueue(
             make_engine, on_started=self._started, on_progress=self._show_progress,
@@ -108,6 +110,7 @@ class RunView:
         self._ui.progressBar.setValue(0)
         self._ui.progressBar.setVisible(True)
         self._window.watch_close(self._may_close)
+        self.on_started()
 
     def _show_progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
         self._ui.progressBar.setValue(round(100 * fraction))

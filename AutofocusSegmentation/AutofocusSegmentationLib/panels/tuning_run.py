@@ -7,13 +7,13 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .. import chart_layout
 from ..engine import EngineProcess, Note, ProgressEvent, Started
 from ..finetuning import FineTuningJob, TuningOutcome
 from ..finetuning_events import CaseChecked, EpochDone, RunBegun
 from ..one_engine import POLL_INTERVAL_MS, OneEngine
 from ..tuning_chart import TuningChart
 from ..window import SlicerWindow
+from .chart_button import ChartButton
 from .message_line import MessageLine
 from .progress_text import time_left_text, tuning_stage_text
 
@@ -41,13 +41,14 @@ class TuningRun:
         self._run: RunBegun | None = None
         self._epoch: EpochDone | None = None
         self._chart = TuningChart()
+        self._chart_button = ChartButton(
+            ui.chartButton, lambda: self._chart.chart, lambda: self.tell(_("The chart is no longer in the scene.")))
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_INTERVAL_MS)
         self._timer.connect("timeout()", self._poll)
         ui.tuneProgressBar.setVisible(False)
         ui.stopButton.connect("clicked(bool)", self._stop_clicked)
         ui.finishButton.connect("clicked(bool)", self._finish_clicked)
-        ui.chartButton.connect("clicked(bool)", self._chart_clicked)
         self.update()
 
     @property
@@ -79,10 +80,11 @@ class TuningRun:
         self.update()
 
     def abandon(self) -> None:
-        """The module goes: stop, wait for the checkpoint, and leave no timer behind."""
+        """The module goes: stop, wait for the checkpoint, and leave no timer or observer behind."""
         if self.running:
             self._job.abandon()
         self._timer.stop()
+        self._chart_button.cleanup()
 
     def tell(self, text: str, failed: bool = False) -> None:
         """Show one message below the buttons, empty for none."""
@@ -93,9 +95,8 @@ class TuningRun:
         running = self.running
         self._ui.stopButton.setEnabled(running and not self._job.cancelled)
         self._ui.finishButton.setEnabled(running and not self._job.checking and not self._job.cancelled)
-        chart = self._chart.chart
-        self._ui.chartButton.setVisible(chart is not None)
-        self._ui.chartButton.setChecked(chart_layout.is_chart_shown(chart))
+        self._ui.chartButton.setVisible(self._chart.chart is not None)
+        self._chart_button.update()
 
     def _poll(self) -> None:
         self._job.poll()
@@ -151,15 +152,6 @@ class TuningRun:
         self._job.finish_early()
         self._ui.finishButton.setEnabled(False)
         self._log(_("Finish after the present pass"))
-
-    def _chart_clicked(self, checked=False) -> None:
-        if not checked:
-            chart_layout.hide_chart()
-        elif self._chart.chart is not None:
-            chart_layout.show_chart(self._chart.chart)
-        else:
-            self.tell(_("The chart is no longer in the scene."))
-        self.update()
 
     def _finished(self, outcome: TuningOutcome) -> None:
         self._timer.stop()

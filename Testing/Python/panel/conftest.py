@@ -144,6 +144,7 @@ def results(panel, repository):
         str(repository / "AutofocusSegmentation" / "Resources" / "UI" / "Results.ui"), panel.window)
     panel.host.layout().insertWidget(1, section.widget)
     panel.panel.on_result = section.show_new
+    panel.panel.run.on_started = section.run_began
     section.set_parameters(panel.logic.getParameterNode())
     parts = {"segment": panel.panel, "panel": section, "ui": section.ui, "widget": section.widget}
     yield SimpleNamespace(**vars(panel) | parts)

@@ -156,7 +156,7 @@ def test_empty_structures_are_left_out_and_named(tmp_path, folder, pelvis):
     segmentation, reference = result(pelvis, tmp_path, codes=codes)
     exported = export_stl(segmentation, folder, "a")
     assert exported.left_out == ("Seminal vesicles", "Rectum") and len(exported.names) == 4
-    assert exported.sentence().endswith("Empty, so left out: Seminal vesicles, Rectum.")
+    assert exported.sentence(segmentation).endswith("Empty, so left out: Seminal vesicles, Rectum.")
     nothing, _ = result(pelvis, tmp_path, codes=np.zeros_like(codes))
     for export in (export_stl, lambda *arguments: export_nifti(arguments[0], pelvis, *arguments[1:])):
         with pytest.raises(ExportFailed, match="all structures are empty"):

@@ -77,8 +77,9 @@ def test_three_segmentations_over_the_image(scene, finished, pelvis):
 
     from AutofocusSegmentationLib.held_out_view import show_held_out
 
+    view = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     shown = show_held_out(compared(finished).cases[0], pelvis)
-    assert slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID() == shown.image.GetID()
+    assert view.GetBackgroundVolumeID() == shown.image.GetID()
     first = {}
     for role, node in shown.segmentations.items():
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, "bladder", shown.image)

@@ -46,7 +46,7 @@ def test_an_overlap_is_told(organs, folder, pelvis):
     rectum[tuple(bladder.T)] = True
     paint(segmentation, reference, "rectum", rectum)
     exported = export_nifti(segmentation, pelvis, folder, "a")
-    assert "voxels of Bladder (10) went to others" in exported.sentence()
+    assert "voxels of Bladder (10) went to others" in exported.sentence(segmentation)
 
 
 def test_a_target_volume_leaves_the_organs_in_it(organs, folder, pelvis):

@@ -116,7 +116,9 @@ def test_the_chart_goes_into_the_layout(scene, layout):
     chart_layout.show_chart(other)
     assert chart_layout.is_chart_shown(other) and not chart_layout.is_chart_shown(chart.chart)
     layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView)
-    chart_layout.hide_chart()
+    chart_layout.hide_chart(chart.chart)
+    assert chart_layout.is_chart_shown(other), "it is not this one's to hide"
+    chart_layout.hide_chart(other)
     assert layout.GetViewArrangement() == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
     assert not chart_layout.is_chart_shown(other)
 

@@ -1,0 +1,85 @@
+"""Background and foreground of the slice views, put there for a while, and back to what was there.
+
+What a view showed before is kept on its slice composite node, and so with the scene: it can be put back after the scene
+was saved and loaded meanwhile.
+"""
+
+import slicer
+
+BACKGROUND, FOREGROUND = "Background", "Foreground"
+
+_NOTHING = "nothing"
+
+
+class LentLayers:
+    """Layers of slice views (vtkMRMLSliceCompositeNode) that one purpose has for a while.
+
+    purpose: begins the names of the attributes and node references on the views, such as 'AutofocusSegmentation.Map'.
+    chief: the layer that it is about; where the user has changed that one, the other stays as it is, too.
+    """
+
+    def __init__(self, purpose: str, chief: str) -> None:
+        self._purpose, self._chief = purpose, chief
+
+    def put(self, view, layer: str, volume) -> None:
+        """Show `volume` (None: nothing) in BACKGROUND or FOREGROUND of a view, which is kept in mind as it was."""
+        if not self._has(view, layer):
+            view.SetNodeReferenceID(self._name(layer, "Before"), _shown_id(view, layer))
+            if layer == FOREGROUND:
+                view.SetAttribute(self._name(layer, "OpacityBefore"), repr(view.GetForegroundOpacity()))
+        # Both: the reference follows a scene that gives the volume another id, the attribute outlives the volume.
+        view.SetAttribute(self._name(layer, "Put"), volume.GetID() if volume is not None else _NOTHING)
+        view.SetNodeReferenceID(self._name(layer, "Put"), volume.GetID() if volume is not None else None)
+        show(view, layer, volume)
+
+    def has(self, view) -> bool:
+        """Tell whether the chief layer of a view shows what was put there, or nothing because that was deleted."""
+        return self._has(view, self._chief)
+
+    def give_back(self, view) -> None:
+        """Show in a view what was there, with the opacity. A layer that the user changed since stays so."""
+        lent = [layer for layer in (BACKGROUND, FOREGROUND) if self.has(view) and self._has(view, layer)]
+        for layer in lent:
+            show(view, layer, view.GetNodeReference(self._name(layer, "Before")))
+        if FOREGROUND in lent:
+            view.SetForegroundOpacity(float(view.GetAttribute(self._name(FOREGROUND, "OpacityBefore")) or 0.0))
+        for layer in (BACKGROUND, FOREGROUND):
+            for what in ("Before", "Put"):
+                view.SetNodeReferenceID(self._name(layer, what), None)
+            for what in ("Put", "OpacityBefore"):
+                view.RemoveAttribute(self._name(layer, what))
+
+    def _has(self, view, layer: str) -> bool:
+        if view.GetAttribute(self._name(layer, "Put")) is None:
+            return False
+        put = view.GetNodeReference(self._name(layer, "Put"))
+        return _shown_id(view, layer) == (put.GetID() if put is not None else None)
+
+    def _name(self, layer: str, what: str) -> str:
+        return f"{self._purpose}{layer}{what}"
+
+
+def views() -> list:
+    """Return the composite nodes of all slice views."""
+    return list(slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"))
+
+
+def show(view, layer: str, volume) -> None:
+    """Show a volume node (None: nothing) in a layer of a view, which is fitted to another background."""
+    if volume is None:
+        getattr(view, f"Set{layer}VolumeID")(None)
+        return
+    another = _shown_id(view, layer) != volume.GetID()
+    getattr(view, f"Set{layer}VolumeID")(volume.GetID())
+    logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(view.GetLayoutName())
+    if layer == BACKGROUND and another and logic is not None:
+        logic.FitSliceToBackground()
+
+
+def shown(view, layer: str):
+    """Return the volume node that a layer of a view shows; None if none."""
+    return slicer.mrmlScene.GetNodeByID(_shown_id(view, layer) or "")
+
+
+def _shown_id(view, layer: str) -> str | None:
+    return getattr(view, f"Get{layer}VolumeID")()
