@@ -25,7 +25,7 @@ from afnet.terminology import (
 )
 
 from . import hierarchy
-from .dicom_tags import INSTANCES_ATTRIBUTE
+from .dicom_tags import INSTANCES_ATTRIBUTE, lies_on_its_slices
 from .export import Exported, filled_segments, world_grid
 from .export_folder import ExportFailed, appearing_in, file_name
 from .segment_tags import ALGORITHM_NAME, mark_edits, structure_of, tag_of
@@ -188,6 +188,10 @@ class SlicerDicomExporters:
         if not instances or database is None or not all(database.fileForInstance(uid) for uid in instances[:1]):
             return _("DICOM SEG refers to the slices of its image: load the image through the DICOM module, then "
                      "segment it.")
+        if has_voxels(image) and not lies_on_its_slices(image):
+            return _("{image} no longer lies where its DICOM slices are, to which a DICOM SEG refers: it was moved or "
+                     "cut since it was loaded. Load it again through the DICOM module, then segment it.").format(
+                         image=image.GetName())
         return ""
 
     def rtstruct_problem(self, image) -> str:

@@ -3,12 +3,20 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import slicer
 
 from . import hierarchy
+from .transforms import ijk_to_local
 
 INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
 """Node attribute in which Slicer's DICOM reader keeps the SOP instance UIDs of a volume, separated by spaces."""
+
+_POSITION, _ORIENTATION = "0020,0032", "0020,0037"
+"""ImagePositionPatient and ImageOrientationPatient (DICOM PS3.3 C.7.6.2): LPS, mm, of the first voxel of a slice."""
+
+_PLACE_TOLERANCE_MM = 0.1
+"""How far the first voxel of a slice, or one across the image, may lie from where DICOM has it, and count as there."""
 
 
 class DicomDatabase(Protocol):
@@ -56,6 +64,39 @@ def series_tags(node) -> SeriesTags:
         scanning_sequence=text("0018,0020").upper(), repetition_time=number("0018,0080"),
         echo_time=number("0018,0081"), inversion_time=number("0018,0082"),
     )
+
+
+def lies_on_its_slices(node) -> bool:
+    """Tell whether a volume node lies, in its local frame, where DICOM has its first and last slice.
+
+    That is so as it was loaded, but not once it was moved, or cut. True where DICOM does not say.
+    """
+    database: DicomDatabase | None = getattr(slicer, "dicomDatabase", None)
+    instances = (node.GetAttribute(INSTANCES_ATTRIBUTE) or "").split()
+    if database is None or not instances:
+        return True
+    ends = [instances[0], instances[-1]]
+    positions = [_numbers(database.instanceValue(uid, _POSITION), 3) for uid in ends]
+    orientations = [_numbers(database.instanceValue(uid, _ORIENTATION), 6) for uid in ends]
+    if any(values is None for values in (*positions, *orientations)):
+        return True
+    size = np.array(node.GetImageData().GetDimensions())
+    to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_local(node)
+    corners = [(to_lps @ [0, 0, k, 1])[:3] for k in (0, size[2] - 1)]
+    across = to_lps[:3, :2] / np.linalg.norm(to_lps[:3, :2], axis=0)
+    turned = max(np.abs(across.T.ravel() - each).max() for each in orientations)
+    apart = min(np.abs(np.subtract(corners, each)).max() for each in (positions, positions[::-1]))
+    reach = np.linalg.norm(to_lps[:3, :2] * size[:2], axis=0).max()
+    return bool(max(turned * reach, apart) <= _PLACE_TOLERANCE_MM)
+
+
+def _numbers(text: str, count: int) -> list[float] | None:
+    """Return the numbers of a DICOM text; None unless there are so many."""
+    try:
+        values = [float(part) for part in str(text or "").split("\\")]
+    except ValueError:
+        return None
+    return values if len(values) == count else None
 
 
 def modality_of(node) -> str:

@@ -26,10 +26,14 @@ class Exportable:
 
 
 class Database:
-    """A ctkDICOMDatabase that has the files of these instances."""
+    """A ctkDICOMDatabase that has the files of these instances. `values`: (instance, tag) to text."""
 
     def __init__(self, instances) -> None:
         self._instances = set(instances)
+        self.values: dict[tuple[str, str], str] = {}
+
+    def instanceValue(self, instance: str, tag: str) -> str:
+        return self.values.get((instance, tag), "")
 
     def fileForInstance(self, uid: str) -> str:
         return f"/database/{uid}.dcm" if uid in self._instances else ""

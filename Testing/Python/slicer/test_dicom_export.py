@@ -176,3 +176,64 @@ def test_a_segmentation_moved_from_its_image_is_no_seg(plugins, pelvis_result, f
     image.SetAndObserveTransformNodeID(linear_transform(rigid()).GetID())
     export_seg(exporters(), segmentation, image, None, folder, "a")
     assert np.array_equal([file.name for file in folder.iterdir()], ["a-SEG.dcm"])
+
+
+def describe_slices(image, instances=INSTANCES, backwards=False) -> None:
+    """Have the DICOM database say where the first and the last slice of an image lie, as written in files."""
+    import slicer
+
+    from AutofocusSegmentationLib.transforms import ijk_to_local
+
+    matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_local(image)
+    across = (matrix[:3, :2] / np.linalg.norm(matrix[:3, :2], axis=0)).T.ravel()
+    ends = (0, image.GetImageData().GetDimensions()[2] - 1)
+    for uid, k in zip((instances[0], instances[-1]), reversed(ends) if backwards else ends):
+        for tag_name, numbers in (("0020,0032", (matrix @ [0, 0, k, 1])[:3]), ("0020,0037", across)):
+            slicer.dicomDatabase.values[uid, tag_name] = "\\".join(f"{number:.6f}" for number in numbers)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("change", ["shifted", "turned", "cut", "stretched"])
+def test_an_image_that_left_its_slices_is_no_seg(plugins, pelvis_result, folder, change, backwards):
+    """As after hardening a transform: the contours would lie beside the organs in every other program."""
+    import slicer.util
+
+    from AutofocusSegmentationLib.dicom_export import export_seg
+    from AutofocusSegmentationLib.export_folder import ExportFailed
+
+    segmentation, image = pelvis_result
+    describe_slices(image, backwards=backwards)
+    assert exporters().seg_problem(image) == ""
+    export_seg(exporters(), segmentation, image, None, folder, "before")
+    if change == "cut":
+        slicer.util.updateVolumeFromArray(image, slicer.util.arrayFromVolume(image)[:-2].copy())
+    else:
+        matrix = np.eye(4)
+        if change == "shifted":
+            matrix[0, 3] = 30
+        elif change == "turned":
+            matrix = rigid()
+        else:
+            matrix[2, 2] = 1.05
+        transform = linear_transform(matrix)
+        for node in pelvis_result:
+            node.SetAndObserveTransformNodeID(transform.GetID())
+        assert exporters().seg_problem(image) == "", "not hardened, the image lies there in its own frame"
+        for node in pelvis_result:
+            node.HardenTransform()
+    assert "was moved or cut since it was loaded. Load it again" in exporters().seg_problem(image)
+    with pytest.raises(ExportFailed, match="no longer lies where its DICOM slices are"):
+        export_seg(exporters(), segmentation, image, None, folder, "after")
+    assert [file.name for file in folder.iterdir()] == ["before-SEG.dcm"]
+
+
+@pytest.mark.parametrize("position", ["", "1\\2", "a\\b\\c"])
+def test_slices_of_which_dicom_does_not_say_where_they_are_are_believed(plugins, pelvis_result, position):
+    """As in an enhanced CT, whose one file has them in its frames."""
+    import slicer
+
+    image = pelvis_result[1]
+    describe_slices(image)
+    slicer.dicomDatabase.values[INSTANCES[0], "0020,0032"] = position
+    image.SetOrigin(0, 0, 0)
+    assert exporters().seg_problem(image) == ""
