@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from afnet.attention_request import LIMIT_BYTES, MAP_STEPS, autofocus_layers, rates, reach_mm
 from afnet.compressed_stream import DamagedStream, check_stream
 from afnet.image_geometry import index_to_lps
+from afnet.json_documents import Report, WorkingGridEntry
 from afnet.manifest import Manifest
 from afnet.nrrd_header import read_nrrd_header
 
@@ -204,7 +205,7 @@ def remove_node(node) -> None:
 def _read(manifest: Manifest, folder: Path, maps_folder: str) -> list[_File]:
     """Read and check the maps that the report names. Raises ResultError."""
     try:
-        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        report: Report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         told = report["attention"]
         if report["model"]["id"] != manifest.id:
             raise ValueError("another model")
@@ -223,7 +224,7 @@ def _read(manifest: Manifest, folder: Path, maps_folder: str) -> list[_File]:
         ) from None
 
 
-def _read_map(path: Path, layer: str, key: str, grid: dict) -> _File:
+def _read_map(path: Path, layer: str, key: str, grid: WorkingGridEntry) -> _File:
     """Read one map, whose compressed voxels must be whole: ITK would take what is left of them.
 
     Raises DamagedStream, ValueError or RuntimeError unless it lies on the grid of the report and has its type.

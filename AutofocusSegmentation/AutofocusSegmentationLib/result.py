@@ -16,6 +16,7 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
+from afnet.json_documents import Report
 from afnet.manifest import Manifest, Structure
 from afnet.terminology import (
     MODEL_ID,
@@ -48,7 +49,7 @@ class Result:
 
     segmentation: object
     table: object
-    report: dict
+    report: Report
     new: bool = True
 
 

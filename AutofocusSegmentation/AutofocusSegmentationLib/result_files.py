@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from slicer.i18n import tr as _
 
+from afnet.json_documents import Report, StructureEntry
 from afnet.manifest import Manifest
 from afnet.terminology import STRUCTURE_TAG
 
@@ -21,13 +22,16 @@ class ResultError(Exception):
 
 @dataclass(frozen=True)
 class Found:
-    """What the engine found. voxels: structure id to voxels, on the reference's grid."""
+    """What the engine found. voxels: structure id to voxels, on the reference's grid.
+
+    Of the report only what `read_result` needs was checked; it may lack other keys.
+    """
 
     grid: VoxelGrid
     voxels: dict[str, Voxels]
-    report: dict
+    report: Report
 
-    def entry(self, structure_id: str) -> dict:
+    def entry(self, structure_id: str) -> StructureEntry | dict:
         """Return the report's entry of a structure; empty if it has none."""
         return next((item for item in self.report["structures"] if item.get("id") == structure_id), {})
 
@@ -54,7 +58,7 @@ def read_result(manifest: Manifest, folder: Path, reference_node) -> Found:
     return found
 
 
-def _read_report(manifest: Manifest, path: Path) -> dict:
+def _read_report(manifest: Manifest, path: Path) -> Report:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

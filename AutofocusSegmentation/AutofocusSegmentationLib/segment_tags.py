@@ -7,6 +7,7 @@ is the one that Slicer's segment lists show.
 import slicer
 import vtk
 
+from afnet.json_documents import StructureEntry
 from afnet.manifest import Manifest, Structure
 from afnet.terminology import (
     CODE_NAME_TAG,
@@ -42,7 +43,7 @@ def tag_of(segment, name: str) -> str:
 
 
 def mark_as_made(
-    segment, segment_id: str, structure: Structure, manifest: Manifest, voxels: Voxels, entry: dict
+    segment, segment_id: str, structure: Structure, manifest: Manifest, voxels: Voxels, entry: StructureEntry | dict
 ) -> None:
     """Tag a segment (vtkSegment) that has just got its voxels from the model. entry: the structure's, of report.json.
 

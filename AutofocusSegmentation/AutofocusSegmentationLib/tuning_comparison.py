@@ -9,6 +9,7 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from afnet import training_folder
+from afnet.json_documents import ComparisonDocument, OriginalCase
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def read_comparison(folder: Path) -> Comparison | None:
         return None
 
 
-def _comparison(document: dict, folder: Path) -> Comparison:
+def _comparison(document: ComparisonDocument, folder: Path) -> Comparison:
     rows = [Row("", item["name"], _dice(item["base_dice"]), _dice(item["new_dice"])) for item in document["structures"]]
     cases = []
     for case in document["cases"]:
@@ -81,7 +82,7 @@ def _comparison(document: dict, folder: Path) -> Comparison:
     )
 
 
-def _forgotten(original: dict | None) -> str:
+def _forgotten(original: OriginalCase | None) -> str:
     if not original:
         return ""
     parts = [

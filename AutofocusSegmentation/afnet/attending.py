@@ -1,6 +1,7 @@
 """Attention maps of a study that need not be segmented (again): the pass ends when the maps are made."""
 
 from .inference import infer
+from .json_documents import Report
 from .opened_study import OpenedStudy, describe, finish, open_study
 from .outputs import outputs_of
 from .progress import Progress
@@ -11,7 +12,7 @@ class _Collected(Exception):
     """Ends a pass over the network: every wanted map is there."""
 
 
-def attend(request: StudyRequest, progress: Progress) -> dict:
+def attend(request: StudyRequest, progress: Progress) -> Report:
     """Write the attention maps of one study into `request.attention` and return the report; no segmentation.
 
     The network computes what it computes when it segments, so the maps belong to the segmentation that the same

@@ -14,6 +14,7 @@ from .atomic_file import refusal
 from .attention_request import MAP_STEPS, AttentionRequest, map_file
 from .autofocus import AutofocusLayer
 from .grid import WorkingGrid
+from .json_documents import AttentionEntry
 from .tensors import to_numpy
 from .writing import write_volume
 
@@ -70,11 +71,10 @@ class AttentionMaps:
         """Whether the last slab of every wanted layer is there."""
         return self._ended.issuperset(self.request.layers)
 
-    def write(self, folder: Path) -> dict:
+    def write(self, folder: Path) -> AttentionEntry:
         """Write <layer>-focus-mm.nrrd and <layer>-rate<r>.nrrd, cropped to the patient; the folder is made if missing.
 
-        Returns what the report says of them: the grid, the scale, and for every layer its rates, files and bytes.
-        Raises RequestError.
+        Returns what the report says of them. Raises RequestError.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)

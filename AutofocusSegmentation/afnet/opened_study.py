@@ -15,6 +15,7 @@ from .errors import RequestError
 from .grid import bounding_box
 from .imaging import Prepared, on_working_grid, scale
 from .inference import Predictor, Resources
+from .json_documents import Report
 from .manifest import Manifest, find_model
 from .model_bundle import load_network
 from .outputs import check_outputs
@@ -83,8 +84,8 @@ def open_study(request: StudyRequest, progress: Progress) -> OpenedStudy:
     return OpenedStudy(manifest, predictor, resources, images, prepared, maps, companion)
 
 
-def describe(study: OpenedStudy, device: str, precision: str, progress: Progress) -> dict:
-    """Return what every report says: model, device, how the images were brought to the working grid."""
+def describe(study: OpenedStudy, device: str, precision: str, progress: Progress) -> Report:
+    """Return what every report says but for seconds and memory, which `finish` adds at the end."""
     manifest, grid = study.manifest, study.prepared.grid
     other = {"companion": manifest.raw["companion"]} if manifest.companion else {}
     return {
@@ -100,7 +101,7 @@ def describe(study: OpenedStudy, device: str, precision: str, progress: Progress
     }
 
 
-def finish(report: dict, request: StudyRequest, progress: Progress) -> None:
+def finish(report: Report, request: StudyRequest, progress: Progress) -> None:
     """Add the seconds and the memory to a report, and write it if that was asked for."""
     progress.finish_stage()
     report["seconds"] = progress.seconds | {"total": round(sum(progress.seconds.values()), 3)}

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from .decoding import check_found, clean, found_outside, restore
 from .grid import bounding_box
 from .inference import Computed, infer
+from .json_documents import Report, StructureEntry
 from .manifest import Manifest
 from .opened_study import OpenedStudy, describe, finish, open_study
 from .outputs import outputs_of
@@ -18,7 +19,7 @@ from .study_request import StudyRequest
 from .writing import write_labelmap, write_segmentation
 
 
-def segment(request: StudyRequest, progress: Progress) -> dict:
+def segment(request: StudyRequest, progress: Progress) -> Report:
     """Segment one study, write what the request asks for and return the report.
 
     Raises RequestError (nothing was computed), InputError (the images cannot be segmented), OutOfMemory.
@@ -71,7 +72,7 @@ def compute(study: OpenedStudy, progress: Progress) -> Computed:
     return replace(computed, probabilities=np.stack(mean))
 
 
-def measure(labels: sitk.Image, manifest: Manifest, left_out: Sequence[int] = ()) -> list[dict]:
+def measure(labels: sitk.Image, manifest: Manifest, left_out: Sequence[int] = ()) -> list[StructureEntry]:
     """Return id, name, voxels, volume in ml and whether it touches the image's edge, for every structure.
 
     `left_out`: codes that were found and taken out as too doubtful; a structure of which nothing stays is reported so.

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from .errors import InputError, RequestError
 from .image_geometry import check_place, index_to_lps
 from .itk_reading import first_bytes, read_with_itk
+from .json_documents import Report
 from .manifest import Manifest, Structure
 from .segment_header import Segment, read_segments
 from .terminology import (
@@ -72,7 +73,7 @@ def layers(structures: Iterable[Structure]) -> list[list[Structure]]:
     return found
 
 
-def segmentation_image(labelmap: sitk.Image, manifest: Manifest, report: dict | None = None) -> sitk.Image:
+def segmentation_image(labelmap: sitk.Image, manifest: Manifest, report: Report | None = None) -> sitk.Image:
     """The manifest's structures, found as codes in `labelmap`, as an image whose metadata make it a segmentation.
 
     A segment's value in its layer is the first of its codes, so that a model without overlap gives its label map.
@@ -103,7 +104,7 @@ def masks_image(
 
 def _with_header(
     arrays: list[np.ndarray], arranged: list[list[Structure]], labelmap: sitk.Image, manifest: Manifest,
-    report: dict | None,
+    report: Report | None,
 ) -> sitk.Image:
     images = [sitk.GetImageFromArray(array) for array in arrays]
     image = sitk.Compose(images) if len(images) > 1 else images[0]
@@ -125,7 +126,7 @@ def _geometry(image: sitk.Image) -> str:
 
 
 def _header(
-    size: Sequence[int], manifest: Manifest, arranged: list[list[Structure]], report: dict | None
+    size: Sequence[int], manifest: Manifest, arranged: list[list[Structure]], report: Report | None
 ) -> dict[str, str]:
     extent = " ".join(f"0 {count - 1}" for count in size)
     place = {structure.id: number for number, layer in enumerate(arranged) for structure in layer}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .atomic_file import refusal, write_json
 from .errors import RequestError
+from .json_documents import ComparisonDocument
 from .manifest import COMPANION_FILE
 from .process_identity import process_start, this_process
 
@@ -140,7 +141,7 @@ def refuse_running(folder: str | os.PathLike) -> None:
         raise RequestError("A training runs there now, perhaps in another Slicer; stop it first.")
 
 
-def read_comparison(folder: str | os.PathLike) -> dict | None:
+def read_comparison(folder: str | os.PathLike) -> ComparisonDocument | None:
     """Return a run's comparison.json; None if there is none yet, or it cannot be read."""
     return _read_json(Path(folder) / TRAINING / COMPARISON)
 

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from .atomic_file import atomic, refusal
 from .errors import RequestError, is_out_of_memory
 from .image_refusals import check_name
+from .json_documents import Report
 from .manifest import Manifest, Structure
 from .native_stderr import native_stderr_closed
 from .nifti_header import Truncated, read_nifti_header
@@ -61,7 +62,7 @@ def check_folder(folder: Path, what: str) -> None:
 
 
 def write_segmentation(
-    path: str | os.PathLike, labelmap: sitk.Image, manifest: Manifest, report: dict | None = None
+    path: str | os.PathLike, labelmap: sitk.Image, manifest: Manifest, report: Report | None = None
 ) -> None:
     """Write the model's structures as a Slicer segmentation (.seg.nrrd) on the grid of `labelmap`.
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from ..errors import RequestError
+from ..json_documents import ComparisonDocument
 from ..manifest import BUNDLED_MODELS, Manifest, find_models, plain_id
 from ..writing import check_folder
 from .folder import RunFolder
@@ -51,7 +52,7 @@ def check_output(folder: RunFolder, resume: bool) -> None:
         )
 
 
-def new_document(base: Manifest, labels: LabelSet, request: FineTuningRequest, comparison: dict) -> dict:
+def new_document(base: Manifest, labels: LabelSet, request: FineTuningRequest, comparison: ComparisonDocument) -> dict:
     """Return the new model.json, without the hash of its weights."""
     count = len(request.cases)
     cases = "1 case" if count == 1 else f"{count} cases"
@@ -80,7 +81,7 @@ def new_document(base: Manifest, labels: LabelSet, request: FineTuningRequest, c
     }
 
 
-def _scores(comparison: dict) -> dict:
+def _scores(comparison: ComparisonDocument) -> dict:
     how = {
         "held-out": "Cases of the user's own that were not trained on, each scored once.",
         "leave-one-out": "Each of the user's own cases with a model that was trained on the others alone; this model "

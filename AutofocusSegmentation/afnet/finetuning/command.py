@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, RequestError, package_missing
+from ..json_documents import ComparisonDocument
 from ..manifest import Manifest, find_model, tuning_problem
 from ..model_places import readable_folder
 from ..progress import Progress
@@ -278,7 +279,7 @@ def _check_only(options, progress: Progress, stops: StopRequests) -> None:
         progress.done()
 
 
-def format_comparison(comparison: dict) -> str:
+def format_comparison(comparison: ComparisonDocument) -> str:
     """The comparison as text: one line a case and structure, then the advice."""
     lines = []
     for case in comparison["cases"]:

@@ -12,6 +12,17 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluation import evaluate
+from ..json_documents import (
+    ComparedCase,
+    ComparedStructure,
+    ComparisonDocument,
+    OriginalCase,
+    OverallMean,
+    Score,
+    StructureMean,
+    TrainingCases,
+    TuningSettings,
+)
 from ..manifest import Manifest, Structure
 from ..progress import Progress
 from ..segmentation import segment
@@ -37,7 +48,7 @@ AGREEMENT_KEPT = 0.8
 def score_case(
     case: CheckedCase, base: Manifest, candidates: dict[str, Manifest], labels: LabelSet, folder: Path, place: str,
     device: str, interrupt: Callable[[], None],
-) -> dict[str, dict]:
+) -> dict[str, ComparedCase]:
     """Segment one held-out case with the base model and each candidate (NEW, ALONE), evaluate all; a row for each
     candidate.
 
@@ -89,7 +100,7 @@ def _write_nothing(file: Path, structure: Structure, case: CheckedCase, manifest
     write_masks(file, {structure.id: empty}, [structure], case.grid, manifest)
 
 
-def _paired(rows: list[dict]) -> dict:
+def _paired(rows: list[ComparedStructure]) -> dict:
     """A case's rows, one for each structure, and the means over those that both models were scored for."""
     paired = [row for row in rows if row["difference"] is not None]
     return {
@@ -98,7 +109,7 @@ def _paired(rows: list[dict]) -> dict:
     }
 
 
-def _row(structure, base_scores: dict, new_scores: dict) -> dict:
+def _row(structure: Structure, base_scores: dict[str, Score], new_scores: dict[str, Score]) -> ComparedStructure:
     base, new = (dict(scores.get(structure.id) or {}) for scores in (base_scores, new_scores))
     reference = new.pop("reference_ml", base.pop("reference_ml", None))
     base.pop("reference_ml", None)
@@ -109,28 +120,28 @@ def _row(structure, base_scores: dict, new_scores: dict) -> dict:
     }
 
 
-def better_alone(cases: list[dict[str, dict]]) -> bool:
+def better_alone(cases: list[dict[str, ComparedCase]]) -> bool:
     """Whether the candidates ALONE have a clearly higher mean Dice; `cases` are what `score_case` returned."""
     means = {which: _mean([rows[which]["new_dice"] for rows in cases]) for which in (NEW, ALONE)}
     return means[NEW] is not None and means[ALONE] - means[NEW] >= CLEAR_DIFFERENCE
 
 
 def compare(
-    cases: list[dict], original: dict | None, how: str, epochs: int, settings: dict, training: dict | None = None,
-    companion: str | None = None,
-) -> dict:
+    cases: list[ComparedCase], original: OriginalCase | None, how: str, epochs: int, settings: TuningSettings,
+    training: TrainingCases | None = None, companion: str | None = None,
+) -> ComparisonDocument:
     """Join the cases' scores to comparison.json: per structure, over all, verdict and advice.
 
     `training`: what `Settled.to_json` says of the training cases. A model that is worse even on these is not
     recommended, whatever was or was not measured. `companion`: a sentence about the base's companion, for the advice.
     """
-    rows: dict[str, list[dict]] = {}
+    rows: dict[str, list[ComparedStructure]] = {}
     for case in cases:
         for row in case["structures"]:
             rows.setdefault(row["id"], []).append(row)
     structures = [_summary(id, found) for id, found in rows.items()]
     differences = [case["difference"] for case in cases if case["difference"] is not None]
-    overall = {
+    overall: OverallMean = {
         "n": len(differences), "base_dice": _mean([case["base_dice"] for case in cases]),
         "new_dice": _mean([case["new_dice"] for case in cases]), "difference": _mean(differences),
         "improved": sum(value > 0 for value in differences), "worsened": sum(value < 0 for value in differences),
@@ -149,11 +160,11 @@ def compare(
     }
 
 
-def _unlearned(training: dict | None) -> bool:
+def _unlearned(training: TrainingCases | None) -> bool:
     return bool(training) and training["verdict"] == "worse"
 
 
-def _warnings(epochs: int, settings: dict, training: dict | None) -> list[str]:
+def _warnings(epochs: int, settings: TuningSettings, training: TrainingCases | None) -> list[str]:
     """What the trainings themselves say, before anything is measured on other cases."""
     found = []
     if epochs == 0 and settings.get("epochs_chosen_by") == BY_CROSS_VALIDATION:
@@ -188,7 +199,7 @@ def sign_flip(differences: list[float]) -> float | None:
     return sum(value >= observed for value in sums) / len(sums)
 
 
-def _summary(id: str, rows: list[dict]) -> dict:
+def _summary(id: str, rows: list[ComparedStructure]) -> StructureMean:
     paired = [row for row in rows if row["difference"] is not None]
     used = paired or [row for row in rows if row["new"]]
     return {
@@ -201,7 +212,9 @@ def _summary(id: str, rows: list[dict]) -> dict:
     }
 
 
-def _advice(verdict: str, overall: dict, structures: list[dict], original: dict | None) -> str:
+def _advice(
+    verdict: str, overall: OverallMean, structures: list[StructureMean], original: OriginalCase | None
+) -> str:
     if verdict == "not measured":
         text = ("Not measured: there was no test case, so nobody knows whether the new model is better; keep some "
                 "cases apart as a test, or test on each in turn, before you rely on it.")

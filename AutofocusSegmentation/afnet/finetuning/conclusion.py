@@ -9,6 +9,7 @@ import torch
 from .. import __version__
 from ..atomic_file import write_json
 from ..errors import AfnetError, InputError
+from ..json_documents import ComparedCase, ComparisonDocument, OriginalCase, TuningSettings
 from ..manifest import Manifest
 from ..model_bundle import load_network, save_bundle
 from ..model_store import publish
@@ -54,7 +55,7 @@ class Conclusion:
         self.companion = kept_companion(self.base, self.labels.document)
         self.may_leave_companion = False  # a model that no epoch helped stays what the base is
 
-    def write(self, trainings: dict[str, EpochTraining]) -> dict:
+    def write(self, trainings: dict[str, EpochTraining]) -> ComparisonDocument:
         """Score, write the new model as a candidate and, unless only that was asked, as the folder's model."""
         self.progress.stage("score")
         final = trainings["final"]
@@ -91,11 +92,15 @@ class Conclusion:
         cases = training.samples.cases
         return settle(training.average, cases, self.labels, reestimate, self.progress.interrupt)
 
-    def bundle(self, folder: Path, network: AutofocusNetwork, comparison: dict, companion: Manifest | None) -> Manifest:
+    def bundle(
+        self, folder: Path, network: AutofocusNetwork, comparison: ComparisonDocument, companion: Manifest | None
+    ) -> Manifest:
         document = new_document(self.base, self.labels, self.request, comparison)
         return save_bundle(folder, document, network.cpu(), companion, self.base.companion_share)
 
-    def choose_companion(self, cases: list[dict[str, dict]], numbers: list[int]) -> tuple[list[dict], str | None]:
+    def choose_companion(
+        self, cases: list[dict[str, ComparedCase]], numbers: list[int]
+    ) -> tuple[list[ComparedCase], str | None]:
         """Leave the companion out if the held-out `cases` are clearly better without it: it learned nothing of the
         user's.
 
@@ -128,7 +133,7 @@ class Conclusion:
             case, self.base, models, self.labels, folder, place, self.device.type, self.progress.interrupt
         )
 
-    def original(self, network: AutofocusNetwork) -> dict | None:
+    def original(self, network: AutofocusNetwork) -> OriginalCase | None:
         """What was forgotten of the base model's domain; None, with a note, where no case can be made for it."""
         pack = Path(self.request.original_case) if self.request.original_case else None
         try:
@@ -141,7 +146,7 @@ class Conclusion:
         after = answer(network.to(self.device), channels, self.labels)
         return compare_original(truth, self.labels, decide(before, self.labels), decide(after, self.labels), what)
 
-    def settings(self, final: EpochTraining) -> dict:
+    def settings(self, final: EpochTraining) -> TuningSettings:
         request = self.request
         chosen = final.ended_by
         if chosen == "fixed" and not request.epochs:

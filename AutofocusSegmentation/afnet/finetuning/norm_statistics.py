@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..json_documents import TrainingCases
 from ..networks import AutofocusNetwork
 from ..tensors import to_torch
 from ..training import reestimate_norms
@@ -32,7 +33,7 @@ class Settled:
     new_dice: list[float]
     statistics: str
 
-    def to_json(self) -> dict:
+    def to_json(self) -> TrainingCases:
         """For comparison.json: the training cases' means, which say whether the training did anything, not more."""
         base, new = (float(np.mean(values)) for values in (self.base_dice, self.new_dice))
         return {

@@ -14,6 +14,7 @@ from ..cases import make_case, structure_on_grid
 from ..evaluation import dice
 from ..grid import WorkingGrid
 from ..imaging import like, prepare
+from ..json_documents import OriginalCase
 from ..manifest import Manifest
 from ..packed_case import load_case
 from .label_set import LabelSet
@@ -67,7 +68,7 @@ def original_case(base: Manifest, labels: LabelSet, pack: Path | None, seed: int
     return case.channels, {id: mask for id, mask in truth.items() if id in kept and mask.any()}, what
 
 
-def compare_original(truth: dict, labels: LabelSet, base: np.ndarray, new: np.ndarray, what: str) -> dict:
+def compare_original(truth: dict, labels: LabelSet, base: np.ndarray, new: np.ndarray, what: str) -> OriginalCase:
     """Compare both models' masks (S, z, y, x) of the original case, for the structures that both know.
 
     `agreement` is None for a structure that neither model finds: nothing was there to forget.

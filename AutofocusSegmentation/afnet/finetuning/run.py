@@ -9,6 +9,7 @@ import torch
 from ..atomic_file import refusal
 from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError, is_out_of_memory
 from ..inference import Predictor, Resources, infer
+from ..json_documents import ComparisonDocument
 from ..manifest import Manifest, find_model
 from ..model_bundle import load_network
 from ..networks import AutofocusNetwork
@@ -53,7 +54,7 @@ class FineTuning:
             begun = self.folder.request_file.exists()
             raise Cancelled("Stopped; Resume (--resume) goes on where it was." if begun else "Stopped.")
 
-    def execute(self, resume: bool) -> dict | None:
+    def execute(self, resume: bool) -> ComparisonDocument | None:
         """Do all of it; returns comparison.json (process 0). Raises Cancelled if asked to stop, OutOfMemory."""
         try:
             self.alone(lambda: self.prepare_cases(resume))

@@ -36,9 +36,10 @@ SLICER_SIDE_MAY_IMPORT = {
 ENGINE_FILES_FOR_BOTH = {
     "afnet", "afnet.architectures", "afnet.atomic_file", "afnet.attention_request", "afnet.compressed_stream",
     "afnet.errors", "afnet.finetuning", "afnet.finetuning.request", "afnet.image_geometry", "afnet.image_refusals",
-    "afnet.json_schema", "afnet.manifest", "afnet.manifest_consistency", "afnet.model_places", "afnet.model_store",
-    "afnet.nrrd_header", "afnet.parent", "afnet.process_identity", "afnet.progress", "afnet.regular_file",
-    "afnet.segment_header", "afnet.terminology", "afnet.training_folder", "afnet.weights_file",
+    "afnet.json_documents", "afnet.json_schema", "afnet.manifest", "afnet.manifest_consistency",
+    "afnet.model_places", "afnet.model_store", "afnet.nrrd_header", "afnet.parent", "afnet.process_identity",
+    "afnet.progress", "afnet.regular_file", "afnet.segment_header", "afnet.terminology", "afnet.training_folder",
+    "afnet.weights_file",
 }
 
 BLOCKED_PROCESS = Path(__file__).parent / "import_all.py"
