@@ -3,8 +3,10 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from . import __version__
 
@@ -21,13 +23,14 @@ QUIET_SECONDS = 0.2
 class Progress:
     """Reports stages, notes and errors; `seconds` holds the time that each finished stage took.
 
-    `stages` are those of the job (default: segmenting). `interrupt` is called at every report; it may raise.
+    `kind`: json, text or none. `stages` are those of the job, in order, with the part of its time that each takes.
+    `interrupt` is called at every report; it may raise.
     """
 
-    def __init__(self, kind: str = "none", stream=None):
+    def __init__(self, kind: str = "none", stream: TextIO | None = None, stages: Mapping[str, float] = STAGES,
+                 interrupt: Callable[[], None] | None = None):
         self.kind = kind
-        self.stages = STAGES
-        self.interrupt: Callable[[], None] | None = None
+        self.plan(stages, interrupt)
         self.stream = stream or sys.stdout
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
@@ -36,6 +39,19 @@ class Progress:
         self._last = 0.0
         self._tenths = 0
         self._share = (0.0, 1.0)
+
+    def plan(self, stages: Mapping[str, float], interrupt: Callable[[], None] | None) -> None:
+        """Report another job than was known when the reporting began; as in the constructor."""
+        self.stages, self.interrupt = stages, interrupt
+
+    @contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Within this, reports call no `interrupt`."""
+        interrupt, self.interrupt = self.interrupt, None
+        try:
+            yield
+        finally:
+            self.interrupt = interrupt
 
     def start(self, torch: str, device: str) -> None:
         """Introduce this program: its version and file, torch's version and the kind of device."""

@@ -254,16 +254,14 @@ def _check_only(options, progress: Progress, stops: StopRequests) -> None:
     from .run import STAGES, check_all
 
     request = FineTuningRequest(str(base.folder), base.id, base.weights_sha256, cases, drop, add)
-    progress.stages = {"check": 1.0} | {name: 0.0 for name in STAGES if name != "check"}
+    stages = {"check": 1.0} | {name: 0.0 for name in STAGES if name != "check"}
 
     def interrupt() -> None:
         if stops.stop.is_set():
             raise Cancelled("Stopped.")
 
-    progress.interrupt = interrupt
-    quiet = Progress()
-    quiet.stages, quiet.interrupt = progress.stages, interrupt
-    told = progress if options.progress == "json" else quiet
+    progress.plan(stages, interrupt)
+    told = progress if options.progress == "json" else Progress(stages=stages, interrupt=interrupt)
     told.stage("check")
     checked = check_all(request, base, change_labels(base, drop, add), told)
     usable = sum(case.usable for case in checked)

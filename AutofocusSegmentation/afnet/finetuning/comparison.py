@@ -67,8 +67,7 @@ def score_case(
     for which, manifest in {BASE: base, **candidates}.items():
         notes[which] = []
         own = [structure.id for structure in manifest.structures if structure.id in known]
-        quiet = Progress()
-        quiet.interrupt = interrupt
+        quiet = Progress(interrupt=interrupt)
         file = folder / scored_file(which)
         try:
             segment(StudyRequest(str(manifest.folder), case.files.inputs, file, device=device), quiet)

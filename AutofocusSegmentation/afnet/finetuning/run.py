@@ -39,7 +39,7 @@ class FineTuning:
                  processes: Processes, device: torch.device):
         self.request, self.folder, self.stops, self.processes = request, folder, stops, processes
         self.progress = progress if processes.first else Progress()
-        self.progress.stages, self.progress.interrupt = STAGES, self.stop_if_asked
+        self.progress.plan(STAGES, self.stop_if_asked)
         self.device = device
         self.base = find_model(request.base)
         if self.base.members_sha256 != request.base_sha256:
@@ -106,8 +106,7 @@ class FineTuning:
             self.folder.begin(self.request)
         self.progress.stage("prepare")
         self.refuse_full_disk(checked)
-        quiet = Progress()
-        quiet.interrupt = self.stop_if_asked
+        quiet = Progress(interrupt=self.stop_if_asked)
         predictor, resources = Predictor(self.network, self.labels.kind), Resources(self.device, torch.float32)
         for number, case in enumerate(checked):
             computed = infer(predictor, case.prepared.channels, resources, quiet)
@@ -197,12 +196,11 @@ class FineTuning:
 
         for epoch in [self.start(run, cases), *training.history]:
             report_epoch(epoch)
-        self.progress.interrupt = None  # a stop comes between steps, with a checkpoint
-        training.train(
-            epochs, self.stops.stop.is_set, self.stops.finish.is_set, self.request.patience, measure, report_step,
-            report_epoch,
-        )
-        self.progress.interrupt = self.stop_if_asked
+        with self.progress.uninterrupted():  # a stop comes between steps, with a checkpoint
+            training.train(
+                epochs, self.stops.stop.is_set, self.stops.finish.is_set, self.request.patience, measure, report_step,
+                report_epoch,
+            )
         self.stops.finish.clear()
         return training
 
