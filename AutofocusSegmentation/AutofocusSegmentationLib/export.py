@@ -23,7 +23,7 @@ from .arrangement import reference_image
 from .export_folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
 from .segment_tags import mark_edits
-from .segment_voxels import OffLattice, VoxelGrid, grid_of_segmentation, segment_volumes, segment_voxels
+from .segment_voxels import OffLattice, VoxelGrid, grid_of_segmentation, holds_surfaces, segment_volumes, segment_voxels
 from .transforms import is_linear, linear_to_world, vtk_matrix_of
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -140,8 +140,7 @@ def world_grid(segmentation) -> VoxelGrid:
 
     Raises ExportFailed if there is none, if the node holds surfaces, or if a transform above it bends or shears it.
     """
-    labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-    if segmentation.GetSegmentation().GetSourceRepresentationName() != labelmap:
+    if holds_surfaces(segmentation):
         raise ExportFailed(
             _("The segmentation holds surfaces instead of voxels: make the binary label map its source in the "
               "Segmentations module, then export again."))

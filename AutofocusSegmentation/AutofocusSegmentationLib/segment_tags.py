@@ -22,7 +22,7 @@ from afnet.terminology import (
     still_called,
 )
 
-from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels, voxel_hash
+from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, holds_surfaces, segment_voxels, voxel_hash
 
 HASH_TAG = "AutofocusSegmentation.VoxelHash"
 """Segment tag: `voxel_hash` of the voxels as the model made them."""
@@ -116,7 +116,12 @@ def kept_segments(segmentation, manifest: Manifest | None) -> list[str]:
 
 
 def mark_edits(segmentation) -> list[str]:
-    """Tag edited segments as SEMIAUTOMATIC, the others of the model as AUTOMATIC; return the ids of the edited ones."""
+    """Tag edited segments as SEMIAUTOMATIC, the others of the model as AUTOMATIC; return the ids of the edited ones.
+
+    Where the segments are surfaces nobody can tell, so nothing is tagged.
+    """
+    if holds_surfaces(segmentation):
+        return []
     edited = edited_segments(segmentation)
     for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
         segment = segmentation.GetSegmentation().GetSegment(segment_id)

@@ -96,6 +96,12 @@ def cut_to_box(mask: np.ndarray) -> Voxels:
     return Voxels(start, np.ascontiguousarray(mask[box]))
 
 
+def holds_surfaces(segmentation) -> bool:
+    """Tell whether the segments of a segmentation node are surfaces, from which its voxels, if any, are made."""
+    label_maps = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    return segmentation.GetSegmentation().GetSourceRepresentationName() != label_maps
+
+
 def own_grid(segmentation, segment_id: str) -> VoxelGrid | None:
     """Return the grid of a segment's own label map, in the segmentation's local frame; None if it has none.
 

@@ -11,6 +11,7 @@ from afnet.terminology import EDGE_TAG, LEFT_OUT_TAG
 
 from .display import is_shown
 from .segment_tags import HASH_TAG, structure_of, tag_of
+from .segment_voxels import holds_surfaces
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,16 @@ def structure_rows(
     volumes, made: segment id to volume in ml, now and as the model made it. edited: ids of edited segments.
     """
     definitions = {item.id: _definition(item) for item in manifest.structures} if manifest else {}
-    rows = []
+    rows, surfaces = [], holds_surfaces(segmentation)
     for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
         volume = volumes.get(segment_id)
         rows.append(StructureRow(
             segment_id, segment.GetName(), segment.GetColor(),
             is_shown(segmentation, segment_id), volume,
-            _status(segment, volume, segment_id in edited),
+            _status(segment, volume, segment_id in edited, surfaces),
             definitions.get(structure_of(segment, manifest), ""),
-            _remarks(segment, volume, made.get(segment_id), segment_id in edited),
+            _remarks(segment, volume, made.get(segment_id), segment_id in edited, surfaces),
         ))
     return rows
 
@@ -61,12 +62,14 @@ def _definition(structure) -> str:
     return f"{structure.name}: {structure.definition}"
 
 
-def _status(segment, volume: float | None, edited: bool) -> str:
+def _status(segment, volume: float | None, edited: bool, surfaces: bool) -> str:
     """Return the status that a person set in Slicer, or 'Flagged', else what the module knows."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     status = logic.GetSegmentStatus(segment)
     if status != logic.NotStarted:
         return str(logic.GetSegmentStatusAsHumanReadableString(status))
+    if surfaces:
+        return _("Surface")
     if not tag_of(segment, HASH_TAG):
         return _("Added")
     if edited:
@@ -81,8 +84,11 @@ def _left_out(segment) -> bool:
     return tag_of(segment, LEFT_OUT_TAG) == "true"
 
 
-def _remarks(segment, volume: float | None, made: float | None, edited: bool) -> str:
+def _remarks(segment, volume: float | None, made: float | None, edited: bool, surfaces: bool) -> str:
     remarks, logic = [], slicer.vtkSlicerSegmentationsModuleLogic
+    if surfaces:
+        remarks.append(_("It is kept as a surface: to see whether it was edited, and to export it, make the binary "
+                         "label map the source in the Segmentations module."))
     if tag_of(segment, EDGE_TAG) == "true":
         remarks.append(_("It reaches the edge of the image, so a part of it may be missing."))
     if not tag_of(segment, HASH_TAG):

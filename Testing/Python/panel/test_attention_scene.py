@@ -143,3 +143,46 @@ def test_closing_the_scene_ends_the_run(attention, scene):
     scene.Clear(0)
     spin(lambda: not attention.panel.running)
     assert attention.engines[-1].cancelled
+
+
+def propagate(volume):
+    """What Slicer does with a volume that was just loaded."""
+    import slicer
+
+    slicer.app.applicationLogic().GetSelectionNode().SetActiveVolumeID(volume.GetID())
+    slicer.app.applicationLogic().PropagateVolumeSelection()
+
+
+def test_no_map_lies_over_another_patient(attention, make_ct):
+    compute(attention, attention.ui.focusButton)
+    before, other = foregrounds(attention), make_ct("CT B")
+    propagate(other)
+    attention.process()
+    assert not attention.ui.shownCheckBox.checked and {each[0] for each in foregrounds(attention)} == {None}
+    click(attention.ui.focusButton)
+    assert foregrounds(attention) == before
+    assert {view.GetBackgroundVolumeID() for view in attention.views} == {attention.volume.GetID()}
+    tick(attention.ui.shownCheckBox)
+    assert {view.GetBackgroundVolumeID() for view in attention.views} == {other.GetID()}, "as it was before"
+    tick(attention.ui.shownCheckBox)
+    assert {view.GetBackgroundVolumeID() for view in attention.views} == {attention.volume.GetID()}
+
+
+def test_show_focus_map_shows_it_again_whatever_the_views_show(attention, make_volume):
+    """Also in views of which another one still shows it."""
+    mine = make_volume(name="PET")
+    compute(attention, attention.ui.focusButton)
+    before = foregrounds(attention)
+    attention.views[0].SetForegroundVolumeID(mine.GetID())
+    attention.process()
+    assert attention.ui.shownCheckBox.checked, "two views show it"
+    click(attention.ui.focusButton)
+    assert foregrounds(attention) == before
+    for view in attention.views:
+        view.SetForegroundVolumeID(mine.GetID())
+    attention.process()
+    assert not attention.ui.shownCheckBox.checked
+    click(attention.ui.focusButton)
+    assert foregrounds(attention) == before and attention.ui.shownCheckBox.checked
+    tick(attention.ui.shownCheckBox)
+    assert {each[0] for each in foregrounds(attention)} == {mine.GetID()}

@@ -147,6 +147,63 @@ def test_the_result_in_the_segment_editor_stays_chosen(two):
     assert two.logic.getParameterNode().result is fourth
 
 
+def test_a_result_that_the_user_has_taken_up_stays_chosen(two):
+    """One that comes from the queue is told of, hidden, and there to be chosen; the name for export stays."""
+    from PySide6.QtTest import QTest
+
+    def begin():
+        click(two.segment.ui.segmentButton)
+        return two.engines[-1]
+
+    def end(engine):
+        write_result(engine, find_model("pelvis-ct"))
+        spin(lambda: not two.segment.running)
+        return slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[-1]
+
+    import slicer.util
+
+    engine = begin()
+    choose(two, two.first)
+    two.ui.exportNameEdit.setText("plan 17")
+    third = end(engine)
+    assert two.logic.getParameterNode().result is two.first is two.ui.resultSelector.currentNode()
+    assert visible(two.first, two.second, third) == [True, False, False] and two.ui.exportNameEdit.text == "plan 17"
+    assert two.window.told == ["CT Brown segmentation_1 is ready: choose it under Results in Autofocus Segmentation."]
+    two.process()
+    assert two.ui.resultInfoLabel.text == "2 other results are hidden: choose one above to see it."
+    choose(two, third)
+    assert visible(two.first, third) == [False, True] and two.ui.show3DButton.checked
+    fourth = end(begin())
+    assert two.logic.getParameterNode().result is fourth, "chosen before that run began"
+    two.ui.exportSection.collapsed = False
+    two.process()
+    engine = begin()
+    QTest.keyClicks(two.ui.exportNameEdit, "17")
+    end(engine)
+    assert two.logic.getParameterNode().result is fourth and two.ui.exportNameEdit.text == "pelvis-ct17"
+
+
+def test_a_run_into_the_chosen_result_is_shown(two):
+    two.segment.ui.outputSelector.setCurrentNode(two.second)
+    click(two.segment.ui.segmentButton)
+    choose(two, two.first)
+    choose(two, two.second)
+    write_result(two.engines[-1], find_model("pelvis-ct"), {1: ((3, 9), (3, 9), (3, 6))})
+    spin(lambda: not two.segment.running)
+    assert rows(two.ui.resultsTable, NAME, VOLUME)[0] == ("Prostate", "0.86") and two.window.told == []
+
+
+def test_what_is_said_of_hidden_results_follows_the_scene(two):
+    """As the user shows one in the Data module."""
+    assert two.ui.resultInfoLabel.text == "CT segmentation is hidden: choose it above to see it."
+    two.first.GetDisplayNode().SetVisibility(True)
+    two.process()
+    assert not two.ui.resultInfoLabel.isVisible()
+    two.first.GetDisplayNode().SetVisibility(False)
+    two.process()
+    assert two.ui.resultInfoLabel.text == "CT segmentation is hidden: choose it above to see it."
+
+
 def test_an_image_that_was_moved_or_deleted_is_told(pelvis, scene):  # noqa: F811
     assert not pelvis.ui.resultInfoLabel.isVisible()
     pelvis.volume.SetOrigin(-50, 0, 0)

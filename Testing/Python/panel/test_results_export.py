@@ -4,10 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from clicks import click
-from test_results_panel import pelvis, run  # noqa: F401 - a fixture
+from test_results_panel import paint, pelvis, run  # noqa: F401 - a fixture
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "engine"))
 
@@ -66,6 +67,21 @@ def test_every_format(export):
     assert export.exporters.calls == ["SEG", "RTSTRUCT"]
     assert set(sitk.GetArrayFromImage(sitk.ReadImage(str(export.folder / "pelvis-ct.nii.gz"))).flat) == set(range(7))
     assert export.messages.shown == [], "no pop-up"
+
+
+def test_what_was_exported_is_named_until_it_is_another(export):
+    """Whose it is, too: the sentence is what somebody reads who exports several patients."""
+    label = export.ui.exportMessageLabel
+    click(export.ui.exportNrrdButton)
+    assert label.text == f"CT segmentation on CT: pelvis-ct.seg.nrrd written to {export.folder}."
+    paint(export, "bladder", np.s_[4:6, 4:6, 2:12], 1)
+    assert not label.isVisible() and label.text == ""
+    export.ui.exportNameEdit.setText("b")
+    click(export.ui.exportNrrdButton)
+    assert label.isVisible()
+    export.segment.ui.outputSelector.setCurrentNode(export.segmentation)
+    assert run(export, "pelvis-ct") is export.segmentation
+    assert label.text == "", "it is about the voxels before"
 
 
 def test_the_name_is_the_users_and_nothing_is_overwritten(export):

@@ -217,6 +217,21 @@ def test_the_editor_is_ready_before_it_opens(brain, scene):
     assert seen == [("SegmentEditor", brain.segmentation, True)]
 
 
+def test_surfaces_are_called_so_and_not_edited(pelvis):
+    """Nobody can tell what was edited in them, so a DICOM SEG goes on calling them automatic."""
+    from AutofocusSegmentationLib.segment_tags import ALGORITHM_TYPE, tag_of
+
+    segments = pelvis.segmentation.GetSegmentation()
+    segments.CreateRepresentation("Closed surface")
+    segments.SetSourceRepresentationName("Closed surface")
+    pelvis.panel.enter()
+    assert {row[0] for row in rows(pelvis.ui.resultsTable, STATUS)} == {"Surface"}
+    click_cell(pelvis.ui.resultsTable, 2, NAME)
+    assert "make the binary label map the source in the Segmentations module" in pelvis.ui.definitionLabel.text
+    assert "edited it" not in pelvis.ui.definitionLabel.text
+    assert {tag_of(segments.GetSegment(each), ALGORITHM_TYPE) for each in segments.GetSegmentIDs()} == {"AUTOMATIC"}
+
+
 def test_surfaces_from_which_all_else_is_made_are_hidden_not_removed(pelvis):
     """Made the source representation in the module Segmentations, they are the segments."""
     segments = pelvis.segmentation.GetSegmentation()

@@ -1,4 +1,4 @@
-"""A fine-tuning's test case in the views, and what the other sections then do: the real module, real clicks."""
+"""What one section shows and what the others do then, a fine-tuning's test case above all: the real module, clicks."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from engine_result import write_result
 from panel_fakes import FakeEngine
 from test_models_panel import select
 from test_result_choice import choose, visible
-from tuning_panel import add_study, finish
+from tuning_panel import add_study, epoch, finish, run_begun
 from tuning_panel import tick as tick_cell
 
 from afnet.manifest import find_model
@@ -82,6 +82,12 @@ def run(opened, image):
 def end(opened):
     write_result(opened.engines[-1], find_model("pelvis-ct"))
     spin(lambda: not opened.widget.segment_panel.running)
+
+
+def compute_focus(opened):
+    click(opened.attention.focusButton)
+    write_maps(opened.engines[-1], find_model("pelvis-ct"))
+    spin(lambda: not opened.widget.attention_panel.running)
 
 
 def shown_case() -> list[str]:
@@ -181,9 +187,7 @@ def test_a_map_makes_way_for_the_test_case_and_ends_it(opened):
         view.SetForegroundVolumeID(pet.GetID())
         view.SetForegroundOpacity(0.4)
     before = in_views(opened)
-    click(opened.attention.focusButton)
-    write_maps(opened.engines[-1], find_model("pelvis-ct"))
-    spin(lambda: not opened.widget.attention_panel.running)
+    compute_focus(opened)
     over = in_views(opened)
     assert opened.attention.shownCheckBox.checked and over != before
     show_case(opened)
@@ -252,3 +256,32 @@ def test_a_test_case_deleted_in_the_data_module_gives_the_views_back(opened, sce
     for name in shown_case():
         scene.RemoveNode(slicer.util.getNode(name))
     assert_ended(opened, "CT B", opened.second)
+
+
+def test_two_charts_and_one_place(opened, scene):
+    """Each button follows the layout, and puts away no chart but its own."""
+    layout = slicer.vtkMRMLLayoutNode()
+    layout.SetSingletonTag("vtkMRMLLayoutNode")
+    layout = scene.AddNode(layout)
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    tuning, plot = opened.ui.chartButton, opened.attention.plotButton
+    compute_focus(opened)
+    click(opened.ui.startButton)
+    engine = opened.engines[-1]
+    engine.tell(run_begun())
+    engine.tell(epoch(1, 0.5, 0.4))
+    spin(tuning.isVisible)
+    click(tuning)
+    assert (tuning.checked, plot.checked) == (True, False)
+    click(plot)
+    assert (tuning.checked, plot.checked) == (False, True)
+    click(tuning)
+    click(opened.attention.removeButton)
+    assert (tuning.checked, plot.checked) == (True, False), "the other's chart stays"
+    layout.SetViewArrangement(layout.SlicerLayoutOneUpRedSliceView)
+    assert not tuning.checked, "the user's own choice"
+    click(tuning)
+    click(tuning)
+    assert layout.GetViewArrangement() == layout.SlicerLayoutOneUpRedSliceView
+    scene.RemoveNode(layout)  # a singleton: it would outlive the scene
+    finish(opened, engine)
