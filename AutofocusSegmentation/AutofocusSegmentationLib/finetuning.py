@@ -97,8 +97,9 @@ class FineTuningJob(EngineJob):
                 self.folder = _new_folder(place, settings.title)
                 inputs = training_folder.begin_export(self.folder)
             except OSError as error:
-                raise CaseError(_("The models folder cannot be written ({reason}): choose another one under Advanced, "
-                                  "My models.").format(reason=error.strerror or type(error).__name__)) from None
+                raise CaseError(
+                    _("The models folder cannot be written ({reason}): choose another one under Advanced at the top of "
+                      "the module, My models.").format(reason=error.strerror or type(error).__name__)) from None
             self._export(base, cases, inputs)
             held_out = ",".join(case.name for case in cases if case.hold_out) or "none"
             self._engine.start(TuneRequest(
@@ -200,5 +201,6 @@ def _check_free_disk(folder: Path, needed: int) -> None:
     if free < needed + CACHE_RESERVE_BYTES:
         raise CaseError(
             _("There is not enough free disk space in the models folder: the training needs about {needed} MB and "
-              "{free} MB are free; delete files, or choose another folder under Advanced, My models.").format(
+              "{free} MB are free; delete files, or choose another folder under Advanced at the top of the module, My "
+              "models.").format(
                   needed=(needed + CACHE_RESERVE_BYTES) // 1024**2, free=free // 1024**2))

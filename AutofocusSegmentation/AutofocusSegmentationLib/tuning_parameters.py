@@ -77,10 +77,11 @@ def hold_out_problem(parameters: FineTuningParameters, cases: Sequence[TuningCas
     if hold_out is HoldOut.EACH and len(cases) < 2:
         return _("Testing on each case in turn needs two cases or more: add cases.")
     if parameters.chooseEpochs and hold_out is HoldOut.EACH:
-        return _("Testing on each case in turn needs a number of passes: untick Choose automatically under Advanced.")
+        return _("Testing on each case in turn needs a number of passes: untick Choose automatically under Training "
+                 "settings.")
     if parameters.chooseEpochs and len(cases) - apart < 2:
         return _("Choosing the number of passes needs two cases or more to learn from: add cases, or untick Choose "
-                 "automatically under Advanced.")
+                 "automatically under Training settings.")
     return ""
 
 
@@ -91,7 +92,8 @@ def hold_out_warning(parameters: FineTuningParameters, cases: Sequence[TuningCas
     if len(cases) == 1:
         return _("Nothing will be measured: that needs two cases or more.")
     if parameters.chooseEpochs:  # which goes with a third or with ticked cases only
-        return _("Nothing will be measured: untick Choose automatically under Advanced, then choose Each case in turn.")
+        return _("Nothing will be measured: untick Choose automatically under Training settings, then choose Each case "
+                 "in turn.")
     return _("Nothing will be measured: choose Each case in turn.")
 
 

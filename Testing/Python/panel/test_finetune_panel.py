@@ -75,8 +75,8 @@ def test_a_choice_by_which_nothing_is_measured_is_told_before_the_start(listed):
     assert ui.hintLabel.isVisible() and ui.startButton.enabled
     assert ui.hintLabel.text == "Nothing will be measured: choose Each case in turn."
     click(ui.chooseEpochsCheckBox)
-    assert ui.hintLabel.text == ("Nothing will be measured: untick Choose automatically under Advanced, then choose "
-                                 "Each case in turn.") and ui.startButton.enabled
+    assert ui.hintLabel.text == ("Nothing will be measured: untick Choose automatically under Training settings, then "
+                                 "choose Each case in turn.") and ui.startButton.enabled
     click(ui.chooseEpochsCheckBox)
     ui.holdOutSelector.setCurrentIndex(1)
     assert not ui.hintLabel.isVisible() and ui.startButton.enabled

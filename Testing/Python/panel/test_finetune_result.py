@@ -158,7 +158,7 @@ def test_every_control_is_explained_and_fits_350_px(listed):
     write_state(listed.models_folder / "earlier")
     listed.panel.enter()
     finish(listed, start(listed))
-    for section in (listed.ui.tuneAdvancedSection, listed.ui.tuneLogSection):
+    for section in (listed.ui.trainingSettingsSection, listed.ui.tuneLogSection):
         section.collapsed = False
     listed.process()
     found = controls(listed)
@@ -209,7 +209,7 @@ def test_pictures(listed, tmp_path):
     listed.panel.enter()
     listed.ui.holdOutSelector.setCurrentIndex(2)
     listed.ui.casesTable.item(2, 1).setCheckState(listed.ui.casesTable.item(0, 0).checkState())
-    listed.ui.tuneAdvancedSection.collapsed = False
+    listed.ui.trainingSettingsSection.collapsed = False
     picture("1-cases", 1000)
     engine = start(listed)
     engine.tell(run_begun())
