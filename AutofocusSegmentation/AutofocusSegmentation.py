@@ -69,7 +69,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.layout.addWidget(ui_widget)
         self.ui = slicer.util.childWidgetVariables(ui_widget)
         self.logic = AutofocusSegmentationLogic()
-        one_engine = OneEngine()
+        self.one_engine = one_engine = OneEngine(in_process=True)
         self.segment_panel = SegmentPanel(
             self.resourcePath("UI/Segment.ui"), ApplicationWindow(), one_engine=one_engine,
             models_changed=self._look_again,
@@ -106,6 +106,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.results_panel.cleanup()
         self.attention_panel.cleanup()
         self.finetune_panel.cleanup()
+        self.one_engine.close()
 
     def onReload(self):
         """Developers' button: load the library anew as well. A running job is cancelled, and the status bar says so."""

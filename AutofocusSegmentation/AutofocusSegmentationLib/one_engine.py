@@ -1,18 +1,33 @@
 """One engine process at a time, whichever panel starts it: two would share the memory and both might run out of it."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 POLL_INTERVAL_MS = 100
 """How often a panel asks the engine that it runs."""
 
 
 class OneEngine:
-    """Who uses the engine. Panels that share one watch each other through it."""
+    """Who uses the engine. Panels that share one watch each other through it.
 
-    def __init__(self) -> None:
+    in_process: also those that have another one of this kind, as the panels of a second widget of the module; to be
+    closed with the widget.
+    """
+
+    _of_process: ClassVar[list["OneEngine"]] = []
+
+    def __init__(self, in_process: bool = False) -> None:
         self._user: object = None
         self._sentence = ""
         self._watchers: list[Callable[[], None]] = []
+        self._all = self._of_process if in_process else []
+        self._all.append(self)
+
+    def close(self) -> None:
+        """The widget goes: it holds the engine no longer, and is told nothing."""
+        if self in self._all:
+            self._all.remove(self)
+            self._tell()
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever the engine was taken or let go."""
@@ -31,8 +46,9 @@ class OneEngine:
 
     def refusal(self, user: object) -> str:
         """Return why `user` cannot start now; empty if nobody else runs the engine."""
-        return "" if self._user is user else self._sentence
+        return next((each._sentence for each in self._all if each._user not in (None, user)), "")
 
     def _tell(self) -> None:
-        for changed in self._watchers:
-            changed()
+        for each in list(self._all):
+            for changed in each._watchers:
+                changed()

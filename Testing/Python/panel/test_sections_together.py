@@ -285,3 +285,23 @@ def test_two_charts_and_one_place(opened, scene):
     assert layout.GetViewArrangement() == layout.SlicerLayoutOneUpRedSliceView
     scene.RemoveNode(layout)  # a singleton: it would outlive the scene
     finish(opened, engine)
+
+
+def test_two_widgets_of_the_module_start_one_engine(opened):
+    """Another module may hold one of its own. When it goes, nothing of it is asked or told any more."""
+    representation = slicer.modules.autofocussegmentation.createNewWidgetRepresentation()
+    second = representation.self()
+    second.enter()
+    button = opened.widget.segment_panel.ui.segmentButton
+    other = second.segment_panel.ui.segmentButton
+    assert button.enabled and other.enabled
+    begin(opened, opened.images[0])
+    assert not other.enabled and other.toolTip.startswith("A segmentation is running: wait")
+    end(opened)
+    assert other.enabled
+    second.segment_panel._make_engine = FakeEngine
+    click(other)
+    assert not button.enabled and button.toolTip.startswith("A segmentation is running: wait")
+    second.cleanup()
+    assert button.enabled
+    assert run(opened, opened.images[0]) is not None
