@@ -1,10 +1,17 @@
 """DICOM SEG and RTSTRUCT with stand-ins for Slicer's exporters: what they are given, and what is refused before."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from dicom_plugins import Plugins, put_into_study
 from engine_results import edit, job, labels, load, reference_volume, tag
 from test_transforms import linear_transform, rigid
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "engine"))
+
+import dicom_slices  # noqa: E402
 
 INSTANCES = ("1.2.3.1", "1.2.3.2")
 
@@ -237,3 +244,32 @@ def test_slices_of_which_dicom_does_not_say_where_they_are_are_believed(plugins,
     slicer.dicomDatabase.values[INSTANCES[0], "0020,0032"] = position
     image.SetOrigin(0, 0, 0)
     assert exporters().seg_problem(image) == ""
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("axes", ["AXIAL", "OBLIQUE", "PRONE", "SAGITTAL"])
+def test_an_image_as_slicer_reads_it_lies_on_its_slices(plugins, scene, tmp_path, axes, backwards):
+    """Files from here, read by Slicer's own reader of series."""
+    import slicer
+
+    from AutofocusSegmentationLib.dicom_tags import lies_on_its_slices
+
+    wanted = {"PRONE": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0), "SAGITTAL": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)}
+    slices = dicom_slices.series(axes=wanted.get(axes) or getattr(dicom_slices, axes))
+    if backwards:
+        slices.reverse()
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    for number, each in enumerate(slices):
+        file = tmp_path / f"{number:03d}.dcm"
+        each.save_as(file, enforce_file_format=True)
+        storage.AddFileName(str(file))
+        for name in ("ImagePositionPatient", "ImageOrientationPatient"):
+            text = "\\".join(str(value) for value in getattr(each, name))
+            slicer.dicomDatabase.values[each.SOPInstanceUID, "0020,0032" if "Pos" in name else "0020,0037"] = text
+    storage.SetFileName(str(tmp_path / "000.dcm"))
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    assert storage.ReadData(volume) and volume.GetImageData().GetDimensions() == (12, 10, 8)
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(each.SOPInstanceUID for each in slices))
+    assert lies_on_its_slices(volume)
+    volume.SetOrigin(*np.add(volume.GetOrigin(), (0, 0, 1)))
+    assert not lies_on_its_slices(volume)
