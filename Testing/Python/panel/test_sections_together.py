@@ -139,10 +139,11 @@ def test_a_segmentation_that_ends_ends_the_test_case(opened):
     assert visible(opened.parameters.result) == [True]
 
 
-@pytest.mark.parametrize("column", [0, 2])
-def test_a_row_of_the_results_ends_the_test_case(opened, column):
-    """Also the box that shows a structure."""
+@pytest.mark.parametrize("column, seen", [(0, False), (2, False), (2, True)])
+def test_a_row_of_the_results_ends_the_test_case(opened, column, seen):
+    """Also the box that shows a structure, and where the user has shown the result in the Data module."""
     show_case(opened)
+    opened.second.GetDisplayNode().SetVisibility(seen)
     click_cell(opened.results.resultsTable, 2, column)
     assert_ended(opened, "CT B", opened.second)
 
