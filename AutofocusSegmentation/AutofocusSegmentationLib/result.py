@@ -34,7 +34,15 @@ from .display import let_inner_structures_be_seen
 from .node_marks import COMPARISON_ATTRIBUTE, TABLE_ROLE
 from .result_files import Found, ResultError, read_result
 from .segment_tags import HASH_TAG, kept_segments, mark_as_made, tag_of
-from .segment_voxels import grid_of_segmentation, grid_of_volume, label_map, lies_within, replace_voxels, same_grid
+from .segment_voxels import (
+    grid_of_segmentation,
+    grid_of_volume,
+    holds_surfaces,
+    label_map,
+    lies_within,
+    replace_voxels,
+    same_grid,
+)
 from .terminology_list import register_terminology
 from .transforms import same_frame
 from .volumes_table import fill_table, own_table
@@ -127,8 +135,7 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
         return [_("The output belongs to another patient than the image: choose a new segmentation as output.")]
     if segmentation.GetNumberOfSegments() == 0 or not _kept(manifest, output_node):
         return []
-    labelmap = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-    if segmentation.GetSourceRepresentationName() != labelmap:
+    if holds_surfaces(output_node):
         return [_("The output holds surfaces instead of voxels: choose a new segmentation as output.")]
     if not same_frame(output_node, reference_node):
         return [_("The output has segments of yours under another transform than the image: choose a new segmentation "
