@@ -54,7 +54,7 @@ def test_rectum_lies_behind_and_is_deep_rather_than_wide_beside_the_apex():
 
 
 def test_a_large_prostate_reaches_further_back():
-    """24 mm behind the heads' middle in the men with small ones; 34 to 52 in four men of the slices with 85 to 180 ml."""
+    """24 mm behind the heads' middle in men with small ones; 34 to 52 in four of the slices with 85 to 180 ml."""
     backs = {ml: [draw_prostate(np.random.default_rng([10, n]), Z, Y, X, ml)[2] for n in range(24)] for ml in (25, 130)}
     assert 18 < np.median(backs[25]) < 28
     assert 34 < np.median(backs[130]) < 48 and max(backs[130]) > 46
