@@ -10,10 +10,10 @@ LINKED_BEFORE = "AutofocusSegmentation.LinkedBefore"
 _layers = LentLayers("AutofocusSegmentation.Map", FOREGROUND)
 
 
-def show(volume, opacity: float, segmentation=None, background=None) -> None:
+def show(volume, opacity: float, segmentation, background) -> None:
     """Put a map into the foreground of every slice view, with `opacity` 0…1, and link the views.
 
-    background: volume behind it, in views that show none of the study that `segmentation` was made of.
+    background: volume (or None) behind it, in views that show none of the study that `segmentation` was made of.
     """
     for view in views():
         if not _layers.has(view):

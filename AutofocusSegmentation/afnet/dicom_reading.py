@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from .dicom_header import MODALITIES, Folder, Slice, read_headers
 from .errors import InputError, RequestError, is_out_of_memory
-from .foreground import AIR
+from .foreground import AIR, BODY_THRESHOLD, DENSEST_BONE
 from .image_refusals import without_room
 from .native_stderr import native_stderr_closed
 
@@ -80,16 +80,27 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
 
 
 def _with_air(image: sitk.Image, ordered: list[Slice]) -> sitk.Image:
-    """Turn into air what the files call padding: stored without a sign it would be brighter than any metal."""
-    values = sitk.GetArrayFromImage(image)
-    if values.dtype.kind == "u" or not any(item.padding for item in ordered):  # without a sign, nothing is air
+    """Turn into air what the files call padding: stored without a sign it would be brighter than any metal. A value
+    that tissue has is none, whatever a file says: some writers put a 0 there."""
+    padding = [item.padding if item.padding and not _is_tissue(item.padding) else None for item in ordered]
+    values = sitk.GetArrayViewFromImage(image)
+    if values.dtype.kind == "u":  # without a sign, nothing is air
         return image
-    for plane, item in zip(values, ordered, strict=True):
-        if item.padding:
-            plane[(plane >= item.padding[0]) & (plane <= item.padding[1])] = AIR
-    result = sitk.GetImageFromArray(values)
-    result.CopyInformation(image)
-    return result
+    padded = [k for k, ends in enumerate(padding) if ends and _between(values[k], ends).any()]
+    for k in padded:
+        plane = sitk.GetArrayFromImage(image[:, :, k])
+        plane[_between(plane, padding[k])] = AIR
+        image[:, :, k] = sitk.GetImageFromArray(plane)
+    return image
+
+
+def _is_tissue(ends: tuple[float, float]) -> bool:
+    low, high = ends
+    return high >= BODY_THRESHOLD and low <= DENSEST_BONE
+
+
+def _between(plane: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    return (plane >= ends[0]) & (plane <= ends[1])
 
 
 def _narrow(image: sitk.Image) -> sitk.Image:

@@ -17,6 +17,9 @@ BODY_THRESHOLD = -300.0
 FAT = -50.0
 """HU that fat, and with it any body, goes below; MR intensities and CT without its rescale intercept do not."""
 
+DENSEST_BONE = 2500.0
+"""HU that cortical bone stays below; teeth, contrast and metal do not."""
+
 SOFT_TISSUE = (-200.0, 250.0)
 """HU range that holds most of any body: fat, muscle, organs."""
 

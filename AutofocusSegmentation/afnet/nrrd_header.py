@@ -114,7 +114,8 @@ def check_nrrd(path: Path, space: str, what: str) -> None:
     """Raise InputError about `what` unless the file says where the patient lies in it, in mm, and its data are whole.
 
     `space`: as ITK gives it, which turns every space of the patient into left-posterior-superior. Compressed data are
-    read to their end (0.4 s for 80 MB of voxels); where others are missing, ITK notices. Raises OSError.
+    read to their end (0.4 s for 80 MB of voxels), and more of them than the header says are damage, too; where others
+    are missing, ITK notices. Raises OSError.
     """
     try:
         with path.open("rb") as file:

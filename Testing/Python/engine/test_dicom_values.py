@@ -77,15 +77,29 @@ def test_padding_of_a_ct_is_air(tmp_path, padding, limit, signed):
     assert image.GetPixelID() == sitk.sitkInt16 and image.GetSize() == (COLUMNS, ROWS, 8)
 
 
+@pytest.mark.parametrize(("padding", "limit"), [(0, None), (50, None), (-2000, 100), (-299, 4095)])
+def test_values_that_tissue_has_are_no_padding(tmp_path, padding, limit):
+    """Some writers put a 0 there, which is water where the intercept is 0."""
+    slices = series(intercept=0)
+    stored_values = values(8).astype(np.int16) - 1024
+    for item, plane in zip(slices, stored_values, strict=True):
+        plane[PADDED] = 0
+        item.PixelData, item.PixelRepresentation = plane.tobytes(), 1
+        item.add_new(0x00280120, "SS", padding)
+        if limit is not None:
+            item.add_new(0x00280121, "SS", limit)
+    assert np.array_equal(found(stored(tmp_path, slices)), stored_values)
+
+
 def test_padding_is_rescaled_as_its_slice_is(tmp_path):
     slices = series(4, slope=0.5, intercept=-1024) + series(4, slope=1, intercept=-1000)
     for k, item in enumerate(slices):
         item.ImagePositionPatient = [0, 0, 2 * k]
-        item.PixelPaddingValue = int(values(4)[k % 4, 0, 0])
+        item.PixelPaddingValue = int(values(4)[k % 4].min())
     read = sitk.GetArrayFromImage(read_image(stored(tmp_path, slices), "The CT", "CT"))
     for k, plane in enumerate(values(4)):
-        assert np.array_equal(read[k], np.where(plane == plane[0, 0], -1000, plane * 0.5 - 1024))
-        assert np.array_equal(read[4 + k], np.where(plane == plane[0, 0], -1000, plane * 1.0 - 1000))
+        assert np.array_equal(read[k], np.where(plane == plane.min(), -1000, plane * 0.5 - 1024))
+        assert np.array_equal(read[4 + k], np.where(plane == plane.min(), -1000, plane * 1.0 - 1000))
 
 
 def test_padding_of_other_modalities_and_without_a_rescale_stays(tmp_path):

@@ -273,3 +273,31 @@ def test_an_image_as_slicer_reads_it_lies_on_its_slices(plugins, scene, tmp_path
     assert lies_on_its_slices(volume)
     volume.SetOrigin(*np.add(volume.GetOrigin(), (0, 0, 1)))
     assert not lies_on_its_slices(volume)
+
+
+@pytest.mark.parametrize(("cosines", "there"), [
+    ("0.577\\0.577\\0.577\\-0.707\\0.707\\0", True), ("0.58\\0.577\\0.577\\-0.707\\0.707\\0", False),
+    ("0\\0\\0\\0\\1\\0", True),
+])  # fmt: skip
+def test_direction_cosines_of_three_digits_are_the_images_own(plugins, scene, cosines, there):
+    """0.577, 0.577, 0.577 is no unit vector; over 500 mm it would be 0.2 mm off. Cosines of no length say nothing."""
+    import slicer
+    import vtk
+
+    from AutofocusSegmentationLib.dicom_tags import lies_on_its_slices
+
+    rows = np.array([[1, 1, 1], [-1, 1, 0]]) / np.sqrt([[3], [2]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.diag([-1, -1, 1]) @ np.stack([*rows, np.cross(*rows)], axis=1)
+    image = vtk.vtkImageData()
+    image.SetDimensions(500, 500, 2)
+    image.AllocateScalars(vtk.VTK_SHORT, 1)
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    volume.SetAndObserveImageData(image)
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    ends = [np.zeros(3), np.cross(*rows)]
+    for uid, position in zip("12", ends, strict=True):
+        slicer.dicomDatabase.values[uid, "0020,0032"] = "\\".join(f"{value:.6f}" for value in position)
+        slicer.dicomDatabase.values[uid, "0020,0037"] = cosines
+    volume.SetAttribute("DICOM.instanceUIDs", "1 2")
+    assert lies_on_its_slices(volume) is there

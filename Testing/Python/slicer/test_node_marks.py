@@ -6,10 +6,43 @@ pytestmark = pytest.mark.usefixtures("slicer_app")
 
 
 def test_saved_scenes_are_read_by_the_names_that_they_were_written_with():
-    from AutofocusSegmentationLib import node_marks, parameters, study_record
+    from AutofocusSegmentationLib import (
+        attention_maps,
+        chart_layout,
+        held_out_view,
+        node_marks,
+        parameters,
+        segment_tags,
+        study_record,
+    )
 
     assert parameters.CHOSEN_INPUT_ROLE == "Input."
     assert study_record.SEGMENTED_INPUT_ROLE == "AutofocusSegmentation.Input."
     assert node_marks.SEGMENTATION_ROLE == "AutofocusSegmentation.Segmentation"
     assert node_marks.COMPARISON_ATTRIBUTE == "AutofocusSegmentation.Comparison"
     assert node_marks.ATTENTION_ATTRIBUTE == "AutofocusSegmentation.Attention"
+    assert node_marks.TABLE_ROLE == "AutofocusSegmentation.Volumes"
+    assert study_record.STUDY_ATTRIBUTE == "AutofocusSegmentation.Study"
+    assert segment_tags.HASH_TAG == "AutofocusSegmentation.VoxelHash"
+    assert [attention_maps.LAYER, attention_maps.MAP, attention_maps.STUDY] == [
+        f"AutofocusSegmentation.Attention{word}" for word in ("Layer", "Map", "Study")]
+    assert chart_layout.LAYOUT_BEFORE == "AutofocusSegmentation.LayoutBefore"
+    assert chart_layout.CHART_SHOWN == "AutofocusSegmentation.ChartShown"
+    assert held_out_view._HIDDEN_ATTRIBUTE == "AutofocusSegmentation.HiddenForHeldOut"
+    assert held_out_view._IMAGE_ATTRIBUTE == "AutofocusSegmentation.HeldOutImage"
+    assert held_out_view._VOXELS_ATTRIBUTE == "AutofocusSegmentation.ComparisonVoxels"
+
+
+def test_what_views_showed_before_is_kept_under_these_names(scene):
+    import slicer
+
+    from AutofocusSegmentationLib.view_layers import BACKGROUND, FOREGROUND, LentLayers
+
+    view = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    for purpose, layer in (("AutofocusSegmentation.Map", FOREGROUND), ("AutofocusSegmentation.HeldOut", BACKGROUND)):
+        volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+        LentLayers(purpose, layer).put(view, layer, volume)
+        assert view.GetNodeReference(f"{purpose}{layer}Put") is volume
+        assert f"{purpose}{layer}Put" in view.GetAttributeNames()
+    assert view.GetAttribute("AutofocusSegmentation.MapForegroundOpacityBefore") is not None
+    assert slicer.mrmlScene is scene
