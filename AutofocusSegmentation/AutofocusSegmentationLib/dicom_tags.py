@@ -77,24 +77,28 @@ def lies_on_its_slices(node) -> bool:
         return True
     ends = [instances[0], instances[-1]]
     positions = [_numbers(database.instanceValue(uid, _POSITION), 3) for uid in ends]
-    orientations = [_numbers(database.instanceValue(uid, _ORIENTATION), 6) for uid in ends]
-    if any(values is None for values in (*positions, *orientations)) or any(map(_has_no_length, orientations)):
+    axes = [_unit_axes(database.instanceValue(uid, _ORIENTATION)) for uid in ends]
+    if any(values is None for values in (*positions, *axes)):
         return True
     size = np.array(node.GetImageData().GetDimensions())
     to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_local(node)
     corners = [(to_lps @ [0, 0, k, 1])[:3] for k in (0, size[2] - 1)]
     across = to_lps[:3, :2] / np.linalg.norm(to_lps[:3, :2], axis=0)
-    # Written with few digits, the cosines are no unit vectors.
-    rows = [np.reshape(each, (2, 3)) / np.linalg.norm(np.reshape(each, (2, 3)), axis=1, keepdims=True)
-            for each in orientations]
-    turned = max(np.abs(across.T - each).max() for each in rows)
+    turned = max(np.abs(across.T - each).max() for each in axes)
     apart = min(np.abs(np.subtract(corners, each)).max() for each in (positions, positions[::-1]))
     reach = np.linalg.norm(to_lps[:3, :2] * size[:2], axis=0).max()
     return bool(max(turned * reach, apart) <= _PLACE_TOLERANCE_MM)
 
 
-def _has_no_length(cosines: list[float]) -> bool:
-    return not np.linalg.norm(np.reshape(cosines, (2, 3)), axis=1).all()
+def _unit_axes(text: str) -> np.ndarray | None:
+    """Return the directions of an ImageOrientationPatient as unit vectors (2, 3), which cosines of few digits are not;
+    None unless it tells both."""
+    cosines = _numbers(text, 6)
+    if cosines is None:
+        return None
+    axes = np.reshape(cosines, (2, 3))
+    lengths = np.linalg.norm(axes, axis=1, keepdims=True)
+    return axes / lengths if lengths.all() else None
 
 
 def _numbers(text: str, count: int) -> list[float] | None:
