@@ -17,7 +17,7 @@ help:
 	@echo "                               a folder with the files t1, t1c, t2 and flair (.nii.gz, .nrrd, .mha)"
 	@echo "make test                      lint and tests; TESTS=Testing/Python/engine for a part of them"
 	@echo "make lint                      ruff alone"
-	@echo "make lists                     bring the CMake lists (from git's files) and the README's scores up to date"
+	@echo "make lists                     bring the CMake lists (from git's files) and the documents' scores up to date"
 	@echo "make clean                     remove .venv, .cache and $(OUTPUT)"
 
 demo: $(STAMP)

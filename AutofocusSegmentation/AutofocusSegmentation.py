@@ -16,11 +16,12 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from AutofocusSegmentationLib import doctor, logic, models, sample_data, study, terminology_list
-from AutofocusSegmentationLib.held_out_view import hide_held_out
+from AutofocusSegmentationLib import logic, models, sample_data, study, terminology_list
+from AutofocusSegmentationLib.engine import doctor
+from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out
+from AutofocusSegmentationLib.finetuning.parameters import FineTuningParameters
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
-from AutofocusSegmentationLib.tuning_parameters import FineTuningParameters
 
 
 class AutofocusSegmentation(ScriptedLoadableModule):
@@ -54,14 +55,14 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def setup(self):
         super().setup()
         # Here, not at file scope: a Slicer without a window imports this file too.
-        from AutofocusSegmentationLib.one_engine import OneEngine
+        from AutofocusSegmentationLib.engine.one_engine import OneEngine
+        from AutofocusSegmentationLib.engine.torch_installer import SlicerTorchInstaller
         from AutofocusSegmentationLib.panels.attention import AttentionPanel
         from AutofocusSegmentationLib.panels.finetune import FineTunePanel
         from AutofocusSegmentationLib.panels.first_use import FirstUsePanel
         from AutofocusSegmentationLib.panels.models import ModelsPanel
         from AutofocusSegmentationLib.panels.results import ResultsPanel
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
-        from AutofocusSegmentationLib.torch_installer import SlicerTorchInstaller
         from AutofocusSegmentationLib.window import ApplicationWindow
 
         ui_widget = slicer.util.loadUI(self.resourcePath("UI/AutofocusSegmentation.ui"))
@@ -158,7 +159,7 @@ class AutofocusSegmentationLogic(ScriptedLoadableModuleLogic):
         return AutofocusSegmentationParameters(super().getParameterNode())
 
     def models(self) -> list:
-        """Return the models at hand (afnet.manifest.ModelEntry), bundled ones first."""
+        """Return the models at hand (afnet.models.manifest.ModelEntry), bundled ones first."""
         return models.list_models()
 
     def segment(

@@ -19,7 +19,7 @@ from example_scan import ExampleUnavailable, example_scan  # noqa: E402 (after t
 from study_files import StudyNotFound, study_files  # noqa: E402
 
 from afnet.errors import AfnetError  # noqa: E402
-from afnet.manifest import Manifest, find_model  # noqa: E402
+from afnet.models.manifest import Manifest, find_model  # noqa: E402
 
 EXAMPLE_MODEL = "pelvis-ct"
 SEGMENTATION = "segmentation.seg.nrrd"
@@ -106,8 +106,8 @@ def load_volume(name: str, path: Path):
     import SimpleITK as sitk
     import slicer.util
 
-    from afnet.image_geometry import index_to_lps
-    from afnet.reading import read_image
+    from afnet.images.geometry import index_to_lps
+    from afnet.images.reading import read_image
 
     print(f"Reading {name}", flush=True)
     image = read_image(path)
@@ -119,7 +119,7 @@ def load_volume(name: str, path: Path):
 def segment(manifest: Manifest, volumes: dict, device: str, attention: Path):
     """The module's own logic; the engine is asked for attention maps besides."""
     from AutofocusSegmentationLib import logic
-    from AutofocusSegmentationLib.engine import ChildProcess
+    from AutofocusSegmentationLib.engine.child import ChildProcess
 
     class WithAttention(ChildProcess):
         """Asks for attention maps, and takes them out of the job folder before it goes."""

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 
 from afnet.cases import make_case, nested_truth  # noqa: E402
 from afnet.imaging import prepare  # noqa: E402
-from afnet.manifest import Manifest, find_model  # noqa: E402
+from afnet.models.manifest import Manifest, find_model  # noqa: E402
 from afnet.packed_case import save_case  # noqa: E402
 
 

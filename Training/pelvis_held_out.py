@@ -8,7 +8,7 @@ from pelvis_packs import SPACING, load_pack
 from pelvis_tensors import AIR, class_masks, hu_on_coarser_grid, windowed
 from torch.nn import functional as F
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 from afnet.tensors import to_torch
 from afnet.training import Training
 

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
 from afnet.evaluation import format_table  # noqa: E402
-from afnet.manifest import read_manifest  # noqa: E402
+from afnet.models.manifest import read_manifest  # noqa: E402
 
 
 def afnet(*arguments: str) -> str:

@@ -31,7 +31,7 @@ from pelvis_tensors import CODES, as_tensors, near_scan, on_coarser_grid, part_a
 from renormalisation import renormalise  # noqa: E402
 
 from afnet.losses import class_loss, likely_classes  # noqa: E402
-from afnet.manifest import Manifest, find_model  # noqa: E402
+from afnet.models.manifest import Manifest, find_model  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
 from afnet.training import Schedule, Training  # noqa: E402
 

@@ -17,8 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from afnet.manifest import find_model, read_manifest  # noqa: E402
-from afnet.model_bundle import load_network, save_bundle  # noqa: E402
+from afnet.models.manifest import find_model, read_manifest  # noqa: E402
+from afnet.models.model_bundle import load_network, save_bundle  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan, count_parameters  # noqa: E402
 
 

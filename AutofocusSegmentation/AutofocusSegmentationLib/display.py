@@ -2,7 +2,7 @@
 
 import slicer
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
 from .nesting import nested_pairs
 from .segment_tags import results_in_scene

@@ -2,7 +2,7 @@
 
 import slicer
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
 _EDITOR_SINGLETON = "SegmentEditor"
 """Tag of the parameter node that Slicer's Segment Editor module uses."""

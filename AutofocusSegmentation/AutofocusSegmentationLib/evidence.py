@@ -10,7 +10,7 @@ from textwrap import shorten
 
 from slicer.i18n import tr as _
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
 from .dicom_tags import SeriesTags, modality_of, series_tags
 

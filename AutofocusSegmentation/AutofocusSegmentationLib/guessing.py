@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
 from . import hierarchy
 from .evidence import SERIES_NUMBER, matches

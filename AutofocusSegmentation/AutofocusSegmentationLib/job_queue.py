@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import slicer
 from slicer.i18n import tr as _
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
-from .engine import EngineProcess
+from .engine.child import EngineProcess
 from .logic import JobOutcome, SegmentationJob
 from .models import short_title
 from .sequences import Frame, current_frame

@@ -10,12 +10,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.errors import AfnetError
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
 from . import study_record
-from .engine import EngineProcess, Note, ProgressEvent, SegmentRequest, Started
-from .engine_job import EngineJob
-from .job import JobError, JobFolder
+from .engine.child import EngineProcess, Note, ProgressEvent, SegmentRequest, Started
+from .engine.engine_job import EngineJob
+from .engine.job_folder import JobError, JobFolder
 from .models import model_called
 from .result import Result, check_output, load_result
 from .result_files import ResultError
@@ -159,7 +159,7 @@ class SegmentationJob(EngineJob):
         if outcome.kind == "done":
             self._log(_("Done"))
 
-    # What another kind of job does otherwise (attention_job.py)
+    # What another kind of job does otherwise (attention/job.py)
 
     def _problems(self) -> list[str]:
         """Return why the job cannot start, one sentence each."""

@@ -4,7 +4,7 @@ from html import escape
 
 from slicer.i18n import tr as _
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
 
 def population_text(manifest: Manifest) -> str:

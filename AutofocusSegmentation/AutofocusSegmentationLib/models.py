@@ -8,8 +8,8 @@ import qt
 from slicer.i18n import tr as _
 
 from afnet.errors import AfnetError
-from afnet.manifest import Manifest, ModelEntry, find_model, find_models
-from afnet.terminology import MODEL_ID
+from afnet.models.manifest import Manifest, ModelEntry, find_model, find_models
+from afnet.models.terminology import MODEL_ID
 
 FOLDER_SETTING = "AutofocusSegmentation/ModelsFolder"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from slicer.i18n import tr as _
 
-from afnet.manifest import Manifest, Structure
+from afnet.models.manifest import Manifest, Structure
 
 from .segment_tags import edited_segments, segments_of_structures
 from .segment_voxels import OffLattice, VoxelGrid, cut_to_box, grid_of_segmentation, replace_voxels, segment_voxels

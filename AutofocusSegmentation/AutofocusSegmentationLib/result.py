@@ -17,8 +17,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.json_documents import Report
-from afnet.manifest import Manifest, Structure
-from afnet.terminology import (
+from afnet.models.manifest import Manifest, Structure
+from afnet.models.terminology import (
     MODEL_ID,
     MODEL_VERSION,
     STRUCTURE_TAG,

@@ -8,10 +8,10 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from afnet.json_documents import Report, StructureEntry
-from afnet.manifest import Manifest
-from afnet.terminology import STRUCTURE_TAG
+from afnet.models.manifest import Manifest
+from afnet.models.terminology import STRUCTURE_TAG
 
-from .engine_request import REPORT_FILE, SEGMENTATION_FILE
+from .engine.request import REPORT_FILE, SEGMENTATION_FILE
 from .segment_voxels import VoxelGrid, Voxels, grid_of_volume, same_grid
 from .segmentation_reading import DamagedFile, read_segmentation_file
 

@@ -8,8 +8,8 @@ import slicer
 import vtk
 
 from afnet.json_documents import StructureEntry
-from afnet.manifest import Manifest, Structure
-from afnet.terminology import (
+from afnet.models.manifest import Manifest, Structure
+from afnet.models.terminology import (
     CODE_NAME_TAG,
     CODES_TAG,
     EDGE_TAG,

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from afnet.compressed_stream import DamagedStream, inflated
-from afnet.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_header
+from afnet.images.compressed_stream import DamagedStream, inflated
+from afnet.images.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_header
 from afnet.segment_header import Segment, read_segments
 
 from .segment_voxels import VoxelGrid, Voxels, cut_to_box

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import slicer
 from slicer.i18n import tr as _
 
-from afnet.manifest import Manifest
-from afnet.terminology import EDGE_TAG, LEFT_OUT_TAG
+from afnet.models.manifest import Manifest
+from afnet.models.terminology import EDGE_TAG, LEFT_OUT_TAG
 
 from .display import is_shown
 from .segment_tags import HASH_TAG, structure_of, tag_of

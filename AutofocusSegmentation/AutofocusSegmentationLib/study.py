@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from slicer.i18n import tr as _
 
-from afnet.image_geometry import perpendicular
-from afnet.manifest import Input, Manifest
+from afnet.images.geometry import perpendicular
+from afnet.models.manifest import Input, Manifest
 
 from . import hierarchy, volumes
 from .dicom_tags import modality_of
+from .engine.job_folder import WHERE_TO_CHOOSE
 from .evidence import explain
 from .guessing import guess_inputs, named_unlike_others
-from .job import WHERE_TO_CHOOSE
 from .sequences import Frame, current_frame
 from .transforms import (
     RIGID_TOLERANCE_MM,

@@ -12,8 +12,8 @@ import numpy as np
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from afnet.manifest import Manifest
-from afnet.terminology import MODEL_ID, WEIGHTS_SHA256
+from afnet.models.manifest import Manifest
+from afnet.models.terminology import MODEL_ID, WEIGHTS_SHA256
 
 from .sequences import Frame
 from .transforms import ijk_to_local, moved_points, transform_between

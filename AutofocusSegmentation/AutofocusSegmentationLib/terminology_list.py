@@ -1,4 +1,4 @@
-"""Our list of codes for Slicer; a structure's tag with them is made in afnet/terminology.py.
+"""Our list of codes for Slicer; a structure's tag with them is made in afnet/models/terminology.py.
 
 The codes themselves are in each model's model.json, with their source; the list in Resources/Terminologies holds
 the same codes, so that Slicer's terminology selector knows them.
@@ -9,7 +9,7 @@ from pathlib import Path
 import slicer
 import vtk
 
-from afnet.terminology import TERMINOLOGY_CONTEXT
+from afnet.models.terminology import TERMINOLOGY_CONTEXT
 
 TERMINOLOGY_FILE = (
     Path(__file__).resolve().parents[1] / "Resources" / "Terminologies" / "AutofocusSegmentation.term.json"

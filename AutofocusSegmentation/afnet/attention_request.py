@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .architectures import autofocus_layer_names
 from .errors import RequestError
-from .manifest import Manifest
+from .models.manifest import Manifest
 
 KINDS = ("focus", "maps", "both")
 

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from .grid import WorkingGrid
 from .imaging import Prepared, like
-from .manifest import Manifest
+from .models.manifest import Manifest
 from .packed_case import Case
 from .resolution import shown_on
 

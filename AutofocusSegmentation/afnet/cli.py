@@ -15,8 +15,8 @@ from .attention_request import KINDS, AttentionRequest
 from .benchmark.command import add_benchmark
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_memory, package_missing
 from .finetuning.command import add_finetune
-from .manifest import TILES, WHOLE_VOLUME, find_models
-from .model_places import readable_folder
+from .models.manifest import TILES, WHOLE_VOLUME, find_models
+from .models.model_places import readable_folder
 from .parent import leave
 from .progress import Progress
 from .study_request import StudyRequest
@@ -254,7 +254,7 @@ def _packages() -> Iterator[None]:
 
 def _import_checkpoint(options, progress: Progress) -> None:
     with _packages():
-        from .checkpoint_import import import_checkpoint
+        from .models.checkpoint_import import import_checkpoint
     manifest = import_checkpoint(options.file, options.output, options.inputs, options.execution)
     print(f"{manifest.title}\n  model: {manifest.id} in {manifest.folder}")
     print(f"  channels: {', '.join(channel['input'] for channel in manifest.raw['channels'])}")
@@ -263,7 +263,7 @@ def _import_checkpoint(options, progress: Progress) -> None:
 
 def _evaluate(options, progress: Progress) -> None:
     from .evaluation import evaluate, format_table
-    from .manifest import find_model
+    from .models.manifest import find_model
 
     manifest = find_model(options.model, options.models)
     only = [name.strip() for name in options.only.split(",") if name.strip()] or None

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from .errors import InputError
 from .grid import WorkingGrid, bounding_box
 from .imaging import like
-from .manifest import Manifest
+from .models.manifest import Manifest
 
 RESTORED_SLICES = 32
 """Slices of the reference image decoded at a time, so that memory does not grow with its length."""

@@ -15,8 +15,8 @@ import SimpleITK as sitk
 
 from .errors import RequestError
 from .grid import bounding_box
-from .manifest import Manifest, Structure
-from .reading import read_labelmap
+from .images.reading import read_labelmap
+from .models.manifest import Manifest, Structure
 from .segmentation_file import SEGMENTATION_SUFFIX, Segmentation, read_segmentation
 
 LATTICE_TOLERANCE = 0.01

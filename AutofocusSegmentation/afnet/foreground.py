@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .manifest_consistency import HIGHEST_HU
+from .models.manifest_consistency import HIGHEST_HU
 
 AIR = -1000.0
 """HU of air, given to all that lies outside a scan; scanners' padding (−1024, −2000, −3024) is raised to it."""

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from .errors import InputError
 from .foreground import AIR, body_mask, brain_mask, check_hounsfield
 from .grid import WorkingGrid
-from .image_geometry import side_lengths
-from .manifest import Manifest
+from .images.geometry import side_lengths
+from .models.manifest import Manifest
 from .normalisation import normalise_channels, z_score
 from .resolution import shown_on
 

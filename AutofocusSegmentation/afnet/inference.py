@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .deepmedic import AtOnce, DeepMedic, at_once_bytes
 from .devices import has_bfloat16, memory_held, memory_limit, return_freed_memory
 from .errors import OutOfMemory, is_out_of_memory
-from .manifest import TILES, WHOLE_VOLUME
+from .models.manifest import TILES, WHOLE_VOLUME
 from .networks import AutofocusNetwork
+from .networks.deepmedic import AtOnce, DeepMedic, at_once_bytes
 from .progress import Progress
 from .streaming import AttentionSink, Streaming, bytes_needed
 from .tensors import to_numpy, to_torch

@@ -13,14 +13,14 @@ from .attention_request import check_size, checked
 from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import RequestError
 from .grid import bounding_box
+from .images.reading import describe_grid, read_image
 from .imaging import Prepared, on_working_grid, scale
 from .inference import Predictor, Resources
 from .json_documents import Report
-from .manifest import Manifest, find_model
-from .model_bundle import load_network
+from .models.manifest import Manifest, find_model
+from .models.model_bundle import load_network
 from .outputs import check_outputs
 from .progress import PROTOCOL, Progress
-from .reading import describe_grid, read_image
 from .study_request import StudyRequest
 
 

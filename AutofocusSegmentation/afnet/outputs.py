@@ -8,7 +8,7 @@ from pathlib import Path
 from .atomic_file import together
 from .attention_request import files_of
 from .errors import RequestError
-from .manifest import Manifest
+from .models.manifest import Manifest
 from .segmentation_file import SEGMENTATION_SUFFIX
 from .study_request import StudyRequest
 from .writing import VOLUME_SUFFIXES, check_folder, check_writable

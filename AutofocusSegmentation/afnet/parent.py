@@ -7,7 +7,7 @@ else it is doing. A training is asked more gently (finetuning/stopping.py).
 That must work while torch is being imported, so this module imports only the standard library and
 `watch()` is called before anything slow.
 
-A launcher that does not hand its standard input on (see AutofocusSegmentationLib/launcher.py) would hide the
+A launcher that does not hand its standard input on (see AutofocusSegmentationLib/engine/launcher.py) would hide the
 parent's death. So the parent also names itself in the environment (`AFNET_OWNER_PID`), and the process is
 watched too.
 """
@@ -30,10 +30,10 @@ FINISH_EARLY = "finish"
 
 JOB_MARKER = "afnet-job.json"
 """File that makes a folder a job folder. A folder without it is never removed: `--job-folder .` typed in the
-wrong place must not cost anybody their data. Written by AutofocusSegmentationLib/job.py."""
+wrong place must not cost anybody their data. Written by AutofocusSegmentationLib/engine/job_folder.py."""
 
 OWNER_VARIABLE = "AFNET_OWNER_PID"
-"""Environment variable with the process id of the parent; set by AutofocusSegmentationLib/launcher.py."""
+"""Environment variable with the process id of the parent; set by AutofocusSegmentationLib/engine/launcher.py."""
 
 _OWNER_POLL_S = 1.0
 _PIPE_POLL_S = 0.1

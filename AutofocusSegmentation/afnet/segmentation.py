@@ -10,7 +10,7 @@ from .decoding import check_found, clean, found_outside, restore
 from .grid import bounding_box
 from .inference import Computed, infer
 from .json_documents import Report, StructureEntry
-from .manifest import Manifest
+from .models.manifest import Manifest
 from .opened_study import OpenedStudy, describe, finish, open_study
 from .outputs import outputs_of
 from .plausibility import judge

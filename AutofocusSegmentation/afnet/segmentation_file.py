@@ -14,12 +14,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError, RequestError
-from .image_geometry import check_place, index_to_lps
-from .itk_reading import first_bytes, read_with_itk
+from .images.geometry import check_place, index_to_lps
+from .images.itk_reading import first_bytes, read_with_itk
 from .json_documents import Report
-from .manifest import Manifest, Structure
-from .segment_header import Segment, read_segments
-from .terminology import (
+from .models.manifest import Manifest, Structure
+from .models.terminology import (
     EDGE_TAG,
     LEFT_OUT_TAG,
     STRUCTURE_TAG,
@@ -28,6 +27,7 @@ from .terminology import (
     structure_shown,
     terminology_entry,
 )
+from .segment_header import Segment, read_segments
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 

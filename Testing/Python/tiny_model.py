@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from afnet.manifest import Manifest, find_model, read_manifest
-from afnet.model_bundle import plan_of, save_bundle
+from afnet.models.manifest import Manifest, find_model, read_manifest
+from afnet.models.model_bundle import plan_of, save_bundle
 from afnet.networks import build_network
 
 COARSE = {"spacing_mm": 4.0, "margin_mm": 8.0}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from afnet.writing import write_segmentation
 
 SCORES = {"bladder": (0.61, 0.80), "rectum": (0.55, 0.57)}

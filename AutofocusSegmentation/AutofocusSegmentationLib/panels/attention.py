@@ -10,13 +10,15 @@ from slicer.util import VTKObservationMixin
 
 from afnet.attention_request import AttentionRequest
 
-from .. import attention_maps, attention_overlay, attention_statistics, chart_layout, doctor, view_layers
-from ..attention_display import FocusMeasurements, MapDisplay
-from ..attention_maps import FOCUS, map_title
-from ..attention_subject import Subject, subject_of
-from ..engine import EngineProcess
+from .. import attention_overlay, chart_layout, view_layers
+from ..attention import maps, statistics
+from ..attention.display import FocusMeasurements, MapDisplay
+from ..attention.maps import FOCUS, map_title
+from ..attention.subject import Subject, subject_of
+from ..engine import doctor
+from ..engine.child import EngineProcess
+from ..engine.one_engine import OneEngine
 from ..logic import JobOutcome
-from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..window import SlicerWindow
 from . import focus_table
@@ -163,12 +165,12 @@ class AttentionPanel(VTKObservationMixin):
 
     def _show_choices(self) -> None:
         slider, selector = self.ui.layerSlider, self.ui.mapSelector
-        layer, maps = self._layer, self._subject.maps
+        layer, loaded = self._layer, self._subject.maps
         if layer:
             numbers = [int(name.removeprefix("layer")) for name in self._subject.layers]
             slider.setRange(numbers[0], numbers[-1])
             slider.setValue(int(layer.removeprefix("layer")))
-        self._keys = [FOCUS, *(key for key in self._subject.map_keys if (layer, key) in maps)] if layer else []
+        self._keys = [FOCUS, *(key for key in self._subject.map_keys if (layer, key) in loaded)] if layer else []
         titles = [map_title(self._subject.manifest, key) for key in self._keys]
         if titles != [selector.itemText(index) for index in range(selector.count)]:
             selector.clear()
@@ -209,7 +211,7 @@ class AttentionPanel(VTKObservationMixin):
         ui.sizeLabel.setVisible(bool(costs))
         for widget in (ui.layerSlider, ui.mapSelector, ui.opacitySlider, ui.shownCheckBox):
             widget.setEnabled(bool(layer))
-        made = attention_maps.removable(subject.segmentation)
+        made = maps.removable(subject.segmentation)
         ui.plotButton.setEnabled(self._chart() is not None)
         self._chart_button.update()
         ui.removeButton.setEnabled(bool(made) and not self.running)
@@ -247,10 +249,10 @@ class AttentionPanel(VTKObservationMixin):
 
     def _chart(self):
         """Return the subject's chart node; None if there is none."""
-        return attention_statistics.chart_of(self._subject.segmentation) if self._subject.segmentation else None
+        return statistics.chart_of(self._subject.segmentation) if self._subject.segmentation else None
 
     def _remove_clicked(self, checked=False) -> None:
-        attention_maps.remove_maps(self._subject.segmentation)
+        maps.remove_maps(self._subject.segmentation)
         chart_layout.hide_chart(None)  # that one is deleted now
         self._parameters.attention_shown = False
         self.run.say("")

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
-from ..attention_job import AttentionJob
-from ..engine import EngineProcess
+from ..attention.job import AttentionJob
+from ..engine.child import EngineProcess
+from ..engine.one_engine import POLL_INTERVAL_MS, OneEngine
 from ..logic import JobOutcome
-from ..one_engine import POLL_INTERVAL_MS, OneEngine
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text

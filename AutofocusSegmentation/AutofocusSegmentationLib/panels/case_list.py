@@ -5,10 +5,10 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
-from afnet.manifest import Manifest
+from afnet.models.manifest import Manifest
 
-from ..tuning_cases import TuningCase, case_problem
-from ..tuning_scene import look_again
+from ..finetuning.cases import TuningCase, case_problem
+from ..finetuning.scene_cases import look_again
 from .table_height import fit_height
 
 _CASE, _TEST, _RESULT = range(3)

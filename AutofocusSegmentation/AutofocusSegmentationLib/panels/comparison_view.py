@@ -10,12 +10,12 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from afnet.errors import AfnetError
-from afnet.manifest import read_manifest
+from afnet.models.manifest import read_manifest
 
-from ..finetuning_request import CANDIDATE
-from ..held_out_view import HeldOutError, has_files, hide_held_out, is_held_out_shown, show_held_out
+from ..finetuning.comparison import Comparison, Row, read_comparison
+from ..finetuning.held_out_view import HeldOutError, has_files, hide_held_out, is_held_out_shown, show_held_out
+from ..finetuning.request import CANDIDATE
 from ..node_marks import COMPARISON_ATTRIBUTE
-from ..tuning_comparison import Comparison, Row, read_comparison
 from .table_height import fit_height
 
 

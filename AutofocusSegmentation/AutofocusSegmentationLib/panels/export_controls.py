@@ -5,12 +5,12 @@ from pathlib import Path
 import qt
 import slicer
 
-from afnet.terminology import MODEL_ID
+from afnet.models.terminology import MODEL_ID
 
 from ..arrangement import reference_image
-from ..dicom_export import DicomExporters, export_rtstruct, export_seg
-from ..export import Exported, export_nifti, export_nrrd, export_stl
-from ..export_folder import ExportFailed
+from ..export.dicom import DicomExporters, export_rtstruct, export_seg
+from ..export.files import Exported, export_nifti, export_nrrd, export_stl
+from ..export.folder import ExportFailed
 from ..models import manifest_of
 
 FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"

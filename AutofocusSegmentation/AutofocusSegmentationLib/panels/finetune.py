@@ -8,17 +8,17 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from afnet import model_store
 from afnet.errors import AfnetError
+from afnet.models import model_store
 
-from .. import doctor, models
-from ..engine import EngineProcess
-from ..finetuning import FineTuningJob, TuningOutcome, TuningSettings
-from ..finetuning_events import CaseChecked
-from ..one_engine import OneEngine
-from ..tuning_cases import TuningCase
-from ..tuning_folder import cases_from_folder
-from ..tuning_parameters import (
+from .. import models
+from ..engine import doctor
+from ..engine.child import EngineProcess
+from ..engine.finetuning_events import CaseChecked
+from ..engine.one_engine import OneEngine
+from ..finetuning.cases import TuningCase
+from ..finetuning.folder_cases import cases_from_folder
+from ..finetuning.parameters import (
     FineTuningParameters,
     HoldOut,
     hold_out_problem,
@@ -26,7 +26,8 @@ from ..tuning_parameters import (
     recall_behind,
     remember_cases,
 )
-from ..tuning_scene import cases_from_scene, find_inputs_again
+from ..finetuning.run import FineTuningJob, TuningOutcome, TuningSettings
+from ..finetuning.scene_cases import cases_from_scene, find_inputs_again
 from ..window import SlicerWindow
 from .base_choice import BaseChoice
 from .case_list import CaseList

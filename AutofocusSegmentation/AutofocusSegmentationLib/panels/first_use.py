@@ -6,10 +6,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .. import doctor
-from ..doctor import Action, Diagnosis, State
-from ..one_engine import OneEngine
-from ..torch_installer import UTILITIES, InstallFailed, TorchInstaller
+from ..engine import doctor
+from ..engine.doctor import Action, Diagnosis, State
+from ..engine.one_engine import OneEngine
+from ..engine.torch_installer import UTILITIES, InstallFailed, TorchInstaller
 from ..window import SlicerWindow
 
 HIDE_HINT_SETTING = "AutofocusSegmentation/HideGraphicsCardHint"

@@ -2,7 +2,7 @@
 
 import qt
 
-from ..attention_statistics import SegmentFocus
+from ..attention.statistics import SegmentFocus
 
 
 def prepare(table) -> None:

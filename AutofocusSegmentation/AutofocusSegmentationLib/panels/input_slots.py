@@ -6,7 +6,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from afnet.manifest import Input
+from afnet.models.manifest import Input
 
 from ..volumes import attention_map_ids
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from afnet.manifest import Manifest, ModelEntry
+from afnet.models.manifest import Manifest, ModelEntry
 
 from .. import models
 from ..model_card import model_card, population_text

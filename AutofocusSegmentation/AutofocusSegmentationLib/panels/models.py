@@ -8,12 +8,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from afnet import model_store, training_folder
 from afnet.errors import AfnetError
-from afnet.manifest import Manifest
+from afnet.models import model_store, training_folder
+from afnet.models.manifest import Manifest
 
 from .. import models
-from ..one_engine import OneEngine
+from ..engine.one_engine import OneEngine
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .table_height import fit_height
@@ -31,7 +31,7 @@ class _Line:
 
 
 class ModelsPanel:
-    """Connects the widgets of Models.ui with afnet.model_store and afnet.training_folder.
+    """Connects the widgets of Models.ui with afnet.models.model_store and afnet.models.training_folder.
 
     models_changed: called after a change, so that other panels list the models again.
     """

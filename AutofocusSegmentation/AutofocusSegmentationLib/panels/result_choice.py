@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from afnet.terminology import MODEL_ID
+from afnet.models.terminology import MODEL_ID
 
 from .. import hierarchy
 from ..arrangement import reference_image

@@ -7,8 +7,8 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from .. import arrangement, display, editing, nesting
-from ..dicom_export import DicomExporters, SlicerDicomExporters
-from ..held_out_view import hide_held_out
+from ..export.dicom import DicomExporters, SlicerDicomExporters
+from ..finetuning.held_out_view import hide_held_out
 from ..models import manifest_of
 from ..parameters import AutofocusSegmentationParameters
 from ..result import Result

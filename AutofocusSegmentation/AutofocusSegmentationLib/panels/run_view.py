@@ -5,9 +5,9 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
-from ..engine import EngineProcess
+from ..engine.child import EngineProcess
+from ..engine.one_engine import POLL_INTERVAL_MS
 from ..job_queue import JobQueue, QueuedStudy
-from ..one_engine import POLL_INTERVAL_MS
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text

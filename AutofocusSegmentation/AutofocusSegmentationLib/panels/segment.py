@@ -8,10 +8,11 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import doctor, hierarchy, study
-from ..engine import EngineProcess
+from .. import hierarchy, study
+from ..engine import doctor
+from ..engine.child import EngineProcess
+from ..engine.one_engine import OneEngine
 from ..job_queue import QueuedStudy
-from ..one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..result import Result, check_output
 from ..segment_tags import kept_segments

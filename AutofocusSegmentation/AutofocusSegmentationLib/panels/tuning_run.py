@@ -7,11 +7,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..engine import EngineProcess, Note, ProgressEvent, Started
-from ..finetuning import FineTuningJob, TuningOutcome
-from ..finetuning_events import CaseChecked, EpochDone, RunBegun
-from ..one_engine import POLL_INTERVAL_MS, OneEngine
-from ..tuning_chart import TuningChart
+from ..engine.child import EngineProcess, Note, ProgressEvent, Started
+from ..engine.finetuning_events import CaseChecked, EpochDone, RunBegun
+from ..engine.one_engine import POLL_INTERVAL_MS, OneEngine
+from ..finetuning.chart import TuningChart
+from ..finetuning.run import FineTuningJob, TuningOutcome
 from ..window import SlicerWindow
 from .chart_button import ChartButton
 from .message_line import MessageLine

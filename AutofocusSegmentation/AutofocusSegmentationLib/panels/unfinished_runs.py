@@ -5,11 +5,11 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from afnet import model_store, training_folder
 from afnet.errors import AfnetError
+from afnet.models import model_store, training_folder
 
 from .. import models
-from ..finetuning import can_resume, result_is_complete
+from ..finetuning.run import can_resume, result_is_complete
 from ..window import SlicerWindow
 
 

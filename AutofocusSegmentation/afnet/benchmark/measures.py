@@ -10,9 +10,9 @@ import torch
 
 from ..devices import PRECISIONS, peak_memory_mb
 from ..inference import Predictor, Resources, infer
-from ..manifest import find_model
-from ..model_bundle import plan_of
-from ..model_store import write_model
+from ..models.manifest import find_model
+from ..models.model_bundle import plan_of
+from ..models.model_store import write_model
 from ..networks import AutofocusNetwork, NetworkPlan
 from ..progress import Progress
 from ..streaming import Streaming

@@ -14,9 +14,9 @@ import SimpleITK as sitk
 
 from ..cases import structure_on_grid
 from ..errors import AfnetError
+from ..images.reading import read_image, read_labelmap
 from ..imaging import Prepared, like, prepare, same_grid
-from ..manifest import Input, Manifest
-from ..reading import read_image, read_labelmap
+from ..models.manifest import Input, Manifest
 from ..segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
 from .label_set import LabelSet
 from .matching import SegmentMatch, match_codes, match_segments

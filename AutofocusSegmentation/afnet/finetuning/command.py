@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, RequestError, package_missing
 from ..json_documents import ComparisonDocument
-from ..manifest import Manifest, find_model, tuning_problem
-from ..model_places import readable_folder
+from ..models.manifest import Manifest, find_model, tuning_problem
+from ..models.model_places import readable_folder
+from ..models.training_folder import DONE, FAILED, STOPPED
 from ..progress import Progress
-from ..training_folder import DONE, FAILED, STOPPED
 from .request import (
     HOLD_OUT_FROM,
     LEARNING_RATES,

@@ -23,11 +23,11 @@ from ..json_documents import (
     TrainingCases,
     TuningSettings,
 )
-from ..manifest import Manifest, Structure
+from ..models.manifest import Manifest, Structure
+from ..models.training_folder import ALONE, BASE, NEW, REFERENCE, scored_file
 from ..progress import Progress
 from ..segmentation import segment
 from ..study_request import StudyRequest
-from ..training_folder import ALONE, BASE, NEW, REFERENCE, scored_file
 from ..writing import write_masks
 from .checking import CheckedCase
 from .label_set import LabelSet

@@ -10,13 +10,13 @@ from .. import __version__
 from ..atomic_file import write_json
 from ..errors import AfnetError, InputError
 from ..json_documents import ComparedCase, ComparisonDocument, OriginalCase, TuningSettings
-from ..manifest import Manifest
-from ..model_bundle import load_network, save_bundle
-from ..model_store import publish
+from ..models.manifest import Manifest
+from ..models.model_bundle import load_network, save_bundle
+from ..models.model_store import publish
+from ..models.training_folder import ALONE, COMPARISON, NEW, TRAINING, scored_file
 from ..networks import AutofocusNetwork
 from ..progress import Progress
 from ..tensors import to_numpy, to_torch
-from ..training_folder import ALONE, COMPARISON, NEW, TRAINING, scored_file
 from .answers import answer, decide
 from .card import new_document
 from .checking import check_case

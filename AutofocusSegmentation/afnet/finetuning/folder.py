@@ -7,9 +7,7 @@ from pathlib import Path
 
 from ..atomic_file import write_json
 from ..errors import AfnetError, RequestError
-from ..parent import owner_pid
-from ..process_identity import process_start, this_process
-from ..training_folder import (
+from ..models.training_folder import (
     CACHE,
     CANDIDATE,
     COMPARISON,
@@ -22,6 +20,8 @@ from ..training_folder import (
     read_state,
     write_state,
 )
+from ..parent import owner_pid
+from ..process_identity import process_start, this_process
 from .request import FineTuningRequest
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..errors import RequestError
-from ..manifest import Manifest, Structure
+from ..models.manifest import Manifest, Structure
 from ..networks import AutofocusNetwork
 
 COLORS = ((200, 100, 90), (100, 160, 220), (120, 190, 90), (220, 170, 60), (170, 110, 200), (90, 190, 180))

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..manifest import Structure
+from ..models.manifest import Structure
+from ..models.terminology import structure_shown
 from ..segment_header import Segment
 from ..segmentation_file import Segmentation
-from ..terminology import structure_shown
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..evaluation import dice
 from ..grid import WorkingGrid
 from ..imaging import like, prepare
 from ..json_documents import OriginalCase
-from ..manifest import Manifest
+from ..models.manifest import Manifest
 from ..packed_case import load_case
 from .label_set import LabelSet
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import RequestError
-from ..json_schema import violations
+from ..models.json_schema import violations
 from ..regular_file import read_regular
 
 TUNES = ("attention", "last-blocks", "all")

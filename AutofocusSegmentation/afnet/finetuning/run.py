@@ -10,8 +10,8 @@ from ..atomic_file import refusal
 from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError, is_out_of_memory
 from ..inference import Predictor, Resources, infer
 from ..json_documents import ComparisonDocument
-from ..manifest import Manifest, find_model
-from ..model_bundle import load_network
+from ..models.manifest import Manifest, find_model
+from ..models.model_bundle import load_network
 from ..networks import AutofocusNetwork
 from ..progress import Progress
 from ..tensors import to_numpy, to_torch

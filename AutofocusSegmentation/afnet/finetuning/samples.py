@@ -12,7 +12,7 @@ import torch
 
 from ..augmentation import random_patch, uniform, vary_ct, vary_mr
 from ..losses import Total, class_distance, class_loss, likely_classes, region_distance, region_loss
-from ..manifest import Manifest
+from ..models.manifest import Manifest
 from ..tensors import to_torch
 from .cache import PreparedCase
 from .label_set import LabelSet, exclusive_parts

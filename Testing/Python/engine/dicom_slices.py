@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from afnet.errors import AfnetError
-from afnet.reading import read_image
+from afnet.images.reading import read_image
 
 SECRET = "Secret^Patient"
 CT, MR, SECONDARY, STRUCTURES = (f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "7", "481.3"))

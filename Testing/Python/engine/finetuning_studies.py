@@ -15,8 +15,8 @@ from tiny_model import tiny_document
 
 from afnet.cli import run
 from afnet.imaging import prepare
-from afnet.manifest import Manifest
-from afnet.model_bundle import load_network, save_bundle
+from afnet.models.manifest import Manifest
+from afnet.models.model_bundle import load_network, save_bundle
 from afnet.tensors import to_torch
 from afnet.training import norms_of, reestimate_norms
 

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from afnet.errors import AfnetError
-from afnet.reading import read_image
+from afnet.images.reading import read_image
 
 SECRET = "SMITH_JOHN"
 """Part of every file name: no sentence may repeat it."""

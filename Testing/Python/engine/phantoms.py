@@ -15,8 +15,8 @@ import SimpleITK as sitk
 import torch
 from tiny_model import tiny_document
 
-from afnet.manifest import Manifest, read_manifest
-from afnet.model_bundle import plan_of, save_bundle
+from afnet.models.manifest import Manifest, read_manifest
+from afnet.models.model_bundle import plan_of, save_bundle
 from afnet.networks import AutofocusNetwork
 
 

@@ -13,7 +13,7 @@ from afnet import attention_request
 from afnet.attention_request import AttentionRequest, autofocus_layers, bytes_of, checked, most_voxels
 from afnet.cli import run
 from afnet.errors import RequestError
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 
 def attend_arguments(file, manifest, out: Path, *more) -> list[str]:
@@ -61,7 +61,7 @@ def test_one_layer_and_kind_and_a_true_report(ct_file, tiny_pelvis, out, precisi
 
 
 def test_the_pass_ends_with_the_last_wanted_map(ct_file, tiny_pelvis, out, monkeypatch):
-    from afnet.folding import FoldedLayer
+    from afnet.streaming.folding import FoldedLayer
 
     computed = []
     forward = FoldedLayer.__call__
@@ -119,7 +119,7 @@ def test_a_network_without_autofocus_layers_has_no_maps():
 
 
 def test_the_bundled_models_layers():
-    from afnet.model_bundle import load_network
+    from afnet.models.model_bundle import load_network
 
     for model in ("pelvis-ct", "brain-tumour-mri"):
         manifest = find_model(model)

@@ -9,14 +9,15 @@ import torch
 from authors_checkpoint import IMPORTED, State, network, tiled
 from phantoms import like, write_images
 
-from afnet import checkpoint_import, tiling
-from afnet.checkpoint_import import INPUTS, import_checkpoint, manifest_document, model_id
-from afnet.checkpoint_layout import read_network
+from afnet import tiling
 from afnet.cli import run
 from afnet.imaging import normalise_channels
 from afnet.inference import Predictor, Resources, infer
-from afnet.manifest import TILES, find_model, find_models
-from afnet.model_bundle import load_network, plan_of
+from afnet.models import checkpoint_import
+from afnet.models.checkpoint_import import INPUTS, import_checkpoint, manifest_document, model_id
+from afnet.models.checkpoint_layout import read_network
+from afnet.models.manifest import TILES, find_model, find_models
+from afnet.models.model_bundle import load_network, plan_of
 from afnet.networks import count_parameters
 from afnet.progress import Progress
 from afnet.tensors import to_torch

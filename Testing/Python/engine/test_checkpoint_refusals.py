@@ -9,7 +9,7 @@ import pytest
 import torch
 from authors_checkpoint import State
 
-from afnet import checkpoint_import
+from afnet.models import checkpoint_import
 
 ORDER = "t1,t1c,t2,flair"
 

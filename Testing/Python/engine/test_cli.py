@@ -20,10 +20,10 @@ from tiny_model import tiny_bundle
 from afnet import __version__
 from afnet.cli import _parser, run
 from afnet.devices import has_bfloat16
-from afnet.manifest import find_model, read_manifest
+from afnet.models.manifest import find_model, read_manifest
+from afnet.models.terminology import LEFT_OUT_TAG
 from afnet.progress import Progress
 from afnet.segmentation_file import read_segmentation
-from afnet.terminology import LEFT_OUT_TAG
 
 PACKAGE = Path(__file__).resolve().parents[3] / "AutofocusSegmentation"
 

@@ -18,7 +18,6 @@ from phantoms import (
 from scipy import ndimage
 from tiny_model import tiny_bundle
 
-from afnet import model_store, training_folder
 from afnet.attending import attend
 from afnet.errors import Cancelled, RequestError
 from afnet.finetuning.conclusion import kept_companion
@@ -26,8 +25,9 @@ from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.run import FineTuning
 from afnet.imaging import prepare
 from afnet.inference import Predictor, infer
-from afnet.manifest import COMPANION_FILE, find_model, read_manifest
-from afnet.model_bundle import load_network, save_bundle
+from afnet.models import model_store, training_folder
+from afnet.models.manifest import COMPANION_FILE, find_model, read_manifest
+from afnet.models.model_bundle import load_network, save_bundle
 from afnet.opened_study import open_study
 from afnet.progress import Progress
 from afnet.segmentation import compute, segment

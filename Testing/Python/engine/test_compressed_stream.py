@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from afnet.compressed_stream import DamagedStream, at_gzip, check_stream, inflated
+from afnet.images.compressed_stream import DamagedStream, at_gzip, check_stream, inflated
 
 CONTENT = np.random.default_rng(0).integers(-1000, 1500, 300_000).astype(np.int16).tobytes()
 GZIP, ZLIB = gzip.compress(CONTENT), zlib.compress(CONTENT)

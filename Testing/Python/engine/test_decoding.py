@@ -12,7 +12,7 @@ from afnet.decoding import check_found, clean, restore
 from afnet.errors import InputError
 from afnet.grid import WorkingGrid
 from afnet.imaging import lattice_around
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 PELVIS, BRAIN = find_model("pelvis-ct"), find_model("brain-tumour-mri")
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from afnet.deepmedic import coarse, fine
 from afnet.networks import AutofocusNetwork, DeepMedic, NetworkPlan, build_network, count_parameters
+from afnet.networks.deepmedic import coarse, fine
 
 WIDTHS = (4,) * 8 + (6, 5)
 
@@ -90,7 +90,7 @@ def test_pathways_are_aligned(padding):
 
 def test_a_shifted_low_pathway_is_detected(monkeypatch):
     """The alignment test itself: with the coarse image moved by one voxel it fails."""
-    import afnet.deepmedic as module
+    import afnet.networks.deepmedic as module
 
     straight = module.coarse
     monkeypatch.setattr(module, "coarse", lambda x: torch.roll(straight(x), 1, dims=2))

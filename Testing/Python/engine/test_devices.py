@@ -13,7 +13,7 @@ from afnet import devices, inference
 from afnet.devices import agrees_with_cpu, choose_device, free_by_vm_stat, memory_limit
 from afnet.errors import OutOfMemory, RequestError
 from afnet.inference import Predictor, Resources
-from afnet.model_bundle import load_network
+from afnet.models.model_bundle import load_network
 from afnet.progress import Progress
 from afnet.tensors import to_torch
 

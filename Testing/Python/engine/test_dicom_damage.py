@@ -9,7 +9,7 @@ from dicom_slices import COLUMNS, MR, ROWS, SECONDARY, refused, series, stored
 from pydicom.uid import ImplicitVRLittleEndian
 
 from afnet.errors import InputError, RequestError
-from afnet.reading import read_image
+from afnet.images.reading import read_image
 
 
 def damage(folder: Path, change) -> None:

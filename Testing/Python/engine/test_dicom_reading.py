@@ -23,10 +23,10 @@ from dicom_slices import (
 )
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
-from afnet import dicom_header
 from afnet.errors import InputError, RequestError
-from afnet.image_geometry import index_to_lps
-from afnet.reading import read_image
+from afnet.images import dicom_header
+from afnet.images.geometry import index_to_lps
+from afnet.images.reading import read_image
 
 
 @pytest.mark.parametrize("axes", [AXIAL, OBLIQUE, (0.0, 1, 0, 0, 0, -1)], ids=["axial", "oblique", "sagittal"])

@@ -7,7 +7,7 @@ from dicom_slices import COLUMNS, MR, ROWS, refused, series, stored, values
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from afnet.errors import InputError
-from afnet.reading import read_image
+from afnet.images.reading import read_image
 
 
 def found(folder) -> np.ndarray:

@@ -10,12 +10,12 @@ from authors_checkpoint import State
 from finetuning_studies import SPACING, finetune, write_list
 from phantoms import BRAIN_BOX, empty_grid, mr_codes, mr_images, sampled, write_images
 
-from afnet.checkpoint_import import import_checkpoint
 from afnet.finetuning.cache import PreparedCase
 from afnet.finetuning.label_set import change_labels
 from afnet.finetuning.samples import CaseSamples
-from afnet.manifest import read_manifest
-from afnet.model_bundle import load_network, save_bundle
+from afnet.models.checkpoint_import import import_checkpoint
+from afnet.models.manifest import read_manifest
+from afnet.models.model_bundle import load_network, save_bundle
 
 WHOLE, CORE, ENHANCING = 0, 1, 2
 

@@ -20,10 +20,10 @@ from afnet.finetuning.checking import check_case
 from afnet.finetuning.label_set import change_labels
 from afnet.finetuning.matching import match_codes, match_segments
 from afnet.finetuning.request import CaseFiles, choose_held_out, read_cases, suggestion
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
+from afnet.models.terminology import NAME_TAG, STRUCTURE_TAG, terminology_entry
 from afnet.segment_header import Segment
 from afnet.segmentation_file import Segmentation
-from afnet.terminology import NAME_TAG, STRUCTURE_TAG, terminology_entry
 from afnet.writing import write_masks
 
 PELVIS = find_model("pelvis-ct")

@@ -17,8 +17,8 @@ from afnet.finetuning.plan import choose_epochs, plan_runs
 from afnet.finetuning.processes import Processes
 from afnet.finetuning.request import CaseFiles, FineTuningRequest
 from afnet.finetuning.samples import Ahead, CaseSamples
-from afnet.manifest import find_model
-from afnet.model_bundle import load_network
+from afnet.models.manifest import find_model
+from afnet.models.model_bundle import load_network
 
 ADDED = ({"id": "bulb", "name": "Bulb"},)
 

@@ -23,7 +23,7 @@ from phantoms import (
 from afnet.errors import InputError
 from afnet.foreground import body_mask, brain_mask, check_hounsfield
 from afnet.imaging import prepare
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 
 def ct_array(spacing=4.0):

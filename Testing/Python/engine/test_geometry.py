@@ -28,11 +28,11 @@ from phantoms import (
 
 from afnet.decoding import restore
 from afnet.grid import WorkingGrid
+from afnet.images.reading import read_image
 from afnet.imaging import lattice_around, prepare, same_grid
-from afnet.manifest import find_model
-from afnet.model_bundle import load_network
+from afnet.models.manifest import find_model
+from afnet.models.model_bundle import load_network
 from afnet.progress import Progress
-from afnet.reading import read_image
 from afnet.resolution import shown_on
 from afnet.segmentation import segment
 from afnet.streaming import Streaming

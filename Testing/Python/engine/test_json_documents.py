@@ -10,7 +10,7 @@ from tiny_model import tiny_bundle
 
 from afnet.cli import run
 from afnet.json_documents import ComparisonDocument, Report
-from afnet.model_bundle import load_network, save_bundle
+from afnet.models.model_bundle import load_network, save_bundle
 
 
 def departures(value, declared, place: str) -> list[str]:

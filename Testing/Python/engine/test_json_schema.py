@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 from tiny_model import tiny_document
 
-from afnet.json_schema import SUPPORTED, violations
-from afnet.manifest import BUNDLED_MODELS, SCHEMA_FILE
+from afnet.models.json_schema import SUPPORTED, violations
+from afnet.models.manifest import BUNDLED_MODELS, SCHEMA_FILE
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
 REFERENCE = jsonschema.Draft202012Validator(SCHEMA)

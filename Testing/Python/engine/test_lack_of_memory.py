@@ -7,7 +7,7 @@ from dicom_slices import series, stored
 
 from afnet import evaluation
 from afnet.errors import OutOfMemory
-from afnet.reading import read_image
+from afnet.images.reading import read_image
 
 
 def fail(*arguments):

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from tiny_model import tiny_bundle, tiny_document
 from unprivileged import let_enter, unprivileged
 
-from afnet import manifest as manifest_module
 from afnet.errors import RequestError
-from afnet.manifest import BUNDLED_MODELS, find_model, find_models, read_manifest
+from afnet.models import manifest as manifest_module
+from afnet.models.manifest import BUNDLED_MODELS, find_model, find_models, read_manifest
 from afnet.segmentation_file import segmentation_image
 
 

@@ -13,8 +13,8 @@ import torch
 from tiny_model import tiny_bundle, tiny_document
 
 from afnet.errors import RequestError
-from afnet.manifest import find_model, read_manifest
-from afnet.model_bundle import load_network, plan_of, save_bundle
+from afnet.models.manifest import find_model, read_manifest
+from afnet.models.model_bundle import load_network, plan_of, save_bundle
 from afnet.networks import AutofocusNetwork
 
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from stored_models import content, run_of
 
-from afnet import model_store as store
 from afnet.errors import RequestError
-from afnet.manifest import BUNDLED_MODELS, find_models
+from afnet.models import model_store as store
+from afnet.models.manifest import BUNDLED_MODELS, find_models
 
 HERE = os.path.dirname(store.__file__)
 
 
 def test_it_needs_no_torch():
-    code = "import sys, afnet.model_store; sys.exit('torch' in sys.modules or 'SimpleITK' in sys.modules)"
+    code = "import sys, afnet.models.model_store; sys.exit('torch' in sys.modules or 'SimpleITK' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(HERE)).returncode == 0
 
 

@@ -7,7 +7,7 @@ import torch
 
 from afnet.architectures import NETWORKS, autofocus_layer_names, widths_fit
 from afnet.autofocus import DilatedLayer
-from afnet.manifest import SCHEMA_FILE
+from afnet.models.manifest import SCHEMA_FILE
 from afnet.networks import PAPER_WIDTHS, AutofocusNetwork, NetworkPlan, build_network, count_parameters
 
 RELEASED_PARAMETERS = {

@@ -28,8 +28,8 @@ from afnet import segmentation
 from afnet.cases import make_case, nested_truth, structure_on_grid
 from afnet.grid import WorkingGrid
 from afnet.imaging import prepare
-from afnet.manifest import find_model
-from afnet.model_bundle import load_network
+from afnet.models.manifest import find_model
+from afnet.models.model_bundle import load_network
 from afnet.packed_case import CHANNEL_STEPS, Case, load_case, save_case
 from afnet.progress import Progress
 from afnet.segmentation import segment

@@ -16,7 +16,7 @@ from afnet.errors import RequestError
 from afnet.finetuning.checking import check_case
 from afnet.finetuning.label_set import change_labels
 from afnet.finetuning.request import CaseFiles, read_cases
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 MAIN = Path(afnet.__file__).with_name("__main__.py")
 

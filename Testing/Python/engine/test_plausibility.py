@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from phantoms import ORIENTATIONS, empty_grid, like, world
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from afnet.plausibility import judge
 
 PELVIS, BRAIN = find_model("pelvis-ct"), find_model("brain-tumour-mri")

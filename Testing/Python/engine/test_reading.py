@@ -13,8 +13,8 @@ from unprivileged import unprivileged
 
 import afnet
 from afnet.errors import AfnetError, InputError, RequestError
-from afnet.image_geometry import index_to_lps
-from afnet.reading import describe_grid, read_image, read_labelmap
+from afnet.images.geometry import index_to_lps
+from afnet.images.reading import describe_grid, read_image, read_labelmap
 
 KINDS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd"]
 
@@ -297,5 +297,5 @@ def test_nrrd_in_slicers_axes(tmp_path):
 def test_files_are_read_and_written_without_torch():
     """Reading, writing and scoring work in a Python that has none."""
     code = ("import sys; sys.modules['torch'] = None\n"
-            "import afnet.reading, afnet.writing, afnet.evaluation")
+            "import afnet.images.reading, afnet.writing, afnet.evaluation")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(afnet.__file__).parents[1])

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from image_files import refused, saved, scan
 
 from afnet.errors import InputError
-from afnet.reading import read_image
+from afnet.images.reading import read_image
 
 
 def parts(path) -> tuple[bytes, bytes]:

@@ -12,10 +12,10 @@ import pytest
 import SimpleITK as sitk
 from image_files import SECRET, refused, saved, scan
 
-from afnet import nifti_header
 from afnet.errors import InputError
-from afnet.image_geometry import index_to_lps
-from afnet.reading import read_image
+from afnet.images import nifti_header
+from afnet.images.geometry import index_to_lps
+from afnet.images.reading import read_image
 
 CODES, PIXDIM, ROWS = (252, "<2h"), (80, "<3f"), (280, "<12f")
 """Offset and format of qform and sform code, voxel size, and sform rows in a NIfTI-1 header."""

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 from image_files import SECRET, refused, scan
 
 from afnet.errors import InputError
-from afnet.manifest import find_model
-from afnet.reading import read_image, read_labelmap
+from afnet.images.reading import read_image, read_labelmap
+from afnet.models.manifest import find_model
 from afnet.segmentation_file import read_segmentation
 from afnet.writing import write_segmentation
 

@@ -10,7 +10,7 @@ from image_files import SECRET, refused, scan
 from unprivileged import unprivileged
 
 from afnet.errors import InputError, RequestError
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from afnet.segmentation_file import read_segmentation
 from afnet.writing import write_segmentation
 

@@ -7,7 +7,7 @@ import torch
 from phantoms import MODALITIES, at_same_place, dice, like, write_images
 
 from afnet.devices import has_bfloat16
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from afnet.progress import Progress
 from afnet.segmentation import segment
 from afnet.study_request import StudyRequest

@@ -27,8 +27,8 @@ from tiny_model import tiny_bundle
 from afnet.cases import make_case, structure_on_grid
 from afnet.imaging import prepare
 from afnet.losses import class_loss
-from afnet.manifest import find_model
-from afnet.model_bundle import plan_of, save_bundle
+from afnet.models.manifest import find_model
+from afnet.models.model_bundle import plan_of, save_bundle
 from afnet.networks import AutofocusNetwork
 from afnet.packed_case import load_case, save_case
 from afnet.progress import Progress

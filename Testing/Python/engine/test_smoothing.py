@@ -7,7 +7,7 @@ from phantoms import OBLIQUE, ORIENTATIONS, mr_images, sampled
 
 from afnet.grid import WorkingGrid
 from afnet.imaging import on_working_grid, scale
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from afnet.normalisation import normalise_channels
 from afnet.resolution import shown_on, smooth_for
 

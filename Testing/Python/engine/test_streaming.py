@@ -8,11 +8,11 @@ from phantoms import ct_image
 from afnet.architectures import NETWORKS
 from afnet.convolution import convolve
 from afnet.imaging import prepare
-from afnet.layout import SLAB_PLANES
-from afnet.manifest import find_model
-from afnet.model_bundle import load_network
+from afnet.models.manifest import find_model
+from afnet.models.model_bundle import load_network
 from afnet.networks import AutofocusNetwork, NetworkPlan
 from afnet.streaming import Streaming
+from afnet.streaming.layout import SLAB_PLANES
 from afnet.tensors import to_torch
 from afnet.widths import AVX2, AVX512
 
@@ -73,7 +73,7 @@ def test_zeros_in_memory_around_the_planes_change_nothing(name, flavour, monkeyp
         paddings.add(padding)
         return convolve(x, weight, bias, padding, rate)
 
-    monkeypatch.setattr("afnet.folding.convolve", watched)
+    monkeypatch.setattr("afnet.streaming.folding.convolve", watched)
     monkeypatch.setattr("afnet.streaming.wants_borders", lambda device, dtype: True)
     assert relative(in_slabs(net, x, 5), at_once(net, x)) <= 1e-12
     assert paddings == {(0, 0, 0)}
@@ -150,7 +150,7 @@ def count_voxels(monkeypatch) -> dict[int, int]:
         voxels[id(weight)] = voxels.get(id(weight), 0) + y.shape[0] * y[0, 0].numel()
         return y
 
-    monkeypatch.setattr("afnet.folding.convolve", counting)
+    monkeypatch.setattr("afnet.streaming.folding.convolve", counting)
     return voxels
 
 
@@ -182,7 +182,7 @@ def test_progress_is_the_part_of_the_work_that_is_done(name, monkeypatch):
         calls.append(weight.numel() * y[0, 0].numel())
         return y
 
-    monkeypatch.setattr("afnet.folding.convolve", counting)
+    monkeypatch.setattr("afnet.streaming.folding.convolve", counting)
     in_slabs(network(name), channels(), on_progress=done.append)
     np.testing.assert_allclose(done, np.cumsum(calls) / sum(calls), rtol=1e-9)
     assert done[-1] == pytest.approx(1) and max(done) <= 1

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from afnet.devices import has_bfloat16
-from afnet.layout import CALL_WORK, SPARE_SLABS, Layout
 from afnet.networks import AutofocusNetwork, NetworkPlan
-from afnet.planes import Planes, Stage, capacities, oldest_needed, schedule
+from afnet.streaming.layout import CALL_WORK, SPARE_SLABS, Layout
+from afnet.streaming.planes import Planes, Stage, capacities, oldest_needed, schedule
 
 PACKAGE = Path(__file__).resolve().parents[3] / "AutofocusSegmentation"
 
@@ -97,7 +97,7 @@ MEASURED = """
 import sys
 import torch
 from afnet.devices import peak_memory_mb
-from afnet.layout import Layout
+from afnet.streaming.layout import Layout
 from afnet.networks import AutofocusNetwork, NetworkPlan
 from afnet.streaming import Streaming
 network = AutofocusNetwork(NetworkPlan("Basic", 1, 2, (32,) * 8)).eval()

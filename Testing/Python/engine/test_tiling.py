@@ -11,7 +11,7 @@ from afnet import tiling
 from afnet.devices import choose_device
 from afnet.errors import OutOfMemory
 from afnet.inference import Attempt, Predictor, Resources, infer, memory_needed, runner
-from afnet.manifest import TILES, WHOLE_VOLUME
+from afnet.models.manifest import TILES, WHOLE_VOLUME
 from afnet.networks import AutofocusNetwork, NetworkPlan, build_network
 from afnet.progress import Progress
 from afnet.tiling import Tiling

@@ -13,9 +13,8 @@ from stored_models import content, run_of
 from afnet.errors import RequestError
 from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.request import FineTuningRequest
-from afnet.model_store import delete_model, publish
-from afnet.process_identity import process_start, this_process
-from afnet.training_folder import (
+from afnet.models.model_store import delete_model, publish
+from afnet.models.training_folder import (
     begin_export,
     delete_caches,
     read_comparison,
@@ -24,6 +23,7 @@ from afnet.training_folder import (
     unfinished,
     write_state,
 )
+from afnet.process_identity import process_start, this_process
 
 
 def test_unfinished_and_unsaved_runs_are_found_and_saved(home, our_pelvis):

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from tiny_model import tiny_bundle
 
-from afnet import model_store
 from afnet.errors import RequestError
-from afnet.manifest import read_manifest
-from afnet.model_bundle import load_network
-from afnet.weights_file import LARGEST_WEIGHTS, read_weights
+from afnet.models import model_store
+from afnet.models.manifest import read_manifest
+from afnet.models.model_bundle import load_network
+from afnet.models.weights_file import LARGEST_WEIGHTS, read_weights
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from unprivileged import let_enter
 from afnet import parent, writing
 from afnet.atomic_file import atomic, write_json
 from afnet.errors import Cancelled, InputError, RequestError
-from afnet.manifest import BUNDLED_MODELS, read_manifest
-from afnet.reading import read_labelmap
+from afnet.images.reading import read_labelmap
+from afnet.models.manifest import BUNDLED_MODELS, read_manifest
 from afnet.writing import (
     VOLUME_SUFFIXES,
     check_writable,

@@ -7,10 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from afnet.errors import InputError, RequestError
-from afnet.image_geometry import index_to_lps
-from afnet.manifest import BUNDLED_MODELS, read_manifest
+from afnet.images.geometry import index_to_lps
+from afnet.models.manifest import BUNDLED_MODELS, read_manifest
+from afnet.models.terminology import STRUCTURE_TAG, terminology_entry
 from afnet.segmentation_file import layers, read_segmentation
-from afnet.terminology import STRUCTURE_TAG, terminology_entry
 from afnet.writing import write_segmentation
 
 GRIDS = {

@@ -1,6 +1,7 @@
-"""The README's table of models and scores, written from the models' own manifests, so that both say the same.
+"""The models' scores in README.md (Dice alone) and Documentation/Models.md (all), written from the models' own
+manifests, so that all say the same.
 
-`python readme_scores.py` says whether the table is up to date, `--write` (make lists) writes it.
+`python readme_scores.py` says whether the tables are up to date, `--write` (make lists) writes them.
 """
 
 import json
@@ -9,19 +10,38 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from cmake_lists import MODULE, REPOSITORY
 
-README = REPOSITORY / "README.md"
+README, MODELS = REPOSITORY / "README.md", REPOSITORY / "Documentation" / "Models.md"
 BEGIN = "<!-- scores: written by `make lists` from the models' model.json -->\n"
 END = "<!-- end of scores -->\n"
 
 
-def table() -> str:
-    """One section a model, in Markdown."""
-    sections = []
-    for file in sorted((MODULE / "Resources" / "Models").glob("*/model.json")):
-        model = json.loads(file.read_text(encoding="utf-8"))
+def bundled() -> list[dict]:
+    """The bundled models' manifests, in the order of their ids."""
+    files = sorted((MODULE / "Resources" / "Models").glob("*/model.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def summary() -> str:
+    """One table of all models, the Dice of each structure, and what each manifest says of them in a few sentences."""
+    lines = ["| model | structure | Dice | patients |", "|---|---|---|---|"]
+    for model in bundled():
+        scores = {score["id"]: score for score in model["scores"]["structures"]}
+        for structure in model["structures"]:
+            score = scores.get(structure["id"])
+            count = score["n"] if score else ""
+            lines.append(f"| `{model['id']}` {model['version']} | {structure['name']} | {dice_of(score)} | {count} |")
+    for model in bundled():
+        lines += ["", f"`{model['id']}`: {model['scores']['summary']}"]
+    return "\n".join(lines) + "\n"
+
+
+def sections() -> str:
+    """One section a model, with how it was measured."""
+    parts = []
+    for model in bundled():
         scores = {score["id"]: score for score in model["scores"]["structures"]}
         lines = [
-            f"### `{model['id']}` {model['version']}: {model['title']}",
+            f"## `{model['id']}` {model['version']}: {model['title']}",
             "",
             f"For: {model['population']}. Network {model['network']['name']}, {grids(model)}. "
             f"{model['scores']['summary']}",
@@ -34,8 +54,8 @@ def table() -> str:
         ]
         for structure in model["structures"]:
             lines.append(row(structure["name"], scores.get(structure["id"])))
-        sections.append("\n".join(lines))
-    return "\n\n".join(sections) + "\n"
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
 
 
 def not_validated_on(model: dict) -> list[str]:
@@ -55,10 +75,15 @@ def grids(model: dict) -> str:
 def row(name: str, score: dict | None) -> str:
     if score is None or score["dice"] is None:
         return f"| {name} | not measured | | | {(score or {}).get('note', '')} |"
-    spread = "" if score.get("dice_sd") is None or score["n"] < 2 else f" ± {rounded(score['dice_sd'], '0.01')}"
     distance = "" if score.get("hd95_mm") is None else rounded(score["hd95_mm"], "0.1")
-    dice = rounded(score["dice"], "0.01")
-    return f"| {name} | {dice}{spread} | {distance} | {score['n']} | {score.get('note', '')} |"
+    return f"| {name} | {dice_of(score)} | {distance} | {score['n']} | {score.get('note', '')} |"
+
+
+def dice_of(score: dict | None) -> str:
+    if score is None or score["dice"] is None:
+        return "not measured"
+    spread = "" if score.get("dice_sd") is None or score["n"] < 2 else f" ± {rounded(score['dice_sd'], '0.01')}"
+    return rounded(score["dice"], "0.01") + spread
 
 
 def rounded(number: float, step: str) -> str:
@@ -66,26 +91,27 @@ def rounded(number: float, step: str) -> str:
     return str(Decimal(str(number)).quantize(Decimal(step), ROUND_HALF_UP))
 
 
-def up_to_date(text: str) -> str:
-    """Return the README's `text` with the table of today's manifests."""
+def up_to_date(text: str, table: str) -> str:
+    """Return a document's `text` with `table` between its marks."""
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError("README.md has lost the marks around its table of scores")
-    return before + BEGIN + table() + END + after
+        raise ValueError("the document has lost the marks around its table of scores")
+    return before + BEGIN + table + END + after
 
 
 def main(arguments: list[str]) -> int:
-    text = README.read_text(encoding="utf-8")
-    new = up_to_date(text)
-    if new != text and "--write" in arguments:
-        README.write_text(new, encoding="utf-8", newline="\n")
-    print(
-        "README.md has the scores of the manifests."
-        if new == text or "--write" in arguments
-        else "README.md lacks the newest scores; run make lists."
-    )
-    return int(new != text and "--write" not in arguments)
+    all_new = True
+    for file, table in ((README, summary()), (MODELS, sections())):
+        text = file.read_text(encoding="utf-8")
+        new = up_to_date(text, table)
+        if new != text and "--write" in arguments:
+            file.write_text(new, encoding="utf-8", newline="\n")
+            text = new
+        says = "has the scores of the manifests" if new == text else "lacks the newest scores; run make lists"
+        print(f"{file.name} {says}.")
+        all_new = all_new and new == text
+    return int(not all_new)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from cmake_lists import REPOSITORY
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 sys.path.insert(0, str(REPOSITORY / "Demo"))
 import example_scan  # noqa: E402

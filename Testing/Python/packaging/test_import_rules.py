@@ -1,4 +1,4 @@
-"""Who may import what (README, Architecture): the Slicer side never torch, afnet never slicer, qt or vtk.
+"""Who may import what (Documentation/Architecture.md): the Slicer side never torch, afnet never slicer, qt or vtk.
 
 Statically, for every file, and by importing every module in a process where the forbidden packages are refused
 and every attempt is recorded, so that an import hidden in try/except is found too.
@@ -34,12 +34,13 @@ SLICER_SIDE_MAY_IMPORT = {
 }
 """At file scope, besides the standard library: what the extension index accepts. Of afnet: see below."""
 ENGINE_FILES_FOR_BOTH = {
-    "afnet", "afnet.architectures", "afnet.atomic_file", "afnet.attention_request", "afnet.compressed_stream",
-    "afnet.errors", "afnet.finetuning", "afnet.finetuning.request", "afnet.image_geometry", "afnet.image_refusals",
-    "afnet.json_documents", "afnet.json_schema", "afnet.manifest", "afnet.manifest_consistency",
-    "afnet.model_places", "afnet.model_store", "afnet.nrrd_header", "afnet.parent", "afnet.process_identity",
-    "afnet.progress", "afnet.regular_file", "afnet.segment_header", "afnet.terminology", "afnet.training_folder",
-    "afnet.weights_file",
+    "afnet", "afnet.architectures", "afnet.atomic_file", "afnet.attention_request", "afnet.errors",
+    "afnet.finetuning", "afnet.finetuning.request", "afnet.images", "afnet.images.compressed_stream",
+    "afnet.images.geometry", "afnet.images.nrrd_header", "afnet.images.refusals", "afnet.json_documents",
+    "afnet.models", "afnet.models.json_schema", "afnet.models.manifest", "afnet.models.manifest_consistency",
+    "afnet.models.model_places", "afnet.models.model_store", "afnet.models.terminology",
+    "afnet.models.training_folder", "afnet.models.weights_file", "afnet.parent", "afnet.process_identity",
+    "afnet.progress", "afnet.regular_file", "afnet.segment_header",
 }
 
 BLOCKED_PROCESS = Path(__file__).parent / "import_all.py"

@@ -7,7 +7,7 @@ import sys
 
 from test_import_rules import TORCH, import_all
 
-from afnet.manifest import read_manifest
+from afnet.models.manifest import read_manifest
 
 
 def afnet(installed, *arguments):

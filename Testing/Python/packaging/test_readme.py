@@ -1,4 +1,4 @@
-"""The README's commands, options and files exist."""
+"""The commands, options and files of the README and of the documents beside it exist."""
 
 import ast
 import re
@@ -11,11 +11,16 @@ import readme_scores
 from cmake_lists import MODULE, REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = {
+    file: file.read_text(encoding="utf-8")
+    for file in [REPOSITORY / "README.md", *sorted((REPOSITORY / "Documentation").glob("*.md"))]
+}
+ALL = "\n".join(DOCUMENTS.values())
 
 
 def commands() -> list[str]:
-    """Lines of the README's shell blocks, continued lines joined."""
-    blocks = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """Lines of all shell blocks, continued lines joined."""
+    blocks = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", ALL, re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
 
@@ -29,7 +34,7 @@ def test_make_targets_exist():
         for word in line.split()[1:]
         if "=" not in word and not word.startswith("#")
     }
-    used |= set(re.findall(r"`make ([a-z-]+)", README))
+    used |= set(re.findall(r"`make ([a-z-]+)", ALL))
     assert {"demo", "test"} <= used
     assert used <= targets
 
@@ -79,26 +84,34 @@ def test_models_in_the_readme_are_the_bundled_ones(help_of):
         assert f"`{folder.name}`" in README
 
 
-def test_linked_files_exist():
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", README):
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_linked_files_exist(file):
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", DOCUMENTS[file]) + re.findall(r'src="([^"]+)"', DOCUMENTS[file])
+    for target in targets:
         if not target.startswith(("http://", "https://", "mailto:")):
-            assert (REPOSITORY / target).exists(), target
-    for target in re.findall(r'src="([^"]+)"', README):
-        assert (REPOSITORY / target).exists(), target
+            assert (file.parent / target).exists(), target
+
+
+def test_the_readme_leads_to_every_document():
+    for file in DOCUMENTS:
+        assert file.name == "README.md" or f"(Documentation/{file.name})" in README
 
 
 def test_architecture_names_real_files():
-    section = README.partition("## Architecture")[2].partition("\n## ")[0]
-    rooms = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", section)
+    """Those with a folder exist, from the repository or the module; those without exist somewhere."""
+    text = DOCUMENTS[REPOSITORY / "Documentation" / "Architecture.md"]
+    rooms = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", text)
     assert len(rooms) > 10
     for room in rooms:
-        assert (REPOSITORY / room).exists(), room
+        assert (REPOSITORY / room).exists() or (MODULE / room).exists(), room
+    files = {file.name for file in MODULE.rglob("*.py")}
+    assert set(re.findall(r"`(\w+\.py)`", text)) <= files
 
 
 def test_troubleshooting_quotes_real_messages():
     """The quoted part of a message is in a string of the code (f-strings: in one of their constant parts)."""
-    section = README.partition("## Troubleshooting")[2].partition("\n## ")[0]
-    quoted = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    text = DOCUMENTS[REPOSITORY / "Documentation" / "Troubleshooting.md"]
+    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
     assert len(quoted) > 5
     strings = [
         node.value
@@ -116,4 +129,6 @@ def test_says_not_for_clinical_use():
 
 
 def test_scores_are_those_of_the_manifests():
-    assert readme_scores.up_to_date(README) == README, "run make lists"
+    models = DOCUMENTS[readme_scores.MODELS]
+    assert readme_scores.up_to_date(README, readme_scores.summary()) == README, "run make lists"
+    assert readme_scores.up_to_date(models, readme_scores.sections()) == models, "run make lists"

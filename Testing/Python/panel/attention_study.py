@@ -80,7 +80,7 @@ def compute(attention, button, **options):
 
 
 def maps(attention) -> dict:
-    from AutofocusSegmentationLib.attention_maps import maps_of
+    from AutofocusSegmentationLib.attention.maps import maps_of
 
     return maps_of(attention.segmentation)
 

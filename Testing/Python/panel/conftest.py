@@ -176,9 +176,9 @@ def attention(module, repository, models_folder, messages, make_ct, views, copy_
     from attention_study import segmented
     from panel_fakes import FakeEngine, RecordedWindow
 
-    from afnet.manifest import find_model, read_manifest
+    from afnet.models.manifest import find_model, read_manifest
     from AutofocusSegmentation import AutofocusSegmentationLogic
-    from AutofocusSegmentationLib.one_engine import OneEngine
+    from AutofocusSegmentationLib.engine.one_engine import OneEngine
     from AutofocusSegmentationLib.panels.attention import AttentionPanel
     from harness.qtshim.deletion import delete_now
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from AutofocusSegmentationLib.engine import Note, Outcome, ProgressEvent, SegmentRequest
+from AutofocusSegmentationLib.engine.child import Note, Outcome, ProgressEvent, SegmentRequest
 
 
 class FakeEngine:
@@ -138,7 +138,7 @@ class RecordedInstaller:
         self.done.append("restart")
 
     def _fail(self) -> None:
-        from AutofocusSegmentationLib.torch_installer import InstallFailed
+        from AutofocusSegmentationLib.engine.torch_installer import InstallFailed
 
         if self.failure:
             raise InstallFailed(self.failure)

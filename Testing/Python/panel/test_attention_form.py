@@ -48,7 +48,7 @@ def test_the_section_is_closed_at_first_and_the_tab_key_goes_from_top_to_bottom(
 
 def test_the_module_has_the_section(open_module, models_folder, make_ct):
     """What the module wires: the parameter node, the other panel's runs, its log, scene and clean-up."""
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     widget = open_module()
     panel = widget.attention_panel

@@ -28,8 +28,8 @@ def pelvis(attention, make_volume, scene):
     sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
     from phantoms import CT_ORGANS, ct_image
 
-    from afnet.manifest import find_model
-    from AutofocusSegmentationLib.engine import ChildProcess
+    from afnet.models.manifest import find_model
+    from AutofocusSegmentationLib.engine.child import ChildProcess
     from AutofocusSegmentationLib.parameters import Device
 
     scene.RemoveNode(attention.volume)
@@ -63,8 +63,8 @@ def run(pelvis, button) -> None:
 def test_the_real_engine_and_what_is_seen(pelvis, scene, pictures):
     import slicer
 
-    from AutofocusSegmentationLib.attention_colors import ordered_colors
-    from AutofocusSegmentationLib.attention_maps import maps_of
+    from AutofocusSegmentationLib.attention.colors import ordered_colors
+    from AutofocusSegmentationLib.attention.maps import maps_of
     from harness.offscreen_views import SliceView
 
     pelvis.segmentation.GetDisplayNode().SetOpacity2DFill(0.15)

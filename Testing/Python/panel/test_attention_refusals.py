@@ -118,7 +118,7 @@ def test_a_failed_run_leaves_the_scene(attention, scene, end, monkeypatch):
         write_maps(engine, attention.manifest)
         file = engine.folder / "attention" / "layer8-focus-mm.nrrd"
         if end == "too many":
-            monkeypatch.setattr("AutofocusSegmentationLib.attention_maps.LIMIT_BYTES", 100)
+            monkeypatch.setattr("AutofocusSegmentationLib.attention.maps.LIMIT_BYTES", 100)
         else:
             file.write_bytes(damaged(file.read_bytes(), end))
     spin(lambda: not attention.panel.running)
@@ -149,13 +149,13 @@ def test_closing_slicer_asks(attention):
 
 def test_more_than_200_mb_is_refused_before_the_click(attention, monkeypatch):
     compute(attention, attention.ui.focusButton)
-    monkeypatch.setattr("AutofocusSegmentationLib.attention_subject.LIMIT_BYTES", 400)  # a map's 120 voxels take 480
+    monkeypatch.setattr("AutofocusSegmentationLib.attention.subject.LIMIT_BYTES", 400)  # a map's 120 voxels take 480
     attention.panel.enter()
     assert not attention.ui.mapsButton.enabled and "one request may take" in attention.ui.mapsButton.toolTip
 
 
 def test_without_pytorch_it_says_so(attention, monkeypatch):
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     attention.panel.enter()

@@ -36,7 +36,7 @@ def test_a_map_deleted_in_the_data_module(attention, scene):
 
 
 def test_a_deleted_map_gives_the_foreground_back(attention, scene, make_volume):
-    from AutofocusSegmentationLib.attention_maps import remove_node
+    from AutofocusSegmentationLib.attention.maps import remove_node
 
     mine, other = make_volume(name="PET"), make_volume(name="dose")
     for view in attention.views:

@@ -48,7 +48,7 @@ def test_another_base_can_be_chosen_for_one_that_is_gone(tuning, copy_model):
 @pytest.mark.parametrize(("changes", "words"), [
     ({"execution": "tiles-75"}, "executed in tiles"), ({"network": "ASPP-s"}, "cannot be fine-tuned")])
 def test_a_base_that_cannot_be_tuned_is_told_before_the_start(tuning, copy_model, changes, words):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     if "network" in changes:
         changes = {"network": find_model("pelvis-ct").raw["network"] | {"name": changes["network"]}}

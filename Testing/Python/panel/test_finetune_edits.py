@@ -24,7 +24,7 @@ def come_back(tuning):
 def test_a_models_result_is_used_once_it_is_corrected(tuning, make_ct):
     from attention_study import segmented
 
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
     from AutofocusSegmentationLib.segment_voxels import Voxels, grid_of_volume, replace_voxels
 
     volume = make_ct()

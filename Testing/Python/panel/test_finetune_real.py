@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from clicks import choose_model, click, spin
 from tuning_panel import tick
 
-from afnet.training_folder import unfinished
+from afnet.models.training_folder import unfinished
 
 pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))

@@ -19,8 +19,8 @@ from tuning_panel import (
 )
 from tuning_results import write_state
 
+from afnet.models.training_folder import read_state
 from afnet.process_identity import process_start
-from afnet.training_folder import read_state
 
 
 def test_choices_reach_the_engine(listed):
@@ -159,7 +159,7 @@ def ended_process() -> dict:
 
 def test_the_state_is_there_before_the_first_image(listed, monkeypatch):
     """Slicer may die while it writes them."""
-    from AutofocusSegmentationLib import finetuning
+    from AutofocusSegmentationLib.finetuning import run
 
     seen = []
 
@@ -167,7 +167,7 @@ def test_the_state_is_there_before_the_first_image(listed, monkeypatch):
         seen.append(read_state(folder.parent.parent)["status"])
         raise MemoryError
 
-    monkeypatch.setattr(finetuning, "export_cases", die)
+    monkeypatch.setattr(run, "export_cases", die)
     click(listed.ui.startButton)
     assert seen == ["exporting"] and "unexpected error (MemoryError)" in message(listed)
     assert list(listed.models_folder.iterdir()) == [], "nothing is left where Slicer lives on"
@@ -175,7 +175,7 @@ def test_the_state_is_there_before_the_first_image(listed, monkeypatch):
 
 def test_a_folder_that_another_slicer_has_just_made_is_left_alone(listed, monkeypatch):
     """Both were told the same free name."""
-    from afnet import model_store
+    from afnet.models import model_store
 
     other = listed.models_folder / "taken"
     write_state(other, "running")

@@ -18,7 +18,7 @@ def first_use(module, repository, main_window):
     """The section, 350 px wide, on a computer that a test describes with `set(torch={...}, online=False, ...)`."""
     import qt
 
-    from AutofocusSegmentationLib.doctor import Computer, TorchFiles
+    from AutofocusSegmentationLib.engine.doctor import Computer, TorchFiles
     from AutofocusSegmentationLib.panels.first_use import FirstUsePanel
     from harness.qtshim.deletion import delete_now
 
@@ -244,7 +244,7 @@ def slicer_parts(first_use, monkeypatch, slicer_app):
 
 
 def test_the_installer_asks_pytorch_utils(slicer_parts):
-    from AutofocusSegmentationLib.torch_installer import InstallFailed, SlicerTorchInstaller
+    from AutofocusSegmentationLib.engine.torch_installer import InstallFailed, SlicerTorchInstaller
 
     installer = SlicerTorchInstaller()
     installer.install_torch(">=2.2")
@@ -259,7 +259,7 @@ def test_the_installer_asks_pytorch_utils(slicer_parts):
 
 
 def test_the_installer_asks_the_extensions_manager(slicer_parts, slicer_app, monkeypatch):
-    from AutofocusSegmentationLib.torch_installer import InstallFailed, SlicerTorchInstaller
+    from AutofocusSegmentationLib.engine.torch_installer import InstallFailed, SlicerTorchInstaller
 
     installer = SlicerTorchInstaller()
     assert not installer.extension_present() and not installer.extension_waits()

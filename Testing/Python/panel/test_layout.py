@@ -130,7 +130,7 @@ def test_a_tab_goes_through_the_slots_of_a_newly_chosen_model(study):
 @pytest.mark.parametrize("width", [350, 500])
 def test_pictures(study, width, tmp_path):
     """Ready, running, failed, done: written to the test's folder, and each differs from the one before."""
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     study.host.resize(width, 1000)
     folder, pictures = Pictures(tmp_path), []

@@ -27,7 +27,7 @@ class ScriptedEngine(FakeEngine):
 
 
 def test_segment_waits_for_the_result(module, models_folder, make_ct):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
     from AutofocusSegmentationLib.logic import segment
 
     manifest, stages = find_model("pelvis-ct"), []
@@ -86,7 +86,7 @@ def test_an_interrupted_script_ends_the_engine(module, models_folder, make_ct):
 
 
 def test_an_image_under_a_transform_gets_its_result_there(module, models_folder, make_ct, scene):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
     from AutofocusSegmentationLib.logic import segment
 
     volume, transform = make_ct(), scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
@@ -170,7 +170,7 @@ def _array(segmentation, segment_id, volume):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_a_killed_engine_is_told(panel, tiny, body, scene):
     """What the operating system does when memory runs out."""
-    from AutofocusSegmentationLib.engine import ChildProcess
+    from AutofocusSegmentationLib.engine.child import ChildProcess
 
     child = ChildProcess()
     panel.panel._make_engine = lambda: child
@@ -192,7 +192,7 @@ def test_a_killed_engine_is_told(panel, tiny, body, scene):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_a_killed_engine_does_not_stop_the_next_study(panel, tiny, body):
     """Two runs of the same images with the real engine, into a new segmentation and into a given one."""
-    from AutofocusSegmentationLib.engine import ChildProcess
+    from AutofocusSegmentationLib.engine.child import ChildProcess
 
     children = []
 

@@ -36,7 +36,7 @@ def section(module, repository, models_folder):
     import qt
     import slicer
 
-    from AutofocusSegmentationLib.one_engine import OneEngine
+    from AutofocusSegmentationLib.engine.one_engine import OneEngine
     from AutofocusSegmentationLib.panels.models import ModelsPanel
     from harness.qtshim.deletion import delete_now
 

@@ -51,7 +51,7 @@ def test_the_self_test_passes_without_pytorch_and_network(module, models_folder,
     """The stand-in for Slicer's `slicer.testing.runUnitTest`."""
     import slicer
 
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     def no_network(*_arguments, **_options):
         raise AssertionError("the self-test opened a connection")
@@ -106,7 +106,7 @@ def test_a_scene_added_to_one_with_results_changes_none_of_them(opened, scene, m
     """The added one was saved before anything was segmented in it, so its parameter node has no result."""
     import slicer.util
 
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     scene.Clear(0)
@@ -136,7 +136,7 @@ def test_a_scene_added_to_one_with_results_changes_none_of_them(opened, scene, m
 
 
 def test_an_image_whose_file_is_gone_keeps_no_panel_from_its_work(opened, scene, copy_model, tmp_path, vtk_errors):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     write_result(start(opened), find_model("pelvis-ct"))
     spin(lambda: not opened.segment_panel.running)
@@ -198,7 +198,7 @@ def test_the_reload_button_loads_the_library_anew(opened, slicer_app, messages, 
 
 
 def test_the_editor_opens_in_slicers_window(opened, main_window):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     write_result(start(opened), find_model("pelvis-ct"))
     spin(lambda: not opened.segment_panel.running)
@@ -217,7 +217,7 @@ def test_the_window_fits_350_px(opened):
 @pytest.fixture
 def without_card(opened):
     """The open module on a computer with a graphics card that PyTorch does not use, with a recorded installer."""
-    from AutofocusSegmentationLib.doctor import Computer, TorchFiles
+    from AutofocusSegmentationLib.engine.doctor import Computer, TorchFiles
 
     panel = opened.first_use_panel
     panel._installer, panel._window = RecordedInstaller(), RecordedWindow()
@@ -230,7 +230,7 @@ def without_card(opened):
 
 
 def test_a_failed_installation_stays_to_be_read_and_the_others_look_again(without_card, monkeypatch):
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     panel = without_card.first_use_panel
     panel._installer.failure = "the installation stopped, CalledProcessError"
@@ -270,7 +270,7 @@ def test_another_folder_of_models_is_listed_everywhere(opened, copy_model, tmp_p
 def test_a_run_into_the_same_segmentation_measures_the_focus_again(opened):
     from attention_study import write_maps
 
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     def segment(codes):
         write_result(start(opened), find_model("pelvis-ct"), codes)

@@ -10,7 +10,7 @@ from clicks import choose_model, click, scene_state, spin
 from engine_result import write_result
 from pictures import Pictures
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "slicer"))
 

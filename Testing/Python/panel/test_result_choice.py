@@ -9,7 +9,7 @@ from clicks import click, click_cell, rows, spin
 from engine_result import write_result
 from test_results_panel import NAME, SHOWN, STATUS, TUMOUR, VOLUME, brain, paint, pelvis, run, show_scene  # noqa: F401
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "slicer"))
 

@@ -5,7 +5,7 @@ import pytest
 from clicks import choose_model, click, click_cell, rows, spin
 from engine_result import write_result
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 SHOWN, COLOR, NAME, VOLUME, STATUS = range(5)
 VOXEL_ML = 2**3 / 1000

@@ -10,7 +10,7 @@ from clicks import choose_model, click, click_cell, spin
 from engine_result import write_result
 from pictures import Pictures
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 TILE = 400
 NAME = 2

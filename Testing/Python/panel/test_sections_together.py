@@ -14,7 +14,7 @@ from test_result_choice import choose, visible
 from tuning_panel import add_study, epoch, finish, run_begun
 from tuning_panel import tick as tick_cell
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from harness.scene_makers import make_volume
 
 SIZE = (16, 20, 24)

@@ -99,7 +99,7 @@ def test_removing_an_image_empties_its_slot(ready, scene):
 
 
 def test_the_model_says_for_whom_it_is(panel):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     choose_model(panel.ui, "pelvis-ct")
     text = panel.ui.modelInfoLabel.text
@@ -143,7 +143,7 @@ def test_the_models_folder_is_a_setting(panel, copy_model, tmp_path):
 
 
 def test_without_pytorch_segment_says_what_to_install(ready, monkeypatch):
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     monkeypatch.setattr(doctor, "find_torch", lambda places=None: doctor.TorchFiles())
     ready.panel.enter()

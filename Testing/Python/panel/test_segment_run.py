@@ -7,7 +7,7 @@ from segment_steps import start
 
 
 def test_segment(ready, scene):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     engine = start(ready)
     assert engine.request.arguments()[:1] == ["segment"]
@@ -62,7 +62,7 @@ def test_cancel(ready, scene):
 
 
 def test_cancel_as_the_engine_finishes_still_means_cancel(ready, scene):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     before = scene_state(scene)
     engine = start(ready)
@@ -112,7 +112,7 @@ def test_a_damaged_result_leaves_the_scene_unchanged(ready, scene, vtk_errors):
 
 @pytest.mark.parametrize("change", ["move", "remove"])
 def test_a_reference_changed_meanwhile_is_noticed(ready, scene, change):
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     engine = start(ready)
     write_result(engine, find_model("pelvis-ct"))

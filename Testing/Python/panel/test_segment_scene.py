@@ -65,7 +65,7 @@ def test_cleanup_leaves_nothing(ready):
 def test_writing_into_an_edited_segmentation_is_announced(ready, scene):
     import slicer.util
 
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     write_result(start(ready), find_model("pelvis-ct"))
     spin(lambda: not ready.panel.running)
@@ -86,7 +86,7 @@ def test_writing_into_an_edited_segmentation_is_announced(ready, scene):
 def test_the_scene_keeps_choices_and_results(ready, scene, tmp_path):
     import slicer.util
 
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     ready.ui.deviceSelector.setCurrentIndex(2)
     write_result(start(ready), find_model("pelvis-ct"))

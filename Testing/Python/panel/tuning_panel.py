@@ -18,9 +18,9 @@ def open_panel(repository, messages):
     import slicer
 
     from AutofocusSegmentation import AutofocusSegmentationLogic
-    from AutofocusSegmentationLib.one_engine import OneEngine
+    from AutofocusSegmentationLib.engine.one_engine import OneEngine
+    from AutofocusSegmentationLib.finetuning.parameters import FineTuningParameters
     from AutofocusSegmentationLib.panels.finetune import FineTunePanel
-    from AutofocusSegmentationLib.tuning_parameters import FineTuningParameters
 
     engines, changed = [], []
 
@@ -67,7 +67,7 @@ def add_study(name: str, segments=("Blase", "Rektum")):
 
 def checked(name: str, usable=True, problems=(), warnings=(), absent=()):
     """The engine's word on a case: 'Blase' is the bladder; nothing is known of 'Rektum'."""
-    from AutofocusSegmentationLib.finetuning_events import CaseChecked, MappedSegment
+    from AutofocusSegmentationLib.engine.finetuning_events import CaseChecked, MappedSegment
 
     mapping = (MappedSegment("Blase", "Blase", "bladder", "name", 201.3),
                MappedSegment("Rektum", "Rektum", "", "none", 60.0))
@@ -78,13 +78,13 @@ def checked(name: str, usable=True, problems=(), warnings=(), absent=()):
 
 
 def epoch(number, loss=None, dice=None, epochs=20, left=None):
-    from AutofocusSegmentationLib.finetuning_events import EpochDone
+    from AutofocusSegmentationLib.engine.finetuning_events import EpochDone
 
     return EpochDone("final", number, epochs, loss, dice, left)
 
 
 def run_begun(training=("case 1", "case 2"), held_out=("case 3",), run="final", number=1, of=1):
-    from AutofocusSegmentationLib.finetuning_events import RunBegun
+    from AutofocusSegmentationLib.engine.finetuning_events import RunBegun
 
     return RunBegun(run, number, of, training, held_out, 20)
 
@@ -117,7 +117,7 @@ def start(opened):
 
 def finish(opened, engine, verdict="better", advice="It may be used.", held_out=("case 3",)):
     """End a training as the engine does: candidate, comparison, state."""
-    from afnet.manifest import find_model
+    from afnet.models.manifest import find_model
 
     folder = engine.folder
     cases = [write_case(folder, name, folder / "training" / "inputs" / name[-1] / "ct.nrrd", find_model("pelvis-ct"))

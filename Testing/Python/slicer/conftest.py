@@ -2,7 +2,7 @@
 
 import pytest
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def start(tmp_path):
     """`start(body)` starts a child script as an engine; what still runs at the end of the test is cancelled."""
     from fake_engine import DIRECT, finish, write_program
 
-    from AutofocusSegmentationLib.engine import ChildProcess, SegmentRequest
+    from AutofocusSegmentationLib.engine.child import ChildProcess, SegmentRequest
 
     engines = []
 

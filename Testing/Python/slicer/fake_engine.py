@@ -7,7 +7,7 @@ from pathlib import Path
 
 import afnet
 from afnet.process_identity import process_start
-from AutofocusSegmentationLib.engine import MODULE_FOLDER, ChildProcess, Outcome
+from AutofocusSegmentationLib.engine.child import MODULE_FOLDER, ChildProcess, Outcome
 
 DIRECT = [sys.executable]
 LAUNCHER = [sys.executable, str(Path(__file__).with_name("stand_in_launcher.py"))]

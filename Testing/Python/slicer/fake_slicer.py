@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "AutofocusSegmentation"))
 
-from AutofocusSegmentationLib.engine import ChildProcess, SegmentRequest
-from AutofocusSegmentationLib.job import JobFolder
+from AutofocusSegmentationLib.engine.child import ChildProcess, SegmentRequest
+from AutofocusSegmentationLib.engine.job_folder import JobFolder
 
 temporary_folder, program, request, *python = sys.argv[1:]
 with JobFolder(temporary_folder) as folder:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fake_engine import DIRECT, LAUNCHER, OWN_STDIN_LAUNCHER, finish, is_alive, wait_until, write_program
 
-from AutofocusSegmentationLib.engine import ChildProcess, Note, SegmentRequest
-from AutofocusSegmentationLib.job import JobFolder
+from AutofocusSegmentationLib.engine.child import ChildProcess, Note, SegmentRequest
+from AutofocusSegmentationLib.engine.job_folder import JobFolder
 
 unix = pytest.mark.skipif(os.name == "nt", reason="signals and process groups of Unix")
 
@@ -101,7 +101,7 @@ def test_cancel_leaves_nothing(phase, python, temporary_folder, tmp_path):
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_child_needs_no_kill(phase, temporary_folder, tmp_path, monkeypatch):
     """Whatever it is doing, it ends itself and removes its folder; the kill is put off to prove that."""
-    monkeypatch.setattr("AutofocusSegmentationLib.engine_request._CANCEL_GRACE_S", 25.0)
+    monkeypatch.setattr("AutofocusSegmentationLib.engine.request._CANCEL_GRACE_S", 25.0)
     _, outcome, removed = run_until_cancelled(PHASES[phase], temporary_folder, tmp_path, LAUNCHER)
     assert outcome.exit_code == 130 and (removed or os.name == "nt")
 
@@ -184,7 +184,7 @@ def test_a_launcher_that_is_asked_to_end_does_not(temporary_folder, tmp_path):
 @unix
 def test_two_engines_do_not_hold_each_others_pipes(temporary_folder, tmp_path, monkeypatch):
     """The first is cancelled after the second has started, and ends although the second runs on."""
-    monkeypatch.setattr("AutofocusSegmentationLib.engine_request._CANCEL_GRACE_S", 25.0)
+    monkeypatch.setattr("AutofocusSegmentationLib.engine.request._CANCEL_GRACE_S", 25.0)
     program = write_program(tmp_path / "program", "introduce()\n" + PHASES["slab"])
     with JobFolder(temporary_folder) as folder, JobFolder(temporary_folder) as other_folder:
         first, second = ChildProcess(LAUNCHER, program), ChildProcess(LAUNCHER, program)

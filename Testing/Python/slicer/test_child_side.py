@@ -8,7 +8,7 @@ from pathlib import Path
 from fake_engine import PRELUDE
 
 from afnet import parent
-from AutofocusSegmentationLib import launcher
+from AutofocusSegmentationLib.engine import launcher
 
 
 def run_watched(folder: Path, body: str) -> subprocess.CompletedProcess:

@@ -42,13 +42,13 @@ def pelvis_result(scene, tmp_path, pelvis):
 
 
 def exporters():
-    from AutofocusSegmentationLib.dicom_export import SlicerDicomExporters
+    from AutofocusSegmentationLib.export.dicom import SlicerDicomExporters
 
     return SlicerDicomExporters()
 
 
 def test_seg(plugins, pelvis_result, pelvis, folder, messages):
-    from AutofocusSegmentationLib.dicom_export import export_seg
+    from AutofocusSegmentationLib.export.dicom import export_seg
 
     segmentation, image = pelvis_result
     edit(segmentation, "bladder", image)
@@ -70,8 +70,8 @@ def test_seg(plugins, pelvis_result, pelvis, folder, messages):
 def test_a_renamed_segment_goes_into_a_seg_with_the_meaning_of_its_name(
         plugins, pelvis_result, pelvis, folder, scene, here):
     """Slicer leaves the codes behind: a right femur must not be coded as a left one. A user's own codes stay."""
-    from afnet.terminology import TERMINOLOGY_TAG, terminology_entry
-    from AutofocusSegmentationLib.dicom_export import export_seg
+    from afnet.models.terminology import TERMINOLOGY_TAG, terminology_entry
+    from AutofocusSegmentationLib.export.dicom import export_seg
 
     segmentation, image = pelvis_result
     segments, nodes = segmentation.GetSegmentation(), scene.GetNumberOfNodes()
@@ -93,7 +93,7 @@ def test_a_renamed_segment_goes_into_a_seg_with_the_meaning_of_its_name(
 
 def test_rtstruct(plugins, pelvis_result, pelvis, folder, scene):
     """Image first, one study, patient from the subject hierarchy, TG-263 names; the scene is as before."""
-    from AutofocusSegmentationLib.dicom_export import export_rtstruct
+    from AutofocusSegmentationLib.export.dicom import export_rtstruct
 
     segmentation, image = pelvis_result
     segmentation.GetSegmentation().AddEmptySegment("mine", "Mine", (1, 1, 0))
@@ -113,7 +113,7 @@ def test_rtstruct(plugins, pelvis_result, pelvis, folder, scene):
 
 
 def test_roi_names_are_distinct(pelvis_result, pelvis, brain):
-    from AutofocusSegmentationLib.dicom_export import roi_names
+    from AutofocusSegmentationLib.export.dicom import roi_names
 
     segmentation, _ = pelvis_result
     copy = segmentation.GetSegmentation().GetSegment("bladder")
@@ -131,7 +131,7 @@ def test_roi_names_are_distinct(pelvis_result, pelvis, brain):
 
 def test_a_renamed_segment_keeps_the_users_name(pelvis_result, pelvis):
     """Left and right swapped, a bladder that became a target: the model's name for it would be wrong."""
-    from AutofocusSegmentationLib.dicom_export import roi_names
+    from AutofocusSegmentationLib.export.dicom import roi_names
 
     segments = pelvis_result[0].GetSegmentation()
     for segment_id, name in (("femur_left", "Right femur"), ("femur_right", "Left femur"), ("bladder", "PTV boost"),
@@ -143,8 +143,8 @@ def test_a_renamed_segment_keeps_the_users_name(pelvis_result, pelvis):
 
 @pytest.mark.parametrize("failure", ["Segment Bladder has missing attributes.", "x" * 1000])
 def test_what_the_exporters_say_is_told_and_nothing_stays(plugins, pelvis_result, pelvis, folder, scene, failure):
-    from AutofocusSegmentationLib.dicom_export import export_rtstruct, export_seg
-    from AutofocusSegmentationLib.export_folder import ExportFailed
+    from AutofocusSegmentationLib.export.dicom import export_rtstruct, export_seg
+    from AutofocusSegmentationLib.export.folder import ExportFailed
 
     segmentation, image = pelvis_result
     plugins.failure, nodes = failure, scene.GetNumberOfNodes()
@@ -172,8 +172,8 @@ def test_what_is_missing_is_told(pelvis_result, monkeypatch, scene):
 
 
 def test_a_segmentation_moved_from_its_image_is_no_seg(plugins, pelvis_result, folder):
-    from AutofocusSegmentationLib.dicom_export import export_seg
-    from AutofocusSegmentationLib.export_folder import ExportFailed
+    from AutofocusSegmentationLib.export.dicom import export_seg
+    from AutofocusSegmentationLib.export.folder import ExportFailed
 
     segmentation, image = pelvis_result
     transform = linear_transform(rigid())
@@ -205,8 +205,8 @@ def test_an_image_that_left_its_slices_is_no_seg(plugins, pelvis_result, folder,
     """As after hardening a transform: the contours would lie beside the organs in every other program."""
     import slicer.util
 
-    from AutofocusSegmentationLib.dicom_export import export_seg
-    from AutofocusSegmentationLib.export_folder import ExportFailed
+    from AutofocusSegmentationLib.export.dicom import export_seg
+    from AutofocusSegmentationLib.export.folder import ExportFailed
 
     segmentation, image = pelvis_result
     describe_slices(image, backwards=backwards)

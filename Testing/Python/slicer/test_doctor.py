@@ -16,20 +16,20 @@ GOOD = {"version": "2.8.0+cu128", "has_metadata": True, "has_package": True}
 @pytest.fixture
 def computer():
     """A computer on which all is well."""
-    from AutofocusSegmentationLib.doctor import Computer, TorchFiles
+    from AutofocusSegmentationLib.engine.doctor import Computer, TorchFiles
 
     return Computer(torch=TorchFiles(**GOOD), system="linux", site_packages=Path("/opt/Slicer/site-packages"),
                     free_bytes=50 * 10**9)
 
 
 def torch_of(**changes):
-    from AutofocusSegmentationLib.doctor import TorchFiles
+    from AutofocusSegmentationLib.engine.doctor import TorchFiles
 
     return TorchFiles(**{**GOOD, **changes})
 
 
 def absent():
-    from AutofocusSegmentationLib.doctor import TorchFiles
+    from AutofocusSegmentationLib.engine.doctor import TorchFiles
 
     return TorchFiles()
 
@@ -38,7 +38,7 @@ def absent():
 
 
 def test_nothing_there(tmp_path):
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     assert doctor.find_torch([tmp_path]) == absent()
     elsewhere, here = doctor.torch_problem([tmp_path]), doctor.torch_problem([tmp_path], in_panel=True)
@@ -48,7 +48,7 @@ def test_nothing_there(tmp_path):
 
 @pytest.mark.parametrize(("cuda", "cpu_only"), [(None, True), ("12.8", False)])
 def test_a_whole_installation(tmp_path, cuda, cpu_only):
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     found = doctor.find_torch([put_torch(tmp_path, "2.8.0", cuda=cuda)])
     assert found == doctor.TorchFiles("2.8.0", True, True, cpu_only)
@@ -61,14 +61,14 @@ def test_a_whole_installation(tmp_path, cuda, cpu_only):
 @pytest.mark.parametrize("missing", [{"package": False}, {"metadata": False}, {"library": False}])
 def test_half_an_installation(tmp_path, missing):
     """Metadata without files, files without metadata, Python files without the library."""
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     assert "half installed" in doctor.torch_problem([put_torch(tmp_path, **missing)])
 
 
 def test_the_torch_of_this_environment_is_whole():
     """The doctor's idea of a whole installation holds for the torch that the engine's tests use."""
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     try:
         version = importlib.metadata.version("torch")
@@ -88,7 +88,7 @@ def test_the_torch_of_this_environment_is_whole():
      ("3.0.0", "win32", "below"), ("unknown", "linux", "half installed")],
 )
 def test_versions(tmp_path, monkeypatch, version, system, words):
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     put_torch(tmp_path, version)
     monkeypatch.setattr(doctor.sys, "platform", system)
@@ -100,7 +100,7 @@ def test_versions(tmp_path, monkeypatch, version, system, words):
 
 
 def judge(computer, **changes):
-    from AutofocusSegmentationLib.doctor import diagnose
+    from AutofocusSegmentationLib.engine.doctor import diagnose
 
     return diagnose(replace(computer, **changes))
 
@@ -130,7 +130,7 @@ def test_nothing_to_say(computer):
     ],
 )
 def test_what_stands_before_the_first_segmentation(computer, changes, state, action, words):
-    from AutofocusSegmentationLib.doctor import Action, State
+    from AutofocusSegmentationLib.engine.doctor import Action, State
 
     changes = {"torch": absent(), **{k: v(has_package=False) if callable(v) else v for k, v in changes.items()}}
     diagnosis = judge(computer, **changes)
@@ -140,7 +140,7 @@ def test_what_stands_before_the_first_segmentation(computer, changes, state, act
 
 
 def test_too_old_or_too_new_is_installed_again(computer):
-    from AutofocusSegmentationLib.doctor import Action, State
+    from AutofocusSegmentationLib.engine.doctor import Action, State
 
     old = judge(computer, torch=torch_of(version="2.1.0"))
     assert (old.state, old.action) == (State.TOO_OLD, Action.REINSTALL_TORCH)
@@ -151,7 +151,7 @@ def test_too_old_or_too_new_is_installed_again(computer):
 
 
 def test_a_long_windows_path(computer):
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     room = doctor.WINDOWS_PATH_LIMIT - doctor.LONGEST_PATH_IN_TORCH - 1
     fits, long = Path("C" * room), Path("C" * (room + 3))
@@ -164,7 +164,7 @@ def test_a_long_windows_path(computer):
 
 
 def test_a_graphics_card_that_is_not_used_is_a_hint(computer):
-    from AutofocusSegmentationLib.doctor import Action, State
+    from AutofocusSegmentationLib.engine.doctor import Action, State
 
     hint = judge(computer, torch=torch_of(cpu_only=True), nvidia_driver=True)
     assert (hint.state, hint.blocks) == (State.CPU_BUILD, False)
@@ -179,7 +179,7 @@ def test_versions_agree_with_requirements_txt(repository):
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     lines = (repository / "AutofocusSegmentation/Resources/requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
@@ -193,7 +193,7 @@ def test_looking_starts_and_sends_nothing(monkeypatch):
     import socket
     import subprocess
 
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     def forbidden(*_arguments, **_options):
         raise AssertionError("the doctor started or sent something")
@@ -217,7 +217,7 @@ def test_a_route_or_a_proxy_means_a_network(monkeypatch, routes, proxies, online
     import socket
     import urllib.request
 
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     def connect(self, address):
         if address[0] not in routes:
@@ -231,7 +231,7 @@ def test_a_route_or_a_proxy_means_a_network(monkeypatch, routes, proxies, online
 def test_a_proxy_in_the_environment_is_seen(monkeypatch):
     import socket
 
-    from AutofocusSegmentationLib import network
+    from AutofocusSegmentationLib.engine import network
 
     def unreachable(self, address):
         raise OSError(101, "Network is unreachable")
@@ -243,7 +243,7 @@ def test_a_proxy_in_the_environment_is_seen(monkeypatch):
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="finds nvidia-smi on a Unix path")
 def test_the_driver_is_seen_by_nvidia_smi_on_the_path(tmp_path, monkeypatch):
-    from AutofocusSegmentationLib import doctor
+    from AutofocusSegmentationLib.engine import doctor
 
     if Path("/proc/driver/nvidia/version").is_file():
         pytest.skip("this computer has the driver")

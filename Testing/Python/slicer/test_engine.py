@@ -8,9 +8,9 @@ import time
 import pytest
 from fake_engine import collect, finish, wait_until
 
-from AutofocusSegmentationLib import launcher
-from AutofocusSegmentationLib.engine import Note, ProgressEvent, SegmentRequest, Started
-from AutofocusSegmentationLib.engine_output import Failure, parse_line
+from AutofocusSegmentationLib.engine import launcher
+from AutofocusSegmentationLib.engine.child import Note, ProgressEvent, SegmentRequest, Started
+from AutofocusSegmentationLib.engine.output import Failure, parse_line
 
 REQUEST = SegmentRequest("pelvis-ct", {"ct": "ct.nrrd"})
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_engine import collect, finish, is_alive, wait_until
 
-from AutofocusSegmentationLib.outcome import failure
+from AutofocusSegmentationLib.engine.outcome import failure
 
 
 @pytest.mark.parametrize(

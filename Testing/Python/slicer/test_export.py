@@ -50,7 +50,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("world", [None, rigid()], ids=["", "moved"])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_nifti_and_nrrd_lie_where_the_views_show_them(geometry, world, tmp_path, folder, brain):
-    from AutofocusSegmentationLib.export import export_nifti, export_nrrd
+    from AutofocusSegmentationLib.export.files import export_nifti, export_nrrd
 
     codes = labels(brain)
     segmentation, reference = result(brain, tmp_path, GEOMETRIES[geometry], world, codes)
@@ -86,7 +86,7 @@ def test_nifti_and_nrrd_lie_where_the_views_show_them(geometry, world, tmp_path,
 def test_stl_surfaces_lie_where_the_views_show_them(world, tmp_path, folder, pelvis):
     import vtk
 
-    from AutofocusSegmentationLib.export import export_stl
+    from AutofocusSegmentationLib.export.files import export_stl
     from AutofocusSegmentationLib.transforms import ijk_to_local
 
     segmentation, reference = result(pelvis, tmp_path, oblique(), world)
@@ -124,7 +124,7 @@ def test_stl_surfaces_lie_where_the_views_show_them(world, tmp_path, folder, pel
 
 def test_the_list_of_codes(tmp_path, folder, brain, pelvis):
     """The codes are those of the command line's --labelmap; segments of the user come after."""
-    from AutofocusSegmentationLib.export import export_nifti
+    from AutofocusSegmentationLib.export.files import export_nifti
 
     segmentation, reference = result(brain, tmp_path)
     import slicer.util
@@ -149,7 +149,7 @@ def test_the_list_of_codes(tmp_path, folder, brain, pelvis):
 
 
 def test_empty_structures_are_left_out_and_named(tmp_path, folder, pelvis):
-    from AutofocusSegmentationLib.export import ExportFailed, export_nifti, export_stl
+    from AutofocusSegmentationLib.export.files import ExportFailed, export_nifti, export_stl
 
     codes = labels(pelvis)
     codes[np.isin(codes, (2, 4))] = 0
@@ -166,7 +166,7 @@ def test_empty_structures_are_left_out_and_named(tmp_path, folder, pelvis):
 
 def test_the_users_nodes_stay_as_they_are(tmp_path, folder, brain):
     """No storage node, no transform, no other geometry; only the tags that say what was edited."""
-    from AutofocusSegmentationLib.export import export_nifti, export_nrrd, export_stl
+    from AutofocusSegmentationLib.export.files import export_nifti, export_nrrd, export_stl
 
     segmentation, reference = result(brain, tmp_path, world=rigid())
     edit(segmentation, "tumour_core", reference)
@@ -192,7 +192,7 @@ def scene_ids():
 
 
 def exports(manifest):
-    from AutofocusSegmentationLib.export import export_nifti, export_nrrd, export_stl
+    from AutofocusSegmentationLib.export.files import export_nifti, export_nrrd, export_stl
 
     return {
         "nrrd": export_nrrd, "stl": export_stl,
@@ -204,7 +204,7 @@ def exports(manifest):
 @pytest.mark.parametrize("kind", ["nrrd", "nifti", "stl"])
 def test_a_full_disk_leaves_nothing(kind, missing, tmp_path, folder, pelvis, vtk_errors):
     """The system refuses the last bytes of the largest file, as a full disk would."""
-    from AutofocusSegmentationLib.export_folder import ExportFailed
+    from AutofocusSegmentationLib.export.folder import ExportFailed
 
     rng = np.random.default_rng(1)
     segmentation, _ = result(pelvis, tmp_path, codes=rng.integers(0, 7, SIZE[::-1]).astype(np.uint8))
@@ -228,7 +228,7 @@ def test_refusals(kind, tmp_path, folder, pelvis, monkeypatch):
     import os
     import shutil
 
-    from AutofocusSegmentationLib.export_folder import ExportFailed
+    from AutofocusSegmentationLib.export.folder import ExportFailed
 
     segmentation, _ = result(pelvis, tmp_path)
     export = exports(pelvis)[kind]
@@ -263,8 +263,8 @@ def test_a_folder_that_may_not_be_written(tmp_path, folder, pelvis, monkeypatch)
     import os
     import tempfile
 
-    from AutofocusSegmentationLib.export import export_nrrd
-    from AutofocusSegmentationLib.export_folder import ExportFailed
+    from AutofocusSegmentationLib.export.files import export_nrrd
+    from AutofocusSegmentationLib.export.folder import ExportFailed
 
     def refuse(*_arguments, **_options):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -280,7 +280,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, folder, pelvis, monkeypatch)
     [("CT: pelvis <1>", "CT- pelvis -1"), ("  ..", "segmentation"), ("größe", "größe"), ("a/b\\c", "a-b-c")],
 )
 def test_file_names(text, name):
-    from AutofocusSegmentationLib.export_folder import file_name
+    from AutofocusSegmentationLib.export.folder import file_name
 
     assert file_name(text) == name
 

@@ -23,7 +23,7 @@ def finished(tmp_path, pelvis):
 
 
 def compared(folder):
-    from AutofocusSegmentationLib.tuning_comparison import read_comparison
+    from AutofocusSegmentationLib.finetuning.comparison import read_comparison
 
     return read_comparison(folder)
 
@@ -75,7 +75,7 @@ def test_a_damaged_comparison_is_none(tmp_path, text):
 def test_three_segmentations_over_the_image(scene, finished, pelvis):
     import slicer
 
-    from AutofocusSegmentationLib.held_out_view import show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import show_held_out
 
     view = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     shown = show_held_out(compared(finished).cases[0], pelvis)
@@ -99,7 +99,7 @@ def test_three_segmentations_over_the_image(scene, finished, pelvis):
 def test_over_the_users_own_image_under_its_transform(scene, finished, pelvis):
     import slicer
 
-    from AutofocusSegmentationLib.held_out_view import show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import show_held_out
 
     matrix = np.diag([-2.0, -2.0, 3.0, 1.0])
     matrix[:3, 3] = (20.0, -15.0, 40.0)
@@ -114,7 +114,7 @@ def test_over_the_users_own_image_under_its_transform(scene, finished, pelvis):
 
 
 def test_showing_again_replaces_and_hiding_leaves_nothing(scene, finished, pelvis):
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
 
     before = {scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())}
     case = compared(finished).cases[0]
@@ -129,7 +129,7 @@ def test_showing_again_replaces_and_hiding_leaves_nothing(scene, finished, pelvi
 
 
 def test_other_segmentations_are_hidden_meanwhile(scene, finished, pelvis):
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
 
     volume = make_volume(np.zeros((22, 26, 30), np.int16), "CT")
     shown, hidden = (make_segmentation(volume, {"x": np.ones((22, 26, 30), bool)}, name=name)
@@ -164,8 +164,8 @@ def names(class_name: str) -> list[str]:
 
 @pytest.mark.parametrize("edit", ["drawn", "a new segment", "made a surface"])
 def test_what_a_user_drew_in_a_shown_case_stays_and_says_so(scene, finished, pelvis, edit):
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     case = compared(finished).cases[0]
     shown = show_held_out(case, pelvis)
@@ -202,7 +202,7 @@ def cut_drawing(case, pelvis) -> None:
 def test_a_drawing_on_a_part_of_the_image_is_shown_over_the_users_image(scene, finished, pelvis):
     import slicer.util
 
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
 
     case = compared(finished).cases[0]
     cut_drawing(case, pelvis)
@@ -216,7 +216,7 @@ def test_a_drawing_on_a_part_of_the_image_is_shown_over_the_users_image(scene, f
 def test_a_saved_scene_tells_what_was_edited_in_a_shown_case(scene, finished, pelvis, tmp_path, cut):
     import slicer.util
 
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
 
     case = compared(finished).cases[0]
     if cut:
@@ -232,7 +232,7 @@ def test_a_saved_scene_tells_what_was_edited_in_a_shown_case(scene, finished, pe
 
 def test_a_case_that_a_former_version_showed_goes(scene, finished, pelvis):
     """Its scene does not tell how the voxels were: nothing says that one was edited."""
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
 
     for node in show_held_out(compared(finished).cases[0], pelvis).segmentations.values():
         node.RemoveAttribute("AutofocusSegmentation.ComparisonVoxels")
@@ -243,7 +243,7 @@ def test_a_case_that_a_former_version_showed_goes(scene, finished, pelvis):
 @pytest.mark.parametrize("segmented", [True, False])
 def test_a_loaded_image_that_was_segmented_stays(scene, finished, pelvis, segmented):
     """But not for being chosen somewhere, as an empty input takes what comes."""
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
 
     case = compared(finished).cases[0]
     image = show_held_out(case, pelvis).image
@@ -264,7 +264,7 @@ def test_a_loaded_image_that_was_segmented_stays(scene, finished, pelvis, segmen
 
 
 def test_a_shown_case_is_no_output(scene, finished, pelvis):
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
     from AutofocusSegmentationLib.result import check_output
 
     shown = show_held_out(compared(finished).cases[0], pelvis)
@@ -280,7 +280,7 @@ def test_a_shown_case_is_no_output(scene, finished, pelvis):
 def test_an_image_that_is_no_longer_as_it_was_exported_is_not_shown(scene, finished, pelvis, change):
     import slicer.util
 
-    from AutofocusSegmentationLib.held_out_view import hide_held_out, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
 
     case = compared(finished).cases[0]
     volume = slicer.util.loadVolume(str(case.image), {"name": "CT"})
@@ -299,7 +299,7 @@ def test_an_image_that_is_no_longer_as_it_was_exported_is_not_shown(scene, finis
 
 @pytest.mark.parametrize("what", ["segmentation", "image"])
 def test_a_missing_file_is_one_sentence_and_nothing_is_added(scene, finished, pelvis, what):
-    from AutofocusSegmentationLib.held_out_view import HeldOutError, show_held_out
+    from AutofocusSegmentationLib.finetuning.held_out_view import HeldOutError, show_held_out
 
     case = compared(finished).cases[0]
     (case.image if what == "image" else case.folder / "new.seg.nrrd").unlink()

@@ -15,8 +15,8 @@ import pytest
 
 from afnet import process_identity
 from afnet.process_identity import process_start
-from AutofocusSegmentationLib import job
-from AutofocusSegmentationLib.job import JobError, JobFolder, remove_leftovers
+from AutofocusSegmentationLib.engine import job_folder
+from AutofocusSegmentationLib.engine.job_folder import JobError, JobFolder, remove_leftovers
 
 unix = pytest.mark.skipif(os.name == "nt", reason="file modes of Unix")
 
@@ -35,7 +35,7 @@ def make_folder(parent_folder, pid, start, **owner):
     folder = parent_folder / f"afnet-job-{pid}-{start}-abc_123"
     folder.mkdir()
     owner = {"pid": pid, "started": start, "host": socket.gethostname(), **owner}
-    (folder / job.JOB_MARKER).write_text(json.dumps(owner))
+    (folder / job_folder.JOB_MARKER).write_text(json.dumps(owner))
     (folder / "ct.nrrd").write_bytes(b"voxels")
     return folder
 
@@ -48,7 +48,7 @@ def test_a_folder_for_one_run(tmp_path):
         assert folder.path.is_dir() and folder.path.parent == (tmp_path / "new" / "temporary").resolve()
         assert re.fullmatch(r"[A-Za-z0-9._-]+", folder.path.name)
         assert str(os.getpid()) in folder.path.name
-        owner = json.loads((folder.path / job.JOB_MARKER).read_text())
+        owner = json.loads((folder.path / job_folder.JOB_MARKER).read_text())
         assert owner["pid"] == os.getpid() and owner["started"] == process_start(os.getpid())
         (folder.path / "sub").mkdir()
         (folder.path / "sub" / "file").write_text("x")
@@ -106,9 +106,9 @@ def test_read_only_entries_are_removed_and_links_are_not_followed(tmp_path):
 def test_a_file_that_is_held_for_a_moment(tmp_path, monkeypatch):
     """As on Windows, where a virus scanner makes the first tries fail."""
     tries = []
-    remove_tree = job._remove_tree
+    remove_tree = job_folder._remove_tree
     monkeypatch.setattr(
-        job, "_remove_tree", lambda path: tries.append(path) or (len(tries) > 2 and remove_tree(path))
+        job_folder, "_remove_tree", lambda path: tries.append(path) or (len(tries) > 2 and remove_tree(path))
     )
     folder = JobFolder(tmp_path)
     folder.create()
@@ -120,8 +120,8 @@ def test_what_cannot_be_removed_goes_with_the_next_job(tmp_path, monkeypatch):
     folder.create()
     (folder.path / "ct.nrrd").write_text("x")
     with monkeypatch.context() as held:
-        held.setattr(job, "_remove_tree", lambda path: None)
-        held.setattr(job, "_REMOVAL_PAUSES_S", (0.0, 0.01))
+        held.setattr(job_folder, "_remove_tree", lambda path: None)
+        held.setattr(job_folder, "_REMOVAL_PAUSES_S", (0.0, 0.01))
         assert not folder.remove()
     assert folder.path.exists()
     with JobFolder(tmp_path) as following:  # in the same, living process
@@ -153,7 +153,7 @@ def test_a_full_disk_leaves_no_folder(tmp_path, monkeypatch):
     def full(*_args, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(job.Path, "write_text", full)
+    monkeypatch.setattr(job_folder.Path, "write_text", full)
     with pytest.raises(JobError, match="No space left"):
         JobFolder(tmp_path).create()
     assert list(tmp_path.iterdir()) == []
@@ -189,9 +189,9 @@ def test_without_a_start_time_the_number_decides(tmp_path, monkeypatch, unknown)
     start = "" if unknown == "in the name" else "1.00000000"
     folder = make_folder(tmp_path, os.getpid(), start)
     if unknown == "of the process":
-        monkeypatch.setattr(job, "process_start", lambda pid: "")
+        monkeypatch.setattr(job_folder, "process_start", lambda pid: "")
     assert remove_leftovers(tmp_path) == [] and folder.exists()
-    monkeypatch.setattr(job, "process_start", lambda pid: None)
+    monkeypatch.setattr(job_folder, "process_start", lambda pid: None)
     assert remove_leftovers(tmp_path) == [folder]
 
 
@@ -206,9 +206,9 @@ def test_a_folder_of_another_computer_stays_for_a_week(tmp_path, ended_process):
 @pytest.mark.parametrize("damage", [None, "", "{", "[1]", "\x00"])
 def test_a_damaged_owner_file_does_not_keep_the_folder(tmp_path, ended_process, damage):
     folder = make_folder(tmp_path, *ended_process)
-    (folder / job.JOB_MARKER).unlink()
+    (folder / job_folder.JOB_MARKER).unlink()
     if damage is not None:
-        (folder / job.JOB_MARKER).write_text(damage)
+        (folder / job_folder.JOB_MARKER).write_text(damage)
     assert remove_leftovers(tmp_path) == [folder]
 
 

@@ -38,7 +38,7 @@ def written(folder):
 
 def test_an_overlap_is_told(organs, folder, pelvis):
     """The rectum painted over 10 voxels of the bladder: a label map holds one of them."""
-    from AutofocusSegmentationLib.export import export_nifti
+    from AutofocusSegmentationLib.export.files import export_nifti
 
     segmentation, reference = organs
     rectum = mask_of(segmentation, "rectum", reference)
@@ -51,7 +51,7 @@ def test_an_overlap_is_told(organs, folder, pelvis):
 
 def test_a_target_volume_leaves_the_organs_in_it(organs, folder, pelvis):
     """Drawn by a user around the prostate, and a smaller one in it: each keeps what only it has."""
-    from AutofocusSegmentationLib.export import export_nifti
+    from AutofocusSegmentationLib.export.files import export_nifti
 
     segmentation, reference = organs
     prostate = mask_of(segmentation, "prostate", reference)
@@ -73,7 +73,7 @@ def test_a_target_volume_leaves_the_organs_in_it(organs, folder, pelvis):
 
 
 def test_a_corrected_structure_wins_over_what_another_run_found(organs, folder, pelvis, tmp_path):
-    from AutofocusSegmentationLib.export import export_nifti
+    from AutofocusSegmentationLib.export.files import export_nifti
 
     segmentation, reference = organs
     found = mask_of(segmentation, "prostate", reference)
@@ -89,7 +89,7 @@ def test_a_corrected_structure_wins_over_what_another_run_found(organs, folder, 
 
 
 def test_a_segment_that_would_be_erased_is_refused(organs, folder, pelvis):
-    from AutofocusSegmentationLib.export import ExportFailed, export_nifti
+    from AutofocusSegmentationLib.export.files import ExportFailed, export_nifti
 
     segmentation, reference = organs
     inside = np.zeros(SIZE[::-1], bool)
@@ -101,7 +101,7 @@ def test_a_segment_that_would_be_erased_is_refused(organs, folder, pelvis):
 
 
 def test_more_segments_than_codes_are_refused_in_a_sentence(organs, folder, pelvis):
-    from AutofocusSegmentationLib.export import ExportFailed, export_nifti
+    from AutofocusSegmentationLib.export.files import ExportFailed, export_nifti
 
     segmentation, reference = organs
     one = np.zeros(SIZE[::-1], bool)
@@ -119,7 +119,7 @@ def test_more_segments_than_codes_are_refused_in_a_sentence(organs, folder, pelv
 
 def codes_of(segmentation, manifest, folder, name="a"):
     """Code to name in the exported list, and what the user is told."""
-    from AutofocusSegmentationLib.export import export_nifti
+    from AutofocusSegmentationLib.export.files import export_nifti
 
     told = export_nifti(segmentation, manifest, folder, name).note
     lines = (folder / f"{name}.tsv").read_text(encoding="utf-8").splitlines()[1:]
@@ -154,8 +154,8 @@ def test_a_renamed_region_is_not_erased_by_the_one_around_it(regions, folder, br
 
 def test_codes_of_a_model_that_is_gone(regions, folder, brain):
     """The same as while it was there; a result of a version that did not keep them says that they are others."""
-    from afnet.terminology import CODES_TAG
-    from AutofocusSegmentationLib.label_codes import label_codes
+    from afnet.models.terminology import CODES_TAG
+    from AutofocusSegmentationLib.export.label_codes import label_codes
 
     expected = {1: "Necrosis and non-enhancing tumour", 2: "Oedema", 4: "Enhancing tumour"}
     assert codes_of(regions, brain, folder, "with") == (expected, "")

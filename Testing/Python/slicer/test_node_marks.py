@@ -6,15 +6,9 @@ pytestmark = pytest.mark.usefixtures("slicer_app")
 
 
 def test_saved_scenes_are_read_by_the_names_that_they_were_written_with():
-    from AutofocusSegmentationLib import (
-        attention_maps,
-        chart_layout,
-        held_out_view,
-        node_marks,
-        parameters,
-        segment_tags,
-        study_record,
-    )
+    from AutofocusSegmentationLib import chart_layout, node_marks, parameters, segment_tags, study_record
+    from AutofocusSegmentationLib.attention import maps
+    from AutofocusSegmentationLib.finetuning import held_out_view
 
     assert parameters.CHOSEN_INPUT_ROLE == "Input."
     assert study_record.SEGMENTED_INPUT_ROLE == "AutofocusSegmentation.Input."
@@ -24,7 +18,7 @@ def test_saved_scenes_are_read_by_the_names_that_they_were_written_with():
     assert node_marks.TABLE_ROLE == "AutofocusSegmentation.Volumes"
     assert study_record.STUDY_ATTRIBUTE == "AutofocusSegmentation.Study"
     assert segment_tags.HASH_TAG == "AutofocusSegmentation.VoxelHash"
-    assert [attention_maps.LAYER, attention_maps.MAP, attention_maps.STUDY] == [
+    assert [maps.LAYER, maps.MAP, maps.STUDY] == [
         f"AutofocusSegmentation.Attention{word}" for word in ("Layer", "Map", "Study")]
     assert chart_layout.LAYOUT_BEFORE == "AutofocusSegmentation.LayoutBefore"
     assert chart_layout.CHART_SHOWN == "AutofocusSegmentation.ChartShown"

@@ -12,8 +12,15 @@ import SimpleITK as sitk
 from fake_engine import LAUNCHER, finish, is_alive, wait_until
 from test_child_lifecycle import GONE_WITHIN_S, FakeSlicer
 
-from AutofocusSegmentationLib.engine import MODULE_FOLDER, ChildProcess, Note, ProgressEvent, SegmentRequest, Started
-from AutofocusSegmentationLib.job import JobFolder
+from AutofocusSegmentationLib.engine.child import (
+    MODULE_FOLDER,
+    ChildProcess,
+    Note,
+    ProgressEvent,
+    SegmentRequest,
+    Started,
+)
+from AutofocusSegmentationLib.engine.job_folder import JobFolder
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -25,8 +32,8 @@ BLADDER = 3
 def model(tmp_path_factory) -> Path:
     """The pelvic model's folder with a network that calls everything bladder."""
     torch = pytest.importorskip("torch")
-    from afnet.manifest import BUNDLED_MODELS, read_manifest
-    from afnet.model_bundle import plan_of, save_bundle
+    from afnet.models.manifest import BUNDLED_MODELS, read_manifest
+    from afnet.models.model_bundle import plan_of, save_bundle
     from afnet.networks import AutofocusNetwork
 
     manifest = read_manifest(BUNDLED_MODELS / "pelvis-ct")

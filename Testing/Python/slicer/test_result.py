@@ -14,7 +14,7 @@ from engine_results import (
     tag,
 )
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from harness.scene_makers import oblique
 
 pytestmark = pytest.mark.usefixtures("scene")
@@ -202,7 +202,7 @@ def test_codes_hashes_and_volumes_survive_a_save(tmp_path, model, kind, handed, 
     """Each tag is still found by Slicer's terminology logic, and no segment looks edited."""
     import slicer
 
-    from afnet.terminology import TERMINOLOGY_CONTEXT
+    from afnet.models.terminology import TERMINOLOGY_CONTEXT
     from AutofocusSegmentationLib.segment_tags import edited_segments
     from AutofocusSegmentationLib.volumes_table import structure_volumes
 

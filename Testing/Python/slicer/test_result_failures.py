@@ -15,7 +15,7 @@ from engine_results import (
     segment_ids,
 )
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from harness.scene_makers import oblique
 
 pytestmark = pytest.mark.usefixtures("scene")

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from afnet.manifest import BUNDLED_MODELS, find_models
-from afnet.terminology import ANATOMY_CONTEXT, TERMINOLOGY_CONTEXT, terminology_entry
+from afnet.models.manifest import BUNDLED_MODELS, find_models
+from afnet.models.terminology import ANATOMY_CONTEXT, TERMINOLOGY_CONTEXT, terminology_entry
 
 STRUCTURES = [
     pytest.param(structure, id=structure.id) for entry in find_models() for structure in entry.manifest.structures

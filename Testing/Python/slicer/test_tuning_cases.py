@@ -42,7 +42,7 @@ def image_file(path, label=False):
 def exported(manifest, case, folder):
     """The case's masks as the engine's own reader gives them: structure id or segment id to positions in LPS."""
     from afnet.segmentation_file import read_segmentation
-    from AutofocusSegmentationLib.tuning_export import export_cases
+    from AutofocusSegmentationLib.finetuning.case_export import export_cases
 
     folder.mkdir()
     export_cases(manifest, [case], folder)
@@ -70,8 +70,8 @@ def same_points(one, other, tolerance=1e-3):
 
 
 def test_a_segmentation_and_the_image_it_was_drawn_on(pelvis):
-    from AutofocusSegmentationLib.tuning_cases import case_problem
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.cases import case_problem
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     other, volume = ct("CT other"), ct("CT")
     node = make_segmentation(volume, {"bladder": box()}, name="Corrected")
@@ -82,7 +82,7 @@ def test_a_segmentation_and_the_image_it_was_drawn_on(pelvis):
 
 
 def test_a_second_fill_adds_what_is_new(pelvis):
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     make_segmentation(ct("CT a"), {"bladder": box()})
     known = cases_from_scene(pelvis)
@@ -93,7 +93,7 @@ def test_a_second_fill_adds_what_is_new(pelvis):
 
 def test_four_sequences_of_each_patient_stay_together(brain):
     """The segmentation is drawn on FLAIR, which is not the model's reference."""
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     nodes = {}
     for patient in ("00001", "00002"):
@@ -110,7 +110,7 @@ def test_four_sequences_of_each_patient_stay_together(brain):
 def test_a_models_own_result_is_not_ticked_until_it_is_corrected(pelvis, tmp_path):
     from engine_results import edit, job, labels, load, reference_volume
 
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     reference = reference_volume()
     job(tmp_path, pelvis, reference, labels(pelvis))
@@ -127,8 +127,8 @@ def test_a_correction_by_renaming_is_one(pelvis, tmp_path, older):
     """The sides were swapped. An older result does not keep what its structures were called; the model says it."""
     from engine_results import job, labels, load, reference_volume
 
-    from afnet.terminology import NAME_TAG
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene, look_again
+    from afnet.models.terminology import NAME_TAG
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene, look_again
 
     reference = reference_volume()
     job(tmp_path, pelvis, reference, labels(pelvis))
@@ -170,7 +170,7 @@ def test_a_models_result_from_a_file_is_not_ticked_until_it_is_corrected(loaded_
     import slicer.util
     from engine_results import SIZE, edit
 
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene, look_again
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene, look_again
 
     segmentation, reference = loaded_again
     segmentation.GetSegmentation().AddEmptySegment("mine", "Prostate", (1, 1, 0))
@@ -200,7 +200,7 @@ def test_segments_that_a_user_renamed_are_learned_as_what_they_are_called(pelvis
 
     from afnet.finetuning.matching import match_segments
     from afnet.segmentation_file import read_segmentation
-    from AutofocusSegmentationLib.segmentation_export import write_segmentation_node
+    from AutofocusSegmentationLib.export.segmentation_file import write_segmentation_node
 
     reference = reference_volume()
     job(tmp_path, pelvis, reference, labels(pelvis))
@@ -215,8 +215,8 @@ def test_segments_that_a_user_renamed_are_learned_as_what_they_are_called(pelvis
 
 
 def test_results_shown_for_comparison_are_no_cases(pelvis):
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
     from AutofocusSegmentationLib.node_marks import COMPARISON_ATTRIBUTE
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
 
     make_segmentation(ct(), {"bladder": box()}).SetAttribute(COMPARISON_ATTRIBUTE, "before")
     assert cases_from_scene(pelvis) == []
@@ -224,9 +224,9 @@ def test_results_shown_for_comparison_are_no_cases(pelvis):
 
 @pytest.mark.parametrize("what", ["no segments", "no image", "removed"])
 def test_what_cannot_be_used_says_why(pelvis, scene, what, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import case_problem
-    from AutofocusSegmentationLib.tuning_export import CaseError, export_cases
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.case_export import CaseError, export_cases
+    from AutofocusSegmentationLib.finetuning.cases import case_problem
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     volume = ct()
     make_segmentation(volume, {} if what == "no segments" else {"bladder": box()})
@@ -245,8 +245,8 @@ def test_what_cannot_be_used_says_why(pelvis, scene, what, tmp_path):
 
 
 def test_subfolders_of_a_folder(brain, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import case_problem
-    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+    from AutofocusSegmentationLib.finetuning.cases import case_problem
+    from AutofocusSegmentationLib.finetuning.folder_cases import cases_from_folder
 
     for number in ("a", "b"):
         for name in ("t1", "t1ce", "t2", "flair"):
@@ -265,8 +265,8 @@ def test_subfolders_of_a_folder(brain, tmp_path):
 
 
 def test_files_named_by_input_and_a_dicom_folder(brain, pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import case_problem
-    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+    from AutofocusSegmentationLib.finetuning.cases import case_problem
+    from AutofocusSegmentationLib.finetuning.folder_cases import cases_from_folder
 
     for name in ("t1", "t1c", "t2", "flair", "segmentation.seg"):
         image_file(tmp_path / "brain" / "x" / f"{name}.nrrd")
@@ -280,7 +280,7 @@ def test_files_named_by_input_and_a_dicom_folder(brain, pelvis, tmp_path):
 
 
 def test_a_folder_that_is_itself_a_case(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+    from AutofocusSegmentationLib.finetuning.folder_cases import cases_from_folder
 
     image_file(tmp_path / "ct.nii.gz")
     image_file(tmp_path / "labels.nii.gz", label=True)
@@ -290,7 +290,7 @@ def test_a_folder_that_is_itself_a_case(pelvis, tmp_path):
 
 def test_a_folder_with_several_segmentations_is_left_out_and_told(pelvis, tmp_path):
     """The first by the alphabet is the one that nobody corrected."""
-    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+    from AutofocusSegmentationLib.finetuning.folder_cases import cases_from_folder
 
     for name in ("pelvis-ct.seg.nrrd", "pelvis-ct_corrected.seg.nrrd"):
         image_file(tmp_path / "one" / name, label=True)
@@ -306,8 +306,8 @@ def test_a_folder_with_several_segmentations_is_left_out_and_told(pelvis, tmp_pa
 
 
 def test_a_missing_file_is_named(brain, tmp_path):
-    from AutofocusSegmentationLib.tuning_cases import case_problem
-    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+    from AutofocusSegmentationLib.finetuning.cases import case_problem
+    from AutofocusSegmentationLib.finetuning.folder_cases import cases_from_folder
 
     image_file(tmp_path / "x" / "t1.nrrd")
     image_file(tmp_path / "x" / "seg.nrrd", label=True)
@@ -316,7 +316,7 @@ def test_a_missing_file_is_named(brain, tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_has_no_cases(brain, tmp_path):
-    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+    from AutofocusSegmentationLib.finetuning.folder_cases import cases_from_folder
 
     assert cases_from_folder(brain, tmp_path / "none") == ([], [])
 
@@ -325,7 +325,7 @@ def test_a_folder_that_cannot_be_read_has_no_cases(brain, tmp_path):
 
 
 def test_export_keeps_place_names_and_the_users_ticks(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     volume = ct()
     make_segmentation(volume, {"Blase": box(), "Prostata": box((1, 1, 1), (9, 9, 9))})
@@ -339,7 +339,7 @@ def test_export_keeps_place_names_and_the_users_ticks(pelvis, tmp_path):
 
 def test_export_in_the_frame_of_the_image(pelvis, tmp_path, scene):
     """The image lies under a transform, the segmentation in the world where it was drawn over it: both agree."""
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     volume = ct()
     node = make_segmentation(volume, {"bladder": box()})
@@ -357,7 +357,7 @@ def test_export_in_the_frame_of_the_image(pelvis, tmp_path, scene):
 
 def test_surfaces_become_voxels_on_the_images_grid(pelvis, tmp_path):
     from afnet.segmentation_file import read_segmentation
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     volume = ct()
     node = make_segmentation(volume, {"bladder": box()})
@@ -376,8 +376,8 @@ def test_surfaces_become_voxels_on_the_images_grid(pelvis, tmp_path):
 
 
 def test_files_are_named_not_copied(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_export import export_cases, needed_bytes
-    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+    from AutofocusSegmentationLib.finetuning.case_export import export_cases, needed_bytes
+    from AutofocusSegmentationLib.finetuning.folder_cases import cases_from_folder
 
     file = image_file(tmp_path / "data" / "x" / "ct.nrrd")
     image_file(tmp_path / "data" / "x" / "seg.nrrd", label=True)
@@ -390,8 +390,8 @@ def test_files_are_named_not_copied(pelvis, tmp_path):
 
 
 def test_a_full_or_missing_disk_is_one_sentence(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_export import CaseError, export_cases
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.case_export import CaseError, export_cases
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     make_segmentation(ct(), {"bladder": box()})
     with pytest.raises(CaseError, match="case 1 could not be written"):

@@ -8,13 +8,13 @@ pytestmark = pytest.mark.usefixtures("scene")
 
 
 def epoch(number, loss=None, dice=None, run="final"):
-    from AutofocusSegmentationLib.finetuning_events import EpochDone
+    from AutofocusSegmentationLib.engine.finetuning_events import EpochDone
 
     return EpochDone(run, number, 20, loss, dice, None)
 
 
 def chart_with(*epochs):
-    from AutofocusSegmentationLib.tuning_chart import TuningChart
+    from AutofocusSegmentationLib.finetuning.chart import TuningChart
 
     chart = TuningChart()
     chart.begin("Fine-tuning of Pelvis")
@@ -126,7 +126,7 @@ def test_the_chart_goes_into_the_layout(scene, layout):
 def test_saved_and_loaded_with_the_scene(scene, tmp_path):
     import slicer.util
 
-    from AutofocusSegmentationLib.tuning_chart import TuningChart
+    from AutofocusSegmentationLib.finetuning.chart import TuningChart
 
     chart_with(epoch(0, None, 0.6), epoch(1, 0.5, 0.7))
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
@@ -145,7 +145,7 @@ def test_the_series_of_a_scene_of_a_former_version_are_used_again(scene):
     """There the column was called 'Held-out Dice', and so was what the node is found by."""
     import slicer
 
-    from AutofocusSegmentationLib.tuning_chart import CHART_ATTRIBUTE
+    from AutofocusSegmentationLib.finetuning.chart import CHART_ATTRIBUTE
 
     for name in ("Loss", "Held-out Dice"):
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)

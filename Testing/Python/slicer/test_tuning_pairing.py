@@ -44,8 +44,8 @@ def load_drawn(tmp_path, scene):
 
 
 def found(manifest):
-    from AutofocusSegmentationLib.tuning_cases import case_problem
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene
+    from AutofocusSegmentationLib.finetuning.cases import case_problem
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     return [(case, case_problem(manifest, case)) for case in cases_from_scene(manifest)]
 
@@ -68,8 +68,8 @@ def test_of_a_patient_without_an_image_nothing_is_taken(pelvis, load_drawn, scen
 
 
 def test_without_patients_a_single_image_is_taken_and_two_are_a_question(pelvis, load_drawn):
-    from AutofocusSegmentationLib.tuning_cases import case_problem
-    from AutofocusSegmentationLib.tuning_scene import cases_from_scene, find_inputs_again
+    from AutofocusSegmentationLib.finetuning.cases import case_problem
+    from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene, find_inputs_again
 
     right = ct("CT b")
     node = load_drawn(right)
@@ -85,8 +85,8 @@ def test_without_patients_a_single_image_is_taken_and_two_are_a_question(pelvis,
 
 
 def test_a_segmentation_of_another_patient_than_its_image_is_told(pelvis):
-    from AutofocusSegmentationLib.tuning_cases import case_problem
-    from AutofocusSegmentationLib.tuning_scene import find_inputs_again
+    from AutofocusSegmentationLib.finetuning.cases import case_problem
+    from AutofocusSegmentationLib.finetuning.scene_cases import find_inputs_again
 
     adams = ct("CT Adams", "Adams")
     brown = ct("CT Brown", "Brown")
@@ -128,7 +128,7 @@ def test_sequences_of_two_patients_without_a_study_are_not_mixed(brain):
 
 
 def test_the_files_of_a_case_are_named(pelvis, tmp_path):
-    from AutofocusSegmentationLib.tuning_folder import cases_from_folder
+    from AutofocusSegmentationLib.finetuning.folder_cases import cases_from_folder
 
     make_segmentation(ct("CT Adams"), {"bladder": box()}, name="Drawn")
     ((case, _),) = found(pelvis)
@@ -147,8 +147,8 @@ def test_the_files_of_a_case_are_named(pelvis, tmp_path):
 def test_a_corrected_match_of_a_label_map_says_the_same_to_the_engine(brain, tmp_path, structure, segment, drawn):
     """The user's choice in the panel, by the ids that the engine gave, and what the engine makes of it."""
     from afnet.finetuning.matching import match_codes
-    from AutofocusSegmentationLib.finetuning_events import CaseChecked, MappedSegment
-    from AutofocusSegmentationLib.tuning_cases import TuningCase
+    from AutofocusSegmentationLib.engine.finetuning_events import CaseChecked, MappedSegment
+    from AutofocusSegmentationLib.finetuning.cases import TuningCase
 
     codes = np.array([[[0, 1, 2, 4]]])
     rows = tuple(MappedSegment(match.id, match.segment, match.structure, match.by, float(match.mask.sum()))

@@ -6,7 +6,7 @@ import torch
 from pelvis_augmentation import AIR, deformed, vary_hu, vary_shape
 from pelvis_tensors import CODES, as_tensors, mirrored, part_around_organ, windowed
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from afnet.normalisation import normalise_channels
 from afnet.tensors import to_numpy, to_torch
 

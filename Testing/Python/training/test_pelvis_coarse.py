@@ -13,7 +13,7 @@ import train_pelvis
 from pelvis_held_out import HeldOutPatient
 from pelvis_tensors import AIR, hu_on_coarser_grid, on_coarser_grid, softened
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 from afnet.resolution import FWHM_TO_SIGMA
 
 

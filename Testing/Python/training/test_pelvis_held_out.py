@@ -8,7 +8,7 @@ import pytest
 import torch
 from pelvis_held_out import HeldOutPatient
 
-from afnet.manifest import find_model
+from afnet.models.manifest import find_model
 
 
 class Says(torch.nn.Module):

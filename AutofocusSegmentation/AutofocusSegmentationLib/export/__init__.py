@@ -1,0 +1,1 @@
+"""Segments to files that other programs read."""

@@ -1,0 +1,262 @@
+"""Segments to files that other programs read: .seg.nrrd, a NIfTI label map, STL surfaces.
+
+The files lie in the patient's space as the views show it: a transform above the segmentation is applied to a private
+copy, never to the user's node. Empty segments are left out of all but .seg.nrrd, and named.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from afnet.images.compressed_stream import DamagedStream, check_stream
+from afnet.images.geometry import perpendicular
+from afnet.images.nrrd_header import read_nrrd_header
+from afnet.models.manifest import Manifest
+
+from ..arrangement import reference_image
+from ..segment_tags import mark_edits
+from ..segment_voxels import (
+    OffLattice,
+    VoxelGrid,
+    grid_of_segmentation,
+    holds_surfaces,
+    segment_volumes,
+    segment_voxels,
+)
+from ..transforms import is_linear, linear_to_world, vtk_matrix_of
+from .folder import ExportFailed, appearing_in, file_name, incomplete
+from .label_codes import Code, code_list, codes_are_lost, label_codes
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_STL_HEADER_BYTES, _STL_TRIANGLE_BYTES = 84, 50
+"""Of a binary STL file."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written. left_out: names of segments that are empty. note: one more sentence, or empty."""
+
+    folder: Path
+    names: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    note: str = ""
+
+    def sentence(self, segmentation) -> str:
+        """Return what the user reads. segmentation: the node that was exported; its image says whose it is."""
+        image, name = reference_image(segmentation), segmentation.GetName()
+        source = _("{name} on {image}").format(name=name, image=image.GetName()) if image is not None else name
+        text = _("{source}: {names} written to {folder}.").format(
+            source=source, names=", ".join(self.names), folder=self.folder)
+        if self.left_out:
+            text += " " + _("Empty, so left out: {names}.").format(names=", ".join(self.left_out))
+        return f"{text} {self.note}".strip()
+
+
+def export_nrrd(segmentation, folder: Path, name: str) -> Exported:
+    """Write `name`.seg.nrrd: all segments with names, colours, codes and tags, on the image's grid.
+
+    Raises ExportFailed with one sentence.
+    """
+    grid, file = world_grid(segmentation), f"{file_name(name)}.seg.nrrd"
+    mark_edits(segmentation)
+    copy = world_copy(segmentation)
+    with appearing_in(folder, [file], _bytes(grid)) as working:
+        storage = slicer.vtkMRMLSegmentationStorageNode()
+        storage.SetFileName(str(working / file))
+        if not storage.WriteData(copy) or not _is_whole(working / file):
+            raise incomplete(folder)
+    return Exported(folder, (file,))
+
+
+def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: str) -> Exported:
+    """Write `name`.nii.gz, one code a voxel on the image's grid, and `name`.tsv with the codes (see label_codes).
+
+    Where segments overlap that do not nest, the voxel goes to the one painted later, and the sentence names those that
+    lost voxels. Raises ExportFailed with one sentence, also if a segment would lose all.
+    """
+    grid, stem = world_grid(segmentation), file_name(name)
+    segments, left_out = filled_segments(segmentation)
+    codes = label_codes(segmentation, manifest, segments)
+    node = slicer.vtkMRMLLabelMapVolumeNode()
+    image = vtk.vtkImageData()
+    image.SetDimensions(*grid.size)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(vtk_matrix_of(grid.matrix))
+    labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(grid.size[::-1])
+    labels[:] = 0
+    for code in codes:
+        box, mask = _on_image(segmentation, code.segment_id)
+        labels[box][mask] = code.value
+    lost = _lost_voxels(segmentation, codes, labels)
+    files = (f"{stem}.nii.gz", f"{stem}.tsv")
+    with appearing_in(folder, files, _bytes(grid)) as working:
+        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+        storage.SetFileName(str(working / files[0]))
+        if not storage.WriteData(node) or not _is_whole(working / files[0]):
+            raise incomplete(folder)
+        (working / files[1]).write_text(code_list(codes), encoding="utf-8", newline="\n")
+    notes = []
+    if codes_are_lost(segmentation, manifest, segments):
+        notes.append(_("The model is not here: the codes are not the model's."))
+    if lost:
+        notes.append(_(
+            "A label map holds one structure a voxel: voxels of {names} went to others that they lie in.").format(
+                names=", ".join(_("{name} ({count})").format(name=name, count=count) for name, count in lost)))
+    return Exported(folder, files, left_out, " ".join(notes))
+
+
+def export_stl(segmentation, folder: Path, name: str) -> Exported:
+    """Write the smooth closed surface of each segment to `name`-<segment>.stl, binary, in mm, LPS.
+
+    Raises ExportFailed with one sentence.
+    """
+    grid = world_grid(segmentation)
+    segments, left_out = filled_segments(segmentation)
+    copy = world_copy(segmentation)
+    copy.CreateClosedSurfaceRepresentation()
+    files = _stl_names(segmentation, segments, name)
+    with appearing_in(folder, files, _bytes(grid)) as working:
+        for segment_id, file in zip(segments, files):
+            surface = vtk.vtkPolyData()
+            copy.GetClosedSurfaceRepresentation(segment_id, surface)
+            if not _write_stl(surface, working / file):
+                raise incomplete(folder)
+    return Exported(folder, tuple(files), left_out)
+
+
+def filled_segments(segmentation) -> tuple[list[str], tuple[str, ...]]:
+    """Return the ids of the segments with voxels, and the names of the empty ones. Raises ExportFailed if all are."""
+    volumes = segment_volumes(segmentation)
+    ids = segmentation.GetSegmentation().GetSegmentIDs()
+    filled = [segment_id for segment_id in ids if volumes.get(segment_id)]
+    if not filled:
+        raise ExportFailed(_("There is nothing to export: all structures are empty."))
+    names = [segmentation.GetSegmentation().GetSegment(item).GetName() for item in ids if item not in filled]
+    return filled, tuple(names)
+
+
+def world_grid(segmentation) -> VoxelGrid:
+    """Return the grid of a segmentation's image as the views show it (IJK to world RAS).
+
+    Raises ExportFailed if there is none, if the node holds surfaces, or if a transform above it bends or shears it.
+    """
+    if holds_surfaces(segmentation):
+        raise ExportFailed(
+            _("The segmentation holds surfaces instead of voxels: make the binary label map its source in the "
+              "Segmentations module, then export again."))
+    grid = grid_of_segmentation(segmentation)
+    if grid is None:
+        raise ExportFailed(_("The segmentation has lost its image geometry: segment again, then export."))
+    parent = segmentation.GetParentTransformNode()
+    if is_linear(parent):
+        matrix = linear_to_world(parent) @ grid.matrix
+        if perpendicular(matrix[:3, :3]):
+            return VoxelGrid(matrix, grid.size)
+    raise ExportFailed(
+        _("A transform bends or shears this segmentation, which these files cannot hold: harden or remove it in the "
+          "Transforms module, then export again."))
+
+
+def world_copy(segmentation):
+    """Return a segmentation node outside any scene, with the linear transform above `segmentation` applied."""
+    copy = slicer.vtkMRMLSegmentationNode()
+    copy.SetName(segmentation.GetName())
+    copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())
+    # Made anew where it is wanted: that of the scene may be older than the voxels, or simplified.
+    copy.GetSegmentation().RemoveRepresentation(slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName())
+    if segmentation.GetParentTransformNode() is not None:
+        copy.ApplyTransformMatrix(vtk_matrix_of(linear_to_world(segmentation.GetParentTransformNode())))
+    return copy
+
+
+def _bytes(grid: VoxelGrid) -> int:
+    return int(np.prod(grid.size, dtype=np.int64))
+
+
+def _lost_voxels(segmentation, codes: Sequence[Code], labels: np.ndarray) -> list[tuple[str, int]]:
+    """Return the names of the segments that others cover in `labels` [k, j, i], and how many voxels of each.
+
+    Raises ExportFailed if nothing is left of one.
+    """
+    lost = []
+    for code in codes:
+        box, mask = _on_image(segmentation, code.segment_id)
+        name = segmentation.GetSegmentation().GetSegment(code.segment_id).GetName()
+        kept = int(np.count_nonzero(np.isin(labels[box][mask], (code.value, *code.inside))))
+        if not kept:
+            raise ExportFailed(
+                _("{name} would have no voxel in a label map, which holds one structure a voxel, because it lies "
+                  "wholly in others or outside the image: choose NRRD, or delete the segment.").format(name=name))
+        if kept < np.count_nonzero(mask):
+            lost.append((name, int(np.count_nonzero(mask)) - kept))
+    return lost
+
+
+def _on_image(segmentation, segment_id: str) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Return the box (k, j, i) of a segment's mask on the image's grid, and the mask, cut to the image."""
+    grid = grid_of_segmentation(segmentation)
+    try:
+        voxels = segment_voxels(segmentation, segment_id, grid)
+    except OffLattice:
+        name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+        raise ExportFailed(
+            _("{name} is not kept on the voxels of the image: choose NRRD or STL, or copy it into a new segmentation "
+              "of that image.").format(name=name)) from None
+    start, size = np.array(voxels.start[::-1]), np.array(grid.size[::-1])
+    first, last = np.clip(start, 0, size), np.clip(start + voxels.mask.shape, 0, size)
+    part = tuple(slice(a, b) for a, b in zip(first - start, last - start))
+    return tuple(slice(a, b) for a, b in zip(first, last)), voxels.mask[part]
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell whether the packed voxels of a .nii.gz or .nrrd file are all there.
+
+    On a full disk neither Slicer's writers nor ITK's readers always notice what is missing; gzip's checksum does.
+    """
+    try:
+        with file.open("rb") as content:
+            promised = read_nrrd_header(content).voxel_bytes if file.suffix == ".nrrd" else None
+            return check_stream(content, promised) > 0
+    except (OSError, ValueError, DamagedStream):
+        return False
+
+
+def _stl_names(segmentation, segments: list[str], name: str) -> list[str]:
+    """Return a file name for each segment, all different, also on a disk that takes upper case for lower."""
+    names: list[str] = []
+    for segment_id in segments:
+        stem = file_name(name, "-" + segmentation.GetSegmentation().GetSegment(segment_id).GetName())
+        wanted, number = f"{stem}.stl", 1
+        while wanted.lower() in (other.lower() for other in names):
+            number += 1
+            wanted = f"{stem}-{number}.stl"
+        names.append(wanted)
+    return names
+
+
+def _write_stl(surface: vtk.vtkPolyData, file: Path) -> bool:
+    """Write a surface given in RAS; tell whether the file is whole."""
+    to_lps = vtk.vtkTransform()
+    to_lps.SetMatrix(vtk_matrix_of(_RAS_TO_LPS))
+    turned = vtk.vtkTransformPolyDataFilter()
+    turned.SetInputData(surface)
+    turned.SetTransform(to_lps)
+    triangles = vtk.vtkTriangleFilter()
+    triangles.SetInputConnection(turned.GetOutputPort())
+    triangles.PassVertsOff()
+    triangles.PassLinesOff()
+    writer = vtk.vtkSTLWriter()
+    writer.SetFileTypeToBinary()
+    writer.SetHeader("SPACE=LPS UNIT=mm")
+    writer.SetFileName(str(file))
+    writer.SetInputConnection(triangles.GetOutputPort())
+    writer.Write()
+    size = _STL_HEADER_BYTES + _STL_TRIANGLE_BYTES * triangles.GetOutput().GetNumberOfPolys()
+    return not writer.GetErrorCode() and file.is_file() and file.stat().st_size == size

@@ -1,0 +1,105 @@
+"""The cases of a fine-tuning that the scene holds: which segmentations, on which images, and which were corrected."""
+
+from collections.abc import Iterable, Sequence
+
+import slicer
+from slicer.i18n import tr as _
+
+from afnet.models.manifest import Manifest
+
+from .. import hierarchy, volumes
+from ..guessing import guess_inputs
+from ..node_marks import COMPARISON_ATTRIBUTE
+from ..segment_tags import HASH_TAG, edited_segments, structure_of, tag_of
+from ..segment_voxels import segment_volumes
+from .cases import TuningCase, free_name, state_of
+
+
+def cases_from_scene(manifest: Manifest, known: Sequence[TuningCase] = ()) -> list[TuningCase]:
+    """Return a case for each segmentation of the scene that is not among the `known` ones.
+
+    Its reference volume is an input, the others are guessed as for segmenting. Segmentations that a model made and
+    nobody edited are there, but not used unless the user says so.
+    """
+    taken = {case.segmentation.GetID() for case in known if case.in_scene and not case.segmentation_gone}
+    found: list[TuningCase] = []
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        if node.GetID() in taken or node.GetHideFromEditors() or node.GetAttribute(COMPARISON_ATTRIBUTE):
+            continue
+        remark = _untouched(node, manifest)
+        found.append(TuningCase(
+            free_name([*known, *found]), node.GetName() or _("Segmentation"), _inputs_of(manifest, node), node,
+            use=not remark, remark=remark, state=state_of(node),
+        ))
+    return found
+
+
+def find_inputs_again(manifest: Manifest, cases: Iterable[TuningCase]) -> list[TuningCase]:
+    """Look again for the images of those cases of the scene that lack one, or have another patient's; return the cases
+    for which that helped."""
+    found = []
+    for case in cases:
+        if case.in_scene and not case.segmentation_gone and (case.lost_inputs() or case.input_of_another_patient()):
+            case.inputs, case.checked = _inputs_of(manifest, case.segmentation), None
+            if not case.lost_inputs() and not case.input_of_another_patient():
+                found.append(case)
+    return found
+
+
+def look_again(case: TuningCase, manifest: Manifest | None) -> bool:
+    """Forget what an edit of a case's segmentation has made untrue: the check's result, and that nothing is corrected.
+
+    A case that was left out because nothing was corrected is used from then on. manifest: of the base model, None if
+    that is not here. Returns whether it was edited.
+    """
+    state = None if case.segmentation_gone else state_of(case.segmentation)
+    if state in (None, case.state):
+        return False
+    case.state, case.checked = state, None
+    if case.in_scene:
+        before, case.remark = case.remark, _untouched(case.segmentation, manifest)
+        case.use = case.use or (bool(before) and not case.remark)
+    return True
+
+
+def _untouched(node, manifest: Manifest | None) -> str:
+    """Say that a segmentation is a model's own result, without any correction of voxels or names; empty if not.
+
+    Its segments tell, not its node: that knows of no model once a result was saved as .seg.nrrd and loaded again.
+    """
+    segments = node.GetSegmentation()
+    made = {item for item in segments.GetSegmentIDs() if tag_of(segments.GetSegment(item), HASH_TAG)}
+    if not made or any(not structure_of(segments.GetSegment(item), manifest) for item in made):
+        return ""
+    volumes_ml = segment_volumes(node)
+    drawn = {item for item in segments.GetSegmentIDs() if volumes_ml.get(item) != 0}
+    if drawn - made or edited_segments(node):
+        return ""
+    return _("Made by a model and not corrected: a model learns nothing from its own result. Correct it, or tick it if "
+             "you have checked it.")
+
+
+def _inputs_of(manifest: Manifest, segmentation) -> dict:
+    """Return input name to volume node (None: not known) for the images that a segmentation was drawn on.
+
+    Nobody chooses images here and a wrong one is another patient's: where no image is said to be the one that was drawn
+    on, those of the segmentation's study or patient are asked, else all, and taken only if there is no choice.
+    """
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    drawn_on = segmentation.GetNodeReference(role)
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    chosen = {}
+    # A segmentation that was imported from a label map refers to that.
+    if drawn_on is not None and volumes.is_scalar(drawn_on) and not volumes.is_label_map(drawn_on):
+        guess = guess_inputs(manifest, [drawn_on])
+        chosen = {next((name for name, node in guess.items() if node is not None), manifest.reference): drawn_on}
+        if hierarchy.study_item(drawn_on):  # of several fitting images of one study any shows the right patient
+            return guess_inputs(manifest, nodes, chosen)
+    else:
+        study, patient = hierarchy.study_item(segmentation), hierarchy.patient_item(segmentation)
+        beside = [node for node in nodes if study and hierarchy.study_item(node) == study]
+        beside = beside or [node for node in nodes if patient and hierarchy.patient_item(node) == patient]
+        nodes = beside if study or patient else nodes
+    found = guess_inputs(manifest, nodes, chosen)
+    others = guess_inputs(manifest, [node for node in nodes if node not in found.values()], chosen)
+    return {name: node if name in chosen or others[name] is None else None for name, node in found.items()}

@@ -1,0 +1,251 @@
+"""What a folder of DICOM files holds: the header of every slice, and which files are slices that are damaged.
+
+GDCM reads the headers. It fills in pixels that a file lacks without a word, so that they are all there is judged here.
+"""
+
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import RequestError
+from .refusals import check_name
+
+_MODALITY, _INSTANCE, _SERIES = "0008|0060", "0008|0018", "0020|000e"
+_POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
+_FRAMES, _PHOTOMETRIC, _ALLOCATED, _SAMPLES = "0028|0008", "0028|0004", "0028|0100", "0028|0002"
+_SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
+_SIGNED, _PADDING, _PADDING_LIMIT = "0028|0103", "0028|0120", "0028|0121"
+
+_BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+_UNCOMPRESSED = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", _BIG_ENDIAN, _DEFLATED})
+"""Transfer syntaxes whose pixels take as many bytes as they are wide (when the whole data set is inflated, where it is
+deflated); '' where a file has no meta header."""
+
+_MOST_BESIDE_PIXELS = 1 << 24
+"""Bytes of a deflated data set beyond its pixels, to which it is inflated at most: few headers have a megabyte."""
+
+MOST_FILES = 20_000
+"""A folder with more files than this is no series, but somebody's disk."""
+
+_CLASS = "1.2.840.10008.5.1.4.1.1."
+_ENHANCED = {
+    _CLASS + "2.1": "Enhanced CT", _CLASS + "2.2": "Legacy Converted Enhanced CT", _CLASS + "4.1": "Enhanced MR",
+    _CLASS + "4.4": "Legacy Converted Enhanced MR", _CLASS + "128.1": "Legacy Converted Enhanced PET",
+    _CLASS + "130": "Enhanced PET",
+}
+"""SOP classes that state the place of each frame in a sequence of their own, even where there is one frame alone."""
+
+_IMAGE_CLASSES = frozenset(_CLASS + tail for tail in "2 4 7 7.1 7.2 7.3 7.4 20 128".split()) | _ENHANCED.keys()
+"""SOP classes of slices (CT, MR, PET, NM, their multi-frame forms, secondary capture). A file of one of these that
+cannot be read is a missing slice; one of another class (plan, contours, dose, report) is left aside."""
+
+MODALITIES = frozenset({"CT", "MR", "PT", "NM", "OT", "US", "XA", "CR", "DX"})
+"""What a sentence may repeat of a file: a code that is none of these may be anything."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Header of one file: what decides where it belongs, and what its values mean.
+
+    `form`: '' for a slice that states its place, else what holds the frames: the name of an enhanced class, or
+    'multi-frame'. `rescale`: whether slope and intercept are there. `padding`: from where to where values, rescaled,
+    stand for none; None if the file names no such value.
+    """
+
+    file: Path
+    series: str
+    modality: str
+    instance: str
+    size: tuple[int, int]
+    spacing: tuple[float, float]
+    axes: tuple[float, ...]
+    position: tuple[float, float, float]
+    frames: int
+    form: str
+    pixel: int
+    inverted: bool
+    rescale: tuple[bool, bool]
+    padding: tuple[float, float] | None
+
+
+@dataclass
+class Folder:
+    """What a folder holds: slices, each instance once; and how many files are damaged slices, or pictures that do not
+    say where they lie (a dose report, a saved screen)."""
+
+    slices: list[Slice]
+    damaged: int = 0
+    placeless: int = 0
+
+
+def read_headers(folder: Path, what: str) -> Folder:
+    """Read the headers of all files in `folder` and below it; `what` is the subject of error sentences.
+
+    Raises RequestError for a folder with more than MOST_FILES files or with names that are no UTF-8; OSError.
+    """
+    slices: dict[tuple, Slice] = {}
+    found, unread, seen = Folder([]), [], 0
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(parent) / name
+            if not file.is_file():
+                continue
+            check_name(file, f"A file of {what}")
+            seen += 1
+            if seen > MOST_FILES:
+                raise RequestError(
+                    f"{what} is a folder with over {MOST_FILES} files; give the folder of one series."
+                )
+            kind, syntax = _meta_header(file)
+            if kind is not None and kind not in _IMAGE_CLASSES:
+                continue
+            reader.SetFileName(str(file))
+            try:
+                reader.ReadImageInformation()
+            except RuntimeError:
+                if kind is None:
+                    unread.append(file)
+                else:
+                    found.damaged += 1
+                continue
+            if syntax in _UNCOMPRESSED and not _has_pixels(file, _pixel_bytes(reader), syntax):
+                found.damaged += 1
+                continue
+            item = _slice(file, reader, kind)
+            if item is None:
+                found.placeless += 1
+            else:
+                slices.setdefault((item.instance, item.position), item)  # copies, not slices of one wrong number
+    found.slices = list(slices.values())
+    # A file that is no DICOM at all, but is called like the slices, was one: it is empty or overwritten.
+    names = {_pattern(item.file) for item in found.slices}
+    found.damaged += sum(_pattern(file) in names for file in unread)
+    return found
+
+
+def _has_pixels(file: Path, count: int, syntax: str) -> bool:
+    """Whether the element Pixel Data (7FE0,0010) has `count` bytes and the file has them; GDCM fills in what lacks."""
+    order = "big" if syntax == _BIG_ENDIAN else "little"
+    tag = b"".join(part.to_bytes(2, order) for part in (0x7FE0, 0x0010))
+    if syntax == _DEFLATED:
+        start = _inflated(file, count + _MOST_BESIDE_PIXELS)
+        start = start[: max(len(start) - count, 0)]
+    else:
+        with file.open("rb") as stream:
+            start = stream.read(max(file.stat().st_size - count, 0))
+    place = start.find(tag)
+    while place >= 0:
+        explicit = start[place + 4 : place + 6] in (b"OW", b"OB")
+        length = start[place + 8 : place + 12] if explicit else start[place + 4 : place + 8]
+        if int.from_bytes(length, order) >= count:
+            return True
+        place = start.find(tag, place + 1)  # that was an icon's, or stood in other data by chance
+    return False
+
+
+def _inflated(file: Path, most: int) -> bytes:
+    """The data set of a file in the deflated transfer syntax (PS3.5 A.5); empty if damaged or of over `most` bytes."""
+    content = file.read_bytes()
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    after_meta_header = 144 + int.from_bytes(content[140:144], "little")  # its first element is its length (PS3.10 7.1)
+    try:
+        data_set = stream.decompress(content[after_meta_header:], most)
+    except zlib.error:
+        return b""
+    return data_set if stream.eof else b""
+
+
+def _pattern(file: Path) -> str:
+    return re.sub(r"\d+", "#", file.name)
+
+
+def _pixel_bytes(reader: sitk.ImageFileReader) -> int:
+    """Bytes of the pixels that the header just read promises, if they are not compressed."""
+    def number(key: str, otherwise: int) -> int:
+        text = _text(reader, key)
+        return int(text) if text.isascii() and text.isdigit() else otherwise
+
+    columns, rows = reader.GetSize()[:2]
+    return columns * rows * number(_ALLOCATED, 8) // 8 * number(_SAMPLES, 1) * number(_FRAMES, 1)
+
+
+def _text(reader: sitk.ImageFileReader, key: str) -> str:
+    """A tag of the header just read, without what pads it; empty if it is not there."""
+    return reader.GetMetaData(key).strip(" \0") if reader.HasMetaDataKey(key) else ""
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _meta_header(file: Path) -> tuple[str | None, str]:
+    """SOP class and transfer syntax in the file's meta header (PS3.10 section 7.1, always explicit little endian).
+
+    The class is None if the file has no DICOM preamble, a slice's if it is cut before its class is named.
+    """
+    with file.open("rb") as stream:
+        start = stream.read(1024)
+    if start[128:132] != b"DICM":
+        return None, ""
+
+    def text(element: bytes) -> str | None:
+        place = start.find(b"\x02\x00" + element + b"\x00UI", 132)
+        if place < 0:
+            return None
+        length = int.from_bytes(start[place + 6 : place + 8], "little")
+        return start[place + 8 : place + 8 + length].rstrip(b"\0 ").decode("ascii", "replace")
+
+    return text(b"\x02") or "1.2.840.10008.5.1.4.1.1.2", text(b"\x10") or ""
+
+
+def _numbers(reader: sitk.ImageFileReader, key: str, count: int) -> tuple[float, ...] | None:
+    """The `count` finite numbers of a tag of the header just read; None if it has others or is not there."""
+    try:
+        values = tuple(float(part) for part in _text(reader, key).split("\\"))
+    except ValueError:
+        return None
+    return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def _slice(file: Path, reader: sitk.ImageFileReader, kind: str | None) -> Slice | None:
+    """The header just read, of SOP class `kind`; None for a picture in colour or without a position (a dose report)."""
+    if reader.GetNumberOfComponents() > 1:
+        return None
+    frames = max(int((_numbers(reader, _FRAMES, 1) or (1,))[0]), 1)
+    form = _ENHANCED.get(kind, "multi-frame" if frames > 1 else "")
+    position, axes = _numbers(reader, _POSITION, 3), _numbers(reader, _ORIENTATION, 6)
+    spacing = _numbers(reader, _SPACING, 2)
+    if not form and (position is None or axes is None or spacing is None or min(spacing) <= 0):
+        return None
+    modality = _text(reader, _MODALITY)
+    return Slice(
+        file, _text(reader, _SERIES), modality if modality in MODALITIES else "another kind",
+        _text(reader, _INSTANCE) or str(file), tuple(reader.GetSize()[:2]),
+        tuple(round(value, 4) for value in spacing or (1.0, 1.0)),
+        axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, form, reader.GetPixelID(),
+        _text(reader, _PHOTOMETRIC) == "MONOCHROME1", (bool(_text(reader, _SLOPE)), bool(_text(reader, _INTERCEPT))),
+        _padding(reader),
+    )
+
+
+def _padding(reader: sitk.ImageFileReader) -> tuple[float, float] | None:
+    """Pixel Padding Value to Range Limit (PS3.3 C.7.5.1.1.2) of the header just read, rescaled, half a step wider."""
+    first = _numbers(reader, _PADDING, 1)
+    if first is None:
+        return None
+    last = _numbers(reader, _PADDING_LIMIT, 1) or first
+    slope, intercept = (_numbers(reader, key, 1) or (0.0,) for key in (_SLOPE, _INTERCEPT))
+    step = slope[0] or 1.0  # as GDCM takes a slope of 0
+    stored = np.array(first + last) % 2**16  # written as signed or not, whatever the pixels are
+    if _text(reader, _SIGNED) == "1":
+        stored[stored >= 2**15] -= 2**16
+    ends = stored * step + intercept[0]
+    return float(ends.min() - abs(step) / 2), float(ends.max() + abs(step) / 2)

@@ -1,0 +1,69 @@
+"""Opening an image file, and reading it with ITK: what goes wrong becomes one sentence."""
+
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..errors import RequestError, is_out_of_memory
+from .native_stderr import native_stderr_closed
+from .nrrd_header import check_nrrd
+from .refusals import check_name, damaged, sheared, without_room
+
+
+@contextmanager
+def opening(what: str) -> Iterator[None]:
+    """Turn what the operating system says about a file or folder that is opened meanwhile into a RequestError."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise RequestError(f"{what} was not found; check the path.") from None
+    except PermissionError:
+        raise RequestError(
+            f"{what} may not be opened; change its permissions or copy it to a place of your own."
+        ) from None
+    except (OSError, ValueError):  # a name too long, a link to itself, or with a zero byte; a failing disk
+        raise RequestError(f"{what} cannot be opened; check the path and the disk.") from None
+
+
+def first_bytes(path: Path, what: str) -> bytes | None:
+    """The first 132 bytes of a file; None for a folder. Raises RequestError for all else, and what cannot be opened."""
+    with opening(what):
+        mode = path.stat().st_mode
+        check_name(path, what)
+        if stat.S_ISDIR(mode):
+            return None
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            raise RequestError(f"{what} is neither a file nor a folder; give a file, or, for a scan, a DICOM folder.")
+        with path.open("rb") as file:
+            return file.read(132)
+
+
+def read_with_itk(
+    path: Path, what: str, io: str, check: Callable[[sitk.ImageFileReader], None] = lambda reader: None
+) -> tuple[sitk.Image, dict[str, str]]:
+    """Read a file's header, let `check` refuse it by that, then read its voxels; return them and the header's texts.
+
+    `io`: ITK's class for the format. A NRRD file must say where the patient lies, and its data be whole. Raises
+    InputError about `what`, OutOfMemory.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(io)
+    reader.SetFileName(str(path))
+    try:
+        with native_stderr_closed():
+            reader.ReadImageInformation()
+            check(reader)
+            if io == "NrrdImageIO":
+                space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
+                check_nrrd(path, space, what)
+            image = reader.Execute()
+    except (RuntimeError, MemoryError, OSError) as error:
+        if is_out_of_memory(error):
+            raise without_room(what) from None
+        raise (sheared if "orthonormal" in str(error) else damaged)(what) from None
+    if image.GetNumberOfComponentsPerPixel() == 1 and "vector" in image.GetPixelIDTypeAsString():
+        image = sitk.VectorIndexSelectionCast(image, 0)  # an axis of one component, as NRRD can have
+    return image, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}

@@ -1,0 +1,71 @@
+"""The errors, to be raised, for images that cannot be used. Each has a sentence whose subject is `what`."""
+
+from pathlib import Path
+
+from ..errors import InputError, OutOfMemory, RequestError
+
+
+def check_name(path: Path, what: str) -> None:
+    """Raise RequestError for a path that is no UTF-8: ITK ends the process on one."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"{what} has characters in its path or name that are not UTF-8; rename it, or copy it to a folder with a "
+            "plain name."
+        ) from None
+
+
+def without_room(what: str) -> OutOfMemory:
+    """The image is larger than the memory."""
+    return OutOfMemory(f"{what} does not fit into memory; crop it or use a machine with more memory.")
+
+
+def damaged(what: str) -> InputError:
+    """The file is cut short, or its parts do not fit together."""
+    return InputError(
+        f"{what} is damaged or incomplete (data is missing or unreadable); copy or export it again."
+    )
+
+
+def without_voxels(what: str) -> InputError:
+    """A side of the image has a length of 0 voxels."""
+    return InputError(f"{what} holds no voxels; copy or export it again.")
+
+
+def not_finite(count: int, what: str) -> InputError:
+    """`count` voxels are no numbers."""
+    return InputError(
+        f"{what} has {count} voxels without a valid number (NaN or infinite); replace them by the background "
+        "value or export it again."
+    )
+
+
+def without_orientation(what: str) -> InputError:
+    """The header names no patient axes."""
+    return InputError(
+        f"{what} does not say how the patient lies in it, so left and right cannot be told; export it again with its "
+        "orientation (NIfTI: qform or sform; NRRD: space and space directions; MetaImage: TransformMatrix)."
+    )
+
+
+def without_spacing(what: str) -> InputError:
+    """The header states no voxel size in mm."""
+    return InputError(f"{what} does not state its voxel size (MetaImage: ElementSpacing); export it again with it.")
+
+
+def contradictory_size(what: str) -> InputError:
+    """Voxel size and orientation matrix of a header state different lengths."""
+    return InputError(
+        f"{what} states a voxel size that contradicts its orientation matrix; export it again from the program "
+        "in which it looks right."
+    )
+
+
+def sheared(what: str) -> InputError:
+    """The voxel axes are not perpendicular."""
+    return InputError(
+        f"{what} has voxel axes that are not perpendicular (sheared, as from a tilted gantry); resample it "
+        "to a rectangular grid first, in Slicer with the module Resample Scalar/Vector/DWI Volume or by hardening the "
+        "transform that the DICOM import made."
+    )

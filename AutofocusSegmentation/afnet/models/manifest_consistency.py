@@ -1,0 +1,92 @@
+"""What the schema of `model.json` cannot say: names, codes and kinds that refer to each other."""
+
+import re
+
+from ..architectures import widths_fit
+
+HIGHEST_HU = 32767
+"""The largest value of a 16-bit CT: as an upper limit, none."""
+
+
+def inconsistencies(document: dict) -> list[str]:
+    """Return what is wrong in a document that keeps to the schema, a phrase each; nothing if it can be used."""
+    found = _input_problems(document) + _code_problems(document) + _plausibility_problems(document)
+    network = document["network"]
+    if not widths_fit(network["name"], len(network["widths"])):
+        found.append(f"network.widths has a wrong number of entries for {network['name']}")
+    ids = [structure["id"] for structure in document["structures"]]
+    if len(set(ids)) < len(ids):
+        found.append("two structures have the same id")
+    return found
+
+
+def _input_problems(document: dict) -> list[str]:
+    inputs = [item["name"] for item in document["inputs"]]
+    modalities = {item["modality"] for item in document["inputs"]}
+    found = []
+    if document["reference"] not in inputs:
+        found.append("reference is not the name of an input")
+    if len(set(inputs)) < len(inputs):
+        found.append("two inputs have the same name")
+    if len(modalities) > 1:
+        found.append("inputs of different modalities are mixed, which this version cannot prepare")
+    elif modalities == {"CT"} and len(inputs) > 1:
+        found.append("a CT model has one input, and this one has more")
+    for item in document["inputs"]:
+        for pattern in item["name_patterns"]:
+            try:
+                re.compile(pattern)
+            except re.error:
+                found.append(f"the name pattern {pattern} is not a regular expression")
+    for channel in document["channels"]:
+        if channel["input"] not in inputs:
+            found.append(f"channel input {channel['input']} is not the name of an input")
+        if channel["normalisation"] != ("window" if modalities == {"CT"} else "z-score"):
+            found.append(f"the normalisation {channel['normalisation']} does not suit the modality")
+        low, high = channel.get("window_hu", (0, 1))
+        if not low < high <= HIGHEST_HU:
+            found.append(f"a channel's window_hu must rise, to {HIGHEST_HU} at most")
+    return found
+
+
+def _code_problems(document: dict) -> list[str]:
+    codes = [item["code"] for item in document["labelmap"]]
+    decoding = document["decoding"]
+    background = [0] if decoding["kind"] == "argmax" else []
+    found = []
+    if len(set(codes)) < len(codes):
+        found.append("two entries of the label map have the same code")
+    for structure in document["structures"]:
+        if not set(codes).issuperset(structure["labels"]):
+            found.append(f"structure {structure['id']} uses a code that the label map does not have")
+    if background and 0 not in decoding["codes"]:
+        found.append("argmax needs the background, code 0, among the codes of decoding")
+    absorbed = [rule[end] for rule in decoding.get("absorbed", []) for end in ("code", "into")]
+    for code in decoding["codes"] + decoding.get("expected", []) + decoding.get("largest_component", []) + absorbed:
+        if code not in codes + background:
+            found.append(f"decoding uses the code {code}, which the label map does not have")
+    for structure in document["structures"]:
+        if not set(decoding["codes"]).intersection(structure["labels"]):
+            found.append(f"structure {structure['id']} has no code that decoding gives")
+    return found
+
+
+def _plausibility_problems(document: dict) -> list[str]:
+    """Limits on codes that do not exist, that cannot be kept, or in a unit that the images do not have."""
+    rules = document.get("plausibility")
+    if not rules:
+        return []
+    codes = [item["code"] for item in document["labelmap"]]
+    limits = rules["structures"] + rules["positions"] + rules.get("touching", [])
+    used = [code for item in limits for code in [item["code"], *item.get("of", []), *item.get("beside", [])]]
+    found = []
+    for code in used + rules["left_out_if_doubtful"]:
+        if code not in codes:
+            found.append(f"plausibility uses the code {code}, which the label map does not have")
+    for item in limits:
+        ranges = [item[key] for key in ("volume_ml", "distance_mm") if key in item] + item.get("median_hu", [])
+        if any(low > high for low, high in ranges):
+            found.append(f"a limit of plausibility for the code {item['code']} must rise")
+    if any("median_hu" in item for item in limits) and {item["modality"] for item in document["inputs"]} != {"CT"}:
+        found.append("plausibility has limits in HU, which only CT has")
+    return found

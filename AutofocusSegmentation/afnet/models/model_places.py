@@ -1,0 +1,43 @@
+"""Where the user's models are looked for: in folders given with --models, and in the one that AFNET_MODELS names."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import RequestError
+
+FOLDER_VARIABLE = "AFNET_MODELS"
+
+
+def places(folders: Iterable[str | Path]) -> list[Path]:
+    """Return `folders` and the variable's, each once, however often and by whatever path it is named."""
+    variable = os.environ.get(FOLDER_VARIABLE)
+    named = [*folders, *([variable] if variable else [])]
+    return list({os.path.realpath(place): Path(place) for place in named}.values())
+
+
+def model_folders(place: Path) -> list[Path]:
+    """Return the folders with a `model.json` in `place`, by name; none where it is no folder that may be read."""
+    listed = place.iterdir() if _readable(place) else ()
+    return sorted(folder for folder in listed if os.path.isfile(folder / "model.json"))
+
+
+def readable_folder(text: str) -> Path:
+    """Return the folder given with --models. Raises RequestError where no models can be looked for in it."""
+    if not _readable(text):
+        raise RequestError(f"--models '{text}' is no readable folder; give the folder that holds the models' folders.")
+    return Path(text)
+
+
+def unreadable_variable() -> str:
+    """Return a remark where AFNET_MODELS names no folder that may be read, else ''."""
+    variable = os.environ.get(FOLDER_VARIABLE)
+    return f" ({FOLDER_VARIABLE} is '{variable}', no readable folder)" if variable and not _readable(variable) else ""
+
+
+def _readable(place: str | Path) -> bool:
+    try:
+        os.listdir(place)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""DeepMedic (Dm; Kamnitsas et al., MedIA 2017), the paper's two-pathway baseline, with residual connections.
+
+A normal pathway sees the image, a low one the image averaged by 3 around the same centre; both have the paper's
+widths. The low pathway's features are repeated three times along each axis and joined with the normal ones by two
+1×1×1 layers. Coarse voxel j is the mean of the voxels 3j, 3j + 1, 3j + 2 and is repeated to the same three, so
+both pathways have one centre everywhere.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..autofocus import AutofocusLayer, crop
+from .pathway import NetworkPlan, Pathway, start_as_released
+
+FACTOR = 3
+"""Voxels averaged along each axis for the low pathway."""
+
+PATHWAY_REACH = 8
+"""Eight 3×3×3 layers of rate 1."""
+
+JOINED_PLANES = 15
+"""Planes of a crop that `AtOnce` joins at a time: the joint layers' maps would be the largest."""
+
+
+class DeepMedic(nn.Module):
+    """`forward` maps (batch, inputs, …) to logits (batch, outputs, …).
+
+    With valid padding the input's sides must be multiples of 3, and the output is 24 voxels shorter on each side:
+    the low pathway loses eight coarse voxels (57³ gives 9³, 75³ gives 27³).
+    """
+
+    def __init__(self, plan: NetworkPlan):
+        super().__init__()
+        self.plan = plan
+        self.normal = Pathway(plan)
+        self.low = Pathway(plan)
+        first, second = plan.extra_widths
+        self.joint = nn.Sequential(
+            nn.Conv3d(2 * plan.widths[7], first, 1), nn.BatchNorm3d(first), nn.ReLU(),
+            nn.Conv3d(first, second, 1), nn.BatchNorm3d(second), nn.ReLU(),
+        )
+        self.classifier = nn.Conv3d(second, plan.outputs, 1)
+        start_as_released(self)
+
+    def named_autofocus_layers(self) -> Iterator[tuple[str, AutofocusLayer]]:
+        """Yield nothing: Dm has none."""
+        yield from ()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.plan.padding == "valid":
+            if any(side % FACTOR for side in x.shape[2:]):
+                raise ValueError("a valid DeepMedic needs sides that are multiples of 3")
+            normal = self.normal.features(crop(x, (self.plan.lost - PATHWAY_REACH,) * 3))
+        else:
+            normal = self.normal.features(x)
+        return self.join(normal, fine(self.low.features(coarse(x)), normal.shape[2:]))
+
+    def join(self, normal: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
+        """Return the logits from both pathways' features in one place."""
+        return self.classifier(self.joint(torch.cat([normal, low], dim=1)))
+
+
+class AtOnce:
+    """One pass of a DeepMedic over a whole crop, each pathway at once; takes and gives what `Streaming` does."""
+
+    def __init__(self, network: DeepMedic, on_progress: Callable[[float], None] | None = None):
+        self.network = network
+        self.on_progress = on_progress or (lambda fraction: None)
+
+    @torch.inference_mode()
+    def run(self, channels: torch.Tensor) -> torch.Tensor:
+        """Map channels (C, z, y, x) to logits (R, z, y, x) in float32."""
+        x = channels[None]
+        normal = self.network.normal.features(x)
+        self.on_progress(0.7)
+        low = self.network.low.features(coarse(x))
+        self.on_progress(0.8)
+        depth, parts = normal.shape[2], []
+        for start in range(0, depth, JOINED_PLANES):
+            stop = min(start + JOINED_PLANES, depth)
+            blocks = low[:, :, start // FACTOR : -(-stop // FACTOR)]
+            near = fine(blocks, (stop - start, *normal.shape[3:]))
+            parts.append(self.network.join(normal[:, :, start:stop], near).float())
+            self.on_progress(0.8 + 0.2 * stop / depth)
+        return torch.cat(parts, dim=2)[0]
+
+
+def at_once_bytes(network: DeepMedic, shape: tuple[int, int, int], bytes_per_value: int) -> int:
+    """Memory for one `AtOnce` pass over a crop of `shape` (z, y, x): four feature maps and a few joined planes."""
+    plan = network.plan
+    plane = shape[1] * shape[2]
+    joined = JOINED_PLANES * plane * 4 * sum(plan.extra_widths)
+    return bytes_per_value * (4 * max(plan.widths[:8]) * shape[0] * plane + joined)
+
+
+def coarse(x: torch.Tensor) -> torch.Tensor:
+    """Average blocks of 3³ voxels of (batch, channels, …); beyond the end lie zeros."""
+    missing = [-side % FACTOR for side in x.shape[2:]]
+    return F.avg_pool3d(F.pad(x, [0, missing[2], 0, missing[1], 0, missing[0]]), FACTOR)
+
+
+def fine(x: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Repeat every voxel of (batch, channels, …) three times along each axis, cut to `shape`."""
+    repeated = F.interpolate(x, scale_factor=FACTOR, mode="nearest")
+    return repeated[:, :, : shape[0], : shape[1], : shape[2]]
