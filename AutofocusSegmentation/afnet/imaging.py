@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
+from .exchanged_inputs import exchanged
 from .foreground import AIR, body_mask, brain_mask, check_hounsfield
 from .grid import WorkingGrid
 from .images.geometry import side_lengths
@@ -123,7 +124,10 @@ def on_working_grid(scaled: Scaled, manifest: Manifest) -> Prepared:
         mask = body_mask(hounsfield, grid.spacing, min(side_lengths(image)))
         grid, cut = grid.crop(mask, manifest.margin)
         resampled = {manifest.reference: hounsfield[cut]}
-    return Prepared(normalise_channels(resampled, manifest), mask[cut], grid, scaled.notes, tuple(doubts))
+    channels, patient = normalise_channels(resampled, manifest), mask[cut]
+    if not doubts:  # correlations of images that are not registered say nothing
+        doubts += filter(None, [exchanged(channels, patient, manifest)])
+    return Prepared(channels, patient, grid, scaled.notes, tuple(doubts))
 
 
 def _brain(masks: dict[str, sitk.Image], manifest: Manifest, grid: WorkingGrid) -> tuple[np.ndarray, list[str]]:

@@ -23,6 +23,7 @@ def tiny_document(model: str, **changes) -> dict:
     document["decoding"].pop("largest_component", None)
     document["decoding"].pop("smallest_part", None)
     document.pop("companion", None)
+    document.pop("correlations", None)  # a phantom's contrasts correlate as no brain's do
     if "labelmap" in changes:
         document.pop("plausibility", None)  # its limits are those of the bundled structures
     return document | changes

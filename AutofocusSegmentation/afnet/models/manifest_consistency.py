@@ -1,6 +1,7 @@
 """What the schema of `model.json` cannot say: names, codes and kinds that refer to each other."""
 
 import re
+from itertools import combinations
 
 from ..architectures import widths_fit
 
@@ -11,6 +12,7 @@ HIGHEST_HU = 32767
 def inconsistencies(document: dict) -> list[str]:
     """Return what is wrong in a document that keeps to the schema, a phrase each; nothing if it can be used."""
     found = _input_problems(document) + _code_problems(document) + _plausibility_problems(document)
+    found += _correlation_problems(document)
     network = document["network"]
     if not widths_fit(network["name"], len(network["widths"])):
         found.append(f"network.widths has a wrong number of entries for {network['name']}")
@@ -46,6 +48,21 @@ def _input_problems(document: dict) -> list[str]:
         low, high = channel.get("window_hu", (0, 1))
         if not low < high <= HIGHEST_HU:
             found.append(f"a channel's window_hu must rise, to {HIGHEST_HU} at most")
+    return found
+
+
+def _correlation_problems(document: dict) -> list[str]:
+    """A pair that is missing or there twice, and what is compared in another unit than σ within the brain."""
+    rows = document.get("correlations")
+    if not rows:
+        return []
+    pairs = sorted(sorted(row["inputs"]) for row in rows)
+    names = sorted(item["name"] for item in document["inputs"])
+    found = []
+    if pairs != [list(pair) for pair in combinations(names, 2)]:
+        found.append("correlations must have one row for each pair of inputs")
+    if not {channel["input"] for channel in document["channels"]}.issuperset(names):
+        found.append("correlations need a channel of every input")
     return found
 
 
