@@ -16,10 +16,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from afnet.exchanged_inputs import FAR_LIKELIER, FARTHEST, best_order, expected  # noqa: E402
 from afnet.images.reading import read_image  # noqa: E402
-from afnet.imaging import prepare  # noqa: E402
 from afnet.models.manifest import Manifest, find_model  # noqa: E402
+from afnet.preprocessing.exchanged_inputs import FAR_LIKELIER, FARTHEST, best_order, expected  # noqa: E402
+from afnet.preprocessing.imaging import prepare  # noqa: E402
 
 
 def correlations(patient: Path, manifest: Manifest) -> np.ndarray:

@@ -13,10 +13,10 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from afnet.cases import make_case, nested_truth  # noqa: E402
-from afnet.imaging import prepare  # noqa: E402
+from afnet.learning.cases import make_case, nested_truth  # noqa: E402
+from afnet.learning.packed_case import save_case  # noqa: E402
 from afnet.models.manifest import Manifest, find_model  # noqa: E402
-from afnet.packed_case import save_case  # noqa: E402
+from afnet.preprocessing.imaging import prepare  # noqa: E402
 
 
 def pack(patient: Path, folder: Path, manifest: Manifest) -> Path:

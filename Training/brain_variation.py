@@ -8,7 +8,7 @@ around 0, for that is what z-scores do.
 import torch
 from torch.nn import functional as F
 
-from afnet.augmentation import averaged, uniform
+from afnet.learning.augmentation import averaged, uniform
 
 REGIONS = 3
 CONTRAST = {"t1": (0.35, 1.15), "t1c": (0.6, 1.2), "t2": (0.35, 1.15), "flair": (0.35, 1.15)}

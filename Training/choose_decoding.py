@@ -25,8 +25,8 @@ from write_bundle import trained_network  # noqa: E402
 
 from afnet.decoding import clean  # noqa: E402
 from afnet.evaluation import dice  # noqa: E402
+from afnet.learning.packed_case import Case, load_case  # noqa: E402
 from afnet.models.manifest import Manifest, find_model  # noqa: E402
-from afnet.packed_case import Case, load_case  # noqa: E402
 from afnet.tensors import to_numpy, to_torch  # noqa: E402
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

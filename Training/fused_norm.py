@@ -14,7 +14,7 @@ from renormalisation import corrected, renormalised_forward
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from afnet.training import norms_of
+from afnet.learning.training import norms_of
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 CHANNELS = 32

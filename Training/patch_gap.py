@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmen
 from pelvis_bank import read_sample  # noqa: E402
 from pelvis_tensors import as_tensors  # noqa: E402
 
+from afnet.learning.packed_case import load_case  # noqa: E402
 from afnet.models.manifest import Manifest, read_manifest  # noqa: E402
 from afnet.models.model_bundle import load_network  # noqa: E402
-from afnet.packed_case import load_case  # noqa: E402
 from afnet.tensors import to_torch  # noqa: E402
 
 

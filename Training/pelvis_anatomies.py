@@ -27,8 +27,8 @@ from pelvis_resampling import DATA, resample_labels, shown  # noqa: E402
 from pelvis_slices import MEN, pack_man, pack_name  # noqa: E402
 from pelvis_tissues import CODE  # noqa: E402
 
-from afnet.grid import WorkingGrid  # noqa: E402
-from afnet.imaging import lattice_around  # noqa: E402
+from afnet.preprocessing.grid import WorkingGrid  # noqa: E402
+from afnet.preprocessing.imaging import lattice_around  # noqa: E402
 
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
 OBSERVED = 1 << PROSTATE | 1 << VESICLES

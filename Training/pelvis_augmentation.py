@@ -11,7 +11,7 @@ import torch
 from pelvis_tensors import AIR, Scan, ends_of_scan, mirrored, without_ends
 from torch.nn import functional as F
 
-from afnet.augmentation import averaged, random_affine, smooth_field, uniform, white_noise
+from afnet.learning.augmentation import averaged, random_affine, smooth_field, uniform, white_noise
 
 METAL = 3000.0  # HU, where the engine stops, as below at AIR
 TURN = (10.0, 0.0, 0.0)

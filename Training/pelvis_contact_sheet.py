@@ -16,8 +16,8 @@ from pelvis_packs import known
 from pelvis_resampling import DATA, REPOSITORY
 from PIL import Image
 
-from afnet.imaging import lattice_around
-from afnet.resolution import FWHM_TO_SIGMA, shown_on
+from afnet.preprocessing.imaging import lattice_around
+from afnet.preprocessing.resolution import FWHM_TO_SIGMA, shown_on
 
 WINDOW = (-160.0, 240.0)
 COLOURS = np.array([(0, 0, 0), (255, 60, 60), (255, 220, 0), (60, 160, 255), (160, 90, 30), (60, 255, 60),

@@ -159,7 +159,7 @@ def _centre(rng: np.random.Generator, heads: np.ndarray, shape: tuple[int, int, 
 def _beyond(coordinates: np.ndarray, slices: int) -> np.ndarray:
     """Slices of the window (bool, z) that lie beyond the pack, so that a scan ends in a plane.
 
-    Until the body is scanned they repeat its last slice, as `afnet.imaging` does: no air is blurred into a scan's end.
+    Until the body is scanned they repeat its last slice, as afnet does: no air is blurred into a scan's end.
     """
     level = coordinates[0].mean((1, 2))
     return (level < 0) | (level > slices - 1)

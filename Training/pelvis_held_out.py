@@ -8,9 +8,9 @@ from pelvis_packs import SPACING, load_pack
 from pelvis_tensors import AIR, class_masks, hu_on_coarser_grid, windowed
 from torch.nn import functional as F
 
+from afnet.learning.training import Training
 from afnet.models.manifest import Manifest
 from afnet.tensors import to_torch
-from afnet.training import Training
 
 MULTIPLE = 24
 """Sides of the volume are filled up to a multiple with what is outside: on every grid they are even then, which a GPU

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
 
-from afnet.grid import WorkingGrid  # noqa: E402
-from afnet.resolution import shown_on  # noqa: E402
+from afnet.preprocessing.grid import WorkingGrid  # noqa: E402
+from afnet.preprocessing.resolution import shown_on  # noqa: E402
 
 DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
 

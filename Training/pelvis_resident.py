@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from pelvis_bank import bank_files, read_sample
 
-from afnet.augmentation import uniform
+from afnet.learning.augmentation import uniform
 from afnet.tensors import to_torch
 
 CANDIDATES = 3

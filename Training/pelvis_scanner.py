@@ -1,9 +1,9 @@
 """From a body at 3 mm to what the network sees of its scan: couch, calibration, scanner's grid, noise, limits.
 
-A scan is sampled at 0.9 to 1.4 mm in slices of 2 to 5 mm, and `afnet.imaging.prepare` then blurs it to the working
-grid's spacing and interpolates. Both steps are linear and separable, so each axis needs one small matrix: the noise is
-drawn on the scanner's own grid and taken through exactly the preparation of a patient's scan, and the body is blurred
-by what its 3 mm lack of the same point spread.
+A scan is sampled at 0.9 to 1.4 mm in slices of 2 to 5 mm, and `prepare` (afnet/preprocessing/imaging.py) then blurs
+it to the working grid's spacing and interpolates. Both steps are linear and separable, so each axis needs one small
+matrix: the noise is drawn on the scanner's own grid and taken through exactly the preparation of a patient's scan, and
+the body is blurred by what its 3 mm lack of the same point spread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def draw_scan(rng: np.random.Generator, real: bool) -> Scan:
 
 
 def preparation(length_mm: float, pitch: float, offset: float, spacing: float) -> np.ndarray:
-    """Matrix (working voxels, scanner's voxels) of what `afnet.imaging.prepare` does along one axis.
+    """Matrix (working voxels, scanner's voxels) of what `afnet.preprocessing.imaging.prepare` does along one axis.
 
     The scanner's voxel centres lie at (k + offset) `pitch`, the working ones at (j + 1/2) `spacing`, both within
     `length_mm`. ITK's discrete Gaussian (modified Bessel functions, cut at 1 % error, the last voxel repeated at the

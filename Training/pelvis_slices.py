@@ -2,7 +2,7 @@
 
 Where the observers differ both codes are possible. Between a man's two slices, 10 to 35 mm apart, the scan goes
 linearly from one to the other, and END_MM beyond each it repeats it: what lies there is no anatomy, but it looks to a
-network as a short scan does, whose last slice `afnet.imaging` repeats.
+network as a short scan does, whose last slice `afnet.preprocessing.imaging` repeats.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pelvis_resampling import DATA, resample_labels, shown
 from pelvis_tensors import AIR
 from scipy import ndimage
 
-from afnet.grid import WorkingGrid
-from afnet.imaging import lattice_around
+from afnet.preprocessing.grid import WorkingGrid
+from afnet.preprocessing.imaging import lattice_around
 
 MEN = tuple(range(1, 20, 2))
 """Number of each man's first slice; the next one is his too, and lies higher."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from afnet.augmentation import uniform  # noqa: E402
+from afnet.learning.augmentation import uniform  # noqa: E402
 
 AIR = -1000.0  # HU
 CODES = 7
@@ -26,7 +26,7 @@ Scan = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def windowed(hu: torch.Tensor, manifest) -> torch.Tensor:
-    """The network's channels (C, z, y, x), float32: what `afnet.normalisation.normalise_channels` makes of `hu`."""
+    """The network's channels (C, z, y, x), float32: what `afnet.preprocessing.normalise_channels` makes of `hu`."""
     windows = [channel["window_hu"] for channel in manifest.raw["channels"]]
     return torch.stack([(hu.float().clamp(low, high) - low) / (high - low) for low, high in windows])
 
@@ -34,7 +34,7 @@ def windowed(hu: torch.Tensor, manifest) -> torch.Tensor:
 def softened(hu: torch.Tensor, factor: float) -> torch.Tensor:
     """`hu` (float32) blurred so that a grid coarser by `factor` (1.5 or 2) shows of it what it shows of the scan.
 
-    `afnet.resolution` blurs to a Gaussian as wide at half maximum as the grid's spacing and interpolates: from one
+    `afnet.preprocessing` blurs to a Gaussian as wide at half maximum as the grid's spacing and interpolates: from one
     voxel to `factor` f of them the variance grows by (f² − 1) / (8 ln 2). The interpolation between two voxels that
     `hu_on_coarser_grid` does afterwards has a (1 − a) of it, a the place between them: ½ for 2, ¼ or ¾ for 1.5.
     """
@@ -70,7 +70,7 @@ def near_scan(scan: Scan, margin: int) -> Scan:
 def without_ends(part: torch.Tensor, ends: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """`part` of a sample (z first) with the scan's first and last slice repeated beyond its `ends`.
 
-    `afnet.imaging` shows a scan's ends so: the air beyond them is not blurred or interpolated into the scan.
+    `afnet.preprocessing` shows a scan's ends so: the air beyond them is not blurred or interpolated into the scan.
     """
     return part[torch.arange(len(part), device=part.device).clamp(*ends)]
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from afnet.training import norms_of
+from afnet.learning.training import norms_of
 
 LARGEST_SCALE = 3.0
 """Bounds of r: 1/3…3 (Ioffe, section 4.1: r_max = 3)."""

@@ -24,12 +24,12 @@ from brain_folds import FOLDS  # noqa: E402
 from brain_variation import shifted, transplanted, tumour_voxel, with_bad_modality, with_other_contrast  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
-from afnet.augmentation import random_patch, uniform, vary_mr  # noqa: E402
-from afnet.losses import region_loss  # noqa: E402
+from afnet.learning.augmentation import random_patch, uniform, vary_mr  # noqa: E402
+from afnet.learning.losses import region_loss  # noqa: E402
+from afnet.learning.packed_case import Case, load_case  # noqa: E402
+from afnet.learning.training import Schedule, Training  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
-from afnet.packed_case import Case, load_case  # noqa: E402
 from afnet.tensors import to_torch  # noqa: E402
-from afnet.training import Schedule, Training  # noqa: E402
 
 REGIONS = ("whole", "core", "enhancing")
 

@@ -30,10 +30,10 @@ from pelvis_resident import ResidentSamples  # noqa: E402
 from pelvis_tensors import CODES, as_tensors, near_scan, on_coarser_grid, part_around_organ, windowed  # noqa: E402
 from renormalisation import renormalise  # noqa: E402
 
-from afnet.losses import class_loss, likely_classes  # noqa: E402
+from afnet.learning.losses import class_loss, likely_classes  # noqa: E402
+from afnet.learning.training import Schedule, Training  # noqa: E402
 from afnet.models.manifest import Manifest, find_model  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
-from afnet.training import Schedule, Training  # noqa: E402
 
 
 @dataclass(frozen=True)

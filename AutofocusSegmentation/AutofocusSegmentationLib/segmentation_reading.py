@@ -1,4 +1,4 @@
-"""Read the .seg.nrrd file that the engine wrote (afnet/segmentation_file.py says how), without Slicer's reader.
+"""Read the .seg.nrrd file that the engine wrote (afnet/output/segmentation_file.py says how), without Slicer's reader.
 
 Slicer's reader ends the whole program on some damaged files, turns left-handed grids round, and takes seconds to let
 go of a large label map that segments share (seen with 5.12). This one refuses what is not whole.
@@ -14,7 +14,7 @@ import numpy as np
 
 from afnet.images.compressed_stream import DamagedStream, inflated
 from afnet.images.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_header
-from afnet.segment_header import Segment, read_segments
+from afnet.output.segment_header import Segment, read_segments
 
 from .segment_voxels import VoxelGrid, Voxels, cut_to_box
 

@@ -11,7 +11,7 @@ def main() -> int:
 
     SIGTERM and SIGHUP end a run as Ctrl+C does: half-written files go, and the exit code is 130.
     """
-    cancelled = 130  # as afnet.parent has it, which may not have been imported by then
+    cancelled = 130  # as afnet.process.parent has it, which may not have been imported by then
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
@@ -36,7 +36,7 @@ def _main() -> int:
     arguments = sys.argv[1:]
     trains = arguments[:1] == ["finetune"] and "--check-only" not in arguments
     if "--parent-pipe" in arguments and not trains:  # a training watches it more gently, by itself
-        from afnet.parent import watch
+        from afnet.process.parent import watch
 
         folder = arguments[arguments.index("--job-folder") + 1] if "--job-folder" in arguments[:-1] else None
         watch(Path(folder) if folder else None)

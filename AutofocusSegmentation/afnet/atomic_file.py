@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import RequestError
-from .parent import forget_partial, register_partial
+from .process.parent import forget_partial, register_partial
 
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 """Numbers of the errors that say that a disk has no room."""

@@ -3,8 +3,8 @@
 from .inference import infer
 from .json_documents import Report
 from .opened_study import OpenedStudy, describe, finish, open_study
-from .outputs import outputs_of
-from .progress import Progress
+from .output.outputs import outputs_of
+from .process.progress import Progress
 from .study_request import StudyRequest
 
 

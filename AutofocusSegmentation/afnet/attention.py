@@ -13,10 +13,10 @@ import torch
 from .atomic_file import refusal
 from .attention_request import MAP_STEPS, AttentionRequest, map_file
 from .autofocus import AutofocusLayer
-from .grid import WorkingGrid
 from .json_documents import AttentionEntry
+from .output.writing import write_volume
+from .preprocessing.grid import WorkingGrid
 from .tensors import to_numpy
-from .writing import write_volume
 
 HEADER = "AutofocusSegmentation."
 """Keys in a map's NRRD header begin with this: Layer, Map ('focus' or 'rate'), Rate, Unit, Scale."""

@@ -17,8 +17,8 @@ from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_
 from .finetuning.command import add_finetune
 from .models.manifest import TILES, WHOLE_VOLUME, find_models
 from .models.model_places import readable_folder
-from .parent import leave
-from .progress import Progress
+from .process.parent import leave
+from .process.progress import Progress
 from .study_request import StudyRequest
 
 DEBUG_VARIABLE = "AFNET_DEBUG"

@@ -4,9 +4,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
-from .grid import WorkingGrid, bounding_box
-from .imaging import like
 from .models.manifest import Manifest
+from .preprocessing.grid import WorkingGrid, bounding_box
+from .preprocessing.imaging import like
 
 RESTORED_SLICES = 32
 """Slices of the reference image decoded at a time, so that memory does not grow with its length."""

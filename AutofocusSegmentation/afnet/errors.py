@@ -1,6 +1,6 @@
 """Errors a user can cause. Their text is one sentence: what is wrong and what to do."""
 
-from .parent import CANCELLED_EXIT_CODE
+from .process.parent import CANCELLED_EXIT_CODE
 
 
 class AfnetError(Exception):

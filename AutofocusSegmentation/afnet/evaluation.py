@@ -14,10 +14,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import RequestError
-from .grid import bounding_box
 from .images.reading import read_labelmap
 from .models.manifest import Manifest, Structure
-from .segmentation_file import SEGMENTATION_SUFFIX, Segmentation, read_segmentation
+from .output.segmentation_file import SEGMENTATION_SUFFIX, Segmentation, read_segmentation
+from .preprocessing.grid import bounding_box
 
 LATTICE_TOLERANCE = 0.01
 """Largest distance, in voxels, at which two voxel centres count as the same (NIfTI headers are float32)."""

@@ -11,7 +11,7 @@ from .errors import OutOfMemory, is_out_of_memory
 from .models.manifest import TILES, WHOLE_VOLUME
 from .networks import AutofocusNetwork
 from .networks.deepmedic import AtOnce, DeepMedic, at_once_bytes
-from .progress import Progress
+from .process.progress import Progress
 from .streaming import AttentionSink, Streaming, bytes_needed
 from .tensors import to_numpy, to_torch
 from .tiling import Tiling, tile_bytes

@@ -2,8 +2,8 @@
 
 Positions and directions are LPS, lengths mm, volumes ml, Dice 0 to 1; Slicer's side turns them to RAS where it reads
 them. A key that is NotRequired is absent where there is nothing to say. The lines of standard output are not here:
-progress.py writes them, and engine/output.py and engine/finetuning_events.py of Slicer's side say what they hold.
-No torch, for both sides import this.
+process/progress.py writes them, and engine/output.py and engine/finetuning_events.py of Slicer's side say what they
+hold. No torch, for both sides import this.
 """
 
 from typing import NotRequired, TypedDict

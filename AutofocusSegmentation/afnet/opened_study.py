@@ -12,15 +12,15 @@ from .attention import AttentionMaps, patient_mask
 from .attention_request import check_size, checked
 from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import RequestError
-from .grid import bounding_box
 from .images.reading import describe_grid, read_image
-from .imaging import Prepared, on_working_grid, scale
 from .inference import Predictor, Resources
 from .json_documents import Report
 from .models.manifest import Manifest, find_model
 from .models.model_bundle import load_network
-from .outputs import check_outputs
-from .progress import PROTOCOL, Progress
+from .output.outputs import check_outputs
+from .preprocessing.grid import bounding_box
+from .preprocessing.imaging import Prepared, on_working_grid, scale
+from .process.progress import PROTOCOL, Progress
 from .study_request import StudyRequest
 
 

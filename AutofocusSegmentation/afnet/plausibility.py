@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 
-from .grid import bounding_box
-from .imaging import like
+from .hounsfield import HIGHEST_HU
 from .models.manifest import Manifest
-from .models.manifest_consistency import HIGHEST_HU
+from .preprocessing.grid import bounding_box
+from .preprocessing.imaging import like
 
 DIRECTIONS = {"left": (0, 1), "posterior": (1, 1), "superior": (2, 1), "right": (0, -1), "anterior": (1, -1),
               "inferior": (2, -1)}

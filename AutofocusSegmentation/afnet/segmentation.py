@@ -7,16 +7,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from .decoding import check_found, clean, found_outside, restore
-from .grid import bounding_box
 from .inference import Computed, infer
 from .json_documents import Report, StructureEntry
 from .models.manifest import Manifest
 from .opened_study import OpenedStudy, describe, finish, open_study
-from .outputs import outputs_of
+from .output.outputs import outputs_of
+from .output.writing import write_labelmap, write_segmentation
 from .plausibility import judge
-from .progress import Progress
+from .preprocessing.grid import bounding_box
+from .process.progress import Progress
 from .study_request import StudyRequest
-from .writing import write_labelmap, write_segmentation
 
 
 def segment(request: StudyRequest, progress: Progress) -> Report:

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from afnet.models.manifest import find_model
-from afnet.writing import write_segmentation
+from afnet.output.writing import write_segmentation
 
 SCORES = {"bladder": (0.61, 0.80), "rectum": (0.55, 0.57)}
 

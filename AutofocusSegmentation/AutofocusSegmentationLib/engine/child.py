@@ -3,7 +3,7 @@
 The engine is the command line `afnet` in a process of its own (launcher.py starts
 it). Nothing here waits: `start()`, `poll()` and `cancel()` return at once, and a timer of the caller that
 calls `poll()` until `running` is false drives everything, the kill after an unheeded cancel included.
-Standard input is the leash: the engine ends itself when it is closed (afnet/parent.py).
+Standard input is the leash: the engine ends itself when it is closed (afnet/process/parent.py).
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import afnet
-from afnet.progress import PROTOCOL
+from afnet.process.progress import PROTOCOL
 
 from . import launcher
 from .outcome import Outcome, cancelled, failure, not_ours, success

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from afnet.parent import JOB_MARKER
-from afnet.process_identity import process_start, this_process
+from afnet.process.identity import process_start, this_process
+from afnet.process.parent import JOB_MARKER
 
 WHERE_TO_CHOOSE = "Edit > Application Settings > Modules"
 """Page of Slicer's settings with its temporary folder."""

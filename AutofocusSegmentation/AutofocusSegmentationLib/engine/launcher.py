@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from afnet.parent import OWNER_VARIABLE
+from afnet.process.parent import OWNER_VARIABLE
 
 
 def find_launcher() -> list[str] | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from afnet.parent import CANCELLED_EXIT_CODE
+from afnet.process.parent import CANCELLED_EXIT_CODE
 
 from .output import one_sentence
 

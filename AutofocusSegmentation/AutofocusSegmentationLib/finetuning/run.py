@@ -13,7 +13,7 @@ from afnet.errors import AfnetError
 from afnet.models import model_store, training_folder
 from afnet.models.manifest import Manifest, read_manifest
 from afnet.models.training_folder import RUNNING, RUNS, STOPPED, TRAINING
-from afnet.parent import FINISH_EARLY
+from afnet.process.parent import FINISH_EARLY
 
 from ..engine.child import EngineProcess, Note
 from ..engine.engine_job import EngineJob

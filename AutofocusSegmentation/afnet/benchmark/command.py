@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..architectures import NETWORKS
 from ..errors import RequestError, package_missing
-from ..progress import Progress
+from ..process.progress import Progress
 from . import table
 
 KINDS = ("engine", "memory", "authors", "monai", "nnunet", "bundled", "end-to-end", "growth")
@@ -61,7 +61,7 @@ def benchmark(options, progress: Progress) -> None:
     setting = Setting("engine", scale=_scale(options), network=options.network, device=device.type,
                       windows=_windows(options))
     if options.json:
-        from ..writing import check_writable
+        from ..output.writing import check_writable
 
         check_writable(options.json, (".json",), "The file of measurements")
     _Run(options, setting, precisions, _chosen(options)).all()

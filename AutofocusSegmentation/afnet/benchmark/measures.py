@@ -14,7 +14,7 @@ from ..models.manifest import find_model
 from ..models.model_bundle import plan_of
 from ..models.model_store import write_model
 from ..networks import AutofocusNetwork, NetworkPlan
-from ..progress import Progress
+from ..process.progress import Progress
 from ..streaming import Streaming
 from ..study_request import StudyRequest
 from ..tensors import to_torch

@@ -32,7 +32,7 @@ class Study:
         """Write the images that `segment` takes; return the files by the names of the model's inputs."""
         import SimpleITK as sitk  # 100 MB, which the network alone does not need
 
-        from ..writing import write_volume
+        from ..output.writing import write_volume
 
         names = ("ct",) if self.name == "pelvis" else ("t1", "t1c", "t2", "flair")
         files = {}

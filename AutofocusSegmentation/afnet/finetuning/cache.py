@@ -11,7 +11,7 @@ import numpy as np
 
 from ..atomic_file import atomic
 from ..errors import RequestError
-from ..packed_case import UNREADABLE
+from ..learning.packed_case import UNREADABLE
 from .request import CaseFiles
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import RequestError
 from ..json_documents import ComparisonDocument
 from ..models.manifest import BUNDLED_MODELS, Manifest, find_models, plain_id
-from ..writing import check_folder
+from ..output.writing import check_folder
 from .folder import RunFolder
 from .label_set import LabelSet
 from .request import FineTuningRequest

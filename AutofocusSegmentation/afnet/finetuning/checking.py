@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..cases import structure_on_grid
 from ..errors import AfnetError
 from ..images.reading import read_image, read_labelmap
-from ..imaging import Prepared, like, prepare, same_grid
+from ..learning.cases import structure_on_grid
 from ..models.manifest import Input, Manifest
-from ..segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
+from ..output.segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
+from ..preprocessing.imaging import Prepared, like, prepare, same_grid
 from .label_set import LabelSet
 from .matching import SegmentMatch, match_codes, match_segments
 from .request import CaseFiles

@@ -12,7 +12,7 @@ from ..json_documents import ComparisonDocument
 from ..models.manifest import Manifest, find_model, tuning_problem
 from ..models.model_places import readable_folder
 from ..models.training_folder import DONE, FAILED, STOPPED
-from ..progress import Progress
+from ..process.progress import Progress
 from .request import (
     HOLD_OUT_FROM,
     LEARNING_RATES,
@@ -227,7 +227,7 @@ def _rate(options) -> float:
 def _original_case(file: Path | None, base: Manifest) -> str | None:
     if file is None:
         return None
-    from ..packed_case import UNREADABLE, load_case
+    from ..learning.packed_case import UNREADABLE, load_case
 
     try:
         case = load_case(file) if file.is_file() else None

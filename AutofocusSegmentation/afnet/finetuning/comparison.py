@@ -25,10 +25,10 @@ from ..json_documents import (
 )
 from ..models.manifest import Manifest, Structure
 from ..models.training_folder import ALONE, BASE, NEW, REFERENCE, scored_file
-from ..progress import Progress
+from ..output.writing import write_masks
+from ..process.progress import Progress
 from ..segmentation import segment
 from ..study_request import StudyRequest
-from ..writing import write_masks
 from .checking import CheckedCase
 from .label_set import LabelSet
 

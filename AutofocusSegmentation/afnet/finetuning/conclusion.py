@@ -15,7 +15,7 @@ from ..models.model_bundle import load_network, save_bundle
 from ..models.model_store import publish
 from ..models.training_folder import ALONE, COMPARISON, NEW, TRAINING, scored_file
 from ..networks import AutofocusNetwork
-from ..progress import Progress
+from ..process.progress import Progress
 from ..tensors import to_numpy, to_torch
 from .answers import answer, decide
 from .card import new_document

@@ -20,8 +20,8 @@ from ..models.training_folder import (
     read_state,
     write_state,
 )
-from ..parent import owner_pid
-from ..process_identity import process_start, this_process
+from ..process.identity import process_start, this_process
+from ..process.parent import owner_pid
 from .request import FineTuningRequest
 
 

@@ -1,7 +1,7 @@
 """The training loop by epochs: what learns, one checkpoint an epoch, stops and resumes to the same weights.
 
-Builds on `afnet.training.Training`. The batch norms keep the base model's statistics: training sees the function that
-inference uses, and a handful of cases cannot spoil them.
+Builds on `afnet.learning.training.Training`. The batch norms keep the base model's statistics: training sees the
+function that inference uses, and a handful of cases cannot spoil them.
 """
 
 import math
@@ -14,8 +14,8 @@ import torch
 
 from ..atomic_file import refusal
 from ..errors import Cancelled, RequestError, is_out_of_memory
+from ..learning.training import Schedule, Training, norms_of
 from ..networks import AutofocusNetwork
-from ..training import Schedule, Training, norms_of
 from .processes import Processes
 from .samples import Ahead, CaseSamples
 

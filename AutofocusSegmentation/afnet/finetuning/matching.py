@@ -6,8 +6,8 @@ import numpy as np
 
 from ..models.manifest import Structure
 from ..models.terminology import structure_shown
-from ..segment_header import Segment
-from ..segmentation_file import Segmentation
+from ..output.segment_header import Segment
+from ..output.segmentation_file import Segmentation
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..json_documents import TrainingCases
+from ..learning.training import reestimate_norms
 from ..networks import AutofocusNetwork
 from ..tensors import to_torch
-from ..training import reestimate_norms
 from .answers import answer, dice_on_grid
 from .cache import PreparedCase
 from .comparison import judge

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..cases import make_case, structure_on_grid
 from ..evaluation import dice
-from ..grid import WorkingGrid
-from ..imaging import like, prepare
 from ..json_documents import OriginalCase
+from ..learning.cases import make_case, structure_on_grid
+from ..learning.packed_case import load_case
 from ..models.manifest import Manifest
-from ..packed_case import load_case
+from ..preprocessing.grid import WorkingGrid
+from ..preprocessing.imaging import like, prepare
 from .label_set import LabelSet
 
 GENERATED = ("A generated phantom of the base model's kind, not a patient: agreement of the new with the base model "

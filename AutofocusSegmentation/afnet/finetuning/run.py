@@ -13,7 +13,7 @@ from ..json_documents import ComparisonDocument
 from ..models.manifest import Manifest, find_model
 from ..models.model_bundle import load_network
 from ..networks import AutofocusNetwork
-from ..progress import Progress
+from ..process.progress import Progress
 from ..tensors import to_numpy, to_torch
 from .answers import answer, dice_on_grid
 from .cache import PreparedCase, load_prepared, save_prepared, signature

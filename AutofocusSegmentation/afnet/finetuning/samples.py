@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from ..augmentation import random_patch, uniform, vary_ct, vary_mr
-from ..losses import Total, class_distance, class_loss, likely_classes, region_distance, region_loss
+from ..learning.augmentation import random_patch, uniform, vary_ct, vary_mr
+from ..learning.losses import Total, class_distance, class_loss, likely_classes, region_distance, region_loss
 from ..models.manifest import Manifest
 from ..tensors import to_torch
 from .cache import PreparedCase

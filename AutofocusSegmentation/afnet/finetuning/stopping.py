@@ -3,7 +3,7 @@
 import signal
 import threading
 
-from ..parent import FINISH_EARLY, watch_for_end
+from ..process.parent import FINISH_EARLY, watch_for_end
 
 
 class StopRequests:

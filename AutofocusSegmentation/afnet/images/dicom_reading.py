@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, RequestError, is_out_of_memory
-from ..foreground import AIR, BODY_THRESHOLD, DENSEST_BONE
+from ..hounsfield import AIR, BODY_THRESHOLD, DENSEST_BONE
 from .dicom_header import MODALITIES, Folder, Slice, read_headers
 from .native_stderr import native_stderr_closed
 from .refusals import without_room

@@ -4,9 +4,7 @@ import re
 from itertools import combinations
 
 from ..architectures import widths_fit
-
-HIGHEST_HU = 32767
-"""The largest value of a 16-bit CT: as an upper limit, none."""
+from ..hounsfield import HIGHEST_HU
 
 
 def inconsistencies(document: dict) -> list[str]:

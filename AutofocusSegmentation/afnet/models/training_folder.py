@@ -14,7 +14,7 @@ from pathlib import Path
 from ..atomic_file import refusal, write_json
 from ..errors import RequestError
 from ..json_documents import ComparisonDocument
-from ..process_identity import process_start, this_process
+from ..process.identity import process_start, this_process
 from .manifest import COMPANION_FILE
 
 TRAINING = "training"

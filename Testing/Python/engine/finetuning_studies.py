@@ -14,11 +14,11 @@ from phantoms import CT_BOX, CT_CHANNEL, empty_grid, known_network, like, world
 from tiny_model import tiny_document
 
 from afnet.cli import run
-from afnet.imaging import prepare
+from afnet.learning.training import norms_of, reestimate_norms
 from afnet.models.manifest import Manifest
 from afnet.models.model_bundle import load_network, save_bundle
+from afnet.preprocessing.imaging import prepare
 from afnet.tensors import to_torch
-from afnet.training import norms_of, reestimate_norms
 
 SPACING = 8.0
 CODES = {"bladder": 3, "femur_left": 5}

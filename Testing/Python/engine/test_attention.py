@@ -8,7 +8,7 @@ import torch
 from afnet.attention import AttentionMaps, patient_mask
 from afnet.attention_request import AttentionRequest
 from afnet.autofocus import AutofocusLayer
-from afnet.grid import WorkingGrid
+from afnet.preprocessing.grid import WorkingGrid
 
 SHAPE = (5, 3, 4)
 GRID = WorkingGrid((-3, 10, 4), (4, 3, 5), 2.5)

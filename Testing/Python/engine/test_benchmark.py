@@ -15,7 +15,7 @@ from afnet.benchmark.measures import Setting, measure
 from afnet.benchmark.rivals import Missing, TimedCalls, in_patches, nnunet, with_monai
 from afnet.benchmark.studies import STUDIES
 from afnet.cli import run
-from afnet.foreground import body_mask, brain_mask
+from afnet.preprocessing.foreground import body_mask, brain_mask
 
 
 def test_small_run(tmp_path, capfd):

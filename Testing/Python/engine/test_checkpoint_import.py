@@ -11,7 +11,6 @@ from phantoms import like, write_images
 
 from afnet import tiling
 from afnet.cli import run
-from afnet.imaging import normalise_channels
 from afnet.inference import Predictor, Resources, infer
 from afnet.models import checkpoint_import
 from afnet.models.checkpoint_import import INPUTS, import_checkpoint, manifest_document, model_id
@@ -19,7 +18,8 @@ from afnet.models.checkpoint_layout import read_network
 from afnet.models.manifest import TILES, find_model, find_models
 from afnet.models.model_bundle import load_network, plan_of
 from afnet.networks import count_parameters
-from afnet.progress import Progress
+from afnet.preprocessing.imaging import normalise_channels
+from afnet.process.progress import Progress
 from afnet.tensors import to_torch
 from afnet.tiling import Tiling
 

@@ -22,8 +22,8 @@ from afnet.cli import _parser, run
 from afnet.devices import has_bfloat16
 from afnet.models.manifest import find_model, read_manifest
 from afnet.models.terminology import LEFT_OUT_TAG
-from afnet.progress import Progress
-from afnet.segmentation_file import read_segmentation
+from afnet.output.segmentation_file import read_segmentation
+from afnet.process.progress import Progress
 
 PACKAGE = Path(__file__).resolve().parents[3] / "AutofocusSegmentation"
 

@@ -23,13 +23,13 @@ from afnet.errors import Cancelled, RequestError
 from afnet.finetuning.conclusion import kept_companion
 from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.run import FineTuning
-from afnet.imaging import prepare
 from afnet.inference import Predictor, infer
 from afnet.models import model_store, training_folder
 from afnet.models.manifest import COMPANION_FILE, find_model, read_manifest
 from afnet.models.model_bundle import load_network, save_bundle
 from afnet.opened_study import open_study
-from afnet.progress import Progress
+from afnet.preprocessing.imaging import prepare
+from afnet.process.progress import Progress
 from afnet.segmentation import compute, segment
 from afnet.study_request import StudyRequest
 

@@ -7,12 +7,12 @@ import pytest
 import SimpleITK as sitk
 from phantoms import CT_BOX, OBLIQUE, ORIENTATIONS, centroid, empty_grid, like, sampled, world
 
-from afnet.cases import structure_on_grid
 from afnet.decoding import check_found, clean, restore
 from afnet.errors import InputError
-from afnet.grid import WorkingGrid
-from afnet.imaging import lattice_around
+from afnet.learning.cases import structure_on_grid
 from afnet.models.manifest import find_model
+from afnet.preprocessing.grid import WorkingGrid
+from afnet.preprocessing.imaging import lattice_around
 
 PELVIS, BRAIN = find_model("pelvis-ct"), find_model("brain-tumour-mri")
 

@@ -14,7 +14,7 @@ from afnet.devices import agrees_with_cpu, choose_device, free_by_vm_stat, memor
 from afnet.errors import OutOfMemory, RequestError
 from afnet.inference import Predictor, Resources
 from afnet.models.model_bundle import load_network
-from afnet.progress import Progress
+from afnet.process.progress import Progress
 from afnet.tensors import to_torch
 
 CPU = Resources(torch.device("cpu"), torch.float32)

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from afnet.errors import InputError, RequestError
 from afnet.evaluation import dice, evaluate, format_table, hausdorff95, mean_surface_distance, surface_distances
 from afnet.models.manifest import BUNDLED_MODELS, read_manifest
-from afnet.writing import write_labelmap, write_segmentation
+from afnet.output.writing import write_labelmap, write_segmentation
 
 SPACING = (2.5, 1.1, 0.9)
 """mm along z, y, x."""

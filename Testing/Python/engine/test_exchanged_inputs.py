@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from afnet.exchanged_inputs import best_order, exchanged, expected
 from afnet.images.reading import read_image
-from afnet.imaging import prepare
 from afnet.models.manifest import find_model
+from afnet.preprocessing.exchanged_inputs import best_order, exchanged, expected
+from afnet.preprocessing.imaging import prepare
 
 MODEL = find_model("brain-tumour-mri")
 NAMES = ["t1", "t1c", "t2", "flair"]

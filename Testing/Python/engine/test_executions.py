@@ -16,8 +16,8 @@ from tiny_model import COARSE, tiny_bundle
 
 from afnet.cli import run
 from afnet.decoding import restore
-from afnet.imaging import prepare
 from afnet.models.model_bundle import load_network
+from afnet.preprocessing.imaging import prepare
 from afnet.tensors import to_numpy, to_torch
 from afnet.tiling import Tiling
 

@@ -26,8 +26,8 @@ from afnet.finetuning.loop import EpochTraining
 from afnet.finetuning.stopping import StopRequests
 from afnet.models.manifest import find_models
 from afnet.models.training_folder import read_comparison, unfinished
-from afnet.process_identity import process_start
-from afnet.segmentation_file import read_segmentation
+from afnet.output.segmentation_file import read_segmentation
+from afnet.process.identity import process_start
 
 MARGIN = 0.2
 """By how much held-out Dice rises at least, from the base model's."""

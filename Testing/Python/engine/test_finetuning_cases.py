@@ -22,9 +22,9 @@ from afnet.finetuning.matching import match_codes, match_segments
 from afnet.finetuning.request import CaseFiles, choose_held_out, read_cases, suggestion
 from afnet.models.manifest import find_model
 from afnet.models.terminology import NAME_TAG, STRUCTURE_TAG, terminology_entry
-from afnet.segment_header import Segment
-from afnet.segmentation_file import Segmentation
-from afnet.writing import write_masks
+from afnet.output.segment_header import Segment
+from afnet.output.segmentation_file import Segmentation
+from afnet.output.writing import write_masks
 
 PELVIS = find_model("pelvis-ct")
 BRAIN = find_model("brain-tumour-mri")

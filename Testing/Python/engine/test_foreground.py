@@ -21,9 +21,9 @@ from phantoms import (
 )
 
 from afnet.errors import InputError
-from afnet.foreground import body_mask, brain_mask, check_hounsfield
-from afnet.imaging import prepare
 from afnet.models.manifest import find_model
+from afnet.preprocessing.foreground import body_mask, brain_mask, check_hounsfield
+from afnet.preprocessing.imaging import prepare
 
 
 def ct_array(spacing=4.0):

@@ -27,13 +27,13 @@ from phantoms import (
 )
 
 from afnet.decoding import restore
-from afnet.grid import WorkingGrid
 from afnet.images.reading import read_image
-from afnet.imaging import lattice_around, prepare, same_grid
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import load_network
-from afnet.progress import Progress
-from afnet.resolution import shown_on
+from afnet.preprocessing.grid import WorkingGrid
+from afnet.preprocessing.imaging import lattice_around, prepare, same_grid
+from afnet.preprocessing.resolution import shown_on
+from afnet.process.progress import Progress
 from afnet.segmentation import segment
 from afnet.streaming import Streaming
 from afnet.study_request import StudyRequest

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from afnet.losses import (
+from afnet.learning.losses import (
     DICE_SMOOTHING,
     class_distance,
     class_loss,

@@ -13,7 +13,7 @@ from unprivileged import let_enter, unprivileged
 from afnet.errors import RequestError
 from afnet.models import manifest as manifest_module
 from afnet.models.manifest import BUNDLED_MODELS, find_model, find_models, read_manifest
-from afnet.segmentation_file import segmentation_image
+from afnet.output.segmentation_file import segmentation_image
 
 
 @pytest.fixture(autouse=True)

@@ -25,13 +25,13 @@ from phantoms import (
 from tiny_model import tiny_bundle
 
 from afnet import segmentation
-from afnet.cases import make_case, nested_truth, structure_on_grid
-from afnet.grid import WorkingGrid
-from afnet.imaging import prepare
+from afnet.learning.cases import make_case, nested_truth, structure_on_grid
+from afnet.learning.packed_case import CHANNEL_STEPS, Case, load_case, save_case
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import load_network
-from afnet.packed_case import CHANNEL_STEPS, Case, load_case, save_case
-from afnet.progress import Progress
+from afnet.preprocessing.grid import WorkingGrid
+from afnet.preprocessing.imaging import prepare
+from afnet.process.progress import Progress
 from afnet.segmentation import segment
 from afnet.streaming import Streaming
 from afnet.study_request import StudyRequest

@@ -297,5 +297,5 @@ def test_nrrd_in_slicers_axes(tmp_path):
 def test_files_are_read_and_written_without_torch():
     """Reading, writing and scoring work in a Python that has none."""
     code = ("import sys; sys.modules['torch'] = None\n"
-            "import afnet.images.reading, afnet.writing, afnet.evaluation")
+            "import afnet.images.reading, afnet.output.writing, afnet.evaluation")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(afnet.__file__).parents[1])

@@ -10,8 +10,8 @@ from image_files import SECRET, refused, scan
 from afnet.errors import InputError
 from afnet.images.reading import read_image, read_labelmap
 from afnet.models.manifest import find_model
-from afnet.segmentation_file import read_segmentation
-from afnet.writing import write_segmentation
+from afnet.output.segmentation_file import read_segmentation
+from afnet.output.writing import write_segmentation
 
 AXES = "(1,0,0) (0,1.5,0) (0,0,2)"
 VOXELS = sitk.GetArrayFromImage(scan())

@@ -11,8 +11,8 @@ from unprivileged import unprivileged
 
 from afnet.errors import InputError, RequestError
 from afnet.models.manifest import find_model
-from afnet.segmentation_file import read_segmentation
-from afnet.writing import write_segmentation
+from afnet.output.segmentation_file import read_segmentation
+from afnet.output.writing import write_segmentation
 
 PELVIS = find_model("pelvis-ct").structures
 

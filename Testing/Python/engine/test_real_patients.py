@@ -8,7 +8,7 @@ from phantoms import MODALITIES, at_same_place, dice, like, write_images
 
 from afnet.devices import has_bfloat16
 from afnet.models.manifest import find_model
-from afnet.progress import Progress
+from afnet.process.progress import Progress
 from afnet.segmentation import segment
 from afnet.study_request import StudyRequest
 

@@ -24,18 +24,18 @@ from phantoms import (
 )
 from tiny_model import tiny_bundle
 
-from afnet.cases import make_case, structure_on_grid
-from afnet.imaging import prepare
-from afnet.losses import class_loss
+from afnet.learning.cases import make_case, structure_on_grid
+from afnet.learning.losses import class_loss
+from afnet.learning.packed_case import load_case, save_case
+from afnet.learning.training import Schedule, Training, reestimate_norms
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import plan_of, save_bundle
 from afnet.networks import AutofocusNetwork
-from afnet.packed_case import load_case, save_case
-from afnet.progress import Progress
+from afnet.preprocessing.imaging import prepare
+from afnet.process.progress import Progress
 from afnet.segmentation import measure, segment
 from afnet.study_request import StudyRequest
 from afnet.tensors import to_torch
-from afnet.training import Schedule, Training, reestimate_norms
 
 PACKAGE = Path(__file__).resolve().parents[3] / "AutofocusSegmentation"
 

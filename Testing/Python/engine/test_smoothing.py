@@ -5,11 +5,11 @@ import pytest
 import SimpleITK as sitk
 from phantoms import OBLIQUE, ORIENTATIONS, mr_images, sampled
 
-from afnet.grid import WorkingGrid
-from afnet.imaging import on_working_grid, scale
 from afnet.models.manifest import find_model
-from afnet.normalisation import normalise_channels
-from afnet.resolution import shown_on, smooth_for
+from afnet.preprocessing.grid import WorkingGrid
+from afnet.preprocessing.imaging import on_working_grid, scale
+from afnet.preprocessing.normalisation import normalise_channels
+from afnet.preprocessing.resolution import shown_on, smooth_for
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 1.0, 6.0), (5.0, 5.0, 5.0)])

@@ -7,10 +7,10 @@ from phantoms import ct_image
 
 from afnet.architectures import NETWORKS
 from afnet.convolution import convolve
-from afnet.imaging import prepare
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import load_network
 from afnet.networks import AutofocusNetwork, NetworkPlan
+from afnet.preprocessing.imaging import prepare
 from afnet.streaming import Streaming
 from afnet.streaming.layout import SLAB_PLANES
 from afnet.tensors import to_torch

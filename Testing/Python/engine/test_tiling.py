@@ -13,7 +13,7 @@ from afnet.errors import OutOfMemory
 from afnet.inference import Attempt, Predictor, Resources, infer, memory_needed, runner
 from afnet.models.manifest import TILES, WHOLE_VOLUME
 from afnet.networks import AutofocusNetwork, NetworkPlan, build_network
-from afnet.progress import Progress
+from afnet.process.progress import Progress
 from afnet.tiling import Tiling
 
 CPU = Resources(torch.device("cpu"), torch.float32)

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from afnet.augmentation import coarser, random_affine, resample, smooth_field, uniform, vary_mr
-from afnet.losses import region_loss
+from afnet.learning.augmentation import coarser, random_affine, resample, smooth_field, uniform, vary_mr
+from afnet.learning.losses import region_loss
+from afnet.learning.training import Schedule, Training, norms_of, reestimate_norms
 from afnet.networks import AutofocusNetwork, NetworkPlan
-from afnet.training import Schedule, Training, norms_of, reestimate_norms
 
 
 def network(seed=0) -> AutofocusNetwork:

@@ -23,7 +23,7 @@ from afnet.models.training_folder import (
     unfinished,
     write_state,
 )
-from afnet.process_identity import process_start, this_process
+from afnet.process.identity import process_start, this_process
 
 
 def test_unfinished_and_unsaved_runs_are_found_and_saved(home, our_pelvis):

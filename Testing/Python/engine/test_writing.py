@@ -11,18 +11,13 @@ import pytest
 import SimpleITK as sitk
 from unprivileged import let_enter
 
-from afnet import parent, writing
 from afnet.atomic_file import atomic, write_json
 from afnet.errors import Cancelled, InputError, RequestError
 from afnet.images.reading import read_labelmap
 from afnet.models.manifest import BUNDLED_MODELS, read_manifest
-from afnet.writing import (
-    VOLUME_SUFFIXES,
-    check_writable,
-    write_labelmap,
-    write_segmentation,
-    write_volume,
-)
+from afnet.output import writing
+from afnet.output.writing import VOLUME_SUFFIXES, check_writable, write_labelmap, write_segmentation, write_volume
+from afnet.process import parent
 
 
 def label_map(direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), shape=(30, 40, 50)) -> sitk.Image:

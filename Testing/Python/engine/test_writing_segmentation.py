@@ -10,8 +10,8 @@ from afnet.errors import InputError, RequestError
 from afnet.images.geometry import index_to_lps
 from afnet.models.manifest import BUNDLED_MODELS, read_manifest
 from afnet.models.terminology import STRUCTURE_TAG, terminology_entry
-from afnet.segmentation_file import layers, read_segmentation
-from afnet.writing import write_segmentation
+from afnet.output.segmentation_file import layers, read_segmentation
+from afnet.output.writing import write_segmentation
 
 GRIDS = {
     "axial": np.eye(3),

@@ -43,7 +43,7 @@ def write_maps(engine, manifest, grid=None, patient=None, **changes) -> dict:
     from afnet.attention import AttentionMaps
     from afnet.attention_request import AttentionRequest, rates
     from afnet.autofocus import AutofocusLayer
-    from afnet.grid import WorkingGrid
+    from afnet.preprocessing.grid import WorkingGrid
     from afnet.tensors import to_torch
 
     request = engine.request

@@ -13,7 +13,7 @@ def write_result(engine, manifest, codes=None, edges=(), array=None, left_out=()
     2 x 2 x 2 voxels a code, side by side. edges: ids of structures that the report says are cut off.
     left_out: of those that it says were left out as doubtful. array: a whole label map [k, j, i] instead of boxes.
     """
-    from afnet.writing import write_segmentation
+    from afnet.output.writing import write_segmentation
 
     reference = sitk.ReadImage(str(engine.folder / engine.request.inputs[manifest.reference]))
     labels = np.zeros(sitk.GetArrayViewFromImage(reference).shape, np.uint8)

@@ -24,7 +24,7 @@ def test_nothing_is_computed_before_a_click_and_the_size_is_said(attention):
 
 
 def test_the_size_is_told_from_above_and_then_exactly(attention, make_volume):
-    from afnet.grid import WorkingGrid
+    from afnet.preprocessing.grid import WorkingGrid
 
     array = np.full((40, 60, 60), 40, np.int16)
     volume = make_volume(array, name="CT", ijk_to_ras=np.diag([10.0, 10.0, 10.0, 1.0]))  # 59 cm of patient

@@ -121,7 +121,7 @@ def test_a_training_that_runs_in_another_slicer_is_left_alone(tuning):
     import os
     import socket
 
-    from afnet.process_identity import process_start
+    from afnet.process.identity import process_start
 
     folder, parent = tuning.models_folder / "earlier", os.getppid()
     write_state(folder, "running", pid=parent, started=process_start(parent), host=socket.gethostname())

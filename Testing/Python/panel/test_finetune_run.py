@@ -20,7 +20,7 @@ from tuning_panel import (
 from tuning_results import write_state
 
 from afnet.models.training_folder import read_state
-from afnet.process_identity import process_start
+from afnet.process.identity import process_start
 
 
 def test_choices_reach_the_engine(listed):

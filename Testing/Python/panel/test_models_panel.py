@@ -12,7 +12,7 @@ from clicks import click
 from panel_fakes import RecordedWindow
 from tuning_results import write_state
 
-from afnet.process_identity import process_start, this_process
+from afnet.process.identity import process_start, this_process
 
 
 @pytest.fixture

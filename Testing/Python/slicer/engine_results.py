@@ -5,7 +5,7 @@ import json
 import numpy as np
 import SimpleITK as sitk
 
-from afnet.writing import write_segmentation
+from afnet.output.writing import write_segmentation
 from harness.scene_makers import make_volume, oblique
 
 SIZE = (30, 26, 22)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import afnet
-from afnet.process_identity import process_start
+from afnet.process.identity import process_start
 from AutofocusSegmentationLib.engine.child import MODULE_FOLDER, ChildProcess, Outcome
 
 DIRECT = [sys.executable]

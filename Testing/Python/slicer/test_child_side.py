@@ -1,4 +1,4 @@
-"""The child's side of the door (afnet/parent.py) alone, and the ways of Windows on both sides."""
+"""The child's side of the door (afnet/process/parent.py) alone, and the ways of Windows on both sides."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fake_engine import PRELUDE
 
-from afnet import parent
+from afnet.process import parent
 from AutofocusSegmentationLib.engine import launcher
 
 

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from tuning_results import make_image, write_case, write_comparison
 
-from afnet.writing import write_segmentation
+from afnet.output.writing import write_segmentation
 from harness.scene_makers import make_segmentation, make_volume
 
 pytestmark = pytest.mark.usefixtures("scene")

@@ -13,8 +13,8 @@ from collections import namedtuple
 
 import pytest
 
-from afnet import process_identity
-from afnet.process_identity import process_start
+from afnet.process import identity
+from afnet.process.identity import process_start
 from AutofocusSegmentationLib.engine import job_folder
 from AutofocusSegmentationLib.engine.job_folder import JobError, JobFolder, remove_leftovers
 
@@ -242,7 +242,7 @@ def test_a_folder_of_another_user_stays(tmp_path, ended_process, monkeypatch):
 def ways_to_ask():
     ways = [process_start]
     if os.name != "nt" and os.path.exists("/bin/ps"):
-        ways.append(process_identity._start_by_ps)  # the one of macOS
+        ways.append(identity._start_by_ps)  # the one of macOS
     return ways
 
 
@@ -277,7 +277,7 @@ def test_a_zombie_is_no_living_process(ask):
 def test_the_start_of_macos_does_not_depend_on_the_users_settings(monkeypatch):
     if not os.path.exists("/bin/ps"):
         pytest.skip("no /bin/ps")
-    mine = process_identity._start_by_ps(os.getpid())
+    mine = identity._start_by_ps(os.getpid())
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LC_ALL", "cs_CZ.UTF-8")
-    assert is_equal_again(process_identity._start_by_ps, mine)
+    assert is_equal_again(identity._start_by_ps, mine)

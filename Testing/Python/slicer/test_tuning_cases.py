@@ -41,7 +41,7 @@ def image_file(path, label=False):
 
 def exported(manifest, case, folder):
     """The case's masks as the engine's own reader gives them: structure id or segment id to positions in LPS."""
-    from afnet.segmentation_file import read_segmentation
+    from afnet.output.segmentation_file import read_segmentation
     from AutofocusSegmentationLib.finetuning.case_export import export_cases
 
     folder.mkdir()
@@ -199,7 +199,7 @@ def test_segments_that_a_user_renamed_are_learned_as_what_they_are_called(pelvis
     from engine_results import job, labels, load, reference_volume
 
     from afnet.finetuning.matching import match_segments
-    from afnet.segmentation_file import read_segmentation
+    from afnet.output.segmentation_file import read_segmentation
     from AutofocusSegmentationLib.export.segmentation_file import write_segmentation_node
 
     reference = reference_volume()
@@ -356,7 +356,7 @@ def test_export_in_the_frame_of_the_image(pelvis, tmp_path, scene):
 
 
 def test_surfaces_become_voxels_on_the_images_grid(pelvis, tmp_path):
-    from afnet.segmentation_file import read_segmentation
+    from afnet.output.segmentation_file import read_segmentation
     from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
 
     volume = ct()

@@ -7,7 +7,7 @@ from pelvis_augmentation import AIR, deformed, vary_hu, vary_shape
 from pelvis_tensors import CODES, as_tensors, mirrored, part_around_organ, windowed
 
 from afnet.models.manifest import find_model
-from afnet.normalisation import normalise_channels
+from afnet.preprocessing.normalisation import normalise_channels
 from afnet.tensors import to_numpy, to_torch
 
 SHAPE = (24, 24, 32)

@@ -14,7 +14,7 @@ from pelvis_held_out import HeldOutPatient
 from pelvis_tensors import AIR, hu_on_coarser_grid, on_coarser_grid, softened
 
 from afnet.models.manifest import find_model
-from afnet.resolution import FWHM_TO_SIGMA
+from afnet.preprocessing.resolution import FWHM_TO_SIGMA
 
 
 @pytest.mark.parametrize("factor", (1.5, 2))

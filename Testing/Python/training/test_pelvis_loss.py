@@ -2,7 +2,7 @@
 
 import torch
 
-from afnet.losses import class_loss
+from afnet.learning.losses import class_loss
 
 SHAPE = (1, 7, 2, 2, 2)
 

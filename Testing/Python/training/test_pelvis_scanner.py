@@ -1,12 +1,12 @@
-"""The scanner's matrices do to a scan what `afnet.imaging` does to a patient's, and keep what they must."""
+"""The scanner's matrices do to a scan what `afnet.preprocessing` does to a patient's, and keep what they must."""
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from pelvis_scanner import Scan, along_axes, preparation, scan_body, share_matrix, signal_matrix
 
-from afnet.grid import WorkingGrid
-from afnet.resolution import smooth_for
+from afnet.preprocessing.grid import WorkingGrid
+from afnet.preprocessing.resolution import smooth_for
 
 LENGTH = 96.0  # mm
 

@@ -12,7 +12,7 @@ from pelvis_resident import ResidentSamples
 from pelvis_tensors import near_scan, on_coarser_grid
 from train_pelvis import PHASES, PelvisSamples
 
-from afnet.losses import class_loss
+from afnet.learning.losses import class_loss
 from afnet.models.manifest import find_model
 
 WINDOW_MM = (72, 72, 96)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from . import __version__
+from .. import __version__
 
 PROTOCOL = 1
 """Number of the JSON-lines protocol between the engine and the Slicer side."""
@@ -55,7 +55,7 @@ class Progress:
 
     def start(self, torch: str, device: str) -> None:
         """Introduce this program: its version and file, torch's version and the kind of device."""
-        file = str(Path(__file__).resolve().with_name("__init__.py"))
+        file = str(Path(__file__).resolve().parents[1] / "__init__.py")
         self._json(event="start", protocol=PROTOCOL, afnet=__version__, file=file, torch=torch, device=device)
 
     def stage(self, name: str) -> None:

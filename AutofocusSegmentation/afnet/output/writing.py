@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .atomic_file import atomic, refusal
-from .errors import RequestError, is_out_of_memory
-from .images.native_stderr import native_stderr_closed
-from .images.nifti_header import Truncated, read_nifti_header
-from .images.refusals import check_name
-from .json_documents import Report
-from .models.manifest import Manifest, Structure
+from ..atomic_file import atomic, refusal
+from ..errors import RequestError, is_out_of_memory
+from ..images.native_stderr import native_stderr_closed
+from ..images.nifti_header import Truncated, read_nifti_header
+from ..images.refusals import check_name
+from ..json_documents import Report
+from ..models.manifest import Manifest, Structure
 from .segmentation_file import SEGMENTATION_SUFFIX, masks_image, segmentation_image
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")

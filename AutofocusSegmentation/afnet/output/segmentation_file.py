@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError, RequestError
-from .images.geometry import check_place, index_to_lps
-from .images.itk_reading import first_bytes, read_with_itk
-from .json_documents import Report
-from .models.manifest import Manifest, Structure
-from .models.terminology import (
+from ..errors import InputError, RequestError
+from ..images.geometry import check_place, index_to_lps
+from ..images.itk_reading import first_bytes, read_with_itk
+from ..json_documents import Report
+from ..models.manifest import Manifest, Structure
+from ..models.terminology import (
     EDGE_TAG,
     LEFT_OUT_TAG,
     STRUCTURE_TAG,

@@ -10,7 +10,7 @@ from itertools import permutations
 
 import numpy as np
 
-from .models.manifest import Manifest
+from ..models.manifest import Manifest
 
 FAR_LIKELIER = 3.0
 """Natural logarithm of how much likelier another order must be. In 23 patients of BraTS 2021, each beside the other 22,

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .atomic_file import together
-from .attention_request import files_of
-from .errors import RequestError
-from .models.manifest import Manifest
+from ..atomic_file import together
+from ..attention_request import files_of
+from ..errors import RequestError
+from ..models.manifest import Manifest
+from ..study_request import StudyRequest
 from .segmentation_file import SEGMENTATION_SUFFIX
-from .study_request import StudyRequest
 from .writing import VOLUME_SUFFIXES, check_folder, check_writable
 
 _MAPS = "The folder of attention maps"

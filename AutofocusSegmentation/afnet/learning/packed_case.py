@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .grid import WorkingGrid
+from ..preprocessing.grid import WorkingGrid
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading an .npz raises that is missing, cut, damaged, or of another kind."""

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError
+from ..errors import InputError
+from ..hounsfield import AIR
+from ..images.geometry import side_lengths
+from ..models.manifest import Manifest
 from .exchanged_inputs import exchanged
-from .foreground import AIR, body_mask, brain_mask, check_hounsfield
+from .foreground import body_mask, brain_mask, check_hounsfield
 from .grid import WorkingGrid
-from .images.geometry import side_lengths
-from .models.manifest import Manifest
 from .normalisation import normalise_channels, z_score
 from .resolution import shown_on
 

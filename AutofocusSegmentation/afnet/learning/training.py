@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from .networks import AutofocusNetwork
+from ..networks import AutofocusNetwork
 
 Sample = tuple[torch.Tensor, ...]
 """channels (C, z, y, x), then what the loss takes beside the logits, as truth (R, z, y, x), weight (1, z, y, x)."""

@@ -6,11 +6,11 @@ Packed by packed_case.py, which needs no SimpleITK.
 import numpy as np
 import SimpleITK as sitk
 
-from .grid import WorkingGrid
-from .imaging import Prepared, like
-from .models.manifest import Manifest
+from ..models.manifest import Manifest
+from ..preprocessing.grid import WorkingGrid
+from ..preprocessing.imaging import Prepared, like
+from ..preprocessing.resolution import shown_on
 from .packed_case import Case
-from .resolution import shown_on
 
 
 def structure_on_grid(inside: sitk.Image, grid: WorkingGrid) -> np.ndarray:

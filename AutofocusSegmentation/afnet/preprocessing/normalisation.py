@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .models.manifest import Manifest
+from ..models.manifest import Manifest
 
 FLAT = 1e-3
 """Part of the largest value below which the brain's standard deviation is none; tissues differ by a tenth or more."""
