@@ -5,11 +5,12 @@ Nothing in the scene refers to the job folder afterwards.
 
 Into an existing segmentation: segments that the module made and nobody edited get the new voxels and keep their
 name, colour and place. What a user edited, added, gave a name with another meaning or the status 'Completed' stays as
-it is; where such a segment has its structure's place, the new one goes in beside it as 'Prostate (new)'. A copy of a
-segment counts as the user's.
+it is; where such a segment has its structure's place, the new one goes in beside it as 'Prostate (new)', unless it
+has the same voxels. A copy of a segment counts as the user's.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,7 @@ from afnet.json_documents import Report
 from afnet.models.manifest import Manifest, Structure
 from afnet.models.terminology import (
     MODEL_ID,
-    MODEL_VERSION,
     STRUCTURE_TAG,
-    WEIGHTS_SHA256,
     name_beside,
     provenance,
     terminology_entry,
@@ -31,10 +30,12 @@ from afnet.models.terminology import (
 from . import hierarchy
 from .arrangement import reference_image
 from .display import let_inner_structures_be_seen
-from .node_marks import COMPARISON_ATTRIBUTE, TABLE_ROLE
+from .node_marks import COMPARISON_ATTRIBUTE
+from .output_backup import OutputBackup
 from .result_files import Found, ResultError, read_result
-from .segment_tags import HASH_TAG, kept_segments, mark_as_made, tag_of
+from .segment_tags import HASH_TAG, kept_segments, mark_as_made, structure_of, tag_of
 from .segment_voxels import (
+    OffLattice,
     grid_of_segmentation,
     grid_of_volume,
     holds_surfaces,
@@ -42,6 +43,8 @@ from .segment_voxels import (
     lies_within,
     replace_voxels,
     same_grid,
+    segment_voxels,
+    voxel_hash,
 )
 from .terminology_list import register_terminology
 from .transforms import same_frame
@@ -72,7 +75,9 @@ def load_result(
 
     Raises ResultError with one sentence; the scene is then as before.
     """
-    problems = check_output(manifest, reference_node, output_node)
+    reads = output_node is not None and output_node.IsA("vtkMRMLSegmentationNode")
+    kept = kept_segments(output_node, manifest) if reads else []  # before the geometry changes that the hashes are for
+    problems = check_output(manifest, reference_node, output_node, kept)
     if problems:
         raise ResultError(problems[0])
     found = read_result(manifest, folder, reference_node)
@@ -80,10 +85,10 @@ def load_result(
 
     scene = slicer.mrmlScene
     added: list = []
-    backup = _Backup(output_node) if output_node is not None else None
+    backup = OutputBackup(output_node) if output_node is not None else None
     try:
         segmentation = output_node or _new_segmentation(reference_node, added)
-        replaceable = _replaceable(manifest, segmentation)  # before the geometry changes that the hashes are for
+        replaceable = _replaceable(manifest, segmentation, kept)
         _place(segmentation, reference_node)
         segments = _fill(segmentation, manifest, found, replaceable)
         if output_node is None:
@@ -112,8 +117,13 @@ def load_result(
     return Result(segmentation, table, found.report, new=output_node is None)
 
 
-def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
-    """Return why a result could not go into `output_node` (None: a new node), one sentence each."""
+def check_output(
+    manifest: Manifest, reference_node, output_node, kept: Collection[str] | None = None
+) -> list[str]:
+    """Return why a result could not go into `output_node` (None: a new node), one sentence each.
+
+    kept: its `kept_segments`, if the caller has them: to find them, all voxels are looked at.
+    """
     if reference_node is None or reference_node.GetScene() is None:
         return [_("The image of this result is no longer in the scene: choose another, then segment again.")]
     if output_node is None:
@@ -133,7 +143,8 @@ def check_output(manifest: Manifest, reference_node, output_node) -> list[str]:
     patients = {hierarchy.patient_item(node) for node in (output_node, other, reference_node) if node} - {0}
     if len(patients) > 1:
         return [_("The output belongs to another patient than the image: choose a new segmentation as output.")]
-    if segmentation.GetNumberOfSegments() == 0 or not _kept(manifest, output_node):
+    kept = kept_segments(output_node, manifest) if kept is None else kept
+    if len(_replaceable(manifest, output_node, kept)) == segmentation.GetNumberOfSegments():
         return []
     if holds_surfaces(output_node):
         return [_("The output holds surfaces instead of voxels: choose a new segmentation as output.")]
@@ -167,10 +178,9 @@ def _holds_a_result(segmentation_node) -> bool:
     return any(tag_of(segmentation.GetSegment(item), HASH_TAG) for item in segmentation.GetSegmentIDs())
 
 
-def _replaceable(manifest: Manifest, segmentation_node) -> dict[str, str]:
+def _replaceable(manifest: Manifest, segmentation_node, kept: Collection[str]) -> dict[str, str]:
     """Return structure id to id of the segment that a new result replaces: made by the module, and not to be kept."""
     structures = {structure.id for structure in manifest.structures}
-    kept = set(kept_segments(segmentation_node, manifest))
     found: dict[str, str] = {}
     for segment_id in segmentation_node.GetSegmentation().GetSegmentIDs():
         segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
@@ -178,11 +188,6 @@ def _replaceable(manifest: Manifest, segmentation_node) -> dict[str, str]:
         if tag_of(segment, HASH_TAG) and structure in structures and segment_id not in kept:
             found.setdefault(structure, segment_id)
     return found
-
-
-def _kept(manifest: Manifest, segmentation_node) -> list[str]:
-    replaced = set(_replaceable(manifest, segmentation_node).values())
-    return [item for item in segmentation_node.GetSegmentation().GetSegmentIDs() if item not in replaced]
 
 
 def default_name(volume) -> str:
@@ -208,11 +213,15 @@ def _place(segmentation, reference_node) -> None:
 
 def _fill(segmentation_node, manifest: Manifest, found: Found, replaceable: dict[str, str]) -> dict[str, str]:
     """Put the structures in; return structure id to segment id."""
-    segments = {}
+    segments, new = {}, {}
     for structure in manifest.structures:
         segment_id = replaceable.get(structure.id)
+        kept = "" if segment_id else _same_as_found(segmentation_node, manifest, structure.id, found)
+        if kept:
+            segments[structure.id] = kept
+            continue
         if segment_id is None:
-            segment_id = _add_segment(segmentation_node, structure, found)
+            segment_id = new[structure.id] = _add_segment(segmentation_node, structure, found)
         else:
             replace_voxels(segmentation_node, segment_id, found.voxels[structure.id], found.grid)
         mark_as_made(
@@ -220,9 +229,24 @@ def _fill(segmentation_node, manifest: Manifest, found: Found, replaceable: dict
             found.voxels[structure.id], found.entry(structure.id),
         )
         segments[structure.id] = segment_id
-    new = {structure: item for structure, item in segments.items() if structure not in replaceable}
     let_inner_structures_be_seen(segmentation_node, manifest, new)
     return segments
+
+
+def _same_as_found(segmentation_node, manifest: Manifest, structure_id: str, found: Found) -> str:
+    """Return the id of a segment that was kept and has the very voxels that were found; empty if there is none.
+
+    A run on the same image finds the same again: beside what a user has only approved, that would be a twin.
+    """
+    segmentation = segmentation_node.GetSegmentation()
+    for item in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(item)
+        if tag_of(segment, HASH_TAG) and structure_of(segment, manifest) == structure_id:
+            with contextlib.suppress(OffLattice):
+                kept = segment_voxels(segmentation_node, item, found.grid)
+                if voxel_hash(item, kept) == voxel_hash(item, found.voxels[structure_id]):
+                    return item
+    return ""
 
 
 def _add_segment(segmentation_node, structure: Structure, found: Found) -> str:
@@ -264,24 +288,3 @@ def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, st
         name = segmentation.GetSegmentation().GetSegment(segments[structure.id]).GetName()
         rows.append((segments[structure.id], name, found.volume_ml(structure.id), note))
     return rows
-
-
-class _Backup:
-    """An output node's segments, geometry and place, to be put back if loading fails."""
-
-    def __init__(self, node) -> None:
-        self._node = node
-        self._segmentation = slicer.vtkSegmentation()
-        self._segmentation.DeepCopy(node.GetSegmentation())
-        self._transform = node.GetTransformNodeID()
-        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-        self._references = {name: node.GetNodeReferenceID(name) for name in (role, TABLE_ROLE)}
-        self._attributes = {name: node.GetAttribute(name) for name in (MODEL_ID, MODEL_VERSION, WEIGHTS_SHA256)}
-
-    def restore(self) -> None:
-        self._node.GetSegmentation().DeepCopy(self._segmentation)
-        self._node.SetAndObserveTransformNodeID(self._transform)
-        for name, reference in self._references.items():
-            self._node.SetNodeReferenceID(name, reference)
-        for name, value in self._attributes.items():
-            self._node.SetAttribute(name, value)

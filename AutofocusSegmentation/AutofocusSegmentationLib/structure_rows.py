@@ -96,7 +96,8 @@ def _remarks(segment, volume: float | None, made: float | None, edited: bool, su
     elif edited:
         remarks.append(_("You edited it; a run into this segmentation keeps it and adds a new one beside it."))
     elif logic.GetSegmentStatus(segment) == logic.Completed:
-        remarks.append(_("You completed it; a run into this segmentation keeps it and adds a new one beside it."))
+        remarks.append(_("You completed it; a run into this segmentation keeps it, and adds a new one beside it if "
+                         "that differs."))
     elif volume == 0:
         remarks.append(_("Left out as too doubtful; see the notes.") if _left_out(segment) else
                        _("The model did not find it."))

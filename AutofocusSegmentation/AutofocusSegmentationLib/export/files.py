@@ -77,8 +77,8 @@ def export_nrrd(segmentation, folder: Path, name: str) -> Exported:
 def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: str) -> Exported:
     """Write `name`.nii.gz, one code a voxel on the image's grid, and `name`.tsv with the codes (see label_codes).
 
-    Where segments overlap that do not nest, the voxel goes to the one painted later, and the sentence names those that
-    lost voxels. Raises ExportFailed with one sentence, also if a segment would lose all.
+    Where segments overlap that do not nest, the voxel goes to the one painted later. The sentence names those that lost
+    voxels, and those that lost all, which are not in the files. Raises ExportFailed with one sentence.
     """
     grid, stem = world_grid(segmentation), file_name(name)
     segments, left_out = filled_segments(segmentation)
@@ -94,7 +94,11 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
     for code in codes:
         box, mask = _on_image(segmentation, code.segment_id)
         labels[box][mask] = code.value
-    lost = _lost_voxels(segmentation, codes, labels)
+    lost, gone = _lost_voxels(segmentation, codes, labels)
+    codes = [code for code in codes if code not in gone]
+    if not codes:
+        raise ExportFailed(
+            _("All segments lie outside the image, where a label map has no voxels: choose NRRD or STL."))
     files = (f"{stem}.nii.gz", f"{stem}.tsv")
     with appearing_in(folder, files, _bytes(grid)) as working:
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
@@ -109,6 +113,11 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
         notes.append(_(
             "A label map holds one structure a voxel: voxels of {names} went to others that they lie in.").format(
                 names=", ".join(_("{name} ({count})").format(name=name, count=count) for name, count in lost)))
+    if gone:
+        names = [segmentation.GetSegmentation().GetSegment(code.segment_id).GetName() for code in gone]
+        notes.append(_(
+            "NOT in these files, for a label map holds one structure a voxel and they lie wholly in others or outside "
+            "the image: {names}. Choose NRRD for a file that holds all segments.").format(names=", ".join(names)))
     return Exported(folder, files, left_out, " ".join(notes))
 
 
@@ -180,23 +189,21 @@ def _bytes(grid: VoxelGrid) -> int:
     return int(np.prod(grid.size, dtype=np.int64))
 
 
-def _lost_voxels(segmentation, codes: Sequence[Code], labels: np.ndarray) -> list[tuple[str, int]]:
-    """Return the names of the segments that others cover in `labels` [k, j, i], and how many voxels of each.
-
-    Raises ExportFailed if nothing is left of one.
-    """
-    lost = []
+def _lost_voxels(
+    segmentation, codes: Sequence[Code], labels: np.ndarray
+) -> tuple[list[tuple[str, int]], list[Code]]:
+    """Return the names of the segments that others cover in `labels` [k, j, i] and how many voxels of each, and the
+    codes of those of which nothing is left."""
+    lost, gone = [], []
     for code in codes:
         box, mask = _on_image(segmentation, code.segment_id)
         name = segmentation.GetSegmentation().GetSegment(code.segment_id).GetName()
         kept = int(np.count_nonzero(np.isin(labels[box][mask], (code.value, *code.inside))))
         if not kept:
-            raise ExportFailed(
-                _("{name} would have no voxel in a label map, which holds one structure a voxel, because it lies "
-                  "wholly in others or outside the image: choose NRRD, or delete the segment.").format(name=name))
-        if kept < np.count_nonzero(mask):
+            gone.append(code)
+        elif kept < np.count_nonzero(mask):
             lost.append((name, int(np.count_nonzero(mask)) - kept))
-    return lost
+    return lost, gone
 
 
 def _on_image(segmentation, segment_id: str) -> tuple[tuple[slice, ...], np.ndarray]:

@@ -256,12 +256,13 @@ class SegmentPanel(VTKObservationMixin):
         self._output_problem, text = "", ""
         if output is not None and manifest is not None:
             reference = self._parameters.input_node(manifest.reference)
-            self._output_problem = next(iter(check_output(manifest, reference, output)), "") if reference else ""
-            segments = output.GetSegmentation()
-            kept = [segments.GetSegment(segment_id).GetName() for segment_id in kept_segments(output, manifest)]
+            segments, kept = output.GetSegmentation(), kept_segments(output, manifest)
+            if reference:
+                self._output_problem = next(iter(check_output(manifest, reference, output, kept)), "")
             if kept:
-                text = _("You edited, renamed or completed {names}: they are kept, and new segments are added "
-                         "beside them.").format(names=", ".join(kept))
+                text = _("You edited, renamed or completed {names}: they are kept, and what is found otherwise is "
+                         "added beside them.").format(
+                             names=", ".join(segments.GetSegment(item).GetName() for item in kept))
             else:
                 text = _("Segments that this module made are replaced; all others are kept.")
         text = self._output_problem or text

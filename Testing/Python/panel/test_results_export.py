@@ -134,6 +134,26 @@ def test_a_renamed_segment_is_exported_under_its_new_name(export):
                      "9": "Left femur"}
 
 
+def test_a_label_map_after_a_second_run_into_the_same(export):
+    """What the user completed is found again: no twin of it takes its place, nor hinders the label map."""
+    import slicer
+
+    logic, segments = slicer.vtkSlicerSegmentationsModuleLogic, export.segmentation.GetSegmentation()
+    logic.SetSegmentStatus(segments.GetSegment("femur_left"), logic.Completed)
+    export.segment.ui.outputSelector.setCurrentNode(export.segmentation)
+    assert run(export, "pelvis-ct") is export.segmentation and segments.GetNumberOfSegments() == 6
+    export.ui.exportNameEdit.setText("case1.nii.gz")
+    click(export.ui.exportNiftiButton)
+    assert export.ui.exportMessageLabel.text == (
+        f"CT segmentation on CT: case1.nii.gz, case1.tsv written to {export.folder}.")
+    segments.GetSegment("rectum").SetName("Anal canal")
+    assert run(export, "pelvis-ct") is export.segmentation
+    export.ui.exportNameEdit.setText("case2")
+    click(export.ui.exportNiftiButton)
+    assert "case2.nii.gz, case2.tsv written to" in export.ui.exportMessageLabel.text
+    assert "outside the image: Anal canal. Choose NRRD" in export.ui.exportMessageLabel.text
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as on Unix")
 def test_a_folder_within_one_that_is_closed_is_told(export):
     """As another user's on a shared workstation."""

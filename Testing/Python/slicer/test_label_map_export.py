@@ -88,16 +88,43 @@ def test_a_corrected_structure_wins_over_what_another_run_found(organs, folder, 
         "Prostate (new) (", "")
 
 
-def test_a_segment_that_would_be_erased_is_refused(organs, folder, pelvis):
-    from AutofocusSegmentationLib.export.files import ExportFailed, export_nifti
-
+def test_a_segment_of_which_nothing_is_left_is_named(organs, folder, pelvis):
+    """The files are written without it: the user's segment is neither lost in silence nor in the way of the others."""
     segmentation, reference = organs
     inside = np.zeros(SIZE[::-1], bool)
     inside[tuple(np.argwhere(mask_of(segmentation, "prostate", reference))[:5].T)] = True
     paint(segmentation, reference, "lesion", inside, "Lesion")
-    with pytest.raises(ExportFailed, match="Lesion would have no voxel in a label map.*choose NRRD"):
+    codes, told = codes_of(segmentation, pelvis, folder)
+    assert told == (
+        "NOT in these files, for a label map holds one structure a voxel and they lie wholly in others or outside the "
+        "image: Lesion. Choose NRRD for a file that holds all segments.")
+    assert set(codes) == set(range(1, 7)) and np.array_equal(written(folder), labels(pelvis))
+
+
+def test_a_renamed_segment_beside_what_a_second_run_found_in_its_place(organs, folder, pelvis, tmp_path):
+    """The same voxels twice: the model's structure keeps them, and the user's name is told not to be there."""
+    segmentation, reference = organs
+    segmentation.GetSegmentation().GetSegment("rectum").SetName("Anal canal")
+    load(pelvis, tmp_path / "job", reference, segmentation)
+    codes, told = codes_of(segmentation, pelvis, folder)
+    assert codes[4] == "Rectum" and "Anal canal" not in codes.values()
+    assert told.startswith("NOT in these files") and "outside the image: Anal canal." in told
+    assert np.array_equal(written(folder), labels(pelvis))
+
+
+def test_segments_that_all_lie_outside_the_image_are_refused(organs, folder, pelvis):
+    import slicer
+
+    from AutofocusSegmentationLib.export.files import ExportFailed, export_nifti
+    from AutofocusSegmentationLib.segment_voxels import Voxels, grid_of_volume, replace_voxels
+
+    segmentation, reference = organs
+    for item in pelvis.structures[1:]:
+        segmentation.GetSegmentation().RemoveSegment(item.id)
+    replace_voxels(segmentation, "prostate", Voxels((-9, -9, -9), np.ones((3, 3, 3), bool)), grid_of_volume(reference))
+    with pytest.raises(ExportFailed, match="All segments lie outside the image"):
         export_nifti(segmentation, pelvis, folder, "a")
-    assert list(folder.iterdir()) == []
+    assert list(folder.iterdir()) == [] and slicer.mrmlScene.IsNodePresent(segmentation)
 
 
 def test_more_segments_than_codes_are_refused_in_a_sentence(organs, folder, pelvis):

@@ -236,6 +236,30 @@ def test_what_a_user_completed_is_kept(tmp_path, pelvis):
     assert logic.GetSegmentStatus(segments.GetSegment("bladder")) == logic.NotStarted
 
 
+def test_what_a_user_completed_gets_no_twin(tmp_path, pelvis):
+    """The same run finds the same again: 'Left femur (new)' would hold nothing new, and be in the way of a NIfTI."""
+    import slicer
+
+    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.volumes_table import structure_volumes
+
+    reference = reference_volume()
+    codes = labels(pelvis)
+    codes[codes == 2] = 0  # that there are none can be approved, too
+    job(tmp_path / "job", pelvis, reference, codes)
+    node = load(pelvis, tmp_path / "job", reference).segmentation
+    logic, segments = slicer.vtkSlicerSegmentationsModuleLogic, node.GetSegmentation()
+    for item in ("femur_left", "seminal_vesicles"):
+        logic.SetSegmentStatus(segments.GetSegment(item), logic.Completed)
+    segments.GetSegment("rectum").SetName("Anal canal")
+    edit(node, "bladder", reference)
+    result = load(pelvis, tmp_path / "job", reference, node)
+    new = set(segment_ids(node)) - {structure.id for structure in pelvis.structures}
+    assert {segments.GetSegment(item).GetName() for item in new} == {"Bladder (new)", "Rectum"}
+    assert logic.GetSegmentStatus(segments.GetSegment("femur_left")) == logic.Completed
+    assert edited_segments(node) == ["bladder"] and "femur_left" in structure_volumes(result.table)
+
+
 def clone_of(node):
     """As `Clone` in the Data module does (vtkSlicerSubjectHierarchyModuleLogic::CloneSubjectHierarchyItem)."""
     import slicer
