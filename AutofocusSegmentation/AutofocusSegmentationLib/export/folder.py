@@ -22,17 +22,23 @@ _NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 """What Windows does not allow in a file's name; a disk may be read there later."""
 
 
+_ENDINGS = re.compile(r"(\.(nii|gz|img|hdr|seg|nrrd|nhdr|mha|mhd|stl|dcm|tsv)[ .]*)+$", re.IGNORECASE)
+"""What a user may have written behind the name, which gets its ending from the format: ITK takes the first it finds for
+the format, so that nothing was written to 'case.nii.nii.gz' or 'case.img.nii.gz'."""
+
+
 class ExportFailed(Exception):
     """Nothing was exported; the text is one sentence that says why and what to do."""
 
 
 def file_name(text: str, ending: str = "") -> str:
-    """Return a text as the first part of a file's name, 'segmentation' if nothing is left of it.
+    """Return a text as the first part of a file's name, without endings of images and surfaces; 'segmentation' if
+    nothing is left of it.
 
     ending: what must not be cut off where the text is long, as '-' and the name of a structure.
     """
-    end = _cut(_NOT_IN_NAMES.sub("-", ending).rstrip(" .-"), _LONGEST_BYTES // 2)
-    start = _NOT_IN_NAMES.sub("-", text).strip(" .-") or "segmentation"
+    end = _cut(_ENDINGS.sub("", _NOT_IN_NAMES.sub("-", ending)).rstrip(" .-"), _LONGEST_BYTES // 2)
+    start = _ENDINGS.sub("", _NOT_IN_NAMES.sub("-", text).rstrip(" .-")).strip(" .-") or "segmentation"
     return _cut(start, _LONGEST_BYTES - len(end.encode("utf-8"))) + end
 
 
@@ -71,7 +77,7 @@ def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Itera
         yield working
         missing = [name for name in names if not (working / name).exists()]
         if missing:
-            raise _full(folder)  # Slicer's writers say no more than that they failed
+            raise incomplete(folder)
         for name in names:
             os.rename(working / name, folder / name)
             moved.append(folder / name)
@@ -86,7 +92,12 @@ def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Itera
 
 
 def incomplete(folder: Path) -> ExportFailed:
-    """What to raise when a writer of Slicer's fails, which does not say why: nearly always the disk."""
+    """What to raise when a writer of Slicer's fails, which does not say why: mostly a full disk."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(folder).free >= _RESERVE_BYTES:
+            return ExportFailed(
+                _("The files could not be written completely although the disk of {folder} has room, and nothing was "
+                  "left behind: change the name or choose another folder, and see Slicer's log.").format(folder=folder))
     return _full(folder)
 
 

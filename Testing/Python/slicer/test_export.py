@@ -202,8 +202,10 @@ def exports(manifest):
 
 @pytest.mark.parametrize("missing", [1, 500])
 @pytest.mark.parametrize("kind", ["nrrd", "nifti", "stl"])
-def test_a_full_disk_leaves_nothing(kind, missing, tmp_path, folder, pelvis, vtk_errors):
-    """The system refuses the last bytes of the largest file, as a full disk would."""
+def test_a_full_disk_leaves_nothing(kind, missing, tmp_path, folder, pelvis, vtk_errors, monkeypatch):
+    """The system refuses the last bytes of the largest file, as a full disk or a quota would."""
+    import shutil
+
     from AutofocusSegmentationLib.export.folder import ExportFailed
 
     rng = np.random.default_rng(1)
@@ -211,10 +213,15 @@ def test_a_full_disk_leaves_nothing(kind, missing, tmp_path, folder, pelvis, vtk
     exports(pelvis)[kind](segmentation, folder, "a")
     largest = max(file.stat().st_size for file in folder.iterdir())
     kept = sorted(folder.iterdir())
+    usage = shutil.disk_usage(folder)
+    usages = iter([usage, usage._replace(free=1000)])  # there was room before the file was written
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest - missing, limits[1]))
     try:
-        with pytest.raises(ExportFailed, match="free some space") as raised:
+        with pytest.raises(ExportFailed, match="has room, and nothing was left behind: change the name") as raised:
+            exports(pelvis)[kind](segmentation, folder, "b")  # the disk has room, and is not said to be full
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: next(usages))
+        with pytest.raises(ExportFailed, match="free some space"):
             exports(pelvis)[kind](segmentation, folder, "b")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -277,7 +284,9 @@ def test_a_folder_that_may_not_be_written(tmp_path, folder, pelvis, monkeypatch)
 
 @pytest.mark.parametrize(
     "text, name",
-    [("CT: pelvis <1>", "CT- pelvis -1"), ("  ..", "segmentation"), ("größe", "größe"), ("a/b\\c", "a-b-c")],
+    [("CT: pelvis <1>", "CT- pelvis -1"), ("  ..", "segmentation"), ("größe", "größe"), ("a/b\\c", "a-b-c"),
+     ("case1.nii", "case1"), ("case1.NII.gz", "case1"), ("case1.seg.nrrd", "case1"), ("case1.stl ", "case1"),
+     ("x.img", "x"), ("x.hdr", "x"), (".nii", "segmentation"), ("x.2026.11.29", "x.2026.11.29"), ("case.1", "case.1")],
 )
 def test_file_names(text, name):
     from AutofocusSegmentationLib.export.folder import file_name
