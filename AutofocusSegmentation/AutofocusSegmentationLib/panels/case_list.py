@@ -155,6 +155,10 @@ class CaseList:
             absent.setFlags(qt.Qt.ItemIsUserCheckable if drawn else qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
             absent.setCheckState(qt.Qt.Checked if structure.id in case.absent else qt.Qt.Unchecked)
             table.setItem(row, _ABSENT, absent)
+        before = table
+        for chooser in self._choosers:  # else the Tab key would come to them after all the rest of the window
+            qt.QWidget.setTabOrder(before, chooser.widget)
+            before = chooser.widget
         fit_height(table)
         self._showing = False
 
