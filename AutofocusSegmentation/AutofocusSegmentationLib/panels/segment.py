@@ -256,15 +256,14 @@ class SegmentPanel(VTKObservationMixin):
         self._output_problem, text = "", ""
         if output is not None and manifest is not None:
             reference = self._parameters.input_node(manifest.reference)
-            segments, kept = output.GetSegmentation(), kept_segments(output, manifest)
+            kept = kept_segments(output, manifest)
             if reference:
                 self._output_problem = next(iter(check_output(manifest, reference, output, kept)), "")
+            text = _("Segments that this module made are replaced; all others are kept.")
             if kept:
+                names = ", ".join(output.GetSegmentation().GetSegment(segment_id).GetName() for segment_id in kept)
                 text = _("You edited, renamed or completed {names}: they are kept, and what is found otherwise is "
-                         "added beside them.").format(
-                             names=", ".join(segments.GetSegment(item).GetName() for item in kept))
-            else:
-                text = _("Segments that this module made are replaced; all others are kept.")
+                         "added beside them.").format(names=names)
         text = self._output_problem or text
         self.ui.outputProblemLabel.setText(text)
         self.ui.outputProblemLabel.setVisible(bool(text))
