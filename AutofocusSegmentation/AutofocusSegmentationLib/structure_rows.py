@@ -1,13 +1,13 @@
 """What the results table says of each segment of a result: colour, name, volume, whether it is shown, status."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import slicer
 from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import EDGE_TAG, LEFT_OUT_TAG
+from afnet.models.terminology import EDGE_TAG, LEFT_OUT_TAG, NAME_TAG
 
 from .display import is_shown
 from .segment_tags import HASH_TAG, structure_of, tag_of
@@ -53,6 +53,27 @@ def structure_rows(
             _remarks(segment, volume, made.get(segment_id), segment_id in edited, surfaces),
         ))
     return rows
+
+
+def further_notes(
+    segmentation, rows: Sequence[StructureRow], notes: Mapping[str, str], made: Mapping[str, float]
+) -> list[str]:
+    """Return 'Bladder, Rectum: Touches the edge ...' for what is said neither by the status of a row nor by the
+    segmentation's description, which has the engine's own notes; not that what a user has drawn since was not found.
+
+    notes, made: segment id to the note and the volume that the table of volumes keeps.
+    """
+    edges = [line.lower() for line in (segmentation.GetDescription() or "").splitlines() if " edge: " in line]
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        segment, note = segmentation.GetSegmentation().GetSegment(row.segment_id), notes.get(row.segment_id)
+        drawn_since = row.volume_ml and not made.get(row.segment_id)
+        if not note or drawn_since or row.status in (_("Left out"), _("Not found")):
+            continue
+        called = (tag_of(segment, NAME_TAG) or row.name).lower()
+        if tag_of(segment, EDGE_TAG) != "true" or not any(called in line for line in edges):
+            names.setdefault(note, []).append(row.name)
+    return [f"{', '.join(each)}: {note}" for note, each in names.items()]
 
 
 def _definition(structure) -> str:

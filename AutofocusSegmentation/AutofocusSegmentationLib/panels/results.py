@@ -14,7 +14,7 @@ from ..parameters import AutofocusSegmentationParameters
 from ..result import Result
 from ..segment_tags import mark_edits, results_in_scene
 from ..segment_voxels import segment_volumes
-from ..structure_rows import StructureRow, structure_rows
+from ..structure_rows import StructureRow, further_notes, structure_rows
 from ..volumes_table import structure_notes, structure_volumes, table_of
 from ..window import SlicerWindow
 from .export_controls import ExportControls
@@ -181,22 +181,18 @@ class ResultsPanel(VTKObservationMixin):
         self._segmentation.CreateDefaultDisplayNodes()  # someone may have deleted it
         table = table_of(self._segmentation)
         made = structure_volumes(table) if table else {}
-        self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
+        listed = structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited)
+        self._table.show(listed)
         self._row_selected(self._table.row())
         self._choice.show(self._segmentation)
         for other in display.other_results(self._segmentation):  # which of them are hidden is told
             if not self.hasObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._other_changed):
                 self.addObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._other_changed)
-        notes = [self._segmentation.GetDescription() or "", *self._structure_notes(table, made)]
+        found = structure_notes(table) if table else {}
+        notes = [self._segmentation.GetDescription() or "", *further_notes(self._segmentation, listed, found, made)]
         self.ui.notesLabel.setText("\n".join(note for note in notes if note))
         self.ui.notesLabel.setVisible(any(notes))
         self.ui.show3DButton.setChecked(display.is_shown_in_3d(self._segmentation))
-
-    def _structure_notes(self, table, made: dict[str, float]) -> list[str]:
-        """Return 'Bladder: touches the edge ...', but not that what a user has drawn since was not found."""
-        segments, notes = self._segmentation.GetSegmentation(), structure_notes(table) if table else {}
-        return [f"{segments.GetSegment(item).GetName()}: {note}" for item, note in notes.items()
-                if segments.GetSegment(item) is not None and (made.get(item) or not self._volumes.get(item))]
 
     def _arrange(self) -> None:
         """The image behind, the slices through the result (the selected structure, if there is one), others hidden."""

@@ -6,12 +6,13 @@ import numpy as np
 import SimpleITK as sitk
 
 
-def write_result(engine, manifest, codes=None, edges=(), array=None, left_out=()) -> dict:
+def write_result(engine, manifest, codes=None, edges=(), array=None, left_out=(), notes=()) -> dict:
     """Write segmentation and report into the folder of a FakeEngine's run and end it well; returns the report.
 
     codes: label-map code -> index box ((k, k), (j, j), (i, i)) to fill on the reference's grid; by default a box of
     2 x 2 x 2 voxels a code, side by side. edges: ids of structures that the report says are cut off.
-    left_out: of those that it says were left out as doubtful. array: a whole label map [k, j, i] instead of boxes.
+    left_out: of those that it says were left out as doubtful. notes: the report's.
+    array: a whole label map [k, j, i] instead of boxes.
     """
     from afnet.output.writing import write_segmentation
 
@@ -39,7 +40,7 @@ def write_result(engine, manifest, codes=None, edges=(), array=None, left_out=()
         "model": {"id": manifest.id, "version": manifest.version, "weights_sha256": manifest.weights_sha256,
                   "title": manifest.title},
         "device": "cpu", "precision": "float32", "seconds": {"total": 1.0}, "peak_memory_mb": 100,
-        "geometry": [], "notes": [], "structures": structures, "inputs": {},
+        "geometry": [], "notes": list(notes), "structures": structures, "inputs": {},
     }
     write_segmentation(engine.folder / engine.request.output, image, manifest, report)
     (engine.folder / engine.request.report).write_text(json.dumps(report), encoding="ascii")
