@@ -54,7 +54,7 @@ class Slice:
 
     `form`: '' for a slice that states its place, else what holds the frames: the name of an enhanced class, or
     'multi-frame'. `rescale`: whether slope and intercept are there. `padding`: from where to where values, rescaled,
-    stand for none; None if the file names no such value.
+    stand for no tissue; None if the file names no such value. Lengths in mm, as exact as the file has them.
     """
 
     file: Path
@@ -132,7 +132,8 @@ def read_headers(folder: Path, what: str) -> Folder:
 
 
 def _has_pixels(file: Path, count: int, syntax: str) -> bool:
-    """Whether the element Pixel Data (7FE0,0010) has `count` bytes and the file has them; GDCM fills in what lacks."""
+    """Whether the element Pixel Data (7FE0,0010) has `count` bytes and the file has them; GDCM fills in
+    what is missing."""
     order = "big" if syntax == _BIG_ENDIAN else "little"
     tag = b"".join(part.to_bytes(2, order) for part in (0x7FE0, 0x0010))
     if syntax == _DEFLATED:
@@ -229,8 +230,8 @@ def _slice(file: Path, reader: sitk.ImageFileReader, kind: str | None) -> Slice 
     return Slice(
         file, _text(reader, _SERIES), modality if modality in MODALITIES else "another kind",
         _text(reader, _INSTANCE) or str(file), tuple(reader.GetSize()[:2]),
-        tuple(round(value, 4) for value in spacing or (1.0, 1.0)),
-        axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, form, reader.GetPixelID(),
+        spacing or (1.0, 1.0), axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, form,
+        reader.GetPixelID(),
         _text(reader, _PHOTOMETRIC) == "MONOCHROME1", (bool(_text(reader, _SLOPE)), bool(_text(reader, _INTERCEPT))),
         _padding(reader),
     )

@@ -25,6 +25,10 @@ LOCALIZER_SLICES = 2
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference between the direction cosines of two slices of one stack."""
 
+SPACING_DIGITS = 4
+"""Slices are of one stack if their pixel spacings, in mm, agree in so many digits. The image has them unrounded: with
+0.9766 for 500 / 512 mm the last of 512 voxels would be 0.02 voxel off."""
+
 POSITION_TOLERANCE = 0.01
 """Distance in mm along the normal under which two slices lie at the same position."""
 
@@ -81,7 +85,7 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
 
 def _with_air(image: sitk.Image, ordered: list[Slice]) -> sitk.Image:
     """Turn into air what the files call padding: stored without a sign it would be brighter than any metal. A value
-    that tissue has is none, whatever a file says: some writers put a 0 there."""
+    that tissue has is not padding, whatever a file says: some writers put a 0 there."""
     padding = [item.padding if item.padding and not _is_tissue(item.padding) else None for item in ordered]
     values = sitk.GetArrayViewFromImage(image)
     if values.dtype.kind == "u":  # without a sign, nothing is air
@@ -138,12 +142,12 @@ def _only_stack(folder: Folder, what: str) -> list[Slice]:
     """The slices of the one series and orientation that is no localizer."""
     stacks: dict[tuple, list[Slice]] = defaultdict(list)
     for item in folder.slices:
+        alike = (item.series, item.size, tuple(round(side, SPACING_DIGITS) for side in item.spacing))
         near = (
             key for key in stacks
-            if key[:3] == (item.series, item.size, item.spacing)
-            and np.abs(np.subtract(key[3], item.axes)).max() <= ORIENTATION_TOLERANCE
+            if key[:3] == alike and np.abs(np.subtract(key[3], item.axes)).max() <= ORIENTATION_TOLERANCE
         )
-        stacks[next(near, (item.series, item.size, item.spacing, item.axes))].append(item)
+        stacks[next(near, (*alike, item.axes))].append(item)
     found = sorted(stacks.values(), key=_frames, reverse=True)
     if not found:
         if folder.damaged:

@@ -51,6 +51,21 @@ def test_in_plane_axes(tmp_path):
     assert index_to_lps(image) @ (5, 4, 0, 1) == pytest.approx([*expected, 1], abs=1e-3)
 
 
+def test_pixel_spacing_is_as_exact_as_in_the_files(tmp_path):
+    """A field of view of 500 mm: rounded to 0.9766 mm the last of 512 voxels would be 0.02 voxel off, another grid to
+    the evaluation."""
+    image = read_image(stored(tmp_path, series(spacing=(0.9765625, 0.48828125))))
+    assert image.GetSpacing() == pytest.approx((0.48828125, 0.9765625, 3.0), abs=1e-9)
+
+
+def test_slices_with_a_rounded_spacing_are_of_the_same_stack(tmp_path):
+    slices = series(spacing=(0.9765625, 0.9765625))
+    for data in slices[1::2]:
+        data.PixelSpacing = [0.97656, 0.97656]
+    image = read_image(stored(tmp_path, slices))
+    assert image.GetSize()[2] == 8 and image.GetSpacing()[:2] == pytest.approx((0.9765625,) * 2, abs=5e-6)
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, RLELossless])
 def test_transfer_syntaxes(tmp_path, syntax):
     slices = series()
