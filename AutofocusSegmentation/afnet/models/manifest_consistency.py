@@ -83,7 +83,23 @@ def _code_problems(document: dict) -> list[str]:
     for structure in document["structures"]:
         if not set(decoding["codes"]).intersection(structure["labels"]):
             found.append(f"structure {structure['id']} has no code that decoding gives")
-    return found
+    return found or _nesting_problems(document)
+
+
+def _nesting_problems(document: dict) -> list[str]:
+    """Of nested regions, structure k is the region of output k: it consists of that output's code and all codes further
+    in. Training and fine-tuning pair truth, outputs and structures by their position."""
+    decoding, structures = document["decoding"], document["structures"]
+    if decoding["kind"] != "nested":
+        return []
+    if len(structures) != len(decoding["codes"]):
+        return ["nested decoding needs one structure for each of its codes"]
+    return [
+        f"structure {structure['id']} is not the nested region of its place: its labels must be "
+        f"{', '.join(map(str, decoding['codes'][place:]))}, in any order"
+        for place, structure in enumerate(structures)
+        if set(structure["labels"]) != set(decoding["codes"][place:])
+    ]
 
 
 def _plausibility_problems(document: dict) -> list[str]:

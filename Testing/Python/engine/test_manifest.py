@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from unprivileged import let_enter, unprivileged
 from afnet.errors import RequestError
 from afnet.models import manifest as manifest_module
 from afnet.models.manifest import BUNDLED_MODELS, find_model, find_models, read_manifest
+from afnet.models.manifest_consistency import inconsistencies
 from afnet.output.segmentation_file import segmentation_image
 
 
@@ -188,6 +190,25 @@ def with_change(change) -> dict:
 )
 def test_parts_that_do_not_fit_together(tmp_path, change, words):
     refused(lambda: read_manifest(written(tmp_path, with_change(change))), words)
+
+
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        (lambda d: d["structures"].reverse(), "structure enhancing_tumour is not the nested region of its place"),
+        (lambda d: d["structures"][1].update(labels=[1]), "structure tumour_core .* labels must be 1, 4, in any order"),
+        (lambda d: d["structures"].pop(), "one structure for each of its codes"),
+    ],
+)
+def test_nested_regions_keep_the_order_of_the_outputs(tmp_path, change, words):
+    brain = find_model("brain-tumour-mri").raw
+    changed = json.loads(json.dumps(brain))
+    changed["structures"][0]["labels"] = changed["structures"][0]["labels"][::-1]
+    assert inconsistencies(changed) == []
+    change(changed)
+    (found,) = inconsistencies(changed)[:1]
+    assert re.search(words, found)
+    refused(lambda: read_manifest(written(tmp_path, changed)), found)
 
 
 def test_models_are_found_bundled_first_then_in_the_folders_given(tmp_path, monkeypatch):
