@@ -1,7 +1,6 @@
 """Which device computes, in which precision, and how much memory there is."""
 
 import ctypes
-import os
 import re
 import subprocess
 import sys
@@ -102,7 +101,10 @@ def agrees_with_cpu(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def memory_limit(text: str | None, device: torch.device) -> int:
-    """Return the bytes a run may use on `device`: `text` such as '2GB' or '800MB', else a part of what is free."""
+    """Return the bytes a pass of the network may take on `device`, beside what the process has already.
+
+    `text` is such as '2GB' or '800MB'; None means a part of what is free, which what the process has is not.
+    """
     if text is not None:
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([MG])i?B?\s*", text, re.IGNORECASE)
         if not match or float(match[1]) == 0:
@@ -111,14 +113,6 @@ def memory_limit(text: str | None, device: torch.device) -> int:
     if device.type == "cuda":
         return int(MEMORY_PART * torch.cuda.mem_get_info(device)[0])
     return int(MEMORY_PART * _free_memory())
-
-
-def memory_held(device: torch.device) -> int:
-    """Return the bytes that count towards a limit on `device` already: on the CPU this process, where Linux tells."""
-    if device.type == "cpu" and sys.platform.startswith("linux"):
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 def return_freed_memory() -> None:

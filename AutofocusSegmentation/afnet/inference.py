@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .devices import has_bfloat16, memory_held, memory_limit, return_freed_memory
+from .devices import has_bfloat16, memory_limit, return_freed_memory
 from .errors import OutOfMemory, is_out_of_memory
 from .models.manifest import TILES, WHOLE_VOLUME
 from .networks import AutofocusNetwork
@@ -69,7 +69,7 @@ def runner(predictor: Predictor, attempt: Attempt, on_progress: Callable[[float]
         return AtOnce(network, on_progress)
     widths = best_widths(attempt.device, attempt.dtype)
     return Streaming(network, attempt.planes, on_progress, attention, device=attempt.device, dtype=attempt.dtype,
-                     memory=attempt.memory - memory_held(attempt.device), widths=widths)
+                     memory=attempt.memory, widths=widths)
 
 
 def memory_needed(predictor: Predictor, shape: tuple[int, int, int], attempt: Attempt) -> int:

@@ -76,6 +76,14 @@ def test_amounts_of_memory(text, expected):
     assert memory_limit(text, torch.device("cpu")) == expected
 
 
+def test_what_the_process_has_already_does_not_count_twice(tiny_pelvis):
+    """Free memory is what the process does not have, and --memory is beside it (Documentation/CommandLine.md)."""
+    predictor = Predictor(load_network(tiny_pelvis), "argmax")
+    for limit in (1, 10**9):
+        attempt = inference.Attempt(CPU.device, CPU.dtype, memory=limit)
+        assert inference.runner(predictor, attempt).memory == limit
+
+
 def test_free_memory_is_plausible():
     assert 2**27 < memory_limit(None, torch.device("cpu")) < 2**45
 
