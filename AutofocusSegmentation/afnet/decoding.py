@@ -24,10 +24,10 @@ def restore(
     decode = _DECODERS[manifest.raw["decoding"]["kind"]]
     codes = manifest.raw["decoding"]["codes"]
     outside = found_outside(manifest)
-    # Lattice points beyond the scan know nothing of the patient: interpolate between those inside it alone, so that
-    # an organ which runs out of the scan is found up to its last slice. The last image is the weight of those.
+    # Nothing is known of the patient at lattice points beyond the scan. Only those inside it are interpolated, so that
+    # an organ that is cut off by the end of the scan is found up to the last slice. The last image is their weight.
     known = _inside(grid, reference)
-    # What linear interpolation finds between lattice points is found at one of them: nothing needs it elsewhere.
+    # Linear interpolation finds nothing between lattice points that is found at none of them: the rest stays empty.
     found = (decode(list(probabilities), codes) > 0) & (known > 0)
     if not found.any():
         return like(labels, reference)

@@ -12,7 +12,7 @@ def native_stderr_closed():
     """Turn the process's stderr to the null device meanwhile.
 
     ITK, GDCM, MetaIO, VNL and the NIfTI library write there from C++, past Python's sys.stderr, and only some of it
-    obeys ITK's own switch. Nothing else may be written to stderr meanwhile, by no thread.
+    obeys ITK's own switch. Nothing else may be written to stderr meanwhile, by any thread.
     """
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     if sys.stderr is not None:

@@ -92,7 +92,8 @@ def class_distance(
     """As `region_distance` for exclusive classes: how the classes that are `held` in a voxel share it.
 
     `held` (batch, classes, …) is 1 for the classes between which the other network's opinion counts. Both answers are
-    renormalised over them, so that what is known of the others says nothing here; voxels with less than two count not.
+    renormalised over them, so that what is known of the others says nothing here; voxels with
+    fewer than two do not count.
     """
     weight = (held.sum(1, keepdim=True) > 1.5).to(logits.dtype)
     mask = (held > 0.5) | (weight < 0.5)  # a softmax over nothing would be NaN, also in the gradient

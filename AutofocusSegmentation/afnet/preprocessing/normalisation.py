@@ -5,7 +5,8 @@ import numpy as np
 from ..models.manifest import Manifest
 
 FLAT = 1e-3
-"""Part of the largest value below which the brain's standard deviation is none; tissues differ by a tenth or more."""
+"""Part of the largest value below which the brain's standard deviation counts as zero; tissues differ by a tenth or
+more."""
 
 
 def z_score(array: np.ndarray, inside: np.ndarray) -> np.ndarray:
