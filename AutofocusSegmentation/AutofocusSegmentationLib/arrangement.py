@@ -35,9 +35,11 @@ def show_behind(volume, kept_of=None) -> None:
     who is not known to be this volume's.
 
     kept_of: segmentation of whose study a background stays, as FLAIR does behind a tumour made on T1. A view that
-    showed another volume is fitted to this one; others keep their zoom.
+    showed another volume is fitted to this one; others keep their zoom. It is there for good: what a map or a test case
+    had replaced before does not come back when that goes.
     """
     for view in view_layers.views():
+        view_layers.keep(view, BACKGROUND)
         if kept_of is not None and is_of_study(view_layers.shown(view, BACKGROUND), kept_of):
             continue
         view_layers.show(view, BACKGROUND, volume)

@@ -1,8 +1,12 @@
-"""Background and foreground of the slice views, put there for a while, and back to what was there.
+"""Background and foreground of the slice views, put there for good or for a while, and back to what was there.
+
+One purpose at a time has the views: what the one before put there ends when the next one begins.
 
 What a view showed before is kept on its slice composite node, and so with the scene: it can be put back after the scene
 was saved and loaded meanwhile.
 """
+
+from collections.abc import Callable
 
 import slicer
 
@@ -10,16 +14,26 @@ BACKGROUND, FOREGROUND = "Background", "Foreground"
 
 _NOTHING = "nothing"
 
+_borrowers: list["LentLayers"] = []
+
 
 class LentLayers:
     """Layers of slice views (vtkMRMLSliceCompositeNode) that one purpose has for a while.
 
     purpose: begins the names of the attributes and node references on the views, such as 'AutofocusSegmentation.Map'.
     chief: the layer that it is about; where the user has changed that one, the other stays as it is, too.
+    end: takes away what this purpose shows, and gives the views back; does nothing if it shows nothing.
     """
 
-    def __init__(self, purpose: str, chief: str) -> None:
-        self._purpose, self._chief = purpose, chief
+    def __init__(self, purpose: str, chief: str, end: Callable[[], None]) -> None:
+        self._purpose, self._chief, self._end = purpose, chief, end
+        _borrowers.append(self)
+
+    def begin(self) -> None:
+        """End what other purposes show: it is not of the same study, and they would give back what is shown now."""
+        for other in _borrowers:
+            if other is not self:
+                other._end()
 
     def put(self, view, layer: str, volume) -> None:
         """Show `volume` (None: nothing) in BACKGROUND or FOREGROUND of a view, which is kept in mind as it was."""
@@ -44,10 +58,14 @@ class LentLayers:
         if FOREGROUND in lent:
             view.SetForegroundOpacity(float(view.GetAttribute(self._name(FOREGROUND, "OpacityBefore")) or 0.0))
         for layer in (BACKGROUND, FOREGROUND):
-            for what in ("Before", "Put"):
-                view.SetNodeReferenceID(self._name(layer, what), None)
-            for what in ("Put", "OpacityBefore"):
-                view.RemoveAttribute(self._name(layer, what))
+            self.forget(view, layer)
+
+    def forget(self, view, layer: str) -> None:
+        """What a layer of a view shows now is there for good: it will not be given back."""
+        for what in ("Before", "Put"):
+            view.SetNodeReferenceID(self._name(layer, what), None)
+        for what in ("Put", "OpacityBefore"):
+            view.RemoveAttribute(self._name(layer, what))
 
     def _has(self, view, layer: str) -> bool:
         if view.GetAttribute(self._name(layer, "Put")) is None:
@@ -74,6 +92,12 @@ def show(view, layer: str, volume) -> None:
     logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(view.GetLayoutName())
     if layer == BACKGROUND and another and logic is not None:
         logic.FitSliceToBackground()
+
+
+def keep(view, layer: str) -> None:
+    """Let a layer of a view be what it is now, whatever purpose had put it there."""
+    for borrower in _borrowers:
+        borrower.forget(view, layer)
 
 
 def shown(view, layer: str):

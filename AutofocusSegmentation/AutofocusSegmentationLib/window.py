@@ -9,12 +9,6 @@ import slicer
 _MESSAGE_MS = 10000
 """How long a sentence stays in the status bar."""
 
-_LAYOUTS_WITH_SLICES_AND_3D = tuple(
-    getattr(slicer.vtkMRMLLayoutNode, f"SlicerLayout{name}View")
-    for name in ("Conventional", "ConventionalWidescreen", "ConventionalPlot", "FourUp", "FourUpTable", "FourUpPlot",
-                 "DualMonitorFourUp")
-)
-
 
 class SlicerWindow(Protocol):
     """Slicer's main window, as far as the panels use it."""
@@ -29,7 +23,7 @@ class SlicerWindow(Protocol):
         """Tell whether the user is in Slicer's Segment Editor now."""
 
     def show_slices_and_3d(self) -> None:
-        """Choose a layout with three slices and a 3D view, unless the present one has them; centre the 3D views."""
+        """Choose a layout with three slices and a 3D view, if the present one has no slice; centre the 3D views."""
 
     def confirm(self, question: str) -> bool:
         """Ask the user a yes-or-no question and wait for the answer."""
@@ -83,7 +77,7 @@ class ApplicationWindow:
         layout = slicer.app.layoutManager()
         if layout is None:
             return
-        if layout.layout not in _LAYOUTS_WITH_SLICES_AND_3D:
+        if not any(view.IsMappedInLayout() for view in slicer.util.getNodesByClass("vtkMRMLSliceNode")):
             layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         for index in range(layout.threeDViewCount):
             layout.threeDWidget(index).threeDView().resetFocalPoint()

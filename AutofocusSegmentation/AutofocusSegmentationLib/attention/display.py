@@ -3,9 +3,7 @@
 Both act only on a change, for the user may change the views and the nodes too.
 """
 
-from .. import attention_overlay
-from ..finetuning.held_out_view import hide_held_out
-from . import maps, statistics
+from . import maps, overlay, statistics
 from .colors import hide_legend, show_legend
 from .maps import FOCUS
 from .statistics import SegmentFocus
@@ -21,7 +19,7 @@ class MapDisplay:
     @property
     def replaced_by_user(self) -> bool:
         """Whether a map was shown and no view shows one any more."""
-        return bool(self._shown and self._shown[0]) and attention_overlay.shown_map() is None
+        return bool(self._shown and self._shown[0]) and overlay.shown_map() is None
 
     def shows(self, node) -> bool:
         """Whether this volume node, which may just have been deleted, is the map that was shown last."""
@@ -38,15 +36,14 @@ class MapDisplay:
         if self._shown == before:
             return
         if before and before[0] == self._shown[0]:
-            attention_overlay.set_opacity(opacity)
+            overlay.set_opacity(opacity)
             return
         for other in subject.maps.values():
             hide_legend(other)
         if node is None:
-            attention_overlay.hide()
+            overlay.hide()
             return
-        hide_held_out()  # the map is not of that patient
-        attention_overlay.show(node, opacity, subject.segmentation, subject.reference)
+        overlay.show(node, opacity, subject.segmentation, subject.reference)
         # Rates rise in equal steps, so that as many labels as rates are their reaches.
         show_legend(node, maps.legend_title(key), len(subject.map_keys))
 

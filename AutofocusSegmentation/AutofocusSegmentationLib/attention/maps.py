@@ -20,13 +20,14 @@ from afnet.images.nrrd_header import read_nrrd_header
 from afnet.json_documents import Report, WorkingGridEntry
 from afnet.models.manifest import Manifest
 
-from .. import attention_overlay, hierarchy
+from .. import hierarchy
 from ..engine.request import REPORT_FILE
 from ..node_marks import ATTENTION_ATTRIBUTE, SEGMENTATION_ROLE
 from ..result_files import ResultError
 from ..study_record import study_key
 from ..transforms import ijk_to_local
 from ..volumes import has_voxels
+from . import overlay
 from .colors import color_table
 
 FOCUS = "focus"
@@ -99,8 +100,8 @@ def _is_current(node, segmentation) -> bool:
 def remove_maps(segmentation) -> None:
     """Remove what is `removable`, and show in the views what was there before."""
     nodes = removable(segmentation)
-    if attention_overlay.shown_map() in nodes:
-        attention_overlay.hide()
+    if overlay.shown_map() in nodes:
+        overlay.hide()
     for node in nodes:
         remove_node(node)
     if not any(node.GetAttribute(MAP) for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")):

@@ -13,7 +13,6 @@ from afnet.models.manifest import Manifest
 from afnet.models.terminology import STRUCTURE_TAG, terminology_entry
 from afnet.models.training_folder import BASE, NEW, REFERENCE, scored_file
 
-from .. import attention_overlay
 from ..arrangement import reference_image
 from ..node_marks import COMPARISON_ATTRIBUTE
 from ..segment_voxels import (
@@ -43,9 +42,6 @@ _IMAGE_ATTRIBUTE = "AutofocusSegmentation.HeldOutImage"
 
 _VOXELS_ATTRIBUTE = "AutofocusSegmentation.ComparisonVoxels"
 """Of the three segmentations: `_voxels_text` as they were loaded. Scenes of former versions lack it."""
-
-_layers = LentLayers("AutofocusSegmentation.HeldOut", BACKGROUND)
-
 
 class HeldOutError(Exception):
     """A case cannot be shown; the text is one sentence that says why and what to do."""
@@ -88,7 +84,7 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
     segmentations = {
         role: _node(names[role].format(case=case.name), role, file, manifest, loaded) for role, file in files.items()
     }
-    attention_overlay.hide()
+    _layers.begin()
     for view in views():
         _layers.put(view, BACKGROUND, loaded)
         _layers.put(view, FOREGROUND, None)
@@ -216,3 +212,5 @@ def _node(name: str, role: str, file, manifest: Manifest, image):
     display.SetSliceIntersectionThickness(2 if role == AFTER else 1)
     return node
 
+
+_layers = LentLayers("AutofocusSegmentation.HeldOut", BACKGROUND, end=hide_held_out)

@@ -10,8 +10,8 @@ from slicer.util import VTKObservationMixin
 
 from afnet.attention_request import AttentionRequest
 
-from .. import attention_overlay, chart_layout, view_layers
-from ..attention import maps, statistics
+from .. import chart_layout, view_layers
+from ..attention import maps, overlay, statistics
 from ..attention.display import FocusMeasurements, MapDisplay
 from ..attention.maps import FOCUS, map_title
 from ..attention.subject import Subject, subject_of
@@ -84,7 +84,7 @@ class AttentionPanel(VTKObservationMixin):
         if self._parameters is not None:
             self._parameters.disconnectGui(self._binding)
             self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
-        self._parameters = parameters
+        self._parameters, self._subject = parameters, Subject()
         self._display.forget()
         self._measurements.forget()
         if parameters is None:
@@ -128,6 +128,8 @@ class AttentionPanel(VTKObservationMixin):
             return
         self._updating = True
         try:
+            if self._subject.segmentation and not slicer.mrmlScene.IsNodePresent(self._subject.segmentation):
+                self._parameters.attention_shown = False  # nobody asked for the views to go to the next result
             self._subject = subject_of(self._parameters.result, self._manifests)
             self._show_choices()
             shown = self._parameters.attention_map if self._parameters.attention_shown else ""
@@ -288,5 +290,5 @@ class AttentionPanel(VTKObservationMixin):
     def _shown_map_removed(self) -> None:
         """Nothing is shown any more, unless another map has come in its place."""
         self._update()
-        if self._parameters is not None and attention_overlay.shown_map() is None:
+        if self._parameters is not None and overlay.shown_map() is None:
             self._parameters.attention_shown = False

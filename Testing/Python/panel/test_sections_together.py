@@ -10,7 +10,7 @@ from clicks import choose_model, click, click_cell, spin, tick
 from engine_result import write_result
 from panel_fakes import FakeEngine
 from test_models_panel import select
-from test_result_choice import choose, visible
+from test_result_choice import choose, put_in_study, visible
 from tuning_panel import add_study, epoch, finish, run_begun
 from tuning_panel import tick as tick_cell
 
@@ -306,3 +306,103 @@ def test_two_widgets_of_the_module_start_one_engine(opened):
     second.cleanup()
     assert button.enabled
     assert run(opened, opened.images[0]) is not None
+
+
+def untick(opened):
+    tick(opened.attention.shownCheckBox)
+
+
+def remove(opened):
+    click(opened.attention.removeButton)
+
+
+def delete_in_data_module(opened):
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(opened.views[0].GetForegroundVolumeID()))
+
+
+@pytest.mark.parametrize("put_away", [untick, remove, delete_in_data_module])
+def test_the_map_of_a_chosen_result_leaves_that_results_image_behind(opened, put_away):
+    """It is shown as its result is chosen, over the views as another patient's result left them."""
+    compute_focus(opened)
+    choose(SimpleNamespace(ui=opened.results), opened.first)
+    assert in_views(opened)[0][:2] == ("CT A", None)
+    choose(SimpleNamespace(ui=opened.results), opened.second)
+    assert in_views(opened)[0][:2] == ("CT B", "CT B Layer 8 focus attention")
+    put_away(opened)
+    opened.process()
+    assert in_views(opened) == [("CT B", None, 0.0)] * 3 and not opened.attention.shownCheckBox.checked
+    assert visible(opened.first, opened.second) == [False, True]
+
+
+def test_a_row_keeps_its_own_image_behind_when_the_map_goes(opened):
+    """The map was put over an image of the user's choice, which is not what the result was made of."""
+    other = make_volume(name="other")
+    compute_focus(opened)
+    tick(opened.attention.shownCheckBox)
+    for view in opened.views:
+        view.SetBackgroundVolumeID(other.GetID())
+    tick(opened.attention.shownCheckBox)
+    assert in_views(opened)[0][0] == "CT B"
+    click_cell(opened.results.resultsTable, 2, 2)
+    tick(opened.attention.shownCheckBox)
+    assert {each[0] for each in in_views(opened)} == {"CT B"}
+
+
+def test_an_image_known_to_be_another_patients_does_not_come_back_below_the_contours(opened):
+    for image, patient in zip(opened.images, ("Adams", "Brown")):
+        put_in_study(image, patient, "planning", "CT")
+    compute_focus(opened)
+    tick(opened.attention.shownCheckBox)
+    for view in opened.views:
+        view.SetBackgroundVolumeID(opened.images[0].GetID())
+    tick(opened.attention.shownCheckBox)
+    tick(opened.attention.shownCheckBox)
+    assert in_views(opened) == [("CT B", None, 0.0)] * 3
+
+
+def test_the_map_of_a_deleted_result_makes_way_for_no_other_patients(opened, scene):
+    """Both patients have a map; the next result is hidden, and nobody has chosen it."""
+    compute_focus(opened)
+    choose(SimpleNamespace(ui=opened.results), opened.first)
+    compute_focus(opened)
+    choose(SimpleNamespace(ui=opened.results), opened.second)
+    assert in_views(opened)[0][:2] == ("CT B", "CT B Layer 8 focus attention")
+    scene.RemoveNode(opened.second)
+    opened.process()
+    assert opened.parameters.result is opened.first and visible(opened.first) == [False]
+    assert in_views(opened) == [("CT B", None, 0.0)] * 3 and not opened.attention.shownCheckBox.checked
+    tick(opened.attention.shownCheckBox)
+    assert in_views(opened)[0][:2] == ("CT A", "CT A Layer 8 focus attention"), "once the user asks for it"
+
+
+class LayoutManager:
+    """Slicer's, as far as it is used. `slices`: names of the slice views that the present layout shows."""
+
+    threeDViewCount = 0
+
+    def __init__(self, *slices):
+        self.chosen = []
+        for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            view.SetMappedInLayout(view.GetLayoutName() in slices)
+
+    def setLayout(self, number):
+        self.chosen.append(number)
+
+
+@pytest.mark.parametrize("slices, chosen", [
+    (("Red",), []),
+    (("Red", "Compare1"), []),
+    ((), [slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView]),
+])
+def test_a_layout_with_a_slice_view_is_the_users(opened, scene, monkeypatch, slices, chosen):
+    """One slice, two side by side, a layout of the clinic's own: a result is seen there, too."""
+    for name in ("Red", "Compare1"):
+        scene.AddNewNodeByClass("vtkMRMLSliceNode", name).SetLayoutName(name)
+    manager = LayoutManager(*slices)
+    monkeypatch.setattr(slicer.app, "layoutManager", lambda: manager)
+    click(opened.results.viewsButton)
+    assert manager.chosen == chosen
+    manager.chosen.clear()
+    choose(SimpleNamespace(ui=opened.results), opened.first)
+    run(opened, opened.images[0])
+    assert manager.chosen == 2 * chosen

@@ -35,7 +35,7 @@ def test_what_views_showed_before_is_kept_under_these_names(scene):
     view = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     for purpose, layer in (("AutofocusSegmentation.Map", FOREGROUND), ("AutofocusSegmentation.HeldOut", BACKGROUND)):
         volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-        LentLayers(purpose, layer).put(view, layer, volume)
+        LentLayers(purpose, layer, end=lambda: None).put(view, layer, volume)
         assert view.GetNodeReference(f"{purpose}{layer}Put") is volume
         assert f"{purpose}{layer}Put" in view.GetAttributeNames()
     assert view.GetAttribute("AutofocusSegmentation.MapForegroundOpacityBefore") is not None

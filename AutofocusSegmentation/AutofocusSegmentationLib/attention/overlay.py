@@ -1,27 +1,31 @@
 """One attention map over all slice views, and back to what was there. Through MRML nodes alone."""
 
-from .arrangement import is_of_study
-from .view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
-from .volumes import is_attention_map
+from .. import hierarchy, view_layers
+from ..arrangement import is_of_study
+from ..view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
+from ..volumes import is_attention_map
 
 LINKED_BEFORE = "AutofocusSegmentation.LinkedBefore"
 """Attribute of a slice composite node while it shows a map: whether it was linked before."""
 
-_layers = LentLayers("AutofocusSegmentation.Map", FOREGROUND)
-
-
 def show(volume, opacity: float, segmentation, background) -> None:
     """Put a map into the foreground of every slice view, with `opacity` 0…1, and link the views.
 
-    background: volume (or None) behind it, in views that show none of the study that `segmentation` was made of.
+    background: volume (or None) behind it, in views that show none of the study that `segmentation` was made of. An
+    image that is known to be another patient's is not kept in mind: it must not come back below the contours.
     """
+    _layers.begin()
     for view in views():
         if not _layers.has(view):
             view.SetAttribute(LINKED_BEFORE, "1" if view.GetLinkedControl() else "0")
         _layers.put(view, FOREGROUND, volume)
         behind = shown(view, BACKGROUND)
         if background is not None and behind is not background and not is_of_study(behind, segmentation):
-            _layers.put(view, BACKGROUND, background)
+            if _is_of_another_patient(behind, background):
+                view_layers.show(view, BACKGROUND, background)
+                view_layers.keep(view, BACKGROUND)
+            else:
+                _layers.put(view, BACKGROUND, background)
         view.SetForegroundOpacity(opacity)
         view.SetLinkedControl(True)
 
@@ -47,6 +51,14 @@ def shown_map():
     return next((shown(view, FOREGROUND) for view in views() if _shows_map(view)), None)
 
 
+def _is_of_another_patient(volume, image) -> bool:
+    patients = {hierarchy.patient_item(node) for node in (volume, image) if node is not None} - {0}
+    return len(patients) > 1
+
+
 def _shows_map(view) -> bool:
     volume = shown(view, FOREGROUND)
     return volume is not None and is_attention_map(volume)
+
+
+_layers = LentLayers("AutofocusSegmentation.Map", FOREGROUND, end=hide)
