@@ -16,6 +16,7 @@ from . import study_record
 from .engine.child import EngineProcess, Note, ProgressEvent, SegmentRequest, Started
 from .engine.engine_job import EngineJob
 from .engine.job_folder import JobError, JobFolder
+from .engine.outcome import lines_of
 from .models import model_called
 from .result import Result, check_output, load_result
 from .result_files import ResultError
@@ -153,9 +154,8 @@ class SegmentationJob(EngineJob):
         return _("The segmentation stopped because of an unexpected error ({kind}): see the log and try again.")
 
     def _tidy(self, outcome: JobOutcome) -> None:
-        for line in (outcome.message, outcome.details):
-            if line:
-                self._log(line)
+        for line in lines_of(outcome.message, outcome.details):
+            self._log(line)
         if outcome.kind == "done":
             self._log(_("Done"))
 

@@ -13,6 +13,9 @@ from afnet.models.terminology import MODEL_ID
 
 FOLDER_SETTING = "AutofocusSegmentation/ModelsFolder"
 
+_titles: dict[str, str] = {}
+"""Of every model that was listed in this session, by its id."""
+
 
 def user_models_folder() -> Path:
     """Return the folder of the user's models: the one set in the panel, else one in the user's profile.
@@ -36,7 +39,24 @@ def set_user_models_folder(folder: str | Path | None) -> None:
 
 def list_models() -> list[ModelEntry]:
     """List bundled and user's models in the order of the chooser, unusable ones with their problem."""
-    return find_models([user_models_folder()])
+    entries = find_models([user_models_folder()])
+    _titles.update({entry.id: entry.manifest.title for entry in entries if entry.manifest})
+    return entries
+
+
+def last_title(model_id: str) -> str:
+    """Return what a model was called when it was last listed in this session, else its id; for one that is away."""
+    return _titles.get(model_id, model_id)
+
+
+def folder_of_model(chosen: str | Path) -> Path | None:
+    """Return the folder that holds model.json: the chosen one, or the only such one in it; None if neither does."""
+    chosen = Path(chosen)
+    try:
+        found = [folder for folder in (chosen, *sorted(chosen.iterdir())) if (folder / "model.json").is_file()]
+    except OSError:
+        return None
+    return found[0] if found[:1] == [chosen] or len(found) == 1 else None
 
 
 def short_title(title: str) -> str:

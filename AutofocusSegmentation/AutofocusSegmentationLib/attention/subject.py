@@ -84,7 +84,9 @@ def subject_of(segmentation, manifests: dict[str, Manifest]) -> Subject:
         if identifier not in manifests:
             manifests[identifier] = models.model_called(identifier)
     except AfnetError as error:
-        return Subject(segmentation, problem=str(error))
+        there = any(entry.id == identifier for entry in models.list_models())
+        return Subject(segmentation, problem=str(error) if there else _(
+            "The model that made this result is no longer here: import it again under Models."))
     manifest, maps = manifests[identifier], maps_of(segmentation)
     problem = study_record.missing(segmentation, manifest)
     if not autofocus_layers(manifest):

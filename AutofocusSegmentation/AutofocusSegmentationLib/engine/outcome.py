@@ -73,6 +73,12 @@ def not_ours(difference: str) -> str:
     )
 
 
+def lines_of(message: str, details: str) -> list[str]:
+    """Return the lines of a log: how a run ended, and what the engine printed, which may be the same sentence again."""
+    printed = [line for line in details.splitlines() if line and " ".join(line.split()) != message]
+    return [message, *printed] if message else printed
+
+
 def _explain(code: int, started: bool) -> str:
     # Windows' codes of a crash are known by their hexadecimal form.
     shown = f"0x{code:08X}" if code > 0xFFFF else str(code)

@@ -40,8 +40,8 @@ class BaseChoice:
             self.problem = tuning_problem(self.manifest)
         elif wanted:
             self.problem = next((entry.problem for entry in listed if entry.id == wanted), None) or _(
-                "The base model '{id}' is not here: check the folder under Advanced at the top of the module, My "
-                "models, or choose another one.").format(id=wanted)
+                "The base model '{name}' is not here: check the folder under Advanced at the top of the module, My "
+                "models, or choose another one.").format(name=models.last_title(wanted))
         else:
             self.problem = _("There is no model: reinstall the extension.")
         return wanted

@@ -137,6 +137,7 @@ class FineTunePanel(VTKObservationMixin):
             "Another base model has other inputs and structures, so the list of cases is emptied. Go on?"))
         if emptied:
             self._list.cases = []
+            self._run.tell("")  # it may be of those cases
         self._parameters.tuningBase = self._base.refresh(chosen if emptied else self._parameters.tuningBase)
         self._cases_edited()
 
@@ -282,7 +283,7 @@ class FineTunePanel(VTKObservationMixin):
             self._failed(str(error))
             return
         self._show_result(self._comparison.folder)  # it stays to be read, without the buttons
-        self._run.tell(_("Saved: {title} is now in the list of models.").format(title=manifest.title))
+        self._run.tell(_("Saved: {title} is now in the list of models.").format(title=manifest.title), manifest.folder)
         self._folders_changed()
 
     def _discard_clicked(self, checked=False) -> None:

@@ -124,11 +124,10 @@ class ModelsPanel:
             refusal = busy if button is not ui.exportButton and possible else ""
             button.setEnabled(possible and not refusal)
             button.setToolTip(refusal or (tip if possible else why_not))
-        sizes = training_folder.sizes(line.folder) if own else None
-        left = sizes.total - sizes.model if sizes else 0
-        ui.cachesLabel.setText(_training_files(sizes) if left else "")
-        ui.cachesLabel.setVisible(bool(left))
-        ui.deleteCachesButton.setVisible(bool(left))
+        files = _training_files(training_folder.sizes(line.folder)) if own else ""
+        ui.cachesLabel.setText(files)
+        ui.cachesLabel.setVisible(bool(files))
+        ui.deleteCachesButton.setVisible(bool(files))
         ui.deleteCachesButton.setEnabled(not busy)
         ui.deleteCachesButton.setToolTip(busy or _(
             "Free this space. The model stays; a stopped training can then not be resumed."))
@@ -144,10 +143,13 @@ class ModelsPanel:
             self._do(lambda: model_store.export_model(folder, target), _("Exported to {result}."))
 
     def _import_clicked(self, checked=False) -> None:
-        source = self._window.choose_folder(_("Folder of the model to import (it holds model.json)"))
-        if source:
+        chosen = self._window.choose_folder(_("Folder of the model to import (it holds model.json)"))
+        source = models.folder_of_model(chosen) if chosen else None
+        if source is not None:
             self._do(lambda: model_store.import_model(source, models.user_models_folder()).title,
                      _("Imported: {result}."))
+        elif chosen:
+            self._message.say(_("Choose the folder that holds model.json."), failed=True)
 
     def _delete_clicked(self, checked=False) -> None:
         line = self._selected
@@ -194,10 +196,12 @@ def _about(line: _Line) -> str:
 
 
 def _training_files(sizes: training_folder.Sizes) -> str:
+    """Say what `training_folder.delete_caches` would free, empty if nothing: what it keeps, as the comparison, is not
+    counted."""
     known = ((_("prepared images"), sizes.cache), (_("checkpoints"), sizes.checkpoints),
              (_("copies of the cases"), sizes.inputs), (_("pictures of the comparison"), sizes.comparison))
     parts = [f"{name} {size_text(size)}" for name, size in known if size]
-    total = size_text(sizes.total - sizes.model)
     if not parts:
-        return _("Files of the training: {total}.").format(total=total)
+        return ""
+    total = size_text(sum(size for _name, size in known))
     return _("Files of the training: {total} ({parts}).").format(total=total, parts=", ".join(parts))

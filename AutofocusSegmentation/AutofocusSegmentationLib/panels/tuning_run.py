@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from ..engine.child import EngineProcess, Note, ProgressEvent, Started
 from ..engine.finetuning_events import CaseChecked, EpochDone, RunBegun
 from ..engine.one_engine import POLL_INTERVAL_MS, OneEngine
+from ..engine.outcome import lines_of
 from ..finetuning.chart import TuningChart
 from ..finetuning.run import FineTuningJob, TuningOutcome
 from ..window import SlicerWindow
@@ -37,6 +38,7 @@ class TuningRun:
         self._ui, self._window, self._one_engine = ui, window, one_engine
         self._message = MessageLine(ui.tuneMessageIcon, ui.tuneMessageLabel)
         self._case_checked, self._ended, self._make_engine = case_checked, ended, make_engine
+        self._about: Path | None = None
         self._job: FineTuningJob | None = None
         self._run: RunBegun | None = None
         self._epoch: EpochDone | None = None
@@ -86,13 +88,16 @@ class TuningRun:
         self._timer.stop()
         self._chart_button.cleanup()
 
-    def tell(self, text: str, failed: bool = False) -> None:
-        """Show one message below the buttons, empty for none."""
+    def tell(self, text: str, about: Path | None = None, failed: bool = False) -> None:
+        """Show one message below the buttons, empty for none; about: a model's folder, with which it goes, if any."""
+        self._about = about
         self._message.say(text, failed)
 
     def update(self) -> None:
-        """Bring the buttons in line with the job."""
+        """Bring the buttons in line with the job, and take back what was said of a folder that is gone."""
         running = self.running
+        if self._about is not None and not self._about.exists():
+            self.tell("")
         self._ui.stopButton.setEnabled(running and not self._job.cancelled)
         self._ui.finishButton.setEnabled(running and not self._job.checking and not self._job.cancelled)
         self._ui.chartButton.setVisible(self._chart.chart is not None)
@@ -160,10 +165,10 @@ class TuningRun:
         text = outcome.message
         if outcome.kind == "done":
             text = _("Done. See before and after, then save the new model or discard it.")
-        self.tell(text, failed=outcome.kind == "failed")
-        for line in (outcome.message, outcome.details):
-            if line:
-                self._log(line)
+        left = self.folder if self.folder is not None and self.folder.exists() else None
+        self.tell(text, left, failed=outcome.kind == "failed")
+        for line in lines_of(outcome.message, outcome.details):
+            self._log(line)
         self._ended(outcome)
         self._one_engine.release(self)
         self.update()

@@ -104,6 +104,8 @@ def unfinished(models_folder: str | os.PathLike) -> list[UnfinishedRun]:
 def _status_text(state: dict) -> str:
     if is_running(state):
         return "running" if _is_of_this_process(state.get("owner")) else "running in another program"
+    if state.get("status") == EXPORTING and _is_of_this_process({key: state.get(key) for key in ("pid", "started")}):
+        return "running, its cases are being checked"  # else the folder would have been removed
     known = {DONE: "done, not saved", FAILED: "failed", EXPORTING: "not begun, holds copies of the cases"}
     return known.get(state.get("status"), "not finished")
 

@@ -113,6 +113,7 @@ def test_images_of_a_training_that_never_began_are_listed_and_can_be_deleted(hom
     inputs = begin_export(new_folder(home))
     (inputs / "ct.nrrd").write_bytes(bytes(80))
     assert inputs.parent.stat().st_mode & 0o077 == 0, "for nobody else to read"
+    assert unfinished(home)[0].text == "never-begun: running, its cases are being checked"
     state = read_state(home / "never-begun")
     write_state(home / "never-begun", state | {"pid": ended_process()})
     (run,) = unfinished(home)

@@ -1,6 +1,7 @@
 """What the attention section cannot do, by the cause: each said in a sentence, the scene as it was."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,14 @@ def test_without_a_segmentation_it_says_what_to_do(attention):
     for name in ("focusButton", "mapsButton", "allLayersButton", "layerSlider", "shownCheckBox", "removeButton"):
         assert not getattr(attention.ui, name).enabled, name
     assert "Segment a study first" in attention.ui.focusButton.toolTip
+
+
+def test_a_model_that_was_deleted_is_asked_for_in_words_of_the_panel(attention):
+    shutil.rmtree(attention.manifest.folder)
+    attention.panel.enter()
+    assert attention.ui.subjectLabel.text.endswith(
+        "The model that made this result is no longer here: import it again under Models.")
+    assert not attention.ui.focusButton.enabled
 
 
 @pytest.mark.parametrize("change", ["voxels", "moved", "removed", "weights"])

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from clicks import click
-from tuning_panel import add_study, check, checked, column
+from tuning_panel import add_study, check, checked, column, message
 
 
 def choose(tuning, model):
@@ -21,7 +21,7 @@ def test_a_base_whose_folder_is_unplugged_keeps_its_cases(tuning, copy_model, mo
     check(tuning, checked("case 1"), checked("case 2"))
     away = models_folder.rename(models_folder.with_name("away"))
     tuning.panel.enter()
-    assert tuning.ui.hintLabel.text.startswith("The base model 'our-pelvis' is not here: check the folder under")
+    assert tuning.ui.hintLabel.text.startswith("The base model 'Our pelvis' is not here: check the folder under")
     assert tuning.ui.baseSelector.currentIndex == -1
     for button in (tuning.ui.startButton, tuning.ui.checkButton, tuning.ui.fromSceneButton):
         assert not button.enabled
@@ -43,6 +43,17 @@ def test_another_base_can_be_chosen_for_one_that_is_gone(tuning, copy_model):
     choose(tuning, "pelvis-ct")
     assert "list of cases is emptied" in tuning.window.questions[-1]
     assert tuning.ui.casesTable.rowCount == 0 and tuning.ui.hintLabel.text.startswith("Add cases")
+
+
+def test_what_was_said_of_the_cases_goes_with_the_list(tuning, copy_model, tmp_path):
+    copy_model("our-pelvis", title="Our pelvis")
+    tuning.panel.enter()
+    choose(tuning, "pelvis-ct")
+    tuning.window.folder = str(tmp_path)
+    click(tuning.ui.fromFolderButton)
+    assert message(tuning).startswith("No further case is in this folder")
+    choose(tuning, "our-pelvis")
+    assert message(tuning) == ""
 
 
 @pytest.mark.parametrize(("changes", "words"), [

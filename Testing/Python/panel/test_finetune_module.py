@@ -8,7 +8,7 @@ import slicer
 from clicks import click, spin
 from panel_fakes import FakeEngine
 from test_models_panel import names, select
-from tuning_panel import add_study, finish, start
+from tuning_panel import add_study, finish, message, start
 from tuning_results import write_candidate, write_comparison, write_state
 
 
@@ -62,6 +62,50 @@ def test_a_saved_model_is_offered_everywhere(opened, models_folder):
     assert "Our scanner" in names(opened.models) and "Our scanner" in bases(opened)
     selector = opened.widget.segment_panel.ui.modelSelector
     assert "Our scanner" in [selector.itemText(number) for number in range(selector.count)]
+
+
+def test_what_was_said_of_a_model_goes_with_it(opened, models_folder):
+    """'Saved: ... is in the list' would be read beside a list without it."""
+    unsaved(models_folder / "ours")
+    opened.widget.enter()
+    click(opened.ui.resumeButton)
+    click(opened.ui.saveButton)
+    assert message(opened).startswith("Saved: ")
+    select(opened.models, "Pelvis of our scanner")
+    opened.ui.baseSelector.setCurrentIndex(opened.ui.baseSelector.findData("ours"))
+    opened.widget.segment_panel.ui.modelSelector.setCurrentIndex(2)
+    opened.widget.logic.getParameterNode().model = "ours"
+    click(opened.models.deleteModelButton)
+    assert message(opened) == ""
+    for label in (opened.ui.hintLabel, opened.widget.segment_panel.ui.modelInfoLabel):
+        assert "'Pelvis of our scanner' is not here" in label.text, "by its title, not by its id"
+
+
+def test_the_files_of_a_training_that_can_be_deleted_are_counted_and_no_others(opened, models_folder):
+    """The comparison of before and after stays with the model: it is no space that a click would free."""
+    folder = models_folder / "ours"
+    unsaved(folder)
+    opened.widget.enter()
+    click(opened.ui.resumeButton)
+    click(opened.ui.saveButton)
+    select(opened.models, "Pelvis of our scanner")
+    assert opened.models.cachesLabel.text == (
+        "Files of the training: 3.0 MB (prepared images 3.0 MB, checkpoints 5 kB).")
+    click(opened.models.deleteCachesButton)
+    assert opened.models.modelsMessageLabel.text == "3.0 MB freed."
+    assert (folder / "training" / "comparison.json").is_file()
+    assert not opened.models.deleteCachesButton.isVisible() and not opened.models.cachesLabel.isVisible()
+
+
+def test_a_training_whose_cases_are_checked_is_said_to_run(opened, models_folder):
+    add_study("patient a")
+    opened.ui.baseSelector.setCurrentIndex(opened.ui.baseSelector.findData("pelvis-ct"))
+    click(opened.ui.fromSceneButton)
+    folder = start(opened).folder
+    opened.widget.models_panel.refresh()
+    assert names(opened.models)[2] == f"Fine-tuning {folder.name}: running, its cases are being checked"
+    select(opened.models, folder.name)
+    assert not opened.models.deleteModelButton.enabled
 
 
 def test_an_unfinished_training_that_is_discarded_goes_from_the_models(opened, models_folder):

@@ -205,6 +205,8 @@ def test_a_killed_engine_can_be_resumed(listed):
     assert message(listed) == "The operating system stopped the engine."
     assert "killed" in listed.ui.tuneLogText.plainText
     assert listed.ui.resumeButton.isVisible() and listed.ui.resumeButton.enabled
+    click(listed.ui.discardButton)
+    assert not engine.folder.exists() and message(listed) == "", "it was of the run that is gone"
 
 
 def test_a_defect_of_ours_ends_the_engine_and_leaves_what_can_be_resumed(listed, monkeypatch):

@@ -265,7 +265,7 @@ def test_a_chosen_model_that_is_away_stays_chosen(panel, copy_model, models_fold
     away = models_folder.rename(models_folder.with_name("unplugged"))
     panel.panel.enter()
     assert panel.ui.modelSelector.currentIndex == -1 and panel.logic.getParameterNode().model == "our-pelvis"
-    assert panel.ui.modelInfoLabel.text.startswith("'our-pelvis' is not here: check My models")
+    assert panel.ui.modelInfoLabel.text.startswith("'Our pelvis' is not here: check My models")
     assert not panel.ui.segmentButton.enabled and label(panel, "segmentHintLabel") == "Choose a model that can be used."
     away.rename(models_folder)
     panel.panel.enter()

@@ -123,6 +123,26 @@ def test_import_and_what_is_refused(section, own_model, models_folder, tmp_path)
     assert ui.modelsMessageIcon.isVisible() and not (models_folder / "damaged").exists()
 
 
+def test_the_folder_around_a_model_is_taken_for_it(section, own_model, models_folder, tmp_path):
+    """As exported, or unpacked; which of several is meant, and where the model is in other folders, nobody knows."""
+    around = tmp_path / "handed on"
+    around.mkdir()
+    opened = section()
+    ui, opened.window.folder = opened.ui, str(around)
+    click(ui.importButton)
+    assert ui.modelsMessageLabel.text == "Choose the folder that holds model.json." and ui.modelsMessageIcon.isVisible()
+    own_model("first", folder=around, title="First")
+    (around / "read me.txt").write_text("x")
+    click(ui.importButton)
+    assert ui.modelsMessageLabel.text == "Imported: First." and "First" in names(ui)
+    own_model("second", folder=around)
+    click(ui.importButton)
+    assert ui.modelsMessageLabel.text == "Choose the folder that holds model.json."
+    opened.window.folder = str(around / "gone")
+    click(ui.importButton)
+    assert ui.modelsMessageLabel.text == "Choose the folder that holds model.json."
+
+
 @pytest.mark.parametrize("changes, words", [({"schema": 99}, "newer"), ({"grid": {}}, "not usable")])
 def test_a_model_that_cannot_be_used_is_listed_with_its_reason_and_can_go(section, own_model, changes, words):
     folder = own_model("odd", **changes)

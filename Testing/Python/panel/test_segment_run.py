@@ -76,11 +76,12 @@ def test_a_refusal_of_the_engine_is_one_sentence(ready, scene):
     before = scene_state(scene)
     engine = start(ready)
     sentence = "The CT holds only one value: choose another volume."
-    engine.fail(3, sentence, details="afnet: line one\nafnet: line two")
+    engine.fail(3, sentence, details=f"afnet: line one\n{sentence}\nafnet: line two")
     spin(lambda: not ready.panel.running)
     assert ready.ui.messageLabel.text == sentence
     assert ready.ui.messageIcon.isVisible()
-    assert "line two" in ready.ui.logText.toPlainText()
+    log = ready.ui.logText.toPlainText()
+    assert "line two" in log and log.count(sentence) == 1, "the engine prints it, too"
     assert ready.messages.shown == [], "no pop-up"
     assert not engine.folder.exists()
     assert scene_state(scene) == before
