@@ -12,6 +12,7 @@ from .engine.child import EngineProcess
 from .logic import JobOutcome, SegmentationJob
 from .models import short_title
 from .sequences import Frame, current_frame
+from .volumes import name_of
 
 
 @dataclass(eq=False)
@@ -51,7 +52,7 @@ class QueuedStudy:
     def image_name(self) -> str:
         """The reference volume's name, with the frame if it shows a sequence."""
         frame = self.frames.get(self.manifest.reference)
-        name = self.reference.GetName()
+        name = name_of(self.reference)
         return _("{volume}, {frame}").format(volume=name, frame=frame.text) if frame else name
 
     def asks_the_same_as(self, other: "QueuedStudy") -> bool:

@@ -2,11 +2,17 @@
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from .node_marks import ATTENTION_ATTRIBUTE
 from .volume_export import SCALAR_TYPES, SIGNED_BYTES
 
 _NOT_SCALAR = ("vtkMRMLTensorVolumeNode", "vtkMRMLDiffusionImageVolumeNode", "vtkMRMLMultiVolumeNode")
+
+
+def name_of(node) -> str:
+    """Return what a sentence calls a node: its name, which a user may have emptied."""
+    return node.GetName() or _("(without a name)")
 
 
 def is_label_map(node) -> bool:

@@ -30,6 +30,7 @@ from ..segment_voxels import (
     segment_voxels,
 )
 from ..transforms import is_linear, linear_to_world, vtk_matrix_of
+from ..volumes import name_of
 from .folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
 
@@ -49,8 +50,8 @@ class Exported:
 
     def sentence(self, segmentation) -> str:
         """Return what the user reads. segmentation: the node that was exported; its image says whose it is."""
-        image, name = reference_image(segmentation), segmentation.GetName()
-        source = _("{name} on {image}").format(name=name, image=image.GetName()) if image is not None else name
+        image, name = reference_image(segmentation), name_of(segmentation)
+        source = _("{name} on {image}").format(name=name, image=name_of(image)) if image is not None else name
         text = _("{source}: {names} written to {folder}.").format(
             source=source, names=", ".join(self.names), folder=self.folder)
         if self.left_out:

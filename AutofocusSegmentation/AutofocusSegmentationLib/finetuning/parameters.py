@@ -90,11 +90,11 @@ def hold_out_warning(parameters: FineTuningParameters, cases: Sequence[TuningCas
     if parameters.holdOut is not HoldOut.AUTO or not 0 < len(cases) < HOLD_OUT_FROM:
         return ""
     if len(cases) == 1:
-        return _("Nothing will be measured: that needs two cases or more.")
+        return _("With one case nothing is measured: that needs two or more.")
     if parameters.chooseEpochs:  # which goes with a third or with ticked cases only
-        return _("Nothing will be measured: untick Choose automatically under Training settings, then choose Each case "
-                 "in turn.")
-    return _("Nothing will be measured: choose Each case in turn.")
+        return _("With so few cases nothing is measured: untick Choose automatically under Training settings, then "
+                 "choose Each case in turn under Test on.")
+    return _("With so few cases nothing is measured: under Test on, choose Each case in turn.")
 
 
 def remember_cases(node, cases: Sequence[TuningCase]) -> None:

@@ -11,6 +11,7 @@ from ..arrangement import reference_image
 from ..display import other_results
 from ..result import default_name, has_own_voxels, lies_on
 from ..transforms import same_frame
+from ..volumes import name_of
 
 
 class ResultChoice:
@@ -48,10 +49,10 @@ def _image(segmentation) -> str:
         return ""
     study = next((label for _item, label in hierarchy.studies([image])), "")
     if study:  # scanners give the series of all patients the same names
-        return _("Image: {image} ({study})").format(image=image.GetName(), study=study)
-    if segmentation.GetName().startswith(default_name(image)):
+        return _("Image: {image} ({study})").format(image=name_of(image), study=study)
+    if (segmentation.GetName() or "").startswith(default_name(image)):
         return ""
-    return _("Image: {image}").format(image=image.GetName())
+    return _("Image: {image}").format(image=name_of(image))
 
 
 def _place(segmentation) -> str:
@@ -76,6 +77,6 @@ def _hidden(segmentation) -> str:
     hidden = [node for node in other_results(segmentation)
               if node.GetDisplayNode() is not None and not node.GetDisplayNode().GetVisibility()]
     if len(hidden) == 1:
-        return _("{name} is hidden: choose it above to see it.").format(name=hidden[0].GetName())
+        return _("{name} is hidden: choose it above to see it.").format(name=name_of(hidden[0]))
     return _("{count} other results are hidden: choose one above to see it.").format(
         count=len(hidden)) if hidden else ""

@@ -73,17 +73,18 @@ def test_a_choice_by_which_nothing_is_measured_is_told_before_the_start(listed):
     ui = listed.ui
     assert ui.holdOutSelector.currentText == f"A third (below {HOLD_OUT_FROM} cases: none)"
     assert ui.hintLabel.isVisible() and ui.startButton.enabled
-    assert ui.hintLabel.text == "Nothing will be measured: choose Each case in turn."
+    assert ui.hintLabel.text == "With so few cases nothing is measured: under Test on, choose Each case in turn."
     click(ui.chooseEpochsCheckBox)
-    assert ui.hintLabel.text == ("Nothing will be measured: untick Choose automatically under Training settings, then "
-                                 "choose Each case in turn.") and ui.startButton.enabled
+    assert ui.hintLabel.text == (
+        "With so few cases nothing is measured: untick Choose automatically under Training settings, then choose Each "
+        "case in turn under Test on.") and ui.startButton.enabled
     click(ui.chooseEpochsCheckBox)
     ui.holdOutSelector.setCurrentIndex(1)
     assert not ui.hintLabel.isVisible() and ui.startButton.enabled
     ui.holdOutSelector.setCurrentIndex(0)
     for row in (0, 1):
         tick(ui.casesTable, row, 0, False)
-    assert ui.hintLabel.text == "Nothing will be measured: that needs two cases or more." and ui.startButton.enabled
+    assert ui.hintLabel.text == "With one case nothing is measured: that needs two or more." and ui.startButton.enabled
     for row in (0, 1):
         tick(ui.casesTable, row, 0)
     for letter in "def":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clicks import click, click_cell, rows, spin
+from clicks import choose_model, click, click_cell, rows, spin
 from engine_result import write_result
 from test_results_panel import NAME, SHOWN, STATUS, TUMOUR, VOLUME, brain, paint, pelvis, run, show_scene  # noqa: F401
 
@@ -86,6 +86,22 @@ def test_a_long_name_does_not_widen_the_panel(two):
     assert "aaa" in label.text and "bbb" in label.text
     assert two.widget.minimumSizeHint.width() <= 350
     assert label.height >= 2 * label.fontMetrics().height(), "both lines are seen"
+
+
+def test_nodes_without_a_name_are_told_as_such(two):
+    two.first.SetName("")
+    two.brown.SetName("")
+    two.panel.enter()
+    two.process()
+    assert two.ui.resultInfoLabel.text.splitlines() == [
+        "Image: (without a name)", "(without a name) is hidden: choose it above to see it."]
+    choose_model(two.segment.ui, "pelvis-ct")
+    click(two.segment.ui.segmentButton)
+    assert [entry.title for entry in two.segment.run.queue.entries] == ["(without a name), Male pelvis on CT"]
+    two.ui.exportSection.collapsed = False
+    two.process()
+    click(two.ui.exportNrrdButton)
+    assert two.ui.exportMessageLabel.text.startswith("CT Brown segmentation on (without a name): pelvis-ct.seg.nrrd")
 
 
 def test_only_the_chosen_result_is_shown(two):
@@ -397,7 +413,6 @@ def test_a_run_by_default_leaves_an_edited_result_alone(pelvis):  # noqa: F811
 def test_all_sections_follow_the_chosen_result(open_module, models_folder, make_ct):
     """Through the module's own window: a run chooses its result, and the attention is that of the chosen one."""
     import slicer
-    from clicks import choose_model
     from panel_fakes import FakeEngine
 
     widget, engines = open_module(), []
