@@ -5,6 +5,7 @@ Files are numbered, not named after the case, and plain .npz. Channels as float1
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,17 @@ class PreparedCase:
     base: np.ndarray
     signature: str
     report: str = "{}"
+
+    @cached_property
+    def drawn_voxels(self) -> list[np.ndarray]:
+        """Flat indices (int32) of the voxels of every structure that is drawn; found once for all trainings."""
+        regions = [np.flatnonzero(region > 0.5).astype(np.int32) for region in self.truth]
+        return [region for region in regions if len(region)]
+
+    @cached_property
+    def patient_voxels(self) -> np.ndarray:
+        """Flat indices (int32) of the voxels of the patient; found once for all trainings."""
+        return np.flatnonzero(self.mask).astype(np.int32)
 
 
 def signature(files: CaseFiles) -> str:

@@ -31,7 +31,12 @@ IN_PATIENT = 0.5
 
 @dataclass
 class CheckedCase:
-    """What was found of one case. `prepared` and `masks` (structure id to mask on `grid`) are there if it is usable."""
+    """What was found of one case, with its images and its segmentation if it is usable.
+
+    `prepared`: the images on the working grid. `truth` (S, z, y, x): on that grid the part of each voxel that is in
+    each structure; one that is not drawn is 0 everywhere, and whether that means absent or unknown is for `unknown` to
+    say. `masks` (structure id to mask) lie on `grid`, that of the segmentation, and are much larger.
+    """
 
     files: CaseFiles
     problems: list[str] = field(default_factory=list)
@@ -40,6 +45,7 @@ class CheckedCase:
     drawn: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     prepared: Prepared | None = None
+    truth: np.ndarray | None = None
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     grid: sitk.Image | None = None
     fingerprint: str = ""
@@ -55,17 +61,14 @@ class CheckedCase:
             "mapping": self.mapping, "drawn": self.drawn, "absent": list(self.files.absent), "unknown": self.unknown,
         }
 
-    def truth(self, labels: LabelSet) -> np.ndarray:
-        """One channel per structure (S, z, y, x) on the working grid: the part of each voxel that is in it.
+    def release_segmentation(self) -> None:
+        """Drop what scoring alone needs: the segmentation on its own grid."""
+        self.masks, self.grid = {}, None
 
-        A structure that is not drawn is 0 everywhere: whether that means absent or unknown is for `unknown` to say.
-        """
-        empty = np.zeros(self.prepared.mask.shape, np.float32)
-        return np.stack([
-            structure_on_grid(like(self.masks[item.id].astype(np.uint8), self.grid), self.prepared.grid)
-            if item.id in self.masks else empty
-            for item in labels.structures
-        ])
+    def release_arrays(self) -> None:
+        """Drop all images and segmentations; what was found stays."""
+        self.release_segmentation()
+        self.prepared = self.truth = None
 
 
 def check_case(files: CaseFiles, base: Manifest, labels: LabelSet, seen: dict[str, str]) -> CheckedCase:
@@ -79,9 +82,11 @@ def check_case(files: CaseFiles, base: Manifest, labels: LabelSet, seen: dict[st
         _refuse_unknown_segments(case, matches)
         _sort(case, matches, labels)
     if images and case.masks and case.usable:
-        _check_place(case, images[base.reference], labels)
+        _check_place(case, images[base.reference])
+    if case.usable:
+        _bring_to_working_grid(case, labels)
     if not case.usable:
-        case.prepared, case.masks = None, {}
+        case.release_arrays()
     return case
 
 
@@ -209,8 +214,8 @@ def _sort(case: CheckedCase, matches: list[SegmentMatch], labels: LabelSet) -> N
         )
 
 
-def _check_place(case: CheckedCase, reference: sitk.Image, labels: LabelSet) -> None:
-    """See that what is drawn lies in the image, and in the patient."""
+def _check_place(case: CheckedCase, reference: sitk.Image) -> None:
+    """See that what is drawn lies in the image."""
     name = case.files.name
     ones = sitk.Image(reference.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(reference)
@@ -227,8 +232,18 @@ def _check_place(case: CheckedCase, reference: sitk.Image, labels: LabelSet) -> 
         case.warnings.append(f"{name}: {outside:.1%} of the segmentation lies outside the image and is not used.")
     if not same_grid(case.grid, reference):
         case.warnings.append(f"{name}: the segmentation lies on another grid than the image and is brought to it.")
-    mask = case.prepared.mask
-    for structure, share in zip(labels.structures, case.truth(labels)):
+
+
+def _bring_to_working_grid(case: CheckedCase, labels: LabelSet) -> None:
+    """Make the truth, and see that it lies in the patient."""
+    name, mask = case.files.name, case.prepared.mask
+    empty = np.zeros(mask.shape, np.float32)
+    case.truth = np.stack([
+        structure_on_grid(like(case.masks[item.id].astype(np.uint8), case.grid), case.prepared.grid)
+        if item.id in case.masks else empty
+        for item in labels.structures
+    ])
+    for structure, share in zip(labels.structures, case.truth):
         total = float(share.sum())
         if structure.id in case.masks and (total == 0 or float(share[mask].sum()) < IN_PATIENT * total):
             case.problems.append(

@@ -263,7 +263,7 @@ def _check_only(options, progress: Progress, stops: StopRequests) -> None:
     progress.plan(stages, interrupt)
     told = progress if options.progress == "json" else Progress(stages=stages, interrupt=interrupt)
     told.stage("check")
-    checked = check_all(request, base, change_labels(base, drop, add), told)
+    checked = check_all(request, base, change_labels(base, drop, add), told, to_learn=False)
     usable = sum(case.usable for case in checked)
     if options.progress == "json":
         progress.event(event="checked", usable=usable, cases=len(checked), suggestion=suggestion(usable))

@@ -112,12 +112,12 @@ class FineTuning:
             computed = infer(predictor, case.prepared.channels, resources, quiet)
             known = [structure.id not in case.unknown for structure in self.labels.structures]
             prepared = PreparedCase(
-                case.prepared.channels, case.truth(self.labels), np.array(known), case.prepared.mask,
+                case.prepared.channels, case.truth, np.array(known), case.prepared.mask,
                 to_numpy(base_probabilities(to_torch(computed.probabilities), self.labels)),
                 signature(case.files), json.dumps(case.to_json()),
             )
             save_prepared(self.folder.cache(number), prepared)
-            case.prepared, case.masks = None, {}
+            case.release_arrays()
             self.progress.within((number + 1) / len(checked))
 
     def reuse_cases(self) -> None:
@@ -224,8 +224,12 @@ class FineTuning:
             left = "" if event["seconds_left"] is None else f"  {event['seconds_left']:.0f} s left"
             self.progress.line(f"epoch {event['epoch']:3d}  loss {event['loss']:.4f}{found}{left}")
 
-def check_all(request: FineTuningRequest, base: Manifest, labels: LabelSet, progress: Progress) -> list[CheckedCase]:
-    """Check every case, telling each as soon as it is known."""
+
+def check_all(
+    request: FineTuningRequest, base: Manifest, labels: LabelSet, progress: Progress, to_learn: bool = True
+) -> list[CheckedCase]:
+    """Check every case, telling each as soon as it is known. What is kept of each is what a training needs, on the
+    working grid, and nothing of images and segmentations unless it is `to_learn` from."""
     checked, seen = [], {}
     for number, files in enumerate(request.cases):
         case = check_case(files, base, labels, seen)
@@ -234,6 +238,10 @@ def check_all(request: FineTuningRequest, base: Manifest, labels: LabelSet, prog
             progress.line(f"{files.name}: {row['segment']} -> {row['structure'] or 'not used'} (by {row['by']})")
         for text in [*case.warnings, *case.problems]:
             progress.line(text)
+        if to_learn:
+            case.release_segmentation()
+        else:
+            case.release_arrays()
         checked.append(case)
         progress.within((number + 1) / len(request.cases))
     return checked

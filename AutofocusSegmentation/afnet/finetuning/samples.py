@@ -44,7 +44,6 @@ class CaseSamples:
         self.mirror = not any(modifier and modifier[1] in LATERAL for modifier in modifiers)
         sizes = np.array([case.mask.shape for case in cases])
         self.shape = tuple(int(size) for size in np.minimum(LARGEST_PATCH, sizes.max(axis=0)))
-        self.places = [_places(case) for case in cases]
         self.old = torch.tensor([source is not None for source in labels.sources])
 
     def __len__(self) -> int:
@@ -57,14 +56,14 @@ class CaseSamples:
         order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self))
         index = int(order[place]) % len(self.cases)
         generator = torch.Generator().manual_seed(_seed(self.seed, 2, number))
-        case, (regions, inside) = self.cases[index], self.places[index]
-        places = inside
+        case = self.cases[index]
+        regions, places = case.drawn_voxels, case.patient_voxels
         if regions and uniform(generator, 0, 1) < 0.5:
             places = regions[int(uniform(generator, 0, len(regions)))]
-        sampled = places[int(uniform(generator, 0, len(places)))].float()
+        sampled = np.unravel_index(places[int(uniform(generator, 0, len(places)))], case.mask.shape)
         middle = (torch.tensor(case.mask.shape) - 1) / 2
         whole = torch.tensor([size <= side for size, side in zip(case.mask.shape, self.shape)])
-        centre = torch.where(whole, middle, sampled)
+        centre = torch.where(whole, middle, torch.tensor(sampled, dtype=torch.float32))
         volume = torch.cat([to_torch(part) for part in (case.channels, case.truth, case.base)])
         patch = random_patch(volume, centre, self.shape, generator, self.mirror)
         image, truth, base = patch.split([self.channels, len(self.labels.structures), len(self.labels.sources)])
@@ -108,12 +107,6 @@ class CaseSamples:
         everywhere = torch.ones_like(possible[:, :1])
         known = class_loss(logits, possible, everywhere, total, certain)
         return known + HELD_WEIGHT * class_distance(logits, base, held, total)
-
-
-def _places(case: PreparedCase) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Voxels (n, 3) of every drawn structure, and those of the patient."""
-    regions = [to_torch(region).nonzero() for region in case.truth > 0.5]
-    return [region for region in regions if len(region)], to_torch(case.mask).nonzero()
 
 
 def _seed(*numbers: int) -> int:

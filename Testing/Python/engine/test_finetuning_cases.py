@@ -19,12 +19,14 @@ from afnet.errors import RequestError
 from afnet.finetuning.checking import check_case
 from afnet.finetuning.label_set import change_labels
 from afnet.finetuning.matching import match_codes, match_segments
-from afnet.finetuning.request import CaseFiles, choose_held_out, read_cases, suggestion
+from afnet.finetuning.request import CaseFiles, FineTuningRequest, choose_held_out, read_cases, suggestion
+from afnet.finetuning.run import check_all
 from afnet.models.manifest import find_model
 from afnet.models.terminology import NAME_TAG, STRUCTURE_TAG, terminology_entry
 from afnet.output.segment_header import Segment
 from afnet.output.segmentation_file import Segmentation
 from afnet.output.writing import write_masks
+from afnet.process.progress import Progress
 
 PELVIS = find_model("pelvis-ct")
 BRAIN = find_model("brain-tumour-mri")
@@ -170,7 +172,7 @@ def test_a_segmentation_of_slicer_on_another_grid(checked, base):
     case = checked(write, segmentation="patient/s.seg.nrrd")
     assert case.usable and [row["by"] for row in case.mapping] == ["tag", "tag"]
     assert any("another grid" in text for text in case.warnings)
-    volumes = [found.truth(change_labels(base))[0].sum() for found in (case, checked())]
+    volumes = [found.truth[0].sum() for found in (case, checked())]
     assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
 
 
@@ -214,7 +216,29 @@ def in_air(image):
 def test_a_bad_case_is_told_by_name(checked, spoil, entry, sentence):
     case = checked(spoil, **entry)
     assert not case.usable and sentence in case.problems[0] and case.problems[0].endswith(".")
-    assert case.prepared is None and not case.masks
+    assert case.prepared is None and case.truth is None and not case.masks
+
+
+def test_no_segmentation_waits_for_the_other_cases(base, tmp_path, monkeypatch):
+    """Masks at the images' resolution are a hundred megabytes and more a case; a look alone keeps nothing at all."""
+    cases, *_ = read_cases(write_cases(tmp_path, (1, 2, 3)))
+    request, labels = FineTuningRequest(str(base.folder), base.id, "", cases), change_labels(base)
+    known: list = []
+
+    def check(*arguments):
+        assert not any(case.masks or case.grid for case in known)
+        known.append(check_case(*arguments))
+        assert known[-1].masks and known[-1].grid
+        return known[-1]
+
+    monkeypatch.setattr("afnet.finetuning.run.check_case", check)
+    checked = check_all(request, base, labels, Progress())
+    assert [case.masks for case in checked] == [{}] * 3 and all(case.grid is None for case in checked)
+    assert all(case.truth.shape == (2, *case.prepared.mask.shape) and case.truth.any() for case in checked)
+    known.clear()
+    looked = check_all(request, base, labels, Progress(), to_learn=False)
+    assert all(case.usable and case.prepared is None and case.truth is None for case in looked)
+    assert [case.to_json() for case in looked] == [case.to_json() for case in checked]
 
 
 def test_one_image_does_not_come_twice(base, tmp_path):

@@ -48,6 +48,20 @@ def test_a_dropped_class_becomes_background(base):
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.7, 0.3, 0.0]))
 
 
+def test_what_is_drawn_from_is_kept_once_and_small(base):
+    """Leave-one-out has a training for each case, each of all others: coordinates of its own would grow with n²."""
+    own = samples(base, [True, True])
+    case = own.cases[0]
+    other = CaseSamples([case, case], base, own.labels, 2, 1)
+    own.draw(0), other.draw(0)
+    assert [voxels.dtype for voxels in (*case.drawn_voxels, case.patient_voxels)] == [np.int32] * 2
+    assert np.array_equal(np.stack(np.unravel_index(case.drawn_voxels[0], case.mask.shape)),
+                          np.stack(np.nonzero(case.truth[0])))
+    assert case.patient_voxels is case.patient_voxels and case.drawn_voxels is case.drawn_voxels
+    held = sum(array.nbytes for array in vars(own).values() if isinstance(array, np.ndarray))
+    assert held == 0 and not hasattr(own, "places")
+
+
 def test_label_sets_that_cannot_be(base):
     for drop, add, sentence in (
         (("liver",), (), "no structure 'liver'"), (("bladder", "femur_left"), (), "No structure would be left"),
