@@ -1,16 +1,27 @@
-"""`python -m afnet`, or `python <folder>/afnet/__main__.py`, which then runs the copy it lies in."""
+"""`python -m afnet`, or `python <folder>/afnet/__main__.py`, which then runs the copy it lies in.
+
+Every Python back to 2.7 must be able to read this file, to say that it is too old: no annotations, no f-strings.
+"""
 
 import os
 import signal
 import sys
-from pathlib import Path
+
+OLDEST_PYTHON = (3, 11)
 
 
-def main() -> int:
+def main():
     """Watch the parent first, for torch takes seconds to import; then run the command.
 
     SIGTERM and SIGHUP end a run as Ctrl+C does: half-written files go, and the exit code is 130.
     """
+    if sys.version_info < OLDEST_PYTHON:
+        sys.stderr.write(
+            "Python {}.{} is too old for afnet; run it with Python {}.{} or newer.\n".format(
+                *(sys.version_info[:2] + OLDEST_PYTHON)
+            )
+        )
+        return 2
     cancelled = 130  # as afnet.process.parent has it, which may not have been imported by then
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
@@ -18,14 +29,16 @@ def main() -> int:
     try:
         code = _main()
     except KeyboardInterrupt:  # while modules are imported, or a second time
-        print("Cancelled.", file=sys.stderr)
+        sys.stderr.write("Cancelled.\n")
         code = cancelled
     if code == cancelled:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would be a traceback from Python's end
     return code
 
 
-def _main() -> int:
+def _main():
+    from pathlib import Path  # not in Python 2
+
     # Run as a script, Python puts this folder in front, where `import afnet` would not find the package.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     for name in ("stdout", "stderr"):  # closed, or in an encoding that lacks a letter of a file's name

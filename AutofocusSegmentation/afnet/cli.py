@@ -15,7 +15,7 @@ from .attention_request import KINDS, AttentionRequest
 from .benchmark.command import add_benchmark
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_memory, package_missing
 from .finetuning.command import add_finetune
-from .models.manifest import TILES, WHOLE_VOLUME, find_models
+from .models.manifest import TILES, WHOLE_VOLUME, find_model, find_models
 from .models.model_places import readable_folder
 from .process.parent import leave
 from .process.progress import Progress
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
                           help="label map in the model's codes, or .seg.nrrd")
     evaluate.add_argument("--prediction", type=_named_path, required=True, metavar="FILE",
                           help="label map or .seg.nrrd")
-    evaluate.add_argument("--only", default="", metavar="IDS",
+    evaluate.add_argument("--only", metavar="IDS",
                           help="comma-separated structures that were drawn in the truth; without it, one that only the "
                                "prediction holds counts as 0")
     evaluate.add_argument("--resample", action="store_true", help="bring the prediction to the truth's grid")
@@ -262,12 +262,12 @@ def _import_checkpoint(options, progress: Progress) -> None:
 
 
 def _evaluate(options, progress: Progress) -> None:
-    from .evaluation import evaluate, format_table
-    from .models.manifest import find_model
+    with _packages():
+        from .evaluation import evaluate, format_table
 
     manifest = find_model(options.model, options.models)
-    only = [name.strip() for name in options.only.split(",") if name.strip()] or None
-    if options.only and only is None:
+    only = None if options.only is None else [name.strip() for name in options.only.split(",") if name.strip()]
+    if only == []:
         raise RequestError(f"--only '{options.only}' names no structure; name some with commas, or leave it out.")
     rows = evaluate(manifest, options.truth, options.prediction, only, options.resample)
     print(json.dumps(rows, indent=2) if options.json else format_table(rows))

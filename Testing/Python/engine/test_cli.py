@@ -327,6 +327,9 @@ def test_evaluate_prints_a_table_or_json(capfd, tmp_path, tiny_pelvis):
     assert "0.750" in capfd.readouterr().out
     assert run([*arguments, "--only", "liver"]) == 2
     assert "no structure 'liver'" in capfd.readouterr().err
+    for only in ("", ","):
+        assert run([*arguments, "--only", only]) == 2
+        assert f"--only '{only}' names no structure" in capfd.readouterr().err
 
 
 def test_version_and_help(capfd):

@@ -1,0 +1,44 @@
+"""A Python that cannot run the engine, too old or without its packages: one sentence, and exit code 2."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MAIN = Path(__file__).resolve().parents[3] / "AutofocusSegmentation" / "afnet" / "__main__.py"
+
+
+def ended(preparation: str, *arguments) -> tuple[int, str]:
+    """Exit code and stderr of the engine in a process of its own, begun after `preparation`."""
+    code = f"import runpy, sys\n{preparation}\nrunpy.run_path({str(MAIN)!r}, run_name='__main__')"
+    process = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    return process.returncode, process.stderr
+
+
+@pytest.mark.parametrize("version", [(2, 7), (3, 10)])
+def test_a_python_that_is_too_old(version):
+    found = ended(f"sys.version_info = ({version[0]}, {version[1]}, 1, 'final', 0)", "models")
+    assert found == (
+        2, f"Python {version[0]}.{version[1]} is too old for afnet; run it with Python 3.11 or newer.\n"
+    )
+
+
+def test_an_old_python_can_read_what_refuses_it():
+    """Syntax and modules of Python 2.7, or it would end with a traceback first."""
+    source = MAIN.read_text(encoding="ascii")
+    tree = ast.parse(source, feature_version=(3, 4))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert functions and all(node.returns is None for node in functions)
+    assert not any(isinstance(node, ast.JoinedStr) for node in ast.walk(tree)) and "print(" not in source
+    imported = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    assert imported == ["os", "signal", "sys"]
+    assert not any(isinstance(node, ast.ImportFrom) for node in tree.body)
+
+
+@pytest.mark.parametrize("package", ["numpy", "SimpleITK"])
+def test_evaluate_without_a_package(package, tmp_path):
+    arguments = ["evaluate", "--model", "pelvis-ct", "--truth", str(tmp_path / "a.nii"), "--prediction", "b.nii"]
+    code, text = ended(f"sys.modules[{package!r}] = None", *arguments)
+    assert (code, text.count("\n")) == (2, 1) and f"The Python package {package} cannot be loaded" in text
