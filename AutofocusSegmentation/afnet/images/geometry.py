@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .refusals import contradictory_size, damaged, sheared, without_voxels
+from .refusals import contradictory_size, damaged, impossible_voxel_size, sheared, without_voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -65,10 +65,7 @@ def check_place(image: "sitk.Image", what: str) -> None:
         raise damaged(what)
     for spacing in image.GetSpacing():
         if not SMALLEST_SPACING <= spacing <= LARGEST_SPACING:
-            raise InputError(
-                f"{what} states a voxel size of {spacing:g} mm, which cannot be right; correct its spacing "
-                "or export it again."
-            )
+            raise impossible_voxel_size(spacing, what)
     direction = np.array(image.GetDirection()).reshape(3, 3)
     if not perpendicular(direction):
         raise sheared(what)

@@ -1,15 +1,18 @@
 """What ITK does not check when it reads MetaImage (.mha, .mhd): that header and data are whole, and say where they lie.
 
-MetaIO takes 1 mm and the patient's axes where a header has none, crashes the process on some headers, and reads a
-damaged compressed stream without a word, leaving memory as it was where it could not go on. Fields: MetaIO's
-documentation, "MetaImage".
+MetaIO takes 1 mm and the patient's axes where a header has none, and 0 for numbers that it cannot read; it ignores the
+unit of length and a rescaling of the values, crashes the process on some headers, and reads a damaged compressed stream
+without a word, leaving memory as it was where it could not go on. Fields: MetaIO's documentation, "MetaImage".
 """
 
 import math
 import re
 from pathlib import Path
 
+from ..errors import InputError
 from .compressed_stream import DamagedStream, check_stream
+from .nrrd_header import MILLIMETRES
+from .refusals import damaged, impossible_voxel_size, in_another_unit, without_orientation, without_spacing
 
 _LONGEST_HEADER = 1 << 16
 
@@ -19,74 +22,107 @@ _BYTES = {
 }
 """Bytes of a number of each type; a file of another type is not read."""
 
-_NEEDED = {
-    "ElementSpacing": ("ElementSpacing", "ElementSize"),
-    "TransformMatrix": ("TransformMatrix", "Rotation", "Orientation"),
-}
-"""Fields without which the place of the voxels is not known, and the names that MetaIO's versions gave them."""
+_POSITION = ("Offset", "Position", "Origin")
+_MATRIX = ("TransformMatrix", "Rotation", "Orientation")
+_SPACING = ("ElementSpacing", "ElementSize")
+"""Names that MetaIO's versions gave a field. A voxel's own size counts only where the distance of the voxels is not
+there: slices may lie apart or overlap."""
+
+_SLOPE, _INTERCEPT = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
 
 _SEVERAL_FILES = re.compile(r"%|^LIST\b")
 
 
-class Damaged(Exception):
-    """The header is not whole, or the file holds other data than it promises."""
+def check_metaimage(path: Path, what: str) -> None:
+    """Raise InputError about `what` unless header and, where it is compressed, data of a MetaImage are sound.
 
-
-class Missing(Exception):
-    """A field of `_NEEDED` is not there; the argument is its name."""
-
-
-class SeveralFiles(Exception):
-    """The data lies in a file for each slice."""
-
-
-def check_metaimage(path: Path) -> None:
-    """Check header and, where it is compressed, data of a MetaImage; reads and decompresses that to its end.
-
-    Raises Damaged, Missing, SeveralFiles, OSError.
+    Compressed data are read to their end; where others are missing, ITK notices.
     """
-    with path.open("rb") as file:
-        start = file.read(_LONGEST_HEADER)
-    fields, data_start = _fields(start)
     try:
+        with path.open("rb") as file:
+            start = file.read(_LONGEST_HEADER)
+        fields, data_start = _fields(start)
         size = [int(part) for part in fields["DimSize"].split()]
-        number = _BYTES[fields["ElementType"]]
-        channels = int(fields.get("ElementNumberOfChannels", "1"))
-        dimensions = int(fields["NDims"])
-    except (KeyError, ValueError):
-        raise Damaged from None
-    if len(size) != dimensions or not 1 <= dimensions <= 9:
-        raise Damaged
-    for field, names in _NEEDED.items():
+        if len(size) != int(fields["NDims"]) or not 1 <= len(size) <= 9:
+            raise damaged(what)
+        _check_place(fields, len(size), what)
+        if _numbers(fields.get(_SLOPE, "1"), 1) != [1.0] or _numbers(fields.get(_INTERCEPT, "0"), 1) != [0.0]:
+            raise InputError(
+                f"{what} states a rescaling of its values (slope and offset to intensity), which is not applied here; "
+                "export it again with the rescaled values."
+            )
+        numbers = math.prod(size) * int(fields.get("ElementNumberOfChannels", "1"))
+        _check_data(path, fields, data_start, numbers * _BYTES[fields["ElementType"]], what)
+    except (DamagedStream, KeyError, ValueError, OSError):
+        raise damaged(what) from None
+
+
+def _check_place(fields: dict[str, str], dimensions: int, what: str) -> None:
+    """Check what says where the voxels lie. As in NRRD, only a position may be missing, which is 0 then."""
+    unit = fields.get("DistanceUnits", "").lower()
+    if unit != "?" and unit not in MILLIMETRES:  # MetaIO writes ? for one that it does not know
+        raise in_another_unit(what)
+    for names, missing in ((_SPACING, without_spacing), (_MATRIX, without_orientation)):
         if not any(name in fields for name in names):
-            raise Missing(field)
+            raise missing(what)
+    found = {}
+    for names, count in ((_POSITION, dimensions), (_MATRIX, dimensions**2), (_SPACING, dimensions)):
+        for name in names:
+            if name in fields:
+                found[name] = _numbers(fields[name], count)
+                if found[name] is None:
+                    raise InputError(
+                        f"{what} has a header whose {name} is not {count} numbers; correct it or export it again."
+                    )
+    for names in (_POSITION, _MATRIX):
+        stated = [found[name] for name in names if name in found]
+        if any(other != stated[0] for other in stated):
+            raise damaged(what)
+    smallest = min(next(found[name] for name in _SPACING if name in found)[:3])
+    if smallest <= 0:  # MetaIO turns the axis
+        raise impossible_voxel_size(smallest, what)
+
+
+def _numbers(text: str, count: int) -> list[float] | None:
+    """The `count` finite numbers that a text consists of; None if it does not."""
+    if "_" in text:  # Python's own way to group digits
+        return None
+    try:
+        numbers = [float(word) for word in text.split()]
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+
+def _check_data(path: Path, fields: dict[str, str], data_start: int, count: int, what: str) -> None:
+    """Check that `count` bytes come out of a compressed file. Raises InputError, DamagedStream, OSError, ValueError."""
     where = fields["ElementDataFile"]
     if _SEVERAL_FILES.search(where):
-        raise SeveralFiles
+        raise InputError(f"{what} is spread over several files; save it as one .mha or .nrrd file.")
     if fields.get("CompressedData", "False").lower() not in ("true", "1"):
-        return  # ITK notices where bytes are missing
+        return
     local = where in ("LOCAL", "Local", "local")
     with (path if local else path.parent / where).open("rb") as file:
         begin = file.seek(data_start if local else 0)
-        try:
-            check_stream(file, math.prod(size) * channels * number)
-        except DamagedStream:
-            raise Damaged from None
+        check_stream(file, count)
         # ITK believes the header on how long the stream is, and misreads a file that does not say so.
         if fields.get("CompressedDataSize") != str(file.tell() - begin):
-            raise Damaged
+            raise DamagedStream
 
 
 def _fields(start: bytes) -> tuple[dict[str, str], int]:
-    """The header's fields, of which ElementDataFile is the last, and the offset of what follows it."""
+    """The header's fields, of which ElementDataFile is the last, and the offset of what follows it.
+
+    Raises DamagedStream if that one is not there.
+    """
     fields: dict[str, str] = {}
     place = 0
     while "ElementDataFile" not in fields:
         end = start.find(b"\n", place)
         if end < 0:
-            raise Damaged
-        name, equals, value = start[place:end].decode("latin-1").partition("=")
-        if equals:
-            fields[name.strip()] = value.strip()
+            raise DamagedStream
+        name, *value = re.split("[=:]", start[place:end].decode("utf-8", "surrogateescape"), maxsplit=1)
+        if value:
+            fields[name.strip()] = value[0].strip()
         place = end + 1
     return fields, place

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from ..errors import InputError
 from .compressed_stream import DamagedStream, check_stream
-from .refusals import damaged, without_orientation
+from .refusals import damaged, in_another_unit, without_orientation
 
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", ""}
 """Texts for the unit that all geometry is in; one that is empty says nothing."""
@@ -124,7 +124,7 @@ def check_nrrd(path: Path, space: str, what: str) -> None:
                 raise without_orientation(what)
             units = re.findall(r'"([^"]*)"', header.fields.get("space units", ""))
             if not MILLIMETRES.issuperset(unit.strip().lower() for unit in units[:3]):
-                raise InputError(f"{what} states its lengths in another unit than mm; export it again in mm.")
+                raise in_another_unit(what)
             if header.encoding in GZIP_ENCODINGS:
                 _check_compressed(path, file, header)
     except (DamagedStream, ValueError):

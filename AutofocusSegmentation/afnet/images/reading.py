@@ -19,7 +19,7 @@ from .compressed_stream import at_gzip
 from .dicom_reading import read_dicom_folder
 from .geometry import check_geometry, index_to_lps, perpendicular
 from .itk_reading import first_bytes, opening, read_with_itk
-from .metaimage_header import Damaged, Missing, SeveralFiles, check_metaimage
+from .metaimage_header import check_metaimage
 from .nifti_header import ContradictoryScaling, NiftiHeader, Truncated, read_nifti_header
 from .refusals import (
     contradictory_size,
@@ -27,7 +27,6 @@ from .refusals import (
     not_finite,
     sheared,
     without_orientation,
-    without_spacing,
     without_voxels,
 )
 
@@ -119,19 +118,8 @@ def _read(path: Path, what: str, modality: str = "") -> sitk.Image:
     if suffix in NIFTI_SUFFIXES:
         return _read_nifti(path, what)
     if suffix in (".mha", ".mhd"):
-        _check_metaimage(path, what)
+        check_metaimage(path, what)
     return _read_volume(path, what, _IO[suffix])
-
-
-def _check_metaimage(path: Path, what: str) -> None:
-    try:
-        check_metaimage(path)
-    except (Damaged, OSError):
-        raise damaged(what) from None
-    except SeveralFiles:
-        raise InputError(f"{what} is spread over several files; save it as one .mha or .nrrd file.") from None
-    except Missing as error:
-        raise (without_spacing if "ElementSpacing" in error.args else without_orientation)(what) from None
 
 
 def _read_volume(path: Path, what: str, io: str) -> sitk.Image:

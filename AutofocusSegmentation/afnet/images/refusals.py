@@ -54,6 +54,18 @@ def without_spacing(what: str) -> InputError:
     return InputError(f"{what} does not state its voxel size (MetaImage: ElementSpacing); export it again with it.")
 
 
+def in_another_unit(what: str) -> InputError:
+    """The header's lengths are not in mm."""
+    return InputError(f"{what} states its lengths in another unit than mm; export it again in mm.")
+
+
+def impossible_voxel_size(size: float, what: str) -> InputError:
+    """The header states a voxel `size` in mm that no scan has."""
+    return InputError(
+        f"{what} states a voxel size of {size:g} mm, which cannot be right; correct its spacing or export it again."
+    )
+
+
 def contradictory_size(what: str) -> InputError:
     """Voxel size and orientation matrix of a header state different lengths."""
     return InputError(

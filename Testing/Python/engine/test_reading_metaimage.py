@@ -90,6 +90,61 @@ def test_older_names_of_the_geometry(tmp_path):
     path = plain(tmp_path, (MATRIX, MATRIX.replace(b"TransformMatrix", b"Rotation")),
                  (SPACING, SPACING.replace(b"Spacing", b"Size")))  # fmt: skip
     assert read_image(path).GetSpacing() == (1.0, 1.5, 2.0)
+    path = plain(tmp_path, (b"Offset = ", b"Position = "), (SPACING, SPACING + b"ElementSize = 1 1.5 5\n"))
+    found = read_image(path)  # thick slices that overlap
+    assert found.GetOrigin() == (-30.0, 12.5, 7.25) and found.GetSpacing() == (1.0, 1.5, 2.0)
+
+
+def test_a_name_that_is_not_ascii(tmp_path):
+    sitk.WriteImage(scan(), str(tmp_path / "ü.mhd"), True)
+    assert np.array_equal(sitk.GetArrayFromImage(read_image(tmp_path / "ü.mhd")), sitk.GetArrayFromImage(scan()))
+
+
+OFFSET = b"Offset = -30 12.5 7.25\n"
+
+
+@pytest.mark.parametrize("field", [
+    b"Offset = -30,12.5,7.25", b"Offset = nan 0 0", b"Offset = inf 0 0", b"Offset = 0 0", b"Offset = 0 0 0 0",
+    b"Offset =", b"Offset = 1_0 0 0", b"Offset = 0x10 0 0", b"Offset: 1;2;3", b"Position = 1,2,3", b"Origin = 1,2,3",
+])  # fmt: skip
+def test_a_position_that_cannot_be_read(tmp_path, field, capfd):
+    """ITK takes 0 for what it cannot read."""
+    refused(plain(tmp_path, (OFFSET, field + b"\n")), InputError, "is not 3 numbers", capfd)
+
+
+def test_two_positions(tmp_path, capfd):
+    assert read_image(plain(tmp_path, (OFFSET, OFFSET + OFFSET.replace(b"Offset", b"Origin")))).GetOrigin()[0] == -30
+    refused(plain(tmp_path, (OFFSET, OFFSET + b"Position = 1 2 3\n")), InputError, "damaged", capfd)
+
+
+def test_without_a_position_it_is_0_as_in_nrrd(tmp_path):
+    assert read_image(plain(tmp_path, (OFFSET, b""))).GetOrigin() == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("line,words", [
+    (b"DistanceUnits = cm", "another unit than mm"), (b"DistanceUnits = m", "another unit than mm"),
+    (b"DistanceUnits: um", "another unit than mm"),
+    (b"ElementToIntensityFunctionSlope = 2", "rescaling of its values"),
+    (b"ElementToIntensityFunctionSlope = ?", "rescaling of its values"),
+    (b"ElementToIntensityFunctionOffset = -1024", "rescaling of its values"),
+])
+def test_units_and_rescaling_that_itk_ignores(tmp_path, line, words, capfd):
+    refused(plain(tmp_path, (OFFSET, OFFSET + line + b"\n")), InputError, words, capfd)
+
+
+def test_units_and_rescaling_that_change_nothing(tmp_path):
+    lines = b"DistanceUnits = mm\nElementToIntensityFunctionSlope = 1\nElementToIntensityFunctionOffset = 0.0\n"
+    for line in (lines, b"DistanceUnits = ?\n"):
+        assert read_image(plain(tmp_path, (OFFSET, OFFSET + line))).GetOrigin() == (-30.0, 12.5, 7.25)
+
+
+@pytest.mark.parametrize("line,words", [
+    (b"ElementSpacing = 1 -1.5 2\n", "a voxel size of -1.5 mm"), (b"ElementSpacing = 1 0 2\n", "a voxel size of 0 mm"),
+    (b"ElementSpacing = 1 1.5\n", "ElementSpacing is not 3 numbers"), (b"ElementSize = 1 1 -2\n", "a voxel size of -2"),
+])  # fmt: skip
+def test_a_spacing_that_cannot_be_right(tmp_path, line, words, capfd):
+    """ITK turns an axis with a negative one."""
+    refused(plain(tmp_path, (SPACING, line)), InputError, words, capfd)
 
 
 def test_axes_that_are_not_of_length_1(tmp_path, capfd):
