@@ -7,17 +7,24 @@ import slicer
 
 from . import hierarchy, view_layers
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
-from .study_record import images_of
+from .study_record import find_images_again, images_of
 from .transforms import is_linear, linear_to_world, matrix_of
 from .view_layers import BACKGROUND, FOREGROUND
+from .volumes import is_attention_map
 
 CENTRAL_PART = 0.7
 """Part of a view's width and height, around its middle, in which a structure is seen well enough not to be centred."""
 
 
 def reference_image(segmentation):
-    """Return the volume node that a segmentation was made from; None if it is no longer in the scene."""
-    return segmentation.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+    """Return the volume node that a segmentation was made from; None if it is no longer in the scene, or not known.
+
+    A clone made in the Data module has lost it; it is looked for, and found by its voxels.
+    """
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    if segmentation.GetNodeReference(role) is None:
+        find_images_again(segmentation)
+    return segmentation.GetNodeReference(role)
 
 
 def is_of_study(volume, segmentation) -> bool:
@@ -47,6 +54,20 @@ def show_behind(volume, kept_of=None) -> None:
         patient = hierarchy.patient_item(foreground) if foreground else 0
         if foreground is volume or patient not in (0, hierarchy.patient_item(volume)):
             view_layers.show(view, FOREGROUND, None)
+
+
+def show_no_other_image(segmentation) -> None:
+    """Take all images away from behind a segmentation whose own one is not known, but for those of its study or patient
+    and its attention maps."""
+    patient = hierarchy.patient_item(segmentation)
+    for view in view_layers.views():
+        for layer in (BACKGROUND, FOREGROUND):
+            volume = view_layers.shown(view, layer)
+            if volume is None or volume in images_of(segmentation) or is_attention_map(volume):
+                continue
+            if not patient or hierarchy.patient_item(volume) != patient:
+                view_layers.keep(view, layer)
+                view_layers.show(view, layer, None)
 
 
 def show_in_slices(segmentation, segment_ids: Iterable[str] | None = None) -> bool:

@@ -20,7 +20,6 @@ from slicer.i18n import tr as _
 from afnet.json_documents import Report
 from afnet.models.manifest import Manifest, Structure
 from afnet.models.terminology import (
-    MODEL_ID,
     STRUCTURE_TAG,
     name_beside,
     provenance,
@@ -135,8 +134,8 @@ def check_output(
                   "segmentation as output.")]
     segmentation, other = output_node.GetSegmentation(), reference_image(output_node)
     if other is not reference_node and _holds_a_result(output_node):
-        if not output_node.GetAttribute(MODEL_ID) and other is None and lies_on(output_node, reference_node):
-            return [_("The output does not say of which image it is, as after loading it from a file: choose a new "
+        if other is None and lies_on(output_node, reference_node):
+            return [_("The output does not say of which image it is, as after loading or copying it: choose a new "
                       "segmentation as output.")]
         return [_("The output holds what a model found in {image}: choose a new segmentation as output.").format(
             image=other.GetName() if other else _("an image that is no longer in the scene"))]

@@ -9,15 +9,18 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from afnet.models.manifest import Manifest
 from afnet.models.terminology import MODEL_ID, WEIGHTS_SHA256
 
+from . import hierarchy
+from .models import manifest_of
 from .sequences import Frame
 from .transforms import ijk_to_local, moved_points, transform_between
-from .volumes import has_voxels
+from .volumes import has_voxels, is_usable
 
 STUDY_ATTRIBUTE = "AutofocusSegmentation.Study"
 """Attribute of the segmentation node: the text of `record`."""
@@ -57,6 +60,54 @@ def images_of(segmentation) -> list:
     return [node for node in nodes if node is not None]
 
 
+def find_images_again(segmentation) -> None:
+    """Give a segmentation back the references to its images that it lost, as a clone made in the Data module does.
+
+    They are known by their voxels and their place. Does nothing where none is lost; else it reads the voxels of those
+    images alone that have the size and the place of a lost one.
+    """
+    geometry, before = segmentation.GetReferenceImageGeometryReferenceRole(), _recorded(segmentation)
+    wanted = [geometry, *(SEGMENTED_INPUT_ROLE + name for name in before)] if before else []
+    lost = any(segmentation.GetNodeReference(role) is None for role in wanted)
+    # During an import the references are still to come.
+    manifest = manifest_of(segmentation) if lost and not slicer.mrmlScene.IsImporting() else None
+    if manifest is None:
+        return
+    inputs = inputs_of(segmentation, manifest)
+    reference = inputs[manifest.reference] or _found(segmentation, before.get(manifest.reference))
+    if reference is None:
+        return
+    for name, node in (inputs | {manifest.reference: reference}).items():
+        node = node or _found(segmentation, before.get(name), reference)
+        if node is not None:
+            segmentation.SetNodeReferenceID(SEGMENTED_INPUT_ROLE + name, node.GetID())
+    if segmentation.GetNodeReference(geometry) is None:
+        segmentation.SetNodeReferenceID(geometry, reference.GetID())
+
+
+def _found(segmentation, before: object, reference=None):
+    """Return the volume node that is as an image was recorded, relative to `reference` (None: to itself), or None.
+
+    Where several are, as a scan that was loaded twice, they must not be known to be of several patients.
+    """
+    patient = hierarchy.patient_item(segmentation)
+    nodes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+             if is_usable(node) and (not patient or hierarchy.patient_item(node) in (0, patient))
+             and _same(before, _form(node, reference or node), ("type", "size"))
+             and _same(before, _state(node, reference or node))]
+    patients = {hierarchy.patient_item(node) for node in nodes} - {0}
+    return nodes[0] if nodes and len(patients) < 2 else None
+
+
+def _recorded(segmentation) -> dict:
+    """Return input name to what `record` said of it; the text comes with a scene, and may be damaged."""
+    try:
+        before = json.loads(segmentation.GetAttribute(STUDY_ATTRIBUTE) or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return before if isinstance(before, dict) else {}
+
+
 def study_key(segmentation) -> str:
     """Return a short text that is the same for all that was computed of this study by these weights."""
     text = f"{segmentation.GetAttribute(WEIGHTS_SHA256)} {segmentation.GetAttribute(STUDY_ATTRIBUTE)}"
@@ -73,7 +124,8 @@ def missing(segmentation, manifest: Manifest) -> str:
     for item in manifest.inputs:
         node = segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + item.name)
         if node is None:
-            return _("{title} is no longer in the scene: load it and segment the study again.").format(title=item.title)
+            return _("{title} is not in the scene, or has changed since it was segmented: segment the study again."
+                     ).format(title=item.title)
         if not has_voxels(node):  # a scene whose file of the image is gone
             return _("{title} has no voxels: load it again.").format(title=item.title)
     return ""
@@ -84,12 +136,7 @@ def changed(segmentation, manifest: Manifest) -> str:
     problem = missing(segmentation, manifest)
     if problem:
         return problem
-    inputs = inputs_of(segmentation, manifest)
-    try:
-        before = json.loads(segmentation.GetAttribute(STUDY_ATTRIBUTE))
-    except (ValueError, RecursionError):
-        before = None
-    before = before if isinstance(before, dict) else {}  # the text comes with a scene, and may be damaged
+    inputs, before = inputs_of(segmentation, manifest), _recorded(segmentation)
     for item in manifest.inputs:
         if not _same(before.get(item.name), _state(inputs[item.name], inputs[manifest.reference])):
             return _("{title} has changed since it was segmented: segment the study again.").format(title=item.title)
@@ -101,24 +148,31 @@ def _state(node, reference, image=None) -> dict:
     if image is None or image.GetPointData().GetScalars() is None:
         return {}
     voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+    checksum = hashlib.blake2b(np.ascontiguousarray(voxels), digest_size=16).hexdigest()
+    return {"voxels": checksum, **_form(node, reference, image)}
+
+
+def _form(node, reference, image=None) -> dict:
+    """Return of the state what can be told without a look at the voxels."""
+    image = image or node.GetImageData()
     size = image.GetDimensions()
     corners = np.stack(np.meshgrid(*[(0.0, (n - 1) / 2, n - 1.0) for n in size], indexing="ij"), axis=-1).reshape(-1, 3)
     matrix = ijk_to_local(node)
     between = transform_between(node.GetParentTransformNode(), reference.GetParentTransformNode())
     places = moved_points(between, corners @ matrix[:3, :3].T + matrix[:3, 3])
     return {
-        "voxels": hashlib.blake2b(np.ascontiguousarray(voxels), digest_size=16).hexdigest(),
         "type": image.GetScalarTypeAsString(),
         "size": list(size),
         "places": np.round(places, 3).tolist(),
     }
 
 
-def _same(before: object, now: dict) -> bool:
-    """Tell whether what a scene says of an image (anything, if it is damaged) is its `_state` now."""
+def _same(before: object, now: dict, keys: tuple[str, ...] = ("voxels", "type", "size")) -> bool:
+    """Tell whether what a scene says of an image (anything, if it is damaged) is its `_state` now, in `keys` and place.
+    """
     if not isinstance(before, dict) or not now:
         return False
-    if any(before.get(key) != now[key] for key in ("voxels", "type", "size")):
+    if any(before.get(key) != now[key] for key in keys):
         return False
     try:
         apart = np.abs(np.array(before.get("places"), float) - np.array(now["places"]))

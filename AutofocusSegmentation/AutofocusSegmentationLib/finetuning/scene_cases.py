@@ -8,10 +8,12 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 
 from .. import hierarchy, volumes
+from ..arrangement import reference_image
 from ..guessing import guess_inputs
 from ..node_marks import COMPARISON_ATTRIBUTE
 from ..segment_tags import HASH_TAG, edited_segments, structure_of, tag_of
 from ..segment_voxels import segment_volumes
+from ..study_record import STUDY_ATTRIBUTE
 from .cases import TuningCase, free_name, state_of
 
 
@@ -83,10 +85,10 @@ def _inputs_of(manifest: Manifest, segmentation) -> dict:
     """Return input name to volume node (None: not known) for the images that a segmentation was drawn on.
 
     Nobody chooses images here and a wrong one is another patient's: where no image is said to be the one that was drawn
-    on, those of the segmentation's study or patient are asked, else all, and taken only if there is no choice.
+    on, those of the segmentation's study or patient are asked, else all, and taken only if there is no choice. Not all
+    are asked where the segmentation remembers what its image was like: that one is not here.
     """
-    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    drawn_on = segmentation.GetNodeReference(role)
+    drawn_on = reference_image(segmentation)
     nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     chosen = {}
     # A segmentation that was imported from a label map refers to that.
@@ -99,7 +101,7 @@ def _inputs_of(manifest: Manifest, segmentation) -> dict:
         study, patient = hierarchy.study_item(segmentation), hierarchy.patient_item(segmentation)
         beside = [node for node in nodes if study and hierarchy.study_item(node) == study]
         beside = beside or [node for node in nodes if patient and hierarchy.patient_item(node) == patient]
-        nodes = beside if study or patient else nodes
+        nodes = beside if study or patient or segmentation.GetAttribute(STUDY_ATTRIBUTE) else nodes
     found = guess_inputs(manifest, nodes, chosen)
     others = guess_inputs(manifest, [node for node in nodes if node not in found.values()], chosen)
     return {name: node if name in chosen or others[name] is None else None for name, node in found.items()}

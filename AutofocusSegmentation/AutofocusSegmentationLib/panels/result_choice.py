@@ -59,7 +59,8 @@ def _place(segmentation) -> str:
     """Say if a segmentation does not lie on its image."""
     image = reference_image(segmentation)
     if image is None:
-        return _("Its image is no longer in the scene.")
+        return _("Its image is not in the scene, or not known to be its own: load it, or choose it as source geometry "
+                 "in the Segment Editor.")
     in_frame = same_frame(segmentation, image)
     if in_frame and lies_on(segmentation, image):
         return ""

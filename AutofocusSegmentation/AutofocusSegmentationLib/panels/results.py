@@ -15,6 +15,7 @@ from ..result import Result
 from ..segment_tags import mark_edits, results_in_scene
 from ..segment_voxels import segment_volumes
 from ..structure_rows import StructureRow, further_notes, structure_rows
+from ..study_record import find_images_again
 from ..volumes_table import structure_notes, structure_volumes, table_of
 from ..window import SlicerWindow
 from .export_controls import ExportControls
@@ -134,6 +135,8 @@ class ResultsPanel(VTKObservationMixin):
         if self._parameters is None:
             segmentation = None
         present = segmentation is not None
+        if present:
+            find_images_again(segmentation)  # a clone's; before the attention hears of the choice
         if segmentation is not self._segmentation:
             self._observe(segmentation)
         if self._parameters is not None and self._parameters.result is not segmentation:
@@ -202,6 +205,8 @@ class ResultsPanel(VTKObservationMixin):
         self._window.show_slices_and_3d()
         if image is not None:
             arrangement.show_behind(image)
+        else:
+            arrangement.show_no_other_image(self._segmentation)
         if row is None or not arrangement.show_in_slices(self._segmentation, [row.segment_id]):
             arrangement.show_in_slices(self._segmentation)
         self._refresh()
