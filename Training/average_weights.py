@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("--to", type=Path, required=True)
     options = parser.parse_args()
+    if options.to.suffix == ".pt" or options.to.is_file():
+        parser.error("--to is the folder that gets averaged.pt and plan.json, not a file; name a folder")
     options.to.mkdir(parents=True, exist_ok=True)
     states = [torch.load(file, map_location="cpu", weights_only=True) for file in options.weights]
     torch.save(mean_of(states), options.to / "averaged.pt")

@@ -19,16 +19,11 @@ from .models.manifest import TILES, WHOLE_VOLUME, find_model, find_models
 from .models.model_places import readable_folder
 from .process.parent import leave
 from .process.progress import Progress
+from .regular_file import named_path
 from .study_request import StudyRequest
 
 DEBUG_VARIABLE = "AFNET_DEBUG"
 """Set to anything to see the traceback of an unexpected error."""
-
-
-def _named_path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("it needs a name")
-    return Path(text)
 
 
 _SHARED = {
@@ -109,9 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(command=_models)
 
     segment = commands.add_parser("segment", help="segment one study")
-    segment.add_argument("--output", type=_named_path, required=True, metavar="FILE.seg.nrrd",
+    segment.add_argument("--output", type=named_path, required=True, metavar="FILE.seg.nrrd",
                          help="Slicer segmentation; the name must end in .seg.nrrd")
-    segment.add_argument("--labelmap", type=_named_path, metavar="FILE",
+    segment.add_argument("--labelmap", type=named_path, metavar="FILE",
                          help="label map; the name must end in .nii, .nii.gz, .nrrd or .mha")
     _add_study_arguments(segment, attention_required=False)
     segment.set_defaults(command=_segment)
@@ -122,9 +117,9 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="compare a segmentation with the truth")
     evaluate.add_argument("--model", required=True, help="a model's id or folder")
-    evaluate.add_argument("--truth", type=_named_path, required=True, metavar="FILE",
+    evaluate.add_argument("--truth", type=named_path, required=True, metavar="FILE",
                           help="label map in the model's codes, or .seg.nrrd")
-    evaluate.add_argument("--prediction", type=_named_path, required=True, metavar="FILE",
+    evaluate.add_argument("--prediction", type=named_path, required=True, metavar="FILE",
                           help="label map or .seg.nrrd")
     evaluate.add_argument("--only", metavar="IDS",
                           help="comma-separated structures that were drawn in the truth; without it, one that only the "
@@ -135,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=_evaluate)
 
     importing = commands.add_parser("import-checkpoint", help="make a model of a checkpoint of the paper's authors")
-    importing.add_argument("file", type=_named_path, metavar="FILE", help="for example 390_checkpoint.pth.tar")
-    importing.add_argument("--output", type=_named_path, required=True, metavar="FOLDER",
+    importing.add_argument("file", type=named_path, metavar="FILE", help="for example 390_checkpoint.pth.tar")
+    importing.add_argument("--output", type=named_path, required=True, metavar="FOLDER",
                            help="the model folder to make; its name becomes the model's id")
     importing.add_argument("--inputs", required=True, metavar="ORDER",
                            help="order of the network's channels, for example flair,t1,t1c,t2; no file tells it")
@@ -153,13 +148,13 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
     parser.add_argument("--model", required=True, help="a model's id or folder")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", required=True,
                         help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model")
-    parser.add_argument("--attention", type=_named_path, required=attention_required, metavar="FOLDER",
+    parser.add_argument("--attention", type=named_path, required=attention_required, metavar="FOLDER",
                         help="write attention maps: <layer>-focus-mm.nrrd, <layer>-rate<r>.nrrd")
     parser.add_argument("--attention-layers", default="", metavar="LAYERS",
                         help="comma-separated, for example layer6,layer8 (default: all autofocus layers)")
     parser.add_argument("--attention-kind", choices=KINDS, default="both",
                         help="focus: expected reach in mm; maps: one map per rate, 255 is 1 (default: both)")
-    parser.add_argument("--report", type=_named_path, metavar="FILE.json",
+    parser.add_argument("--report", type=named_path, metavar="FILE.json",
                         help="volumes, geometry, seconds, memory, model; the name must end in .json")
     parser.add_argument("--device", **_SHARED["--device"])
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto",

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..architectures import NETWORKS
 from ..errors import RequestError, package_missing
 from ..process.progress import Progress
+from ..regular_file import named_path
 from . import table
 
 KINDS = ("engine", "memory", "authors", "monai", "nnunet", "bundled", "end-to-end", "growth")
@@ -37,7 +38,7 @@ def add_benchmark(commands, shared: dict[str, dict]) -> None:
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "both"), default="auto",
                         help="auto: float32, and bfloat16 where it is in hardware (default: auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: all)")
-    parser.add_argument("--json", type=Path, metavar="FILE.json", help="also write every measurement")
+    parser.add_argument("--json", type=named_path, metavar="FILE.json", help="also write every measurement")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.set_defaults(command=benchmark)
 

@@ -13,6 +13,7 @@ from ..models.manifest import Manifest, find_model, tuning_problem
 from ..models.model_places import readable_folder
 from ..models.training_folder import DONE, FAILED, STOPPED
 from ..process.progress import Progress
+from ..regular_file import named_path
 from .request import (
     HOLD_OUT_FROM,
     LEARNING_RATES,
@@ -36,8 +37,8 @@ def add_finetune(commands, shared: dict[str, dict]) -> None:
     """Add the command `finetune` to the parsers of the command line. `shared`: options as other commands have them."""
     parser = commands.add_parser("finetune", help="fine-tune a model on your own cases")
     parser.add_argument("--base", help="id or folder of the model to begin with; it is never changed")
-    parser.add_argument("--cases", type=Path, metavar="cases.json", help="images and segmentations to learn from")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder of the new model")
+    parser.add_argument("--cases", type=named_path, metavar="cases.json", help="images and segmentations to learn from")
+    parser.add_argument("--output", type=named_path, metavar="FOLDER", help="folder of the new model")
     parser.add_argument("--tune", choices=TUNES, default="attention",
                         help="what learns: attention, normalisation and classifier; also the last two blocks; all "
                              "(default: attention)")
@@ -52,7 +53,8 @@ def add_finetune(commands, shared: dict[str, dict]) -> None:
     parser.add_argument("--id", default="", help="of the new model (default: the output folder's name)")
     parser.add_argument("--title", default="", help="of the new model")
     parser.add_argument("--candidate-only", action="store_true", help="leave the model in FOLDER/training/candidate")
-    parser.add_argument("--original-case", type=Path, metavar="FILE.npz", help="packed case to show what was forgotten")
+    parser.add_argument("--original-case", type=named_path, metavar="FILE.npz",
+                        help="packed case to show what was forgotten")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="default: by what learns")
     parser.add_argument("--batch", type=int, metavar="N", help="samples a step (default: one a process)")
     parser.add_argument("--samples-per-case", type=int, default=SAMPLES_PER_CASE, metavar="N",

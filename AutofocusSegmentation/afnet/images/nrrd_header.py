@@ -19,7 +19,7 @@ from .refusals import damaged, in_another_unit, without_orientation
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", ""}
 """Texts for the unit that all geometry is in; one that is empty says nothing."""
 
-GZIP_ENCODINGS = ("gzip", "gz")
+GZIP_ENCODINGS, _BZIP2_ENCODINGS = ("gzip", "gz"), ("bzip2", "bz2")
 
 _BYTES = (
     (r"(un)?signed char|uchar|u?int8(_t)?", 1), (r"((un)?signed )?short( int)?|ushort|u?int16(_t)?", 2),
@@ -125,6 +125,10 @@ def check_nrrd(path: Path, space: str, what: str) -> None:
             units = re.findall(r'"([^"]*)"', header.fields.get("space units", ""))
             if not MILLIMETRES.issuperset(unit.strip().lower() for unit in units[:3]):
                 raise in_another_unit(what)
+            if header.encoding in _BZIP2_ENCODINGS:
+                raise InputError(
+                    f"{what} is compressed with bzip2, which is not read here; save it with gzip or uncompressed."
+                )
             if header.encoding in GZIP_ENCODINGS:
                 _check_compressed(path, file, header)
     except (DamagedStream, ValueError):

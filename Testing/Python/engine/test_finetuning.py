@@ -262,6 +262,8 @@ def test_refusals(base, cases, tmp_path, refused):
     out = tmp_path / "out"
     begin = ["finetune", "--base", base.folder, "--cases", cases, "--output", out]
     refused(2, ["finetune", "--base", base.folder, "--output", out], "--cases")
+    for option in ("--cases", "--output", "--original-case"):
+        refused(2, [*begin, option, ""], f"argument {option}: it needs a name")
     refused(2, [*begin, "--epochs", "many"], "not a number of epochs")
     refused(2, [*begin, "--hold-out", "case 9"], "no case called 'case 9'")
     refused(2, [*begin, "--id", "pelvis-ct"], "already a model with the id pelvis-ct")

@@ -1,5 +1,6 @@
 """NRRD that ITK would misread: axes without a direction, other units than mm, damaged voxels; one-component axes."""
 
+import bz2
 import gzip
 
 import numpy as np
@@ -55,6 +56,12 @@ def test_an_axis_of_one_component(tmp_path, layout, read):
 
 def whole(path) -> bool:
     return np.array_equal(sitk.GetArrayFromImage(read_image(path)), VOXELS)
+
+
+@pytest.mark.parametrize("encoding", ["bzip2", "bz2", "BZ2"])
+def test_bzip2_is_told_by_its_name(tmp_path, encoding, capfd):
+    path = nrrd(tmp_path, data=bz2.compress(VOXELS.tobytes()), encoding=encoding)
+    refused(path, InputError, "compressed with bzip2, which is not read here; save it with gzip", capfd)
 
 
 def zeroed(stream: bytes) -> bytes:
