@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .at_once import AtOnce, at_once_bytes
 from .devices import has_bfloat16, memory_limit, return_freed_memory
 from .errors import OutOfMemory, is_out_of_memory
 from .models.manifest import TILES, WHOLE_VOLUME
 from .networks import AutofocusNetwork
-from .networks.deepmedic import AtOnce, DeepMedic, at_once_bytes
+from .networks.deepmedic import DeepMedic
 from .process.progress import Progress
 from .streaming import AttentionSink, Streaming, bytes_needed
 from .tensors import to_numpy, to_torch

@@ -6,7 +6,7 @@ widths. The low pathway's features are repeated three times along each axis and 
 both pathways have one centre everywhere.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -20,9 +20,6 @@ FACTOR = 3
 
 PATHWAY_REACH = 8
 """Eight 3×3×3 layers of rate 1."""
-
-JOINED_PLANES = 15
-"""Planes of a crop that `AtOnce` joins at a time: the joint layers' maps would be the largest."""
 
 
 class DeepMedic(nn.Module):
@@ -61,39 +58,6 @@ class DeepMedic(nn.Module):
     def join(self, normal: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
         """Return the logits from both pathways' features in one place."""
         return self.classifier(self.joint(torch.cat([normal, low], dim=1)))
-
-
-class AtOnce:
-    """One pass of a DeepMedic over a whole crop, each pathway at once; takes and gives what `Streaming` does."""
-
-    def __init__(self, network: DeepMedic, on_progress: Callable[[float], None] | None = None):
-        self.network = network
-        self.on_progress = on_progress or (lambda fraction: None)
-
-    @torch.inference_mode()
-    def run(self, channels: torch.Tensor) -> torch.Tensor:
-        """Map channels (C, z, y, x) to logits (R, z, y, x) in float32."""
-        x = channels[None]
-        normal = self.network.normal.features(x)
-        self.on_progress(0.7)
-        low = self.network.low.features(coarse(x))
-        self.on_progress(0.8)
-        depth, parts = normal.shape[2], []
-        for start in range(0, depth, JOINED_PLANES):
-            stop = min(start + JOINED_PLANES, depth)
-            blocks = low[:, :, start // FACTOR : -(-stop // FACTOR)]
-            near = fine(blocks, (stop - start, *normal.shape[3:]))
-            parts.append(self.network.join(normal[:, :, start:stop], near).float())
-            self.on_progress(0.8 + 0.2 * stop / depth)
-        return torch.cat(parts, dim=2)[0]
-
-
-def at_once_bytes(network: DeepMedic, shape: tuple[int, int, int], bytes_per_value: int) -> int:
-    """Memory for one `AtOnce` pass over a crop of `shape` (z, y, x): four feature maps and a few joined planes."""
-    plan = network.plan
-    plane = shape[1] * shape[2]
-    joined = JOINED_PLANES * plane * 4 * sum(plan.extra_widths)
-    return bytes_per_value * (4 * max(plan.widths[:8]) * shape[0] * plane + joined)
 
 
 def coarse(x: torch.Tensor) -> torch.Tensor:
