@@ -13,7 +13,7 @@ class _Collected(Exception):
 
 
 def attend(request: StudyRequest, progress: Progress) -> Report:
-    """Write the attention maps of one study into `request.attention` and return the report; no segmentation.
+    """Write the attention maps of one study into `request.attention_folder` and return the report; no segmentation.
 
     The network computes what it computes when it segments, so the maps belong to the segmentation that the same
     model made of the same images. Raises RequestError, InputError and OutOfMemory as `segment`.
@@ -22,23 +22,23 @@ def attend(request: StudyRequest, progress: Progress) -> Report:
     progress.stage("network")
     _compute(study, progress)
     progress.stage("write")
-    report = describe(study, study.maps.device, study.maps.precision, progress)
+    report = describe(study, study.collector.device, study.collector.precision, progress)
     with outputs_of(request):
-        report["attention"] = study.maps.write(request.attention)
+        report["attention"] = study.collector.write(request.attention_folder)
         finish(report, request, progress)
     return report
 
 
 def _compute(study: OpenedStudy, progress: Progress) -> None:
-    """Fill `study.maps`, and end the pass with the last map that is wanted.
+    """Fill `study.collector`, and end the pass with the last map that is wanted.
 
     Slabs of later layers that came before it are computed all the same: a pass goes through the layers in turn.
     """
-    maps = study.maps
+    collector = study.collector
 
     def sink(*slab) -> None:
-        maps(*slab)
-        if maps.complete:
+        collector(*slab)
+        if collector.complete:
             raise _Collected
 
     try:

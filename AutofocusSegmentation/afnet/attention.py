@@ -16,6 +16,7 @@ from .autofocus import AutofocusLayer
 from .json_documents import AttentionEntry
 from .output.writing import write_volume
 from .preprocessing.grid import WorkingGrid
+from .streaming import FoldedLayer
 from .tensors import to_numpy
 
 HEADER = "AutofocusSegmentation."
@@ -25,8 +26,8 @@ HEADER = "AutofocusSegmentation."
 class AttentionMaps:
     """An AttentionSink: collects the wanted maps of a pass over the crop on `grid`, in which `patient` is (z, y, x).
 
-    `request` names its layers (see attention_request.checked). `focus` (float32, mm) and `maps` (uint8, K × voxels)
-    are keyed by layer. `device` and `precision` are those of the last layer seen.
+    `request` names its layers (see attention_request.checked). `focus` (float32, mm) and `rate_maps` (uint8, K ×
+    voxels) are keyed by layer. `device` and `precision` are those of the last layer seen.
     """
 
     def __init__(self, request: AttentionRequest, grid: WorkingGrid, patient: np.ndarray):
@@ -34,12 +35,12 @@ class AttentionMaps:
         self.grid = grid
         self.patient = patient
         self.focus: dict[str, np.ndarray] = {}
-        self.maps: dict[str, np.ndarray] = {}
+        self.rate_maps: dict[str, np.ndarray] = {}
         self.rates: dict[str, tuple[int, ...]] = {}
         self.device = self.precision = ""
         self._ended: set[str] = set()
 
-    def __call__(self, name: str, layer: AutofocusLayer, start: int, maps: torch.Tensor) -> None:
+    def __call__(self, name: str, layer: FoldedLayer | AutofocusLayer, start: int, maps: torch.Tensor) -> None:
         """Take a slab of the layer called `name`: `maps` (K, z, y, x), the weight of each rate, summing to about 1.
 
         A slab spans the crop but along its axis, where it lies from `start` on; slabs come in order, the last one ends
@@ -59,9 +60,9 @@ class AttentionMaps:
             reach = torch.tensor(layer.rates, dtype=torch.float32, device=maps.device) * self.grid.spacing
             values = to_numpy((maps * reach.view(-1, 1, 1, 1)).sum(0))
             self.focus.setdefault(name, np.zeros(shape, np.float32))[place] = values
-        if self.request.maps:
+        if self.request.each_rate:
             values = to_numpy((maps * MAP_STEPS).round().to(torch.uint8))
-            stored = self.maps.setdefault(name, np.zeros((len(layer.rates), *shape), np.uint8))
+            stored = self.rate_maps.setdefault(name, np.zeros((len(layer.rates), *shape), np.uint8))
             stored[(slice(None), *place)] = values
         if stop == shape[axis]:
             self._ended.add(name)
@@ -105,9 +106,10 @@ class AttentionMaps:
         """Yield key ('focus', 'rate2' …), array (z, y, x) and header of every wanted volume of a layer."""
         if self.request.focus:
             yield "focus", self.focus[name], {"Map": "focus", "Unit": "mm"}
-        if self.request.maps:
+        if self.request.each_rate:
             for k, rate in enumerate(self.rates[name]):
-                yield f"rate{rate}", self.maps[name][k], {"Map": "rate", "Rate": str(rate), "Scale": f"1/{MAP_STEPS}"}
+                header = {"Map": "rate", "Rate": str(rate), "Scale": f"1/{MAP_STEPS}"}
+                yield f"rate{rate}", self.rate_maps[name][k], header
 
 
 def patient_mask(mask: np.ndarray) -> np.ndarray:

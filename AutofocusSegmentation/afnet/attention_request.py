@@ -26,7 +26,10 @@ LIMIT_BYTES = 200_000_000
 
 @dataclass(frozen=True)
 class AttentionRequest:
-    """`layers`: names such as 'layer6', none for all of the network. `kind`: 'focus', 'maps' or 'both'."""
+    """`layers`: names such as 'layer6', none for all of the network. `kind`: 'focus', 'maps' or 'both'.
+
+    `focus`: whether the focus maps are wanted; `each_rate`: whether one map for each rate is.
+    """
 
     layers: tuple[str, ...] = ()
     kind: str = "both"
@@ -36,7 +39,7 @@ class AttentionRequest:
         return self.kind != "maps"
 
     @property
-    def maps(self) -> bool:
+    def each_rate(self) -> bool:
         return self.kind != "focus"
 
 
@@ -76,14 +79,14 @@ def map_file(layer: str, key: str) -> str:
 def files_of(request: AttentionRequest, manifest: Manifest) -> list[str]:
     """Return the names of the files that the wanted maps are written to. Raises RequestError as `checked`."""
     request = checked(request, manifest)
-    keys = ["focus"] * request.focus + [f"rate{rate}" for rate in rates(manifest)] * request.maps
+    keys = ["focus"] * request.focus + [f"rate{rate}" for rate in rates(manifest)] * request.each_rate
     return [map_file(layer, key) for layer in request.layers for key in keys]
 
 
 def bytes_of(request: AttentionRequest, manifest: Manifest, voxels: int) -> int:
     """Return the bytes of the wanted maps on a box of `voxels`."""
     request = checked(request, manifest)
-    per_layer = FOCUS_BYTES * request.focus + MAP_BYTES * len(rates(manifest)) * request.maps
+    per_layer = FOCUS_BYTES * request.focus + MAP_BYTES * len(rates(manifest)) * request.each_rate
     return voxels * per_layer * len(request.layers)
 
 

@@ -8,6 +8,10 @@ the input reaches beyond the output on both sides of each spatial axis. (0, 0, 0
 (rate, rate, rate) a 'valid' one, (29, 0, 0) one on a slab that brings its neighbouring planes along. What a
 dilated kernel reads beyond the halo is zero, as in the authors' code, which pads a branch of rate r by r − 2
 to the output size of rate 2.
+
+A layer's `reach` is how many voxels away it reads at most: its largest rate, the halo with which no zero is read.
+Its `valid_reach` is the halo of the authors' valid layers, the smallest rate: a 'valid' AFNet loses no more
+voxels than one of that rate alone, and its further branches read zeros.
 """
 
 import torch
@@ -30,13 +34,13 @@ input detached, as in the authors' code."""
 def dilated_conv3d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, rate: int, halo: Halo):
     """Convolve with a dilated 3×3×3 kernel; the output is `x` less `halo` on every side."""
     padding = tuple(max(rate - reach, 0) for reach in halo)
-    surplus = tuple(max(reach - rate, 0) for reach in halo)
-    return convolve(crop(x, surplus), weight, bias, padding, rate)
+    unread = tuple(max(reach - rate, 0) for reach in halo)
+    return convolve(crop(x, unread), weight, bias, padding, rate)
 
 
-def crop(x: torch.Tensor, border: Halo) -> torch.Tensor:
-    """Drop `border` voxels on both sides of the three spatial axes (a view)."""
-    for axis, width in enumerate(border, start=2):
+def crop(x: torch.Tensor, halo: Halo) -> torch.Tensor:
+    """Drop `halo` voxels on both sides of the three spatial axes (a view)."""
+    for axis, width in enumerate(halo, start=2):
         if width:
             x = x.narrow(axis, width, x.shape[axis] - 2 * width)
     return x

@@ -43,7 +43,7 @@ def native(x, weight, bias, padding, rate):
     return F.conv3d(x, weight, bias, padding=padding, dilation=rate)
 
 
-def wants_borders(device: torch.device, dtype: torch.dtype) -> bool:
+def wants_zero_frame(device: torch.device, dtype: torch.dtype) -> bool:
     """True where explicit zero padding, in memory, is much faster than the implicit padding of a convolution.
 
     So it is with oneDNN's kernel for bfloat16 (PyTorch 2.13, a processor with AMX, 32 channels): at rates 2, 6, 10 and

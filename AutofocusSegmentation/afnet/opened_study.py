@@ -36,8 +36,8 @@ class Companion:
 class OpenedStudy:
     """A study ready for the network: the images as read, by input name, and as the network sees them (`prepared`).
 
-    `maps` collects attention maps during the pass; None where none are asked for. `companion` is None where the model
-    has none, and where only attention maps are asked for: those are the first's.
+    `collector` takes the attention maps during the pass; None where none are asked for. `companion` is None where the
+    model has none, and where only attention maps are asked for: those are the first's.
     """
 
     manifest: Manifest
@@ -45,7 +45,7 @@ class OpenedStudy:
     resources: Resources
     images: dict[str, sitk.Image]
     prepared: Prepared
-    maps: AttentionMaps | None
+    collector: AttentionMaps | None
     companion: Companion | None
 
 
@@ -76,12 +76,12 @@ def open_study(request: StudyRequest, progress: Progress) -> OpenedStudy:
     for doubt in prepared.doubts:
         progress.note(doubt)
     companion = Companion(second, on_working_grid(scaled, manifest.companion)) if second else None
-    maps = None
-    if request.attention:
-        wanted, patient = checked(request.maps, manifest), patient_mask(prepared.mask)
+    collector = None
+    if request.attention_folder:
+        wanted, patient = checked(request.attention_request, manifest), patient_mask(prepared.mask)
         check_size(wanted, manifest, prod(side.stop - side.start for side in bounding_box(patient)))
-        maps = AttentionMaps(wanted, prepared.grid, patient)
-    return OpenedStudy(manifest, predictor, resources, images, prepared, maps, companion)
+        collector = AttentionMaps(wanted, prepared.grid, patient)
+    return OpenedStudy(manifest, predictor, resources, images, prepared, collector, companion)
 
 
 def describe(study: OpenedStudy, device: str, precision: str, progress: Progress) -> Report:

@@ -45,8 +45,8 @@ def segment(request: StudyRequest, progress: Progress) -> Report:
     report = describe(study, computed.device, computed.precision, progress)
     report["structures"] = measure(labels, manifest, left_out)
     with outputs_of(request):
-        if study.maps:
-            report["attention"] = study.maps.write(request.attention)
+        if study.collector:
+            report["attention"] = study.collector.write(request.attention_folder)
         if request.labelmap:
             write_labelmap(request.labelmap, labels)
         write_segmentation(request.output, labels, manifest, report)
@@ -60,7 +60,7 @@ def compute(study: OpenedStudy, progress: Progress) -> Computed:
     second = study.companion.prepared if study.companion else None
     part = first.mask.size / (first.mask.size + second.mask.size) if second else 1.0
     progress.share(0.0, part)
-    computed = infer(study.predictor, first.channels, study.resources, progress, study.maps)
+    computed = infer(study.predictor, first.channels, study.resources, progress, study.collector)
     if second is None:
         return computed
     progress.share(part, 1.0)

@@ -79,11 +79,11 @@ class Tiling:
 
     def _keep(self, row: dict, name: str, maps: torch.Tensor, inside: list[slice], cut, shape) -> None:
         """Put one tile's maps (K, …), larger than the inner tile in the early layers, into the row of tiles."""
-        border = (maps.shape[1] - self.inner) // 2
+        halo = (maps.shape[1] - self.inner) // 2
         planes = inside[0].stop - inside[0].start
         if name not in row:
             row[name] = maps.new_empty((maps.shape[0], planes, *shape[1:]))
-        part = maps[(slice(None), *(slice(border, border + side.stop) for side in cut))]
+        part = maps[(slice(None), *(slice(halo, halo + side.stop) for side in cut))]
         row[name][(slice(None), slice(None), *inside[1:])] = part
 
     def _send(self, row: dict, start: int) -> None:

@@ -18,13 +18,14 @@ _MAPS = "The folder of attention maps"
 
 def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
     """Raise RequestError now if an output could not be written later, or would replace an input or another output."""
-    if request.attention is not None:
-        check_folder(request.attention, _MAPS)
+    if request.attention_folder is not None:
+        check_folder(request.attention_folder, _MAPS)
     files = [(place, what) for place, what in (
         (request.output, "The segmentation"), (request.labelmap, "The label map"), (request.report, "The report"),
     ) if place]
-    if request.attention is not None:
-        files += [(request.attention / name, "An attention map") for name in files_of(request.maps, manifest)]
+    if request.attention_folder is not None:
+        names = files_of(request.attention_request, manifest)
+        files += [(request.attention_folder / name, "An attention map") for name in names]
     inputs, named = {_real(file) for file in request.inputs.values()}, {}
     for place, what in files:
         real = _real(place)
@@ -56,7 +57,7 @@ def outputs_of(request: StudyRequest) -> Iterator[None]:
 
     Raises RequestError.
     """
-    folder = request.attention.absolute() if request.attention is not None else None
+    folder = request.attention_folder.absolute() if request.attention_folder is not None else None
     made = [] if folder is None else [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         with together():

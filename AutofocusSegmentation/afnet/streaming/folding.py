@@ -50,7 +50,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A 3×3×3 convolution of a rate, or a 1×1×1 one; in the planes it reads as far as the slab brings along."""
+    """A 3×3×3 convolution of a rate, or a 1×1×1 one, of a slab with a halo."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -65,16 +65,15 @@ class Convolution:
         """Multiplications per voxel."""
         return self.weight.numel()
 
-    def __call__(self, x: torch.Tensor, brought: int, tick: Tick, border: int = 0) -> torch.Tensor:
-        """Convolve the slab `x` that brings `brought` planes along on both sides; zeros beyond the other axes, of which
-        `x` may bring a `border`, not shorter than the reach, along too."""
-        surplus, reach = brought - self.reach, self.reach
-        if surplus:
-            x = x.narrow(2, surplus, x.shape[2] - 2 * surplus)
-        missing = 0 if border else reach
-        y = convolve(x, self.weight, self.bias, (0, missing, missing), self.rate)
-        if border:
-            y = crop(y, (0, border - reach, border - reach))
+    def __call__(self, x: torch.Tensor, halo: int, tick: Tick, frame: int = 0) -> torch.Tensor:
+        """Convolve the slab `x` with its `halo`, a number of planes, and its zero frame of `frame` voxels, both not
+        narrower than the reach; without a frame the zeros beside the planes are the convolution's padding."""
+        reach = self.reach
+        x = crop(x, (halo - reach, 0, 0))
+        padding = 0 if frame else reach
+        y = convolve(x, self.weight, self.bias, (0, padding, padding), self.rate)
+        if frame:
+            y = crop(y, (0, frame - reach, frame - reach))
         tick(float(self.work) * y[0, 0].numel())
         return y
 
@@ -110,21 +109,21 @@ class FoldedLayer:
         return self.branches[0].weight
 
     def __call__(self, x: torch.Tensor, shortcut: torch.Tensor | None, tick: Tick, sink=None,
-                 border: int = 0) -> torch.Tensor:
-        """Compute a slab; `x` brings `reach` planes along on both sides, `shortcut` none. `sink(maps)` sees Λ.
+                 frame: int = 0) -> torch.Tensor:
+        """Compute a slab; `x` has a halo of `reach` planes, `shortcut` none. `sink(maps)` sees Λ.
 
-        `border`: voxels of zeros that `x` brings along on both sides of the other axes, 0 or `reach`.
+        `frame`: the width of the zero frame of `x`, 0 (none) or `reach`.
         """
         if self.attention is None:
-            total = self.branches[0](x, self.reach, tick, border)
+            total = self.branches[0](x, self.reach, tick, frame)
         else:
             hidden, scores = self.attention
-            maps = torch.softmax(scores(hidden(x, self.reach, tick, border).relu_(), 0, tick), dim=1)
+            maps = torch.softmax(scores(hidden(x, self.reach, tick, frame).relu_(), 0, tick), dim=1)
             if sink is not None:
                 sink(maps)
             total = None
             for k, branch in enumerate(self.branches):
-                part, share = branch(x, self.reach, tick, border), maps[:, k : k + 1]
+                part, share = branch(x, self.reach, tick, frame), maps[:, k : k + 1]
                 total = part.mul_(share) if total is None else total.addcmul_(part, share)
         if self.skip is not False:
             total += shortcut if self.skip is True else self.skip(shortcut, 0, tick)
@@ -152,13 +151,13 @@ class FoldedHead:
     def channels_out(self) -> int:
         return self.classifiers[0].weight.shape[0]
 
-    def __call__(self, x: torch.Tensor, shortcut: None, tick: Tick, sink=None, border: int = 0) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, shortcut: None, tick: Tick, sink=None, frame: int = 0) -> torch.Tensor:
         """As a layer's."""
         if not self.branches:
             return self.classifiers[0](x, 0, tick)
         total = None
         for branch, classifier in zip(self.branches, self.classifiers):
-            part = classifier(branch(x, self.reach, tick, border).relu_(), 0, tick)
+            part = classifier(branch(x, self.reach, tick, frame).relu_(), 0, tick)
             total = part if total is None else total.add_(part)
         return total
 

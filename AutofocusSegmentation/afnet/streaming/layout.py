@@ -27,12 +27,12 @@ class Layout:
 
     `axes` are the crop's axes in the order of memory: the slabs' axis, the longest (the first of equals), then the
     others. Stage 0 is the input, stages 1…8 the hidden layers, stage 9 the head. `channels` are those of every
-    stage's map, padded as `widths` say. With `framed` the planes lie in memory with the zeros around them that the next
-    stage reads.
+    stage's map, padded as `widths` say. With `zero_frame` the planes lie in memory with the zeros around them that the
+    next stage reads.
     """
 
     def __init__(self, network: AutofocusNetwork, shape: tuple[int, ...], thickness: int | None = None,
-                 widths: Widths = AS_THEY_ARE, framed: bool = False):
+                 widths: Widths = AS_THEY_ARE, zero_frame: bool = False):
         plan = network.plan
         longest = max(range(3), key=lambda axis: shape[axis])
         self.axes = (longest, *(axis for axis in range(3) if axis != longest))
@@ -49,13 +49,13 @@ class Layout:
         self.slabs = schedule(self.stages, self.depth, self.thickness)
         self.channels = [plan.inputs, *map(widths.map, plan.widths[:8]), plan.outputs]
         self.widest = max(*self.channels, *map(widths.map, plan.extra_widths))
-        self.framed = framed
+        self.zero_frame = zero_frame
         self.needed = capacities(self.stages, self.depth, self.thickness)
 
     def buffers(self, spare: int, dtype: torch.dtype, device: torch.device) -> list[Planes]:
         """Return the buffers of all maps but the last, with room for `spare` slabs more than needed."""
         return [
-            Planes(channels, capacity, self.plane, reader.reach, dtype, device, self.framed)
+            Planes(channels, capacity, self.plane, reader.reach, dtype, device, self.zero_frame)
             for channels, capacity, reader in zip(self.channels, self._capacities(spare), self.stages[1:])
         ]
 
@@ -71,7 +71,7 @@ class Layout:
 
     def _voxels(self, reader: Stage) -> int:
         """Of a plane that the stage `reader` reads, with its frame."""
-        return prod(side + (2 * reader.reach if self.framed else 0) for side in self.plane)
+        return prod(side + (2 * reader.reach if self.zero_frame else 0) for side in self.plane)
 
     def spare(self, bytes_per_value: int, memory: int | None) -> int:
         """Return the most spare slabs with which the pass stays within `memory` bytes (None: no limit)."""
@@ -79,7 +79,7 @@ class Layout:
         return next(fitting, 0)
 
     def _capacities(self, spare: int) -> list[int]:
-        # No map is longer than the crop and its borders.
+        # No map is longer than the crop and its halo.
         return [
             min(count + spare * self.thickness, self.depth + 2 * reader.reach)
             for count, reader in zip(self.needed, self.stages[1:])

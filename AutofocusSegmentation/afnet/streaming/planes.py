@@ -78,20 +78,20 @@ def capacities(stages: list[Stage], depth: int, thickness: int) -> list[int]:
 class Planes:
     """The planes of one feature map that are still needed, (1, C, planes, …) in channels-last memory.
 
-    Plane numbers are those of the crop; `border` planes of zeros stand before the first. With `framed` every plane has
-    as many zeros around it.
+    Plane numbers are those of the crop; `halo` planes of zeros stand before the first. With `zero_frame` every plane
+    lies in a frame of as many zeros.
     """
 
-    def __init__(self, channels: int, capacity: int, plane: tuple[int, int], border: int, dtype: torch.dtype,
-                 device: torch.device, framed: bool = False):
-        self.frame = border if framed else 0
+    def __init__(self, channels: int, capacity: int, plane: tuple[int, int], halo: int, dtype: torch.dtype,
+                 device: torch.device, zero_frame: bool = False):
+        self.frame = halo if zero_frame else 0
         sides = (side + 2 * self.frame for side in plane)
         self.buffer = torch.empty(
             (1, channels, capacity, *sides), dtype=dtype, device=device, memory_format=torch.channels_last_3d
         )
-        self.first = -border
+        self.first = -halo
         self.stop = 0
-        (self.buffer if framed else self.buffer[:, :, :border]).zero_()
+        (self.buffer if zero_frame else self.buffer[:, :, :halo]).zero_()
 
     def append(self, slab: torch.Tensor, oldest: int) -> None:
         """Add the next planes; those before `oldest` may be dropped."""

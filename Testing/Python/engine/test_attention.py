@@ -35,8 +35,8 @@ def random_maps(k: int) -> torch.Tensor:
 def test_slabs_along_any_axis_are_put_together(axis, cuts):
     maps = random_maps(4)
     collector = collected(maps, (2, 6, 10, 14), axis, cuts)
-    assert collector.maps["layer8"].dtype == np.uint8
-    np.testing.assert_allclose(collector.maps["layer8"] / 255, maps.tolist(), atol=0.5 / 255 + 1e-6)
+    assert collector.rate_maps["layer8"].dtype == np.uint8
+    np.testing.assert_allclose(collector.rate_maps["layer8"] / 255, maps.tolist(), atol=0.5 / 255 + 1e-6)
     reach = 2.5 * (maps * torch.tensor([2.0, 6, 10, 14]).reshape(4, 1, 1, 1)).sum(0)
     np.testing.assert_allclose(collector.focus["layer8"], reach.tolist(), rtol=1e-6)
     assert collector.complete
@@ -55,7 +55,7 @@ def test_focus_on_one_rate_is_its_reach_in_mm(chosen, expected):
 def test_only_what_is_wanted_is_kept(kind, has_focus, has_maps, tmp_path):
     collector = collected(random_maps(2), (2, 6), kind=kind)
     collector("layer6", AutofocusLayer(4, 4, (2, 6)), 0, random_maps(2))
-    assert (list(collector.focus), list(collector.maps)) == (["layer8"] * has_focus, ["layer8"] * has_maps)
+    assert (list(collector.focus), list(collector.rate_maps)) == (["layer8"] * has_focus, ["layer8"] * has_maps)
     report = collector.write(tmp_path)
     assert set(report["layers"][0]["files"]) == ({"focus"} if has_focus else {"rate2", "rate6"})
 
@@ -124,12 +124,13 @@ def test_layers_may_differ_in_their_number_of_rates():
     collector = collector_of("layer7", "layer8")
     collector("layer7", AutofocusLayer(4, 4, (2, 6)), 0, random_maps(2))
     collector("layer8", AutofocusLayer(4, 4, (2, 6, 10, 14)), 0, random_maps(4))
-    assert collector.maps["layer7"].shape == (2, *SHAPE) and collector.maps["layer8"].shape == (4, *SHAPE)
+    assert collector.rate_maps["layer7"].shape == (2, *SHAPE) and collector.rate_maps["layer8"].shape == (4, *SHAPE)
 
 
 def test_half_precision_maps():
     maps = random_maps(4).to(torch.bfloat16)
-    np.testing.assert_allclose(collected(maps, (2, 6, 10, 14)).maps["layer8"] / 255, maps.float().tolist(), atol=0.006)
+    found = collected(maps, (2, 6, 10, 14)).rate_maps["layer8"]
+    np.testing.assert_allclose(found / 255, maps.float().tolist(), atol=0.006)
 
 
 def test_focus_of_half_precision_maps_is_within_the_reach():

@@ -150,7 +150,7 @@ def test_spoilt_companion_is_refused_before_anything_is_read(tmp_path, files, sp
 def test_attention_maps_need_no_companion(tmp_path, files):
     model = joined(tmp_path / "both", constant(tmp_path / "a", 1.0, 4.0), constant(tmp_path / "b", 1.0, 6.0))
     (model.folder / COMPANION_FILE).unlink()
-    report = attend(StudyRequest(str(model.folder), files, None, attention=tmp_path / "maps"), Progress())
+    report = attend(StudyRequest(str(model.folder), files, None, attention_folder=tmp_path / "maps"), Progress())
     assert report["attention"] and list((tmp_path / "maps").glob("*.nrrd"))
 
 

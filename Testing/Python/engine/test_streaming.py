@@ -74,7 +74,7 @@ def test_zeros_in_memory_around_the_planes_change_nothing(name, flavour, monkeyp
         return convolve(x, weight, bias, padding, rate)
 
     monkeypatch.setattr("afnet.streaming.folding.convolve", watched)
-    monkeypatch.setattr("afnet.streaming.wants_borders", lambda device, dtype: True)
+    monkeypatch.setattr("afnet.streaming.wants_zero_frame", lambda device, dtype: True)
     assert relative(in_slabs(net, x, 5), at_once(net, x)) <= 1e-12
     assert paddings == {(0, 0, 0)}
 

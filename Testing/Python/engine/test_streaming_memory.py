@@ -106,7 +106,7 @@ Streaming(network, dtype=dtype).run(torch.zeros(1, 4, 32, 32))
 x = torch.zeros(1, 400, 24, 32)
 before = peak_memory_mb()
 Streaming(network, memory=1, dtype=dtype).run(x)
-said = Layout(network, x.shape[1:], framed=dtype == torch.bfloat16).bytes_needed(torch.finfo(dtype).bits // 8)
+said = Layout(network, x.shape[1:], zero_frame=dtype == torch.bfloat16).bytes_needed(torch.finfo(dtype).bits // 8)
 print(1e6 * (peak_memory_mb() - before), said)
 """
 
