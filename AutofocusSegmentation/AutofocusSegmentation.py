@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from AutofocusSegmentationLib import logic, models, sample_data, study, terminology_list
+from AutofocusSegmentationLib import guessing, logic, models, sample_data, terminology_list
 from AutofocusSegmentationLib.engine import doctor
 from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out
 from AutofocusSegmentationLib.finetuning.parameters import FineTuningParameters
@@ -204,7 +204,7 @@ class AutofocusSegmentationTest(ScriptedLoadableModuleTest):
     def test_guess_inputs(self):
         """Volumes find their slots by name, and none two slots."""
         nodes = {name: self._volume(f"BraTS_00001_{name}") for name in ("flair", "t1", "t1c", "t2")}
-        guess = study.guess_inputs(models.model_called("brain-tumour-mri"), list(nodes.values()))
+        guess = guessing.guess_inputs(models.model_called("brain-tumour-mri"), list(nodes.values()))
         self.assertEqual({name: node.GetName() for name, node in guess.items()},
                          {name: node.GetName() for name, node in nodes.items()})
 

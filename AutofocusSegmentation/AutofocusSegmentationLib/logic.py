@@ -13,10 +13,12 @@ from afnet.errors import AfnetError
 from afnet.models.manifest import Manifest
 
 from . import study_record
-from .engine.child import EngineProcess, Note, ProgressEvent, SegmentRequest, Started
+from .engine.child import EngineProcess
 from .engine.engine_job import EngineJob
 from .engine.job_folder import JobError, JobFolder
 from .engine.outcome import lines_of
+from .engine.output import Note, ProgressEvent, Started
+from .engine.request import SegmentRequest
 from .models import model_called
 from .result import Result, check_output, load_result
 from .result_files import ResultError

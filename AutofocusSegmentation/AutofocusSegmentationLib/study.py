@@ -18,7 +18,7 @@ from . import hierarchy, volumes
 from .dicom_tags import modality_of
 from .engine.job_folder import WHERE_TO_CHOOSE
 from .evidence import explain
-from .guessing import guess_inputs, named_unlike_others
+from .guessing import named_unlike_others
 from .sequences import Frame, current_frame
 from .transforms import (
     RIGID_TOLERANCE_MM,
@@ -28,9 +28,6 @@ from .transforms import (
     rigid_to_world,
 )
 from .volume_export import ExportError, in_frame_of, private_copy, resampled_copy, write_nrrd
-
-__all__ = ["ExportedStudy", "StudyError", "check_inputs", "export_study", "guess_inputs", "input_problems",
-           "input_reasons"]
 
 
 class StudyError(Exception):

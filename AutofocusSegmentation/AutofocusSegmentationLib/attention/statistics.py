@@ -25,7 +25,7 @@ UNIFORM_PART = 0.02
 
 LAYER_COLUMN = "Layer"
 TABLE, SERIES, CHART = "table", "series", "chart"
-"""Kinds of nodes made here, see `attention_maps.mark`."""
+"""Kinds of nodes made here, see `maps.mark`."""
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,8 @@ from afnet.process.progress import PROTOCOL
 
 from . import launcher
 from .outcome import Outcome, cancelled, failure, not_ours, success
-from .output import Done, Event, Failure, Note, OutputReader, ProgressEvent, Started
-from .request import EngineRequest, SegmentRequest
-
-__all__ = [
-    "ChildProcess", "EngineProcess", "EngineRequest", "Event", "Note", "Outcome", "ProgressEvent", "SegmentRequest",
-    "Started",
-]
+from .output import Done, Event, Failure, OutputReader, Started
+from .request import EngineRequest
 
 MODULE_FOLDER = Path(__file__).resolve().parents[2]
 

@@ -37,8 +37,8 @@ class JobError(Exception):
     """The job folder cannot be made; the text is one sentence on what is wrong and what to do."""
 
 
-class JobFolder(os.PathLike):
-    """A folder for one run: `create()` and `remove()`, or a `with` statement.
+class JobFolder:
+    """A folder for one run, between `create()` and `remove()`.
 
     `parent` is the temporary folder (`slicer.app.temporaryPath`); it is made if missing. `needed_bytes` is
     what the run will write. Leftovers of dead processes in `parent` are removed first.
@@ -55,16 +55,6 @@ class JobFolder(os.PathLike):
         if self._path is None:
             raise RuntimeError("The job folder has not been created.")
         return self._path
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-    def __enter__(self) -> "JobFolder":
-        self.create()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
     def create(self) -> Path:
         """Make the folder and return it. Raises JobError if the disk is full or not writable."""

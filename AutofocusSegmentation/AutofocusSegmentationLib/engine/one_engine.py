@@ -34,7 +34,7 @@ class OneEngine:
         self._watchers.append(changed)
 
     def take(self, user: object, sentence: str) -> None:
-        """Say that `user` runs it now; sentence: what the others tell who wants to start."""
+        """Say that `user` runs it now; sentence: what other panels tell a user who wants to start."""
         self._user, self._sentence = user, sentence
         self._tell()
 

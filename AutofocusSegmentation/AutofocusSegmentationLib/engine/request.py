@@ -39,15 +39,12 @@ class SegmentRequest(EngineRequest):
     report: str = REPORT_FILE
     device: str = "auto"
     """auto, cuda, mps or cpu."""
-    labelmap: str | None = None
     attention: str | None = None
     """Folder for attention maps."""
     attention_layers: Sequence[str] = ()
     """Layers whose maps are wanted; none for all."""
     attention_kind: str | None = None
     """focus, maps or both."""
-    models_folder: str | os.PathLike | None = None
-    """The user's own models."""
     memory: str | None = None
     """Limit for the network's activations, for example '2GB'."""
     precision: str | None = None
@@ -62,11 +59,9 @@ class SegmentRequest(EngineRequest):
             "--output": self.output,
             "--report": self.report,
             "--device": self.device,
-            "--labelmap": self.labelmap,
             "--attention": self.attention,
             "--attention-layers": ",".join(self.attention_layers) or None,
             "--attention-kind": self.attention_kind,
-            "--models": self.models_folder,
             "--memory": self.memory,
             "--precision": self.precision,
         }
@@ -82,4 +77,4 @@ class SegmentRequest(EngineRequest):
 
     def outputs(self) -> list[str]:
         """Return the files that must exist after success."""
-        return [name for name in (self.output, self.report, self.labelmap, self.attention) if name]
+        return [name for name in (self.output, self.report, self.attention) if name]

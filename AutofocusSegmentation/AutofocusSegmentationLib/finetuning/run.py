@@ -15,9 +15,10 @@ from afnet.models.manifest import Manifest, read_manifest
 from afnet.models.training_folder import RUNNING, RUNS, STOPPED, TRAINING
 from afnet.process.parent import FINISH_EARLY
 
-from ..engine.child import EngineProcess, Note
+from ..engine.child import EngineProcess
 from ..engine.engine_job import EngineJob
 from ..engine.job_folder import JobError, JobFolder
+from ..engine.output import Note
 from .case_export import CaseError, export_cases, needed_bytes
 from .cases import TuningCase
 from .request import CANDIDATE, STOP_GRACE_S, CheckRequest, ResumeRequest, TuneRequest

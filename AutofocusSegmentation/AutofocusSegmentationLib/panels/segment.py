@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import hierarchy, study
+from .. import guessing, hierarchy, study
 from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
@@ -159,7 +159,7 @@ class SegmentPanel(VTKObservationMixin):
             return
         self._study_item = item
         if item:
-            for name, node in study.guess_inputs(self._model.manifest, _volumes(), study=item).items():
+            for name, node in guessing.guess_inputs(self._model.manifest, _volumes(), study=item).items():
                 self._parameters.set_input_node(name, node)
         else:
             self._guess_inputs()
@@ -170,7 +170,7 @@ class SegmentPanel(VTKObservationMixin):
         chosen = self._inputs()
         if not chosen or all(chosen.values()):
             return
-        guess = study.guess_inputs(self._model.manifest, _volumes(), chosen, self._study_item or 0)
+        guess = guessing.guess_inputs(self._model.manifest, _volumes(), chosen, self._study_item or 0)
         for name, node in guess.items():
             if chosen[name] is None and node is not None:
                 self._parameters.set_input_node(name, node)

@@ -7,10 +7,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..engine.child import EngineProcess, Note, ProgressEvent, Started
+from ..engine.child import EngineProcess
 from ..engine.finetuning_events import CaseChecked, EpochDone, RunBegun
 from ..engine.one_engine import POLL_INTERVAL_MS, OneEngine
 from ..engine.outcome import lines_of
+from ..engine.output import Note, ProgressEvent, Started
 from ..finetuning.chart import TuningChart
 from ..finetuning.run import FineTuningJob, TuningOutcome
 from ..window import SlicerWindow

@@ -111,7 +111,6 @@ def _paired(rows: list[ComparedStructure]) -> dict:
 def _row(structure: Structure, base_scores: dict[str, Score], new_scores: dict[str, Score]) -> ComparedStructure:
     base, new = (dict(scores.get(structure.id) or {}) for scores in (base_scores, new_scores))
     reference = new.pop("reference_ml", base.pop("reference_ml", None))
-    base.pop("reference_ml", None)
     paired = base.get("dice") is not None and new.get("dice") is not None
     return {
         "id": structure.id, "name": structure.name, "base": base or None, "new": new or None,

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from AutofocusSegmentationLib.engine.child import Note, Outcome, ProgressEvent, SegmentRequest
+from AutofocusSegmentationLib.engine.outcome import Outcome
+from AutofocusSegmentationLib.engine.output import Note, ProgressEvent
+from AutofocusSegmentationLib.engine.request import SegmentRequest
 
 
 class FakeEngine:

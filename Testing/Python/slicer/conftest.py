@@ -20,7 +20,8 @@ def start(tmp_path):
     """`start(body)` starts a child script as an engine; what still runs at the end of the test is cancelled."""
     from fake_engine import DIRECT, finish, write_program
 
-    from AutofocusSegmentationLib.engine.child import ChildProcess, SegmentRequest
+    from AutofocusSegmentationLib.engine.child import ChildProcess
+    from AutofocusSegmentationLib.engine.request import SegmentRequest
 
     engines = []
 

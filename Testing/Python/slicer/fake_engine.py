@@ -1,13 +1,16 @@
 """Child processes for the tests: small scripts that speak the engine's protocol, or break it."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import afnet
 from afnet.process.identity import process_start
-from AutofocusSegmentationLib.engine.child import MODULE_FOLDER, ChildProcess, Outcome
+from AutofocusSegmentationLib.engine.child import MODULE_FOLDER, ChildProcess
+from AutofocusSegmentationLib.engine.job_folder import JobFolder
+from AutofocusSegmentationLib.engine.outcome import Outcome
 
 DIRECT = [sys.executable]
 LAUNCHER = [sys.executable, str(Path(__file__).with_name("stand_in_launcher.py"))]
@@ -33,6 +36,17 @@ def write_outputs():
     Path("segmentation.seg.nrrd").write_text("segments")
     Path("report.json").write_text("{{}}")
 """
+
+
+@contextlib.contextmanager
+def folder_for_a_run(*arguments, **options) -> Iterator[JobFolder]:
+    """A JobFolder of these arguments, made and removed as a job does it."""
+    folder = JobFolder(*arguments, **options)
+    folder.create()
+    try:
+        yield folder
+    finally:
+        folder.remove()
 
 
 def write_program(folder: Path, body: str) -> Path:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "AutofocusSegmentation"))
 
-from AutofocusSegmentationLib.engine.child import ChildProcess, SegmentRequest
-from AutofocusSegmentationLib.engine.job_folder import JobFolder
+from fake_engine import folder_for_a_run
+
+from AutofocusSegmentationLib.engine.child import ChildProcess
+from AutofocusSegmentationLib.engine.request import SegmentRequest
 
 temporary_folder, program, request, *python = sys.argv[1:]
-with JobFolder(temporary_folder) as folder:
+with folder_for_a_run(temporary_folder) as folder:
     engine = ChildProcess(python, program)
-    engine.start(SegmentRequest(**json.loads(request)), folder)
+    engine.start(SegmentRequest(**json.loads(request)), folder.path)
     print(json.dumps({"launcher": engine._process.pid}), flush=True)
     while engine.running:
         for event in engine.poll():

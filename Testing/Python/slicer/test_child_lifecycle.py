@@ -9,10 +9,20 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_engine import DIRECT, LAUNCHER, OWN_STDIN_LAUNCHER, finish, is_alive, wait_until, write_program
+from fake_engine import (
+    DIRECT,
+    LAUNCHER,
+    OWN_STDIN_LAUNCHER,
+    finish,
+    folder_for_a_run,
+    is_alive,
+    wait_until,
+    write_program,
+)
 
-from AutofocusSegmentationLib.engine.child import ChildProcess, Note, SegmentRequest
-from AutofocusSegmentationLib.engine.job_folder import JobFolder
+from AutofocusSegmentationLib.engine.child import ChildProcess
+from AutofocusSegmentationLib.engine.output import Note
+from AutofocusSegmentationLib.engine.request import SegmentRequest
 
 unix = pytest.mark.skipif(os.name == "nt", reason="signals and process groups of Unix")
 
@@ -22,7 +32,7 @@ GONE_WITHIN_S = 6.0
 REQUEST = SegmentRequest("pelvis-ct", {"ct": "ct.nrrd"})
 
 WATCHED = """
-from afnet import parent
+from afnet.process import parent
 parent.watch(Path(sys.argv[sys.argv.index("--job-folder") + 1]))
 Path("started").write_text("x")
 """
@@ -65,9 +75,9 @@ def wait_for_pid(engine: ChildProcess) -> int:
 def run_until_cancelled(body, temporary_folder, tmp_path, python, request=REQUEST):
     """Start a child, cancel it in the middle of its work; return seconds until all was gone."""
     program = write_program(tmp_path / "program", "introduce()\n" + body)
-    with JobFolder(temporary_folder) as folder:
+    with folder_for_a_run(temporary_folder) as folder:
         engine = ChildProcess(python, program)
-        engine.start(request, folder)
+        engine.start(request, folder.path)
         launcher_pid, child = engine._process.pid, wait_for_pid(engine)
         time.sleep(0.3)
         assert is_alive(child) and (folder.path / "started").exists() == ("parent.watch" in body)
@@ -128,9 +138,9 @@ def test_a_stubborn_child_is_killed_with_its_launcher(manner, python, temporary_
 def test_a_crash_behind_the_launcher_is_known(temporary_folder, tmp_path):
     """The launcher hides the signal; what it says is enough for the right advice."""
     program = write_program(tmp_path / "program", "introduce()\nos.kill(os.getpid(), 11)\n")
-    with JobFolder(temporary_folder) as folder:
+    with folder_for_a_run(temporary_folder) as folder:
         engine = ChildProcess(LAUNCHER, program)
-        engine.start(REQUEST, folder)
+        engine.start(REQUEST, folder.path)
         outcome = finish(engine, 30)
     assert outcome.kind == "failed" and outcome.exit_code == 1
     assert "crashed" in outcome.message and "CPU" in outcome.message
@@ -144,9 +154,9 @@ def test_a_grandchild_that_keeps_the_pipes_is_killed_too(temporary_folder, tmp_p
         "note(grandchild.pid)\nwrite_outputs()\nsay(event='done')\n"
     )
     program = write_program(tmp_path / "program", "introduce()\n" + body)
-    with JobFolder(temporary_folder) as folder:
+    with folder_for_a_run(temporary_folder) as folder:
         engine = ChildProcess(LAUNCHER, program)
-        engine.start(REQUEST, folder)
+        engine.start(REQUEST, folder.path)
         grandchild = wait_for_pid(engine)
         assert finish(engine, 30).kind == "done"
         assert wait_until(lambda: not is_alive(grandchild), 2)
@@ -155,9 +165,9 @@ def test_a_grandchild_that_keeps_the_pipes_is_killed_too(temporary_folder, tmp_p
 @unix
 def test_a_launcher_that_is_killed_takes_the_real_python_with_it(temporary_folder, tmp_path):
     program = write_program(tmp_path / "program", "introduce()\n" + PHASES["slab"])
-    with JobFolder(temporary_folder) as folder:
+    with folder_for_a_run(temporary_folder) as folder:
         engine = ChildProcess(LAUNCHER, program)
-        engine.start(REQUEST, folder)
+        engine.start(REQUEST, folder.path)
         child = wait_for_pid(engine)
         os.kill(engine._process.pid, signal.SIGKILL)
         assert finish(engine, 30).kind == "failed"
@@ -169,9 +179,9 @@ def test_a_launcher_that_is_killed_takes_the_real_python_with_it(temporary_folde
 def test_a_launcher_that_is_asked_to_end_does_not(temporary_folder, tmp_path):
     """The stand-in is as deaf as the real one, or the tests above would prove nothing."""
     program = write_program(tmp_path / "program", "introduce()\n" + "note(os.getpid())\ntime.sleep(60)\n")
-    with JobFolder(temporary_folder) as folder:
+    with folder_for_a_run(temporary_folder) as folder:
         engine = ChildProcess(LAUNCHER, program)
-        engine.start(REQUEST, folder)
+        engine.start(REQUEST, folder.path)
         child = wait_for_pid(engine)
         engine._process.terminate()
         time.sleep(0.3)
@@ -186,10 +196,10 @@ def test_two_engines_do_not_hold_each_others_pipes(temporary_folder, tmp_path, m
     """The first is cancelled after the second has started, and ends although the second runs on."""
     monkeypatch.setattr("AutofocusSegmentationLib.engine.request._CANCEL_GRACE_S", 25.0)
     program = write_program(tmp_path / "program", "introduce()\n" + PHASES["slab"])
-    with JobFolder(temporary_folder) as folder, JobFolder(temporary_folder) as other_folder:
+    with folder_for_a_run(temporary_folder) as folder, folder_for_a_run(temporary_folder) as other_folder:
         first, second = ChildProcess(LAUNCHER, program), ChildProcess(LAUNCHER, program)
-        first.start(REQUEST, folder)
-        second.start(REQUEST, other_folder)
+        first.start(REQUEST, folder.path)
+        second.start(REQUEST, other_folder.path)
         wait_for_pid(first)
         wait_for_pid(second)
         first.cancel()

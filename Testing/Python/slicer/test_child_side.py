@@ -13,7 +13,7 @@ from AutofocusSegmentationLib.engine import launcher
 
 def run_watched(folder: Path, body: str) -> subprocess.CompletedProcess:
     """Run a script in `folder` whose standard input has ended already."""
-    script = PRELUDE + "from afnet import parent\n" + body
+    script = PRELUDE + "from afnet.process import parent\n" + body
     return subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,

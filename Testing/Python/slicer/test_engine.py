@@ -9,8 +9,8 @@ import pytest
 from fake_engine import collect, finish, wait_until
 
 from AutofocusSegmentationLib.engine import launcher
-from AutofocusSegmentationLib.engine.child import Note, ProgressEvent, SegmentRequest, Started
-from AutofocusSegmentationLib.engine.output import Failure, parse_line
+from AutofocusSegmentationLib.engine.output import Failure, Note, ProgressEvent, Started, parse_line
+from AutofocusSegmentationLib.engine.request import SegmentRequest
 
 REQUEST = SegmentRequest("pelvis-ct", {"ct": "ct.nrrd"})
 
@@ -40,16 +40,16 @@ def test_a_run_that_goes_well(start):
 
 def test_arguments_reach_the_child_in_its_job_folder(start, tmp_path):
     request = SegmentRequest(
-        "brain-tumour-mri", {"t1": "t1.nrrd", "t1c": "t1c.nrrd"}, device="cpu", labelmap="labels.nrrd"
+        "brain-tumour-mri", {"t1": "t1.nrrd", "t1c": "t1c.nrrd"}, device="cpu", attention="maps"
     )
     engine = start("introduce()\nnote(json.dumps([os.getcwd(), sys.argv[1:]]))\n", request=request)
     folder, arguments = json.loads(collect(engine)[1].text)
     assert os.path.samefile(folder, tmp_path / "job")
     expected = "segment --model brain-tumour-mri --input t1=t1.nrrd --input t1c=t1c.nrrd"
-    expected += " --output segmentation.seg.nrrd --report report.json --device cpu --labelmap labels.nrrd"
+    expected += " --output segmentation.seg.nrrd --report report.json --device cpu --attention maps"
     expected += " --progress json --parent-pipe --job-folder ."
     assert arguments == expected.split()
-    assert "labels.nrrd" in request.outputs()
+    assert request.outputs() == ["segmentation.seg.nrrd", "report.json", "maps"]
 
 
 def test_the_childs_environment_is_without_the_users_python_settings(start, tmp_path):

@@ -114,7 +114,7 @@ def test_a_slicer_without_database(brain, slicer_app):
 def test_a_guess_within_one_study(brain):
     """Of two complete studies, the one that the user chose, though the first comes first."""
     from AutofocusSegmentationLib import hierarchy
-    from AutofocusSegmentationLib.study import guess_inputs
+    from AutofocusSegmentationLib.guessing import guess_inputs
 
     nodes = []
     for study in ("2019", "2024"):

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("scene")
 
 def guess(manifest, names, **options):
     """Guess over volumes of these names; returns input name to volume name."""
-    from AutofocusSegmentationLib.study import guess_inputs
+    from AutofocusSegmentationLib.guessing import guess_inputs
 
     nodes = [make_volume(None, name) for name in names]
     found = guess_inputs(manifest, nodes, **options)
@@ -114,7 +114,7 @@ def test_a_choice_that_is_named_unlike_the_others_is_told(brain):
 
 
 def test_studies_of_the_subject_hierarchy_are_never_mixed(brain):
-    from AutofocusSegmentationLib.study import guess_inputs
+    from AutofocusSegmentationLib.guessing import guess_inputs
 
     nodes = []
     for patient, sequences in (("A", ["T1", "T1 GAD", "T2"]), ("B", ["T1", "T1 GAD", "T2", "FLAIR"])):
@@ -127,7 +127,7 @@ def test_studies_of_the_subject_hierarchy_are_never_mixed(brain):
 
 def test_the_guess_goes_with_what_is_chosen(brain):
     """Of two complete patients, the one whose T1c the user has chosen; his choice is not given again."""
-    from AutofocusSegmentationLib.study import guess_inputs
+    from AutofocusSegmentationLib.guessing import guess_inputs
 
     first, second = (
         [make_volume(None, f"case{number} {s}") for s in ("t1", "t1c", "t2", "flair")] for number in (10, 11)
@@ -144,7 +144,7 @@ def test_better_patterns_win_over_order(pelvis):
 
 def test_modality_of_the_series_counts(pelvis, brain):
     """A series without a telling name is the CT if DICOM says so; an MR of the prostate is none."""
-    from AutofocusSegmentationLib.study import guess_inputs
+    from AutofocusSegmentationLib.guessing import guess_inputs
 
     series, other = make_volume(None, "3: Recon 2"), make_volume(None, "4: prostate planning")
     put_in_study(series, "A", "Study", "CT")
@@ -155,7 +155,7 @@ def test_modality_of_the_series_counts(pelvis, brain):
 
 
 def test_what_is_no_scan_is_not_guessed(pelvis):
-    from AutofocusSegmentationLib.study import guess_inputs
+    from AutofocusSegmentationLib.guessing import guess_inputs
 
     attention, hidden = make_volume(None, "CT"), make_volume(None, "CT")
     attention.SetAttribute("AutofocusSegmentation.Attention", "1")

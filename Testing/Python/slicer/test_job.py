@@ -12,6 +12,7 @@ import time
 from collections import namedtuple
 
 import pytest
+from fake_engine import folder_for_a_run
 
 from afnet.process import identity
 from afnet.process.identity import process_start
@@ -44,7 +45,7 @@ def make_folder(parent_folder, pid, start, **owner):
 
 
 def test_a_folder_for_one_run(tmp_path):
-    with JobFolder(tmp_path / "new" / "temporary", needed_bytes=1000) as folder:
+    with folder_for_a_run(tmp_path / "new" / "temporary", needed_bytes=1000) as folder:
         assert folder.path.is_dir() and folder.path.parent == (tmp_path / "new" / "temporary").resolve()
         assert re.fullmatch(r"[A-Za-z0-9._-]+", folder.path.name)
         assert str(os.getpid()) in folder.path.name
@@ -52,13 +53,12 @@ def test_a_folder_for_one_run(tmp_path):
         assert owner["pid"] == os.getpid() and owner["started"] == process_start(os.getpid())
         (folder.path / "sub").mkdir()
         (folder.path / "sub" / "file").write_text("x")
-        assert os.fspath(folder) == str(folder.path)
     assert not folder.path.exists()
     assert folder.remove(), "twice is no error"
 
 
 def test_two_folders_of_one_process_do_not_meet(tmp_path):
-    with JobFolder(tmp_path) as first, JobFolder(tmp_path) as second:
+    with folder_for_a_run(tmp_path) as first, folder_for_a_run(tmp_path) as second:
         assert first.path != second.path and first.path.is_dir()
     assert list(tmp_path.iterdir()) == []
 
@@ -67,21 +67,21 @@ def test_two_folders_of_one_process_do_not_meet(tmp_path):
 def test_only_the_owner_may_look(tmp_path):
     before = os.umask(0)
     try:
-        with JobFolder(tmp_path) as folder:
+        with folder_for_a_run(tmp_path) as folder:
             assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     finally:
         os.umask(before)
 
 
 def test_the_folder_goes_when_the_run_fails(tmp_path):
-    with pytest.raises(ZeroDivisionError), JobFolder(tmp_path) as folder:
+    with pytest.raises(ZeroDivisionError), folder_for_a_run(tmp_path) as folder:
         (folder.path / "ct.nrrd").write_text("x")
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_temporary_folder_with_a_difficult_name(tmp_path):
-    with JobFolder(tmp_path / "Lékař 日本 (1)") as folder:
+    with folder_for_a_run(tmp_path / "Lékař 日本 (1)") as folder:
         assert folder.path.is_dir()
 
 
@@ -96,7 +96,7 @@ def test_read_only_entries_are_removed_and_links_are_not_followed(tmp_path):
     keep = tmp_path / "keep"
     keep.mkdir()
     (keep / "precious").write_text("x")
-    with JobFolder(tmp_path) as folder:
+    with folder_for_a_run(tmp_path) as folder:
         (folder.path / "file").write_text("x")
         (folder.path / "file").chmod(0o400)
         (folder.path / "link").symlink_to(keep)
@@ -124,7 +124,7 @@ def test_what_cannot_be_removed_goes_with_the_next_job(tmp_path, monkeypatch):
         held.setattr(job_folder, "_REMOVAL_PAUSES_S", (0.0, 0.01))
         assert not folder.remove()
     assert folder.path.exists()
-    with JobFolder(tmp_path) as following:  # in the same, living process
+    with folder_for_a_run(tmp_path) as following:  # in the same, living process
         assert not folder.path.exists() and following.path.exists()
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_removed_goes_with_the_next_job(tmp_path, monkeypatch):
 def test_free_disk_is_checked_first(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 900 * 1024**2))
-    with JobFolder(tmp_path, needed_bytes=600 * 1024**2):
+    with folder_for_a_run(tmp_path, needed_bytes=600 * 1024**2):
         pass
     with pytest.raises(JobError) as error:
         JobFolder(tmp_path, needed_bytes=1500 * 1024**2).create()
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_no_folder(tmp_path, monkeypatch):
 
 def test_the_folder_of_an_ended_process_goes_when_the_next_job_starts(tmp_path, ended_process):
     left = make_folder(tmp_path, *ended_process)
-    with JobFolder(tmp_path) as folder:
+    with folder_for_a_run(tmp_path) as folder:
         assert not left.exists() and folder.path.exists()
 
 

@@ -9,18 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from fake_engine import LAUNCHER, finish, is_alive, wait_until
+from fake_engine import LAUNCHER, finish, folder_for_a_run, is_alive, wait_until
 from test_child_lifecycle import GONE_WITHIN_S, FakeSlicer
 
-from AutofocusSegmentationLib.engine.child import (
-    MODULE_FOLDER,
-    ChildProcess,
-    Note,
-    ProgressEvent,
-    SegmentRequest,
-    Started,
-)
-from AutofocusSegmentationLib.engine.job_folder import JobFolder
+from AutofocusSegmentationLib.engine.child import MODULE_FOLDER, ChildProcess
+from AutofocusSegmentationLib.engine.output import Note, ProgressEvent, Started
+from AutofocusSegmentationLib.engine.request import SegmentRequest
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -78,11 +72,11 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_a_whole_run(model, temporary_folder):
-    with JobFolder(temporary_folder, needed_bytes=10**6) as folder:
+    with folder_for_a_run(temporary_folder, needed_bytes=10**6) as folder:
         files = {"ct": write_phantom(folder.path, "whole")}
-        request = SegmentRequest(model, files, device="cpu", labelmap="labels.nrrd")
+        request = SegmentRequest(model, files, device="cpu")
         engine = ChildProcess(LAUNCHER)
-        engine.start(request, folder)
+        engine.start(request, folder.path)
         events = []
         assert wait_until(lambda: events.extend(engine.poll()) or not engine.running, 120)
         assert engine.outcome.kind == "done", engine.details
@@ -93,16 +87,16 @@ def test_a_whole_run(model, temporary_folder):
         assert all(isinstance(event, Started | ProgressEvent | Note) for event in events)
         report = json.loads((folder.path / "report.json").read_text())
         assert report["model"]["id"] == "phantom-ct"
-        labels = sitk.ReadImage(str(folder.path / "labels.nrrd"))
+        labels = sitk.ReadImage(str(folder.path / "segmentation.seg.nrrd"))
         assert set(np.unique(sitk.GetArrayViewFromImage(labels))) <= {0, BLADDER}
     assert list(temporary_folder.iterdir()) == []
 
 
 def test_the_engines_sentence_arrives(model, temporary_folder):
-    with JobFolder(temporary_folder) as folder:
+    with folder_for_a_run(temporary_folder) as folder:
         (folder.path / "ct.nrrd").write_bytes(b"NRRD0004\ntype: short\n")
         engine = ChildProcess(LAUNCHER)
-        engine.start(SegmentRequest(model, {"ct": "ct.nrrd"}, device="cpu"), folder)
+        engine.start(SegmentRequest(model, {"ct": "ct.nrrd"}, device="cpu"), folder.path)
         outcome = finish(engine, 60)
         assert outcome.kind == "failed" and outcome.exit_code in (2, 3)
         assert "Traceback" not in engine.details
@@ -131,16 +125,15 @@ def test_cancel_leaves_nothing(struck, model, temporary_folder, tmp_path):
     stage = STRUCK[struck]
     outputs = tmp_path / "outputs"
     outputs.mkdir()
-    with JobFolder(temporary_folder) as folder:
+    with folder_for_a_run(temporary_folder) as folder:
         request = SegmentRequest(
             model,
             {"ct": write_phantom(folder.path, struck)},
             output=str(outputs / "segmentation.seg.nrrd"),
-            labelmap=str(outputs / "labels.nii.gz"),
             device="cpu",
         )
         engine = ChildProcess(LAUNCHER)
-        engine.start(request, folder)
+        engine.start(request, folder.path)
         launcher = engine._process.pid
         child = wait_for_child(launcher, struck)
         stages = [None]
@@ -168,7 +161,6 @@ def test_a_killed_slicer_leaves_nothing(struck, model, temporary_folder, tmp_pat
         str(model),
         {"ct": str(tmp_path / "ct.nrrd")},
         output=str(outputs / "segmentation.seg.nrrd"),
-        labelmap=str(outputs / "labels.nii.gz"),
         device="cpu",
     )
     slicer = FakeSlicer(temporary_folder, PROGRAM, LAUNCHER, request)
