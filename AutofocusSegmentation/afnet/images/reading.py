@@ -151,6 +151,9 @@ def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
 
 
 def _read_nifti(path: Path, what: str) -> sitk.Image:
+    suffix = image_suffix(path)
+    if not path.name.endswith((suffix, suffix.upper())):  # ITK knows no other way to write it
+        raise InputError(f"{what} has an ending with capital letters among small ones; rename it to {suffix}.")
     try:
         header = read_nifti_header(path)
     except ValueError:

@@ -15,7 +15,7 @@ from image_files import SECRET, refused, saved, scan
 from afnet.errors import InputError
 from afnet.images import nifti_header
 from afnet.images.geometry import index_to_lps
-from afnet.images.reading import read_image
+from afnet.images.reading import read_image, read_labelmap
 
 CODES, PIXDIM, ROWS = (252, "<2h"), (80, "<3f"), (280, "<12f")
 """Offset and format of qform and sform code, voxel size, and sform rows in a NIfTI-1 header."""
@@ -162,6 +162,17 @@ def test_gzip_that_is_not_called_so(tmp_path, capfd):
     refused(path, InputError, "is compressed, though its name ends in .nii; give it a name that ends in .nii.gz", capfd)
     path.write_bytes(packed[:-100])
     refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("ending", ["nii.gz", "NII.GZ", "NII", "Nii.gz", "nii.Gz", "NII.gz", "Nii"])
+@pytest.mark.parametrize("read", [read_image, read_labelmap])
+def test_capital_letters_in_the_ending(tmp_path, ending, read, capfd):
+    path = saved(tmp_path, scan(), ending.lower())
+    path = path.rename(path.with_name(f"{SECRET}.{ending}"))
+    if ending in (ending.lower(), ending.upper()):
+        assert read(path).GetSize() == scan().GetSize()
+    else:
+        refused(path, InputError, f"rename it to .{ending.lower()}", capfd, read)
 
 
 @pytest.mark.parametrize("sizes", [(0, 10, 9), (11, 0, 9), (11, 10, 0), (11, 10, -9)])
