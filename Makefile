@@ -1,11 +1,13 @@
 # `make demo` segments a real scan, `make test` runs every test. Both make their own environment in .venv.
-# Needs make and Python 3.11 or newer; PYTHON=/path/to/python chooses one.
+# Needs make and Python 3.11 to 3.13; PYTHON=/path/to/python chooses one.
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed-by-make
 OUTPUT := demo-output
 TESTS  := Testing/Python
+# python3.11 comes first because it is what the tests were written on; Slicer 5.12 itself has 3.12.
+PYTHONS = $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 
 .PHONY: help demo test lint venv lists clean
 .DELETE_ON_ERROR:
@@ -36,15 +38,16 @@ lists: $(STAMP)
 	$(PY) Testing/Python/packaging/cmake_lists.py --write
 	$(PY) Testing/Python/packaging/readme_scores.py --write
 
-# python3.11 comes first because it is what the tests were written on; Slicer 5.12 itself has 3.12.
+# slicer-core is not made for 3.14, and pip would say so in words of its own.
 $(PY):
-	@for python in $(PYTHON) python3.11 python3.12 python3; do \
-	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	@for python in $(PYTHONS); do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    2>/dev/null; then \
 	    echo "Making $(VENV) with $$("$$python" --version)"; exec "$$python" -m venv $(VENV); \
 	  fi; \
 	done; \
-	echo "No Python 3.11 or newer with its venv module was found: install python3.12 (on Debian and Ubuntu" >&2; \
-	echo "also python3-venv), or name one with make PYTHON=/path/to/python." >&2; exit 1
+	echo "No Python 3.11 to 3.13 with its venv module was found (tried: $(PYTHONS)); install python3.12" >&2; \
+	echo "(on Debian and Ubuntu also python3.12-venv), or name one with make PYTHON=/path/to/python." >&2; exit 1
 
 # trame-slicer without its dependencies: only the terminology lists in it are read.
 $(STAMP): requirements-dev.txt | $(PY)

@@ -46,7 +46,7 @@ def test_without_python_it_says_what_to_install(workplace):
     add_python(workplace, "python3", recent=False)
     result = make_environment(workplace)
     assert result.returncode != 0
-    assert "No Python 3.11 or newer" in result.stderr
+    assert "No Python 3.11 to 3.13" in result.stderr and "python3.13 python3)" in result.stderr
     assert "PYTHON=/path/to/python" in result.stderr
     assert not (workplace / ".venv").exists()
 
@@ -56,6 +56,7 @@ def test_without_python_it_says_what_to_install(workplace):
     [
         (["python3.11", "python3.12"], [], "python3.11"),
         (["python3.12"], ["python3"], "python3.12"),
+        (["python3.13"], ["python3"], "python3.13"),
         (["python3"], [], "python3"),
         (["python3.12"], ["python3.11"], "python3.12"),  # a shim that is there but does not run
     ],
@@ -76,3 +77,20 @@ def test_python_can_be_named(workplace):
     add_python(workplace, "special", recent=True)
     result = make_environment(workplace, "PYTHON=special")
     assert "Python of special" in result.stdout
+
+
+@pytest.mark.parametrize(("version", "fits"), [((3, 10), False), ((3, 11), True), ((3, 13), True), ((3, 14), False)])
+def test_only_versions_that_slicer_core_is_made_for(workplace, version, fits):
+    """3.14 would end in what pip says."""
+    asking = workplace / "bin" / "special"
+    pretence = f"import sys; sys.version_info = {(*version, 1, 'final', 0)}; $2"
+    asking.write_text(
+        "#!/bin/sh\n"
+        f'[ "$1" = -c ] && exec {sys.executable} -c "{pretence}"\n'
+        'mkdir -p "$3/bin"; echo made > "$3/bin/python"\n'
+    )
+    asking.chmod(0o755)
+    add_python(workplace, "python3.11", recent=True)
+    result = make_environment(workplace, "PYTHON=special")
+    assert (result.returncode == 0) is fits and (workplace / ".venv").exists() is fits
+    assert fits or "No Python 3.11 to 3.13 with its venv module was found (tried: special)" in result.stderr
