@@ -396,8 +396,9 @@ class LayoutManager:
 ])
 def test_a_layout_with_a_slice_view_is_the_users(opened, scene, monkeypatch, slices, chosen):
     """One slice, two side by side, a layout of the clinic's own: a result is seen there, too."""
-    for name in ("Red", "Compare1"):
-        scene.AddNewNodeByClass("vtkMRMLSliceNode", name).SetLayoutName(name)
+    nodes = [scene.AddNewNodeByClass("vtkMRMLSliceNode", name) for name in ("Red", "Compare1")]
+    for node in nodes:
+        node.SetLayoutName(node.GetName())
     manager = LayoutManager(*slices)
     monkeypatch.setattr(slicer.app, "layoutManager", lambda: manager)
     click(opened.results.viewsButton)
@@ -406,3 +407,5 @@ def test_a_layout_with_a_slice_view_is_the_users(opened, scene, monkeypatch, sli
     choose(SimpleNamespace(ui=opened.results), opened.first)
     run(opened, opened.images[0])
     assert manager.chosen == 2 * chosen
+    for node in nodes:  # they would outlive the scene
+        scene.RemoveNode(node)
