@@ -69,16 +69,17 @@ def long_integers():
     ],
     ids=["missing", "vector", "label map", "attention", "empty", "one slice", "modality", "sheared", "type"],
 )
-def test_one_problem_one_sentence(pelvis, tmp_path, make, wrong, do):
-    from AutofocusSegmentationLib.study import StudyError, check_inputs, export_study, input_problems
+def test_one_problem_one_sentence(pelvis, make, wrong, do):
+    from AutofocusSegmentationLib.logic import SegmentationJob
+    from AutofocusSegmentationLib.study import check_inputs, input_problems
 
     node = make("CT") if make is vector_volume else make()
     (problem,) = check_inputs(pelvis, {"ct": node})
     assert wrong in problem and do in problem and problem.endswith(".") and problem.count(". ") == 0
     assert input_problems(pelvis, {"ct": node}) == {"ct": problem}
-    with pytest.raises(StudyError) as error:
-        export_study(pelvis, {"ct": node}, tmp_path)
-    assert str(error.value) == problem and not list(tmp_path.iterdir())
+    job = SegmentationJob(pelvis, {"ct": node})
+    job.start()
+    assert (job.outcome.kind, job.outcome.message) == ("failed", problem) and job._job_folder is None
 
 
 def test_nothing_wrong(brain, pelvis):

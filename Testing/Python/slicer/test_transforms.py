@@ -218,16 +218,17 @@ def stretch(factor):
     ],
     ids=["scaling", "mirror", "grid"],
 )
-def test_reference_under_a_transform_that_is_not_rigid(pelvis, tmp_path, make, word):
-    from AutofocusSegmentationLib.study import StudyError, check_inputs, export_study
+def test_reference_under_a_transform_that_is_not_rigid(pelvis, make, word):
+    from AutofocusSegmentationLib.logic import SegmentationJob
+    from AutofocusSegmentationLib.study import check_inputs
 
     node = make_volume(None, "ct", oblique(spacing=(4, 4, 5), origin=(-50, -40, -40)))
     node.SetAndObserveTransformNodeID(make().GetID())
     (problem,) = check_inputs(pelvis, {"ct": node})
     assert word in problem and "harden" in problem and "mm" in problem
-    with pytest.raises(StudyError, match=word):
-        export_study(pelvis, {"ct": node}, tmp_path)
-    assert not list(tmp_path.iterdir())
+    job = SegmentationJob(pelvis, {"ct": node})
+    job.start()
+    assert (job.outcome.kind, job.outcome.message) == ("failed", problem) and job._job_folder is None
 
 
 def test_a_single_displaced_slice_is_seen(pelvis):
