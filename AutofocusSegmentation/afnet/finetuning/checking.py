@@ -25,6 +25,12 @@ from .request import CaseFiles
 OUTSIDE_REFUSED, OUTSIDE_TOLD = 0.05, 0.001
 """Parts of the drawn voxels outside the image above which a case is refused, or the user warned."""
 
+MOST_UNKNOWN_CODES = 255
+"""A label map with more that are no codes of the model is none, but a scan."""
+
+MOST_NAMED = 5
+"""Segments that a sentence names before it counts the others."""
+
 IN_PATIENT = 0.5
 """Part of a drawn structure that must lie in the patient."""
 
@@ -151,7 +157,12 @@ def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[S
     case.grid = read
     matches = match_codes(sitk.GetArrayViewFromImage(read), labels.structures, mapping)
     base_codes = {item["code"] for item in base.raw["labelmap"]}
-    strange = [match.id for match in matches if match.by == "none" and int(match.id) not in base_codes]
+    strange = sorted({int(match.id) for match in matches if match.by == "none"} - base_codes)
+    if strange and (strange[0] < 0 or len(strange) > MOST_UNKNOWN_CODES):
+        case.problems.append(
+            f"{what} holds values that are no codes of the model {base.id}; give a label map in its codes."
+        )
+        return None
     if strange:
         case.problems.append(
             f"{what} holds the code {strange[0]}, which the model {base.id} does not have; recode it, or say which "
@@ -171,22 +182,37 @@ def _refuse_unknown_segments(case: CheckedCase, matches: list[SegmentMatch]) -> 
             )
 
 
+def _tell_unused(case: CheckedCase, unused: list[str]) -> None:
+    """Say in one sentence which segments match nothing."""
+    if not unused:
+        return
+    listed = [repr(name) for name in unused[:MOST_NAMED]]
+    if len(unused) > MOST_NAMED:
+        listed.append(f"{len(unused) - MOST_NAMED} more")
+    if len(listed) == 1:
+        text = f"{listed[0]} matches no structure of the model and is not used."
+    else:
+        text = f"{', '.join(listed[:-1])} and {listed[-1]} match no structure of the model and are not used."
+    case.warnings.append(f"{case.files.name}: {text}")
+
+
 def _sort(case: CheckedCase, matches: list[SegmentMatch], labels: LabelSet) -> None:
     """Give each structure its mask; say what is empty, doubtful or not used."""
+    _tell_unused(case, [match.segment for match in matches if match.by == "none"])
     name = case.files.name
     voxel_ml = float(np.prod(case.grid.GetSpacing())) / 1000
     titles = {structure.id: structure.name for structure in labels.structures}
     owners: dict[str, SegmentMatch] = {}
     for match in matches:
-        volume = round(int(match.mask.sum()) * voxel_ml, 3)
+        mask = match.mask
+        volume = round(int(mask.sum()) * voxel_ml, 3)
         case.mapping.append({
             "segment": match.segment, "id": match.id, "structure": match.structure, "by": match.by,
             "volume_ml": volume,
         })
         if match.structure is None:
-            if match.by == "none":
-                case.warnings.append(f"{name}: '{match.segment}' matches no structure of the model and is not used.")
-        elif not volume:
+            continue
+        if not volume:
             case.warnings.append(
                 f"{name}: '{match.segment}' is empty, so taken as unknown; mark it as absent if it is truly not there."
             )
@@ -198,7 +224,7 @@ def _sort(case: CheckedCase, matches: list[SegmentMatch], labels: LabelSet) -> N
             )
         else:
             owners[match.structure] = match
-            case.masks[match.structure] = case.masks.get(match.structure, False) | match.mask
+            case.masks[match.structure] = case.masks.get(match.structure, False) | mask
     for id in case.files.absent:
         if id in case.masks:
             case.problems.append(f"{name}: {titles[id]} is said to be absent and is drawn; choose one.")

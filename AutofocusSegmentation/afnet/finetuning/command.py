@@ -84,6 +84,8 @@ def add_finetune(commands, shared: dict[str, dict]) -> None:
 def finetune(options, progress: Progress) -> None:
     """Run `afnet finetune`. Raises AfnetError as every command."""
     stops = StopRequests()
+    if options.check_only and options.resume:
+        raise RequestError("--check-only looks at cases and --resume goes on with a training; leave one of them out.")
     if options.check_only:  # whose parent is watched from the start: it ends at once, see __main__.py
         _check_only(options, progress, stops)
         return
@@ -238,8 +240,8 @@ def _original_case(file: Path | None, base: Manifest) -> str | None:
         fits = False
     if not fits:
         raise RequestError(
-            "The file of --original-case is no packed case of this model; pack one with Training/brain_pack.py, or "
-            "leave the option out."
+            "The file of --original-case is no packed case of this model; give one that the programs in the sources' "
+            "folder Training packed for it, or leave the option out."
         )
     return str(file.absolute())
 

@@ -62,7 +62,7 @@ def change_labels(base: Manifest, drop: tuple[str, ...] = (), add: tuple[dict, .
         lost = {codes[known.index(id)] for id in drop}
     else:
         lost = set(codes[1:]) - {label for structure in kept for label in structure.labels}
-    fresh = _added(add, known, set(codes))
+    fresh = _added(add, known, [structure.name for structure in kept], set(codes))
     if not kept and not fresh:
         raise RequestError("No structure would be left to learn; drop fewer.")
     sources = [channel for channel, code in enumerate(codes) if code not in lost] + [None] * len(fresh)
@@ -92,11 +92,14 @@ def exclusive_parts(channels: list[tuple[int, ...]]) -> list[tuple[list[int], li
     return parts
 
 
-def _added(add: tuple[dict, ...], known: list[str], codes: set[int]) -> list[Structure]:
+def _added(add: tuple[dict, ...], known: list[str], names: list[str], codes: set[int]) -> list[Structure]:
+    """The structures of `add`, which may have no id of `known`, no name of `names`, and get codes that are free."""
     fresh = []
     for number, wish in enumerate(add):
         if wish["id"] in known or wish["id"] in [structure.id for structure in fresh]:
             raise RequestError(f"The structure '{wish['id']}' to add is there already; choose another id.")
+        if _plain(wish["name"]) in [_plain(name) for name in (*names, *(structure.name for structure in fresh))]:
+            raise RequestError(f"The structure '{wish['name']}' to add is there already; choose another name.")
         code = next((code for code in range(1, 256) if code not in codes), None)
         if code is None:
             raise RequestError("A model can have 255 structures at most; drop some.")
@@ -113,6 +116,11 @@ def _added(add: tuple[dict, ...], known: list[str], codes: set[int]) -> list[Str
         definition = wish.get("definition") or "As drawn in the user's own cases."
         fresh.append(Structure(wish["id"], wish["name"], color, (code,), terminology, wish.get("tg263"), definition))
     return fresh
+
+
+def _plain(name: str) -> str:
+    """A name as people compare it: without case and outer spaces."""
+    return " ".join(name.split()).casefold()
 
 
 def _codes_of(rule: int | dict) -> set[int]:

@@ -12,13 +12,22 @@ from ..output.segmentation_file import Segmentation
 
 @dataclass(frozen=True)
 class SegmentMatch:
-    """A segment (or code) and the structure it was taken for; `by`: mapping, tag, terminology, name, code or none."""
+    """A segment (or code) and the structure it was taken for; `by`: mapping, tag, terminology, name, code or none.
+
+    It is where `voxels` (z, y, x), which all of a layer or label map share, have one of `labels`.
+    """
 
     segment: str
     id: str
     structure: str | None
     by: str
-    mask: np.ndarray
+    voxels: np.ndarray
+    labels: tuple[int, ...]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Made anew each time: a label map can have more codes than the memory has room for masks."""
+        return self.voxels == self.labels[0] if len(self.labels) == 1 else np.isin(self.voxels, self.labels)
 
 
 def match_segments(
@@ -28,8 +37,8 @@ def match_segments(
     found = []
     for segment in segmentation.segments:
         structure, by = _structure_of(segment, structures, mapping)
-        mask = segmentation.voxels[segment.layer] == segment.label
-        found.append(SegmentMatch(segment.name or segment.id, segment.id, structure, by, mask))
+        voxels = segmentation.voxels[segment.layer]
+        found.append(SegmentMatch(segment.name or segment.id, segment.id, structure, by, voxels, (segment.label,)))
     return found
 
 
@@ -54,13 +63,13 @@ def match_codes(
         name = ", ".join(map(str, sorted(labels[structure.id])))
         if own:
             target, by = (mapping[name], "mapping") if name in mapping else (structure.id, "code")
-            found.append(SegmentMatch(name, name, target, by, np.isin(codes, list(own))))
+            found.append(SegmentMatch(name, name, target, by, codes, tuple(own)))
     names = {match.id for match in found}
     for code in sorted(present):
         name = str(code)
         if code in strange or (mapping.get(name) and name not in names):
             by = "mapping" if name in mapping else "none"
-            found.append(SegmentMatch(name, name, mapping.get(name), by, codes == code))
+            found.append(SegmentMatch(name, name, mapping.get(name), by, codes, (code,)))
     return sorted(found, key=lambda match: match.by != "mapping")
 
 

@@ -4,6 +4,7 @@ Needs no torch. Names of cases are the user's; they go into sentences and into t
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -188,6 +189,11 @@ def _case_problems(document: dict) -> list[str]:
             found.append(f"cases[{number}].inputs must map names to files")
         elif not all(map(_plain, (case["name"], case["segmentation"], *case["inputs"].values()))):
             found.append(f"cases[{number}] has a name or path that no file can have")
+        elif not all(map(_in_locale, (case["name"], case["segmentation"], *case["inputs"].values()))):
+            found.append(
+                f"cases[{number}] has letters in its name or a path that the locale set here does not have (set "
+                "LC_ALL=C.UTF-8, for instance)"
+            )
         if not all(target is None or isinstance(target, str) for target in case.get("mapping", {}).values()):
             found.append(f"cases[{number}].mapping must map segments to structure ids or null")
     return found
@@ -200,6 +206,15 @@ def _plain(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\0" not in text
+
+
+def _in_locale(text: str) -> bool:
+    """Whether Python can name a file so here: in the locale C, beyond ASCII, it cannot."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def choose_held_out(wish: str, names: list[str]) -> tuple[str, ...]:

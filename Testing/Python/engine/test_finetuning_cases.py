@@ -1,6 +1,10 @@
 """Which cases can be learned from: segments matched to structures, and what is refused with the case's name."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,13 +214,71 @@ def in_air(image):
         (edit("labels.nrrd", moved), {}, "The segmentation of case 1 does not belong to its image"),
         (edit("labels.nrrd", in_air), {}, "case 1: Bladder lies outside the patient"),
         (lambda folder: None, {"mapping": {"3": "liver"}}, "case 1: there is no structure 'liver'"),
-        (lambda folder: None, {"segmentation": "patient/ct.nrrd"}, "The segmentation of case 1 holds the code"),
+        (lambda folder: None, {"segmentation": "patient/ct.nrrd"}, 
+         "The segmentation of case 1 holds values that are no codes of the model known-scanner; give a label map in"),
     ],
 )
 def test_a_bad_case_is_told_by_name(checked, spoil, entry, sentence):
     case = checked(spoil, **entry)
     assert not case.usable and sentence in case.problems[0] and case.problems[0].endswith(".")
     assert case.prepared is None and case.truth is None and not case.masks
+
+
+def test_a_scan_in_place_of_the_segmentation_is_one_sentence(checked):
+    """It once was a warning, and a mask in memory, for each of its values."""
+    def above_zero(folder):
+        image = sitk.ReadImage(str(folder / "ct.nrrd"))
+        values = np.arange(image.GetNumberOfPixels(), dtype=np.int16).reshape(image.GetSize()[::-1]) % 300
+        sitk.WriteImage(like(values, image), str(folder / "mr.nrrd"))
+
+    for spoil, file in ((lambda folder: None, "ct.nrrd"), (above_zero, "mr.nrrd")):
+        case = checked(spoil, segmentation=f"patient/{file}")
+        assert len(case.problems) == 1 and "holds values that are no codes" in case.problems[0]
+        assert case.warnings == case.mapping == []
+
+
+@pytest.mark.parametrize("more, words", [
+    (1, "case 1: '101' matches no structure of the model and is not used."),
+    (2, "case 1: '101' and '102' match no structure of the model and are not used."),
+    (117, "case 1: '101', '102', '103', '104', '105' and 112 more match no structure of the model and are not used."),
+])
+def test_what_matches_nothing_is_one_sentence(checked, more, words):
+    def add(folder):
+        image = sitk.ReadImage(str(folder / "labels.nrrd"))
+        codes = sitk.GetArrayFromImage(image)
+        codes[0].flat[:more] = np.arange(101, 101 + more)
+        sitk.WriteImage(like(codes, image), str(folder / "labels.nrrd"))
+
+    case = checked(add)
+    assert case.warnings == [words] and len(case.mapping) == 2 + more
+    assert len(case.problems) == 1 and "holds the code 101, which" in case.problems[0]
+
+
+def test_masks_are_made_when_they_are_asked_for():
+    """A label map with a code for each organ would not fit into memory otherwise."""
+    codes = np.arange(1, 201, dtype=np.int16).reshape(2, 10, 10)
+    matches = match_codes(codes, PELVIS.structures, {})
+    assert len(matches) == 200 and all(match.voxels is codes for match in matches)
+    assert all(match.mask.sum() == 1 for match in matches)
+
+
+def test_letters_that_the_locale_lacks(base, tmp_path):
+    """In the locale C Python cannot name such a file: this once was an error of the program's own."""
+    cases = write_list(tmp_path, [{"name": "a", "inputs": {"ct": "nö.nii"}, "segmentation": "s.nrrd"}])
+    main = Path(__file__).resolve().parents[3] / "AutofocusSegmentation" / "afnet" / "__main__.py"
+    process = subprocess.run(
+        [sys.executable, main, "finetune", "--check-only", "--base", base.folder, "--cases", cases], timeout=60,
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, capture_output=True, text=True,
+    )  # fmt: skip
+    if sys.platform == "linux":
+        assert process.returncode == 2 and "letters in its name or a path that the locale" in process.stderr
+    assert process.returncode in (2, 3) and process.stderr.count("\n") == 1 and "unexpected" not in process.stderr
+
+
+def test_a_check_and_a_resumed_training_are_two_things(base, tmp_path, refused):
+    cases = write_cases(tmp_path, [1])
+    arguments = ["finetune", "--check-only", "--resume", "--base", base.folder, "--cases", cases]
+    refused(2, arguments, "leave one of them out")
 
 
 def test_no_segmentation_waits_for_the_other_cases(base, tmp_path, monkeypatch):

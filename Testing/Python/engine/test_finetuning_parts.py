@@ -65,10 +65,14 @@ def test_what_is_drawn_from_is_kept_once_and_small(base):
 def test_label_sets_that_cannot_be(base):
     for drop, add, sentence in (
         (("liver",), (), "no structure 'liver'"), (("bladder", "femur_left"), (), "No structure would be left"),
-        ((), ({"id": "bladder", "name": "x"},), "is there already"),
+        ((), ({"id": "bladder", "name": "x"},), "'bladder' to add is there already; choose another id"),
+        ((), ({"id": "b2", "name": " bladdeR "},), "is there already; choose another name"),
+        ((), ({"id": "x", "name": "Cyst"}, {"id": "y", "name": "cyst"}), "'cyst' to add is there already"),
     ):
         with pytest.raises(RequestError, match=sentence):
             change_labels(base, drop, add)
+    again = change_labels(base, ("bladder",), ({"id": "b2", "name": "Bladder"},))
+    assert [structure.id for structure in again.structures] == ["femur_left", "b2"], "in place of the dropped one"
     with pytest.raises(RequestError, match="lie inside one another"):
         change_labels(find_model("brain-tumour-mri"), (), ADDED)
 
