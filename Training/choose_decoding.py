@@ -45,7 +45,8 @@ def without_islands(found: np.ndarray, smallest_part: float, manifest: Manifest)
     """What `afnet.decoding.clean` leaves of a mask (z, y, x) under that rule alone."""
     rule = {"decoding": {"kind": "nested", "smallest_part": smallest_part}}
     image = sitk.GetImageFromArray(found.astype(np.uint8))
-    return sitk.GetArrayFromImage(clean(image, replace(manifest, raw=rule))) > 0
+    cleaned, _ = clean(image, replace(manifest, raw=rule))
+    return sitk.GetArrayFromImage(cleaned) > 0
 
 
 def main() -> None:

@@ -21,14 +21,13 @@ def restore(
     """
     width, height, depth = reference.GetSize()
     labels = np.zeros((depth, height, width), np.uint8)
-    decode = _DECODERS[manifest.raw["decoding"]["kind"]]
-    codes = manifest.raw["decoding"]["codes"]
+    decoding = manifest.raw["decoding"]
     outside = found_outside(manifest)
     # Nothing is known of the patient at lattice points beyond the scan. Only those inside it are interpolated, so that
     # an organ that is cut off by the end of the scan is found up to the last slice. The last image is their weight.
     known = _inside(grid, reference)
     # Linear interpolation finds nothing between lattice points that is found at none of them: the rest stays empty.
-    found = (decode(list(probabilities), codes) > 0) & (known > 0)
+    found = (decide(list(probabilities), decoding) > 0) & (known > 0)
     if not found.any():
         return like(labels, reference)
     images = [grid.image(channel * known) for channel in probabilities] + [grid.image(known)]
@@ -48,7 +47,7 @@ def restore(
         ]
         for part in parts:
             np.divide(part, weight, out=part, where=weight > 0)
-        labels[start:stop, y0:y1, x0:x1] = np.where(weight > 0, decode(parts, codes), 0)
+        labels[start:stop, y0:y1, x0:x1] = np.where(weight > 0, decide(parts, decoding), 0)
         if on_progress:
             on_progress((stop - z0) / (z1 - z0))
     return like(labels, reference)
@@ -92,14 +91,21 @@ def _nested(parts: list[np.ndarray], codes: list[int]) -> np.ndarray:
 _DECODERS = {"argmax": _argmax, "nested": _nested}
 
 
-def clean(labels: sitk.Image, manifest: Manifest, notes: list[str] | None = None) -> sitk.Image:
+def decide(parts: list[np.ndarray], decoding: dict) -> np.ndarray:
+    """Return the code of every voxel (uint8) from the outputs' probabilities, an array each, as `decoding` of the
+    manifest says."""
+    return _DECODERS[decoding["kind"]](parts, decoding["codes"])
+
+
+def clean(labels: sitk.Image, manifest: Manifest) -> tuple[sitk.Image, list[str]]:
     """Keep the largest piece of organs that are one piece and fill their holes; drop islands below the smallest volume.
 
     The smallest is `minimum_ml`, and `smallest_part` of the largest island. An island is judged by its whole extent
     over all codes for nested regions, by its own code otherwise. A code whose whole volume then is below its rule's
     `below_ml` becomes the code `into`: a trace of it is more often a mistake. Islands that only `smallest_part` drops
-    could be a second tumour: a sentence about them is added to `notes`.
+    could be a second tumour: the second value has a sentence about them, or none.
     """
+    notes = []
     rules = manifest.raw["decoding"]
     array = sitk.GetArrayFromImage(labels)
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
@@ -113,7 +119,7 @@ def clean(labels: sitk.Image, manifest: Manifest, notes: list[str] | None = None
         sizes = np.bincount(sitk.GetArrayViewFromImage(pieces).ravel())[1:] * voxel_ml
         sizeable = sizes[sizes >= rules.get("minimum_ml", 0.0)]  # the largest first
         kept = int((sizeable >= rules.get("smallest_part", 0.0) * sizes[0]).sum())
-        if kept < len(sizeable) and notes is not None:
+        if kept < len(sizeable):
             notes.append(_left_out(sizeable[kept:], rules["smallest_part"]))
         if code in rules.get("largest_component", []):
             kept = min(kept, 1)
@@ -125,7 +131,7 @@ def clean(labels: sitk.Image, manifest: Manifest, notes: list[str] | None = None
         found = array == rule["code"]
         if found.sum() * voxel_ml < rule["below_ml"]:
             array[found] = rule["into"]
-    return like(array, labels)
+    return like(array, labels), notes
 
 
 def _left_out(sizes_ml: np.ndarray, smallest_part: float) -> str:

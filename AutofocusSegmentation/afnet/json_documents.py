@@ -28,7 +28,8 @@ class ModelEntry(TypedDict):
 
 
 class ImageGrid(TypedDict):
-    """The voxels of an image as it was read. `direction`: 3×3, row by row, an axis of the image in each column."""
+    """The voxels of an image as it was read, in LPS. `origin_mm`: the centre of the first voxel; `direction`: 3×3, row
+    by row, an axis of the image in each column."""
 
     size: list[int]
     spacing_mm: list[float]
@@ -37,7 +38,10 @@ class ImageGrid(TypedDict):
 
 
 class WorkingGridEntry(TypedDict):
-    """A WorkingGrid, whose axes are the patient's: x to the left, y to the back, z to the head."""
+    """A WorkingGrid, whose axes are the patient's: x to the left, y to the back, z to the head.
+
+    `origin_mm_lps`: the centre of the first voxel, in LPS as every position in these documents.
+    """
 
     size: list[int]
     spacing_mm: float

@@ -33,9 +33,8 @@ def segment(request: StudyRequest, progress: Progress) -> Report:
 
     progress.stage("restore")
     reference = study.images[manifest.reference]
-    islands: list[str] = []
     labels = restore(computed.probabilities, prepared.grid, reference, manifest, progress.within)
-    labels = clean(labels, manifest, islands)
+    labels, islands = clean(labels, manifest)
     missing = check_found(labels, manifest)
     labels, doubts, left_out = judge(labels, reference, manifest)
     for note in islands + missing + doubts:

@@ -5,6 +5,7 @@ For the chart and the case of the original domain; the verdict scores on the cas
 
 import numpy as np
 
+from .. import decoding
 from ..evaluation import dice
 from ..networks import AutofocusNetwork
 from ..streaming import Streaming
@@ -21,11 +22,9 @@ def answer(network: AutofocusNetwork, channels: np.ndarray, labels: LabelSet) ->
 
 
 def decide(probabilities: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """Masks of the structures (S, z, y, x) by the probabilities (outputs, z, y, x), as inference decides."""
-    if labels.kind == "nested":
-        return np.logical_and.accumulate(probabilities > 0.5, axis=0)
-    best = probabilities.argmax(axis=0)
-    return np.stack([np.isin(best, channels) for channels in labels.channels])
+    """Masks of the structures (S, z, y, x) by the probabilities (outputs, z, y, x), as a segmentation is decided."""
+    codes = decoding.decide(list(probabilities), labels.document["decoding"])
+    return np.stack([np.isin(codes, structure["labels"]) for structure in labels.document["structures"]])
 
 
 def dice_on_grid(probabilities: np.ndarray, case: PreparedCase, labels: LabelSet) -> dict[str, float]:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from ..atomic_file import atomic, refusal
+from ..atomic_file import atomic, refusal, whole_folder
 from ..errors import RequestError
 from .manifest import BUNDLED_MODELS, Manifest, find_models, plain_id, read_manifest, write_manifest
 from .training_folder import CANDIDATE, TRAINING, refuse_running, remove
@@ -127,15 +127,8 @@ def _refuse_existing(folder: Path) -> None:
 
 
 def _write_folder(target: Path, manifest: Manifest) -> Path:
-    try:
-        target.mkdir()
-    except OSError as error:
-        raise refusal(error, "The model") from None
-    try:
-        write_model(target, manifest, manifest.raw)
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
+    with whole_folder(target, "The model") as folder:
+        write_model(folder, manifest, manifest.raw)
     return target
 
 

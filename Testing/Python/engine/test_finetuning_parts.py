@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from afnet.errors import RequestError
+from afnet.finetuning.answers import decide
 from afnet.finetuning.cache import PreparedCase, load_prepared, save_prepared
 from afnet.finetuning.comparison import compare, judge, sign_flip
 from afnet.finetuning.label_set import adapt_outputs, base_probabilities, change_labels
@@ -60,6 +61,17 @@ def test_what_is_drawn_from_is_kept_once_and_small(base):
     assert case.patient_voxels is case.patient_voxels and case.drawn_voxels is case.drawn_voxels
     held = sum(array.nbytes for array in vars(own).values() if isinstance(array, np.ndarray))
     assert held == 0 and not hasattr(own, "places")
+
+
+@pytest.mark.parametrize("drop", [(), ("tumour_core",)])
+def test_answers_are_decided_as_segmentations_are(base, drop):
+    nested = change_labels(find_model("brain-tumour-mri"), drop)
+    probabilities = np.random.default_rng(0).random((len(nested.sources), 4, 5, 6), np.float32)
+    assert np.array_equal(decide(probabilities, nested), np.logical_and.accumulate(probabilities > 0.5, axis=0))
+    classes = change_labels(base)
+    probabilities = np.random.default_rng(1).random((3, 4, 5, 6), np.float32)
+    best = probabilities.argmax(0)
+    assert np.array_equal(decide(probabilities, classes), np.stack([best == 1, best == 2]))
 
 
 def test_label_sets_that_cannot_be(base):
