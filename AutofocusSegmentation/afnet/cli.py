@@ -264,5 +264,7 @@ def _evaluate(options, progress: Progress) -> None:
     only = None if options.only is None else [name.strip() for name in options.only.split(",") if name.strip()]
     if only == []:
         raise RequestError(f"--only '{options.only}' names no structure; name some with commas, or leave it out.")
-    rows = evaluate(manifest, options.truth, options.prediction, only, options.resample)
+    rows = evaluate(
+        manifest, options.truth, options.prediction, only, options.resample, lambda text: print(text, file=sys.stderr)
+    )
     print(json.dumps(rows, indent=2) if options.json else format_table(rows))

@@ -6,7 +6,7 @@ Absent structures: in neither, Dice is 1; in one only, it is 0. The distances ne
 import itertools
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from .preprocessing.grid import bounding_box
 
 LATTICE_TOLERANCE = 0.01
 """Largest distance, in voxels, at which two voxel centres count as the same (NIfTI headers are float32)."""
+
+MOST_CODES_NAMED = 5
+"""Codes that a sentence lists before it breaks off."""
 
 Source = str | os.PathLike | sitk.Image
 
@@ -60,20 +63,21 @@ def mean_surface_distance(distances: tuple[np.ndarray, np.ndarray]) -> float:
 
 def evaluate(
     manifest: Manifest, truth: Source, prediction: Source, only: Iterable[str | int] | None = None,
-    resample: bool = False,
+    resample: bool = False, tell: Callable[[str], object] = lambda text: None,
 ) -> list[dict]:
     """Score each structure of a model.
 
     `truth`, `prediction`: a label map (file or image) in the model's codes, or a .seg.nrrd file. `only`: ids, names
     or codes of the structures that were drawn in the truth; the others are not scored. A prediction on another grid
     is refused unless it is a part of the same lattice of voxels or `resample` allows nearest-neighbour resampling.
+    `tell` gets a sentence on what may make the scores wrong.
 
     Returns one dict per structure: id, name, drawn, dice, hd95_mm, surface_distance_mm, truth_ml, prediction_ml; a
     value that is not defined is None. Raises RequestError, InputError.
     """
     drawn = _drawn(manifest, only)
-    expected = _open(truth, manifest, "The truth", None if only is None else drawn)
-    found = _open(prediction, manifest, "The prediction", None if only is None else drawn)
+    expected = _open(truth, manifest, "The truth", only is not None, tell)
+    found = _open(prediction, manifest, "The prediction", only is not None, tell)
     if not _overlap(expected.grid, found.grid):
         raise RequestError("The prediction does not lie where the truth does; give two of the same image.")
     spacing = expected.grid.GetSpacing()[::-1]
@@ -103,7 +107,10 @@ def evaluate(
 
 
 def format_table(rows: list[dict]) -> str:
-    """The rows of `evaluate` as a text table; a dash where a value is not defined."""
+    """The rows of `evaluate` as a text table; a dash where a value is not defined.
+
+    A last line names the structures that count 0 because the truth lacks them.
+    """
     columns = (("Dice", "dice", 3), ("HD95 mm", "hd95_mm", 1), ("Surface mm", "surface_distance_mm", 2),
                ("Truth ml", "truth_ml", 1), ("Result ml", "prediction_ml", 1))
     width = max([len("Structure"), *(len(row["name"]) for row in rows)])
@@ -112,6 +119,9 @@ def format_table(rows: list[dict]) -> str:
         cells = ["-" if row[key] is None else f"{row[key]:.{digits}f}" for _, key, digits in columns]
         note = "" if row["drawn"] else "  not drawn"
         lines.append("  ".join([row["name"].ljust(width), *(cell.rjust(10) for cell in cells)]) + note)
+    lacking = [row["name"] for row in rows if row["truth_ml"] == 0 < row["prediction_ml"]]
+    if lacking:
+        lines.append(f"Not in the truth, so counted as 0: {', '.join(lacking)}; --only leaves out what was not drawn.")
     return "\n".join(lines)
 
 
@@ -130,14 +140,16 @@ class _Opened:
         return np.isin(self.content, structure.labels)
 
 
-def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None) -> _Opened:
-    """Open a source; one of another model (its codes, or no structure of this one) is refused unless the caller named
-    what is `drawn`: a fine-tuning may draw structures that the base model does not have."""
+def _open(
+    source: Source, manifest: Manifest, what: str, named: bool, tell: Callable[[str], object]
+) -> _Opened:
+    """Open a source; one of another model (its codes, or no structure of this one) is refused unless the caller `named`
+    what is drawn: a fine-tuning may draw structures that the base model does not have."""
     if not isinstance(source, sitk.Image):
         if str(source).lower().endswith(SEGMENTATION_SUFFIX):
             segmentation = read_segmentation(Path(source), what)
             structures = manifest.structures
-            if drawn is None and all(segmentation.mask(item.id, structures) is None for item in structures):
+            if not named and all(segmentation.mask(item.id, structures) is None for item in structures):
                 raise RequestError(f"{what} has no segment of the model {manifest.id}; give another, or another model.")
             return _Opened(segmentation.grid, segmentation, structures)
         source = read_labelmap(source, what)
@@ -145,7 +157,7 @@ def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None)
     known = {label for structure in manifest.structures for label in structure.labels}
     found = {int(code) for code in np.unique(codes)} - {0}
     strange = sorted(found - known)
-    if strange and drawn is None:
+    if strange and not named:
         raise RequestError(
             f"{what} holds the code {strange[0]}, which the model {manifest.id} does not have; recode it, or"
             " name the structures to score with --only."
@@ -153,6 +165,13 @@ def _open(source: Source, manifest: Manifest, what: str, drawn: set[str] | None)
     if strange and (strange[0] < 0 or not found & known):
         raise RequestError(
             f"{what} holds values that are no codes of the model {manifest.id}; give a label map in its codes."
+        )
+    if strange:  # one common code is little: by another program's codes, it can be another organ
+        listed = ", ".join(map(str, strange[:MOST_CODES_NAMED]))
+        listed += " and more" if len(strange) > MOST_CODES_NAMED else ""
+        tell(
+            f"{what} also holds codes that the model {manifest.id} does not have ({listed}); recode it if its other "
+            "codes are not the model's either."
         )
     return _Opened(source, codes, manifest.structures)
 

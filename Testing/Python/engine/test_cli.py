@@ -325,6 +325,10 @@ def test_evaluate_prints_a_table_or_json(capfd, tmp_path, tiny_pelvis):
     assert rows["bladder"]["dice"] == pytest.approx(0.75) and rows["bladder"]["drawn"] and not rows["rectum"]["drawn"]
     assert run(arguments) == 0
     assert "0.750" in capfd.readouterr().out
+    write_images(tmp_path, {"truth": sitk.GetImageFromArray(truth + 40 * (truth == 0).astype(np.uint8))}, ".nii.gz")
+    assert run([*arguments, "--only", "bladder", "--json"]) == 0
+    told = capfd.readouterr()
+    assert "codes that the model tiny-pelvis-ct does not have (40)" in told.err and len(json.loads(told.out)) == 6
     assert run([*arguments, "--only", "liver"]) == 2
     assert "no structure 'liver'" in capfd.readouterr().err
     for only in ("", ","):

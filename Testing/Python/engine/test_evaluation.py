@@ -190,7 +190,13 @@ def test_codes_of_another_convention(brain):
     with pytest.raises(RequestError, match="truth holds values that are no codes of the model brain-tumour-mri"):
         evaluate(brain, codes(truth), codes(values), only=["whole_tumour"])
     truth[4, 2:4, 2:4] = 2
-    assert len(evaluate(brain, codes(truth), codes(values), only=["whole_tumour"])) == 3
+    told = []
+    assert len(evaluate(brain, codes(truth), codes(values), only=["whole_tumour"], tell=told.append)) == 3
+    assert told == ["The truth also holds codes that the model brain-tumour-mri does not have (3); recode it if its "
+                    "other codes are not the model's either."]
+    truth[5] = np.arange(90).reshape(9, 10)  # another program's codes of many organs
+    evaluate(brain, codes(values), codes(truth), only=["whole_tumour"], tell=told.append)
+    assert "The prediction also holds codes" in told[1] and "(3, 5, 6, 7, 8 and more)" in told[1] and len(told) == 2
 
 
 def test_a_scan_is_no_label_map(pelvis):
@@ -260,7 +266,20 @@ def test_table(pelvis):
     assert lines[1].split() == ["Prostate", "0.889", "0.9", "0.16", "0.3", "0.2"]
     assert lines[2].split() == ["Seminal", "vesicles", "1.000", "-", "-", "0.0", "0.0"]
     assert lines[3].split()[0] == "Bladder" and lines[3].endswith("not drawn")
+    assert len(lines) == 7, "nothing is said where the truth lacks nothing that the result has"
     assert lines[0].index("Dice") + 4 == lines[1].index("0.889") + 5  # right-aligned under its title
+
+
+def test_what_the_truth_lacks_is_named_below_the_table(pelvis):
+    truth = pelvis_values()
+    truth[(truth == 1) | (truth == 3)] = 0
+    lines = format_table(evaluate(pelvis, codes(truth), codes(pelvis_values()))).splitlines()
+    assert len(lines) == 8 and lines[1].split()[:2] == ["Prostate", "0.000"]
+    assert lines[7] == (
+        "Not in the truth, so counted as 0: Prostate, Bladder; --only leaves out what was not drawn."
+    )
+    rows = evaluate(pelvis, codes(truth), codes(pelvis_values()), only=["rectum", "femur_left", "femur_right"])
+    assert len(format_table(rows).splitlines()) == 7
 
 
 def test_a_large_pair():
