@@ -214,7 +214,7 @@ def in_air(image):
         (edit("labels.nrrd", moved), {}, "The segmentation of case 1 does not belong to its image"),
         (edit("labels.nrrd", in_air), {}, "case 1: Bladder lies outside the patient"),
         (lambda folder: None, {"mapping": {"3": "liver"}}, "case 1: there is no structure 'liver'"),
-        (lambda folder: None, {"segmentation": "patient/ct.nrrd"}, 
+        (lambda folder: None, {"segmentation": "patient/ct.nrrd"},
          "The segmentation of case 1 holds values that are no codes of the model known-scanner; give a label map in"),
     ],
 )
