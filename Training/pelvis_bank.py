@@ -6,7 +6,7 @@
 Writes Training/packs/pelvis-bank/4mm/NNNNN-SOURCE.npz, for example 00012-umea.npz: the patient whose anatomy it is
 stands in the name, so that a held-out patient is left out by name (`bank_files(folder, leave_out="umea")`). A file has
 
-- ``hu``       int16 (z, y, x), what `afnet.preprocessing.prepare` makes of a scan before the channels' windows, LPS;
+- ``hu``       int16 (z, y, x), what `afnet.preprocessing` makes of a scan before the channels' windows, LPS;
 - ``possible`` uint8 bit mask, bit k set where code k may be the truth;
 - ``weight``   uint8, trust in that, percent.
 

@@ -26,7 +26,7 @@ Scan = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def windowed(hu: torch.Tensor, manifest) -> torch.Tensor:
-    """The network's channels (C, z, y, x), float32: what `afnet.preprocessing.normalise_channels` makes of `hu`."""
+    """The network's channels (C, z, y, x), float32: what `afnet.preprocessing` makes of `hu`."""
     windows = [channel["window_hu"] for channel in manifest.raw["channels"]]
     return torch.stack([(hu.float().clamp(low, high) - low) / (high - low) for low, high in windows])
 

@@ -17,7 +17,7 @@ def main():
     """
     if sys.version_info < OLDEST_PYTHON:
         sys.stderr.write(
-            "Python {}.{} is too old for afnet; run it with Python {}.{} or newer.\n".format(
+            "Python {}.{} is older than afnet needs; run it with Python {}.{} or newer.\n".format(
                 *(sys.version_info[:2] + OLDEST_PYTHON)
             )
         )

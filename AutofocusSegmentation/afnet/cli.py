@@ -159,7 +159,8 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
     parser.add_argument("--device", **_SHARED["--device"])
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
                         help="auto: bfloat16 where the device multiplies it in hardware, else float32 (default: auto)")
-    parser.add_argument("--memory", metavar="2GB", help="memory it may use (default: 70 %% of what is free)")
+    parser.add_argument("--memory", metavar="2GB",
+                        help="memory for the network, besides program and images (default: 70 %% of what is free)")
     parser.add_argument("--models", **_SHARED["--models"])
     parser.add_argument("--progress", **_SHARED["--progress"])
     # For Slicer's side: the end of standard input cancels the run, which then removes its own folder.

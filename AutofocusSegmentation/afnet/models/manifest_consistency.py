@@ -50,13 +50,15 @@ def _input_problems(document: dict) -> list[str]:
 
 
 def _correlation_problems(document: dict) -> list[str]:
-    """A pair that is missing or there twice, and what is compared in another unit than σ within the brain."""
+    """Pairs that are missing or there twice, and inputs of which one pair says nothing."""
     rows = document.get("correlations")
     if not rows:
         return []
     pairs = sorted(sorted(row["inputs"]) for row in rows)
     names = sorted(item["name"] for item in document["inputs"])
     found = []
+    if len(names) < 3:
+        found.append("correlations need three inputs: that of one pair is the same in either order")
     if pairs != [list(pair) for pair in combinations(names, 2)]:
         found.append("correlations must have one row for each pair of inputs")
     if not {channel["input"] for channel in document["channels"]}.issuperset(names):
@@ -94,11 +96,15 @@ def _nesting_problems(document: dict) -> list[str]:
         return []
     if len(structures) != len(decoding["codes"]):
         return ["nested decoding needs one structure for each of its codes"]
+    regions = [set(decoding["codes"][place:]) for place in range(len(structures))]
+    if all(set(structure["labels"]) in regions for structure in structures):
+        in_order = [set(structure["labels"]) for structure in structures] == regions
+        return [] if in_order else ["nested decoding needs its structures listed from the outermost to the innermost"]
     return [
         f"structure {structure['id']} is not the nested region of its place: its labels must be "
         f"{', '.join(map(str, decoding['codes'][place:]))}, in any order"
         for place, structure in enumerate(structures)
-        if set(structure["labels"]) != set(decoding["codes"][place:])
+        if set(structure["labels"]) != regions[place]
     ]
 
 

@@ -7,6 +7,7 @@ likelier than the order that was given is told to the user. Needs numpy only.
 """
 
 from itertools import permutations
+from warnings import catch_warnings
 
 import numpy as np
 
@@ -23,7 +24,8 @@ are none of the model's kind. In the 23 it was 0.4 to 5.0 (median 1.0)."""
 
 
 def exchanged(channels: np.ndarray, mask: np.ndarray, manifest: Manifest) -> str | None:
-    """Return a sentence if the images look exchanged, else None; also for a model that has no correlations.
+    """Return a sentence if the images look exchanged; None if not, for a model without correlations, and where there is
+    nothing to compare: images without contrast, a mask without voxels.
 
     channels: (C, z, y, x), the first of each input is looked at; mask: (z, y, x), true or above 0 in the patient.
     """
@@ -32,7 +34,10 @@ def exchanged(channels: np.ndarray, mask: np.ndarray, manifest: Manifest) -> str
         return None
     channel_of = {item["input"]: number for number, item in reversed(list(enumerate(manifest.raw["channels"])))}
     names = [item.name for item in manifest.inputs]
-    measured = np.corrcoef(channels[[channel_of[name] for name in names]][:, mask > 0])
+    with np.errstate(all="ignore"), catch_warnings(action="ignore", category=RuntimeWarning):
+        measured = np.corrcoef(channels[[channel_of[name] for name in names]][:, mask > 0])
+    if not np.isfinite(measured).all():
+        return None
     likeliest, lack, distance = best_order(measured, expected(names, rules))
     if lack <= FAR_LIKELIER or distance > FARTHEST:
         return None

@@ -97,3 +97,16 @@ def test_real_patients(shared_data, patient):
     prepared = prepare(images, MODEL)
     assert prepared.doubts == ()
     assert "T2 and FLAIR look exchanged" in exchanged(prepared.channels[[0, 1, 3, 2]], prepared.mask, MODEL)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fault", ["an image without contrast", "a mask without voxels", "a mask of one voxel"])
+def test_where_nothing_can_be_compared(brains, fault):
+    channels, mask = np.stack([brains[name] for name in NAMES]), brains["t1"] > 0
+    if fault == "an image without contrast":
+        channels[2] = 1
+    elif fault == "a mask without voxels":
+        mask = np.zeros_like(mask)
+    else:
+        mask = np.arange(mask.size).reshape(mask.shape) == mask.size // 2
+    assert exchanged(channels, mask, MODEL) is None

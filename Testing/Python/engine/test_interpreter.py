@@ -21,7 +21,7 @@ def ended(preparation: str, *arguments) -> tuple[int, str]:
 def test_a_python_that_is_too_old(version):
     found = ended(f"sys.version_info = ({version[0]}, {version[1]}, 1, 'final', 0)", "models")
     assert found == (
-        2, f"Python {version[0]}.{version[1]} is too old for afnet; run it with Python 3.11 or newer.\n"
+        2, f"Python {version[0]}.{version[1]} is older than afnet needs; run it with Python 3.11 or newer.\n"
     )
 
 

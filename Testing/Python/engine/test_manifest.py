@@ -195,7 +195,12 @@ def test_parts_that_do_not_fit_together(tmp_path, change, words):
 @pytest.mark.parametrize(
     "change,words",
     [
-        (lambda d: d["structures"].reverse(), "structure enhancing_tumour is not the nested region of its place"),
+        (lambda d: d["structures"].reverse(), "structures listed from the outermost to the innermost"),
+        (lambda d: d["correlations"].pop(), "one row for each pair of inputs"),
+        (lambda d: d["correlations"].append(d["correlations"][0]), "one row for each pair of inputs"),
+        (lambda d: d["channels"].pop(0), "correlations need a channel of every input"),
+        (lambda d: d.update(inputs=d["inputs"][1:3], channels=d["channels"][1:3], correlations=d["correlations"][3:4]),
+         "correlations need three inputs"),
         (lambda d: d["structures"][1].update(labels=[1]), "structure tumour_core .* labels must be 1, 4, in any order"),
         (lambda d: d["structures"].pop(), "one structure for each of its codes"),
     ],
