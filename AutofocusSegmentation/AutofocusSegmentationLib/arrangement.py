@@ -6,6 +6,7 @@ import numpy as np
 import slicer
 
 from . import hierarchy, view_layers
+from .node_marks import SEGMENTATION_ROLE
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
 from .study_record import find_images_again, images_of
 from .transforms import is_linear, linear_to_world, matrix_of
@@ -37,35 +38,46 @@ def is_of_study(volume, segmentation) -> bool:
         patient != 0 and patient == hierarchy.patient_item(volume))
 
 
+def is_foreign(volume, node) -> bool:
+    """Tell whether a volume node (None: no) belongs to a patient who is not known to be the one of another node."""
+    patient = hierarchy.patient_item(volume) if volume is not None else 0
+    return patient not in (0, hierarchy.patient_item(node))
+
+
 def show_behind(volume, kept_of=None) -> None:
     """Make `volume` the background of all slice views. Foregrounds stay, except the same volume, and one of a patient
     who is not known to be this volume's.
 
     kept_of: segmentation of whose study a background stays, as FLAIR does behind a tumour made on T1. A view that
     showed another volume is fitted to this one; others keep their zoom. It is there for good: what a map or a test case
-    had replaced before does not come back when that goes.
+    had replaced before does not come back when that goes; nor does such a foreground.
     """
     for view in view_layers.views():
         view_layers.keep(view, BACKGROUND)
+        view_layers.forget_before(view, FOREGROUND, lambda before: is_foreign(before, volume))
         if kept_of is not None and is_of_study(view_layers.shown(view, BACKGROUND), kept_of):
             continue
         view_layers.show(view, BACKGROUND, volume)
         foreground = view_layers.shown(view, FOREGROUND)
-        patient = hierarchy.patient_item(foreground) if foreground else 0
-        if foreground is volume or patient not in (0, hierarchy.patient_item(volume)):
+        if foreground is volume or is_foreign(foreground, volume):
             view_layers.show(view, FOREGROUND, None)
 
 
 def show_no_other_image(segmentation) -> None:
     """Take all images away from behind a segmentation whose own one is not known, but for those of its study or patient
-    and its attention maps."""
-    patient = hierarchy.patient_item(segmentation)
+    and its own attention maps; nor do others come back when those go."""
+    patient, images = hierarchy.patient_item(segmentation), images_of(segmentation)
+
+    def is_other(volume) -> bool:
+        if is_attention_map(volume):
+            return volume.GetNodeReference(SEGMENTATION_ROLE) is not segmentation
+        return volume not in images and (not patient or hierarchy.patient_item(volume) != patient)
+
     for view in view_layers.views():
         for layer in (BACKGROUND, FOREGROUND):
+            view_layers.forget_before(view, layer, is_other)
             volume = view_layers.shown(view, layer)
-            if volume is None or volume in images_of(segmentation) or is_attention_map(volume):
-                continue
-            if not patient or hierarchy.patient_item(volume) != patient:
+            if volume is not None and is_other(volume):
                 view_layers.keep(view, layer)
                 view_layers.show(view, layer, None)
 

@@ -67,6 +67,12 @@ class LentLayers:
         for what in ("Put", "OpacityBefore"):
             view.RemoveAttribute(self._name(layer, what))
 
+    def forget_before(self, view, layer: str, unwanted: Callable[[object], bool]) -> None:
+        """Let a layer of a view be given back empty if `unwanted` says so of the volume node that was there."""
+        before = view.GetNodeReference(self._name(layer, "Before"))
+        if before is not None and unwanted(before):
+            view.SetNodeReferenceID(self._name(layer, "Before"), None)
+
     def _has(self, view, layer: str) -> bool:
         if view.GetAttribute(self._name(layer, "Put")) is None:
             return False
@@ -98,6 +104,12 @@ def keep(view, layer: str) -> None:
     """Let a layer of a view be what it is now, whatever purpose had put it there."""
     for borrower in _borrowers:
         borrower.forget(view, layer)
+
+
+def forget_before(view, layer: str, unwanted: Callable[[object], bool]) -> None:
+    """Let no purpose give back to a layer of a view a volume node of which `unwanted` says so."""
+    for borrower in _borrowers:
+        borrower.forget_before(view, layer, unwanted)
 
 
 def shown(view, layer: str):

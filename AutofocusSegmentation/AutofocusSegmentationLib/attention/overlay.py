@@ -1,23 +1,31 @@
 """One attention map over all slice views, and back to what was there. Through MRML nodes alone."""
 
 from .. import hierarchy, view_layers
-from ..arrangement import is_of_study
+from ..arrangement import is_foreign, is_of_study
 from ..view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
 from ..volumes import is_attention_map
 
 LINKED_BEFORE = "AutofocusSegmentation.LinkedBefore"
 """Attribute of a slice composite node while it shows a map: whether it was linked before."""
 
+
 def show(volume, opacity: float, segmentation, background) -> None:
     """Put a map into the foreground of every slice view, with `opacity` 0…1, and link the views.
 
     background: volume (or None) behind it, in views that show none of the study that `segmentation` was made of. An
-    image that is known to be another patient's is not kept in mind: it must not come back below the contours.
+    image that is known to be another patient's is not kept in mind: it must not come back below the contours, or over
+    this patient's image.
     """
+    def is_strangers(before) -> bool:
+        return is_foreign(before, segmentation if background is None else background)
+
     _layers.begin()
     for view in views():
         if not _layers.has(view):
             view.SetAttribute(LINKED_BEFORE, "1" if view.GetLinkedControl() else "0")
+            if is_strangers(shown(view, FOREGROUND)):
+                view_layers.show(view, FOREGROUND, None)
+        view_layers.forget_before(view, FOREGROUND, is_strangers)
         _layers.put(view, FOREGROUND, volume)
         behind = shown(view, BACKGROUND)
         if background is not None and behind is not background and not is_of_study(behind, segmentation):

@@ -43,6 +43,7 @@ _IMAGE_ATTRIBUTE = "AutofocusSegmentation.HeldOutImage"
 _VOXELS_ATTRIBUTE = "AutofocusSegmentation.ComparisonVoxels"
 """Of the three segmentations: `_voxels_text` as they were loaded. Scenes of former versions lack it."""
 
+
 class HeldOutError(Exception):
     """A case cannot be shown; the text is one sentence that says why and what to do."""
 

@@ -360,6 +360,45 @@ def test_an_image_known_to_be_another_patients_does_not_come_back_below_the_cont
     assert in_views(opened) == [("CT B", None, 0.0)] * 3
 
 
+def put_in_front(opened):
+    """The PET of 'CT A', of one known patient, in front of it; 'CT B' is another's."""
+    pet = ct("PET A")
+    for image, patient in zip((*opened.images, pet), ("Adams", "Brown", "Adams")):
+        put_in_study(image, patient, "planning", "CT")
+    for view in opened.views:
+        view.SetBackgroundVolumeID(opened.images[0].GetID())
+        view.SetForegroundVolumeID(pet.GetID())
+        view.SetForegroundOpacity(0.5)
+
+
+def test_a_foreground_of_another_patient_does_not_come_back_over_this_one(opened):
+    compute_focus(opened)
+    tick(opened.attention.shownCheckBox)
+    put_in_front(opened)
+    tick(opened.attention.shownCheckBox)
+    tick(opened.attention.shownCheckBox)
+    assert [each[:2] for each in in_views(opened)] == [("CT B", None)] * 3
+
+
+def test_nor_does_one_that_another_map_replaced(opened):
+    from AutofocusSegmentationLib.arrangement import show_behind
+    from AutofocusSegmentationLib.attention import overlay
+
+    choose(SimpleNamespace(ui=opened.results), opened.first)
+    put_in_front(opened)
+    compute_focus(opened)
+    focus_a = slicer.util.getNode("CT A Layer 8 focus attention")
+    overlay.show(focus_a, 0.5, opened.second, opened.images[1])
+    overlay.hide()
+    assert [each[:2] for each in in_views(opened)] == [("CT B", None)] * 3
+    put_in_front(opened)
+    overlay.show(focus_a, 0.5, opened.first, opened.images[0])
+    show_behind(opened.images[1])
+    slicer.mrmlScene.RemoveNode(focus_a)
+    overlay.hide()
+    assert [each[:2] for each in in_views(opened)] == [("CT B", None)] * 3
+
+
 def test_the_map_of_a_deleted_result_makes_way_for_no_other_patients(opened, scene):
     """Both patients have a map; the next result is hidden, and nobody has chosen it."""
     compute_focus(opened)

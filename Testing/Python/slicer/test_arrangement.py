@@ -123,6 +123,26 @@ def test_another_patients_foreground_goes(views, patient, stays):
     assert {each.GetForegroundVolumeID() for each in composites} == {pet.GetID() if stays else None}
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_with_its_image_unknown_a_segmentation_keeps_its_own_map_alone(views, own):
+    from AutofocusSegmentationLib.arrangement import show_no_other_image
+    from AutofocusSegmentationLib.attention import maps, overlay
+
+    volume, pet, focus = (make_volume(name=name) for name in ("CT", "PET", "focus"))
+    segmentation, other = boxes(volume), boxes(volume)
+    maps.mark(focus, segmentation if own else other, "map")
+    segmentation.SetNodeReferenceID(segmentation.GetReferenceImageGeometryReferenceRole(), None)
+    for view in views:
+        view.show(volume, foreground=pet)
+    overlay.show(focus, 0.5, other, volume)
+    show_no_other_image(segmentation)
+    composites = [view.logic.GetSliceCompositeNode() for view in views]
+    assert {each.GetForegroundVolumeID() for each in composites} == {focus.GetID() if own else None}
+    overlay.hide()
+    assert {each.GetForegroundVolumeID() for each in composites} == {None}, "what the map replaced stays away, too"
+    assert {each.GetBackgroundVolumeID() for each in composites} == {None}
+
+
 def editor_node():
     import slicer
 
