@@ -68,12 +68,12 @@ def test_the_release_is_that_of_the_projects_home_page(repository, module):
 
 
 def test_their_nodes_find_their_slots(module, scene):
-    from AutofocusSegmentationLib import models, sample_data, study
+    from AutofocusSegmentationLib import guessing, models, sample_data
     from harness.scene_makers import make_volume
 
     for sample in (sample_data.GLIOMA, sample_data.PELVIS):
         nodes = [make_volume(None, file.node) for file in sample.files]
-        found = study.guess_inputs(models.model_called(sample.model), nodes)
+        found = guessing.guess_inputs(models.model_called(sample.model), nodes)
         assert list(found.values()) == nodes
         scene.Clear(0)
 
