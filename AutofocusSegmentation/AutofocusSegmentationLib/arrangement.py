@@ -8,7 +8,7 @@ import slicer
 from . import hierarchy, view_layers
 from .node_marks import SEGMENTATION_ROLE
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
-from .study_record import find_images_again, images_of
+from .study_record import images_of
 from .transforms import is_linear, linear_to_world, matrix_of
 from .view_layers import BACKGROUND, FOREGROUND
 from .volumes import is_attention_map
@@ -20,12 +20,9 @@ CENTRAL_PART = 0.7
 def reference_image(segmentation):
     """Return the volume node that a segmentation was made from; None if it is no longer in the scene, or not known.
 
-    A clone made in the Data module has lost it; it is looked for, and found by its voxels.
+    A clone made in the Data module has lost it, until `find_images_again` has found it.
     """
-    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    if segmentation.GetNodeReference(role) is None:
-        find_images_again(segmentation)
-    return segmentation.GetNodeReference(role)
+    return segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
 
 
 def is_of_study(volume, segmentation) -> bool:

@@ -170,6 +170,8 @@ class SegmentationJob(EngineJob):
             if not problems and not same_grid(frame.grid, grid_of_volume(self._inputs[name])):
                 problems = [_("{title} does not lie where the frame lay that was to be segmented: show that frame "
                               "again, then segment it.").format(title=self.manifest.input(name).title)]
+        if self._output is not None and self._output.IsA("vtkMRMLSegmentationNode"):
+            study_record.find_images_again(self._output)
         return problems or check_output(self.manifest, self.reference, self._output)
 
     def _request(self, files: dict[str, str]) -> SegmentRequest:

@@ -38,7 +38,9 @@ def record(manifest: Manifest, inputs: Mapping[str, object], frames: Mapping[str
     frames: input name to the frame that is meant, of inputs that show a sequence.
     """
     reference, images = inputs[manifest.reference], {name: frame.image for name, frame in (frames or {}).items()}
-    return json.dumps({name: _state(node, reference, images.get(name)) for name, node in inputs.items()})
+    states = {name: _state(node, reference, images.get(name)) for name, node in inputs.items()}
+    states[manifest.reference]["reference"] = True
+    return json.dumps(states)
 
 
 def remember(segmentation, inputs: Mapping[str, object], text: str) -> None:
@@ -70,14 +72,14 @@ def find_images_again(segmentation) -> None:
     wanted = [geometry, *(SEGMENTED_INPUT_ROLE + name for name in before)] if before else []
     lost = any(segmentation.GetNodeReference(role) is None for role in wanted)
     # During an import the references are still to come.
-    manifest = manifest_of(segmentation) if lost and not slicer.mrmlScene.IsImporting() else None
-    if manifest is None:
+    chief = _reference_name(segmentation, before) if lost and not slicer.mrmlScene.IsImporting() else None
+    if chief is None:
         return
-    inputs = inputs_of(segmentation, manifest)
-    reference = inputs[manifest.reference] or _found(segmentation, before.get(manifest.reference))
+    inputs = {name: segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + name) for name in before}
+    reference = inputs.get(chief) or _found(segmentation, before.get(chief))
     if reference is None:
         return
-    for name, node in (inputs | {manifest.reference: reference}).items():
+    for name, node in (inputs | {chief: reference}).items():
         node = node or _found(segmentation, before.get(name), reference)
         if node is not None:
             segmentation.SetNodeReferenceID(SEGMENTED_INPUT_ROLE + name, node.GetID())
@@ -97,6 +99,18 @@ def _found(segmentation, before: object, reference=None):
              and _same(before, _state(node, reference or node))]
     patients = {hierarchy.patient_item(node) for node in nodes} - {0}
     return nodes[0] if nodes and len(patients) < 2 else None
+
+
+def _reference_name(segmentation, before: dict) -> str | None:
+    """Return the name of the input that the others lie on, also if the model is gone; None if nothing tells.
+
+    Former versions did not record it.
+    """
+    names = [name for name, state in before.items() if isinstance(state, dict) and state.get("reference") is True]
+    if len(names) == 1 or len(before) == 1:
+        return (names or [*before])[0]
+    manifest = manifest_of(segmentation)
+    return manifest.reference if manifest else None
 
 
 def _recorded(segmentation) -> dict:

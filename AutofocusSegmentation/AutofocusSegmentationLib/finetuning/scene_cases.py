@@ -13,7 +13,7 @@ from ..guessing import guess_inputs
 from ..node_marks import COMPARISON_ATTRIBUTE
 from ..segment_tags import HASH_TAG, edited_segments, structure_of, tag_of
 from ..segment_voxels import segment_volumes
-from ..study_record import STUDY_ATTRIBUTE
+from ..study_record import STUDY_ATTRIBUTE, find_images_again
 from .cases import TuningCase, free_name, state_of
 
 
@@ -88,6 +88,7 @@ def _inputs_of(manifest: Manifest, segmentation) -> dict:
     on, those of the segmentation's study or patient are asked, else all, and taken only if there is no choice. Not all
     are asked where the segmentation remembers what its image was like: that one is not here.
     """
+    find_images_again(segmentation)
     drawn_on = reference_image(segmentation)
     nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     chosen = {}

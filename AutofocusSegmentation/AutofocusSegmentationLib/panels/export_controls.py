@@ -12,6 +12,7 @@ from ..export.dicom import DicomExporters, export_rtstruct, export_seg
 from ..export.files import Exported, export_nifti, export_nrrd, export_stl
 from ..export.folder import ExportFailed
 from ..models import manifest_of
+from ..study_record import find_images_again
 
 FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"
 
@@ -87,6 +88,7 @@ class ExportControls:
 
     def _run(self, export) -> None:
         """Call export(segmentation, folder, name) and say what came of it."""
+        find_images_again(self._segmentation)
         self.update()
         try:
             exported: Exported = export(

@@ -270,6 +270,8 @@ class ResultsPanel(VTKObservationMixin):
         display.show_in_3d(self._segmentation, checked)
 
     def _views_clicked(self, checked=False) -> None:
+        find_images_again(self._segmentation)  # it may have been loaded meanwhile
+        self._export.update()
         self._arrange()
 
     def _update_clicked(self, checked=False) -> None:

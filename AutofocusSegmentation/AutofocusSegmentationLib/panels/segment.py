@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import guessing, hierarchy, study
+from .. import guessing, hierarchy, study, study_record
 from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
@@ -257,6 +257,7 @@ class SegmentPanel(VTKObservationMixin):
         if output is not None and manifest is not None:
             reference = self._parameters.input_node(manifest.reference)
             kept = kept_segments(output, manifest)
+            study_record.find_images_again(output)
             if reference:
                 self._output_problem = next(iter(check_output(manifest, reference, output, kept)), "")
             text = _("Segments that this module made are replaced; all others are kept.")
