@@ -250,8 +250,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def _check_output(self) -> None:
         """Say below the output what will happen to it. Looks at its voxels: on entering, or for another choice."""
-        output = self._parameters.output
-        manifest = self._model.manifest
+        output, manifest = self._parameters.output, self._model.manifest
         self._output_checked = self._output_state()
         self._output_problem, text = "", ""
         if output is not None and manifest is not None:
