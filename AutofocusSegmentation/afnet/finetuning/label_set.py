@@ -6,6 +6,7 @@ import torch
 
 from ..errors import RequestError
 from ..models.manifest import Manifest, Structure
+from ..models.terminology import names_of, words_of
 from ..networks import AutofocusNetwork
 
 COLORS = ((200, 100, 90), (100, 160, 220), (120, 190, 90), (220, 170, 60), (170, 110, 200), (90, 190, 180))
@@ -62,7 +63,7 @@ def change_labels(base: Manifest, drop: tuple[str, ...] = (), add: tuple[dict, .
         lost = {codes[known.index(id)] for id in drop}
     else:
         lost = set(codes[1:]) - {label for structure in kept for label in structure.labels}
-    fresh = _added(add, known, [structure.name for structure in kept], set(codes))
+    fresh = _added(add, known, kept, set(codes))
     if not kept and not fresh:
         raise RequestError("No structure would be left to learn; drop fewer.")
     sources = [channel for channel, code in enumerate(codes) if code not in lost] + [None] * len(fresh)
@@ -92,13 +93,14 @@ def exclusive_parts(channels: list[tuple[int, ...]]) -> list[tuple[list[int], li
     return parts
 
 
-def _added(add: tuple[dict, ...], known: list[str], names: list[str], codes: set[int]) -> list[Structure]:
-    """The structures of `add`, which may have no id of `known`, no name of `names`, and get codes that are free."""
+def _added(add: tuple[dict, ...], known: list[str], kept: list[Structure], codes: set[int]) -> list[Structure]:
+    """The structures of `add`, which may have no id of `known`, no name by which segments are matched to one of `kept`,
+    and get codes that are free."""
     fresh = []
     for number, wish in enumerate(add):
         if wish["id"] in known or wish["id"] in [structure.id for structure in fresh]:
             raise RequestError(f"The structure '{wish['id']}' to add is there already; choose another id.")
-        if _plain(wish["name"]) in [_plain(name) for name in (*names, *(structure.name for structure in fresh))]:
+        if any(words_of(wish["name"]) in names_of(structure) for structure in (*kept, *fresh)):
             raise RequestError(f"The structure '{wish['name']}' to add is there already; choose another name.")
         code = next((code for code in range(1, 256) if code not in codes), None)
         if code is None:
@@ -117,10 +119,6 @@ def _added(add: tuple[dict, ...], known: list[str], names: list[str], codes: set
         fresh.append(Structure(wish["id"], wish["name"], color, (code,), terminology, wish.get("tg263"), definition))
     return fresh
 
-
-def _plain(name: str) -> str:
-    """A name as people compare it: without case and outer spaces."""
-    return " ".join(name.split()).casefold()
 
 
 def _codes_of(rule: int | dict) -> set[int]:

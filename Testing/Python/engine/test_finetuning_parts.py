@@ -87,6 +87,7 @@ def test_label_sets_that_cannot_be(base):
         (("liver",), (), "no structure 'liver'"), (("bladder", "femur_left"), (), "No structure would be left"),
         ((), ({"id": "bladder", "name": "x"},), "'bladder' to add is there already; choose another id"),
         ((), ({"id": "b2", "name": " bladdeR "},), "is there already; choose another name"),
+        ((), ({"id": "f2", "name": "Femur, left"},), "is there already; choose another name"),
         ((), ({"id": "x", "name": "Cyst"}, {"id": "y", "name": "cyst"}), "'cyst' to add is there already"),
     ):
         with pytest.raises(RequestError, match=sentence):
