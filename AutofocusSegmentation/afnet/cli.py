@@ -147,7 +147,8 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
     """What `segment` and `attend` have in common."""
     parser.add_argument("--model", required=True, help="a model's id or folder")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", required=True,
-                        help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model")
+                        help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model, "
+                             "whose names 'models' lists (T1 is as good as t1)")
     parser.add_argument("--attention", type=named_path, required=attention_required, metavar="FOLDER",
                         help="write attention maps: <layer>-focus-mm.nrrd, <layer>-rate<r>.nrrd")
     parser.add_argument("--attention-layers", default="", metavar="LAYERS",
@@ -225,6 +226,7 @@ def _study_request(options) -> StudyRequest:
     inputs = {}
     for text in options.input:
         name, equals, file = text.partition("=")
+        name = name.lower()
         if not equals or not name or not file:
             raise RequestError(f"--input '{text}' is not NAME=FILE; write for example --input ct=scan.nii.gz.")
         if name in inputs:

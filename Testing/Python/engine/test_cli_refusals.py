@@ -36,6 +36,7 @@ def test_missing_modality(refused, mr_files, tiny_brain, out):
     [
         (["--input", "pet=x.nii"], "has no input 'pet'; its inputs are: ct"),
         (["--input", "ct=x.nii"], "'ct' is given twice"),
+        (["--input", "CT=x.nii"], "'ct' is given twice"),
         (["--input", "x.nii"], "--input 'x.nii' is not NAME=FILE"),
         (["--input", "=x.nii"], "is not NAME=FILE"),
         (["--memory", "lots"], "--memory 'lots' is not an amount of memory; write for example 2GB"),
