@@ -35,9 +35,9 @@ class AtOnce:
         return torch.cat(parts, dim=2)[0]
 
 
-def at_once_bytes(network: DeepMedic, shape: tuple[int, int, int], bytes_per_value: int) -> int:
-    """Memory for one `AtOnce` pass over a crop of `shape` (z, y, x): four feature maps and a few joined planes."""
+def at_once_bytes(network: DeepMedic, shape: tuple[int, int, int]) -> int:
+    """Memory for one `AtOnce` pass in float32 over a crop of `shape` (z, y, x): four maps and a few joined planes."""
     plan = network.plan
     plane = shape[1] * shape[2]
     joined = JOINED_PLANES * plane * 4 * sum(plan.extra_widths)
-    return bytes_per_value * (4 * max(plan.widths[:8]) * shape[0] * plane + joined)
+    return 4 * (4 * max(plan.widths[:8]) * shape[0] * plane + joined)

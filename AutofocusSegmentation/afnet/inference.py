@@ -78,9 +78,8 @@ def memory_needed(predictor: Predictor, shape: tuple[int, int, int], attempt: At
     network = predictor.network
     if predictor.execution == TILES:
         return tile_bytes(network, shape)
-    bytes_per_value = torch.finfo(attempt.dtype).bits // 8
     if isinstance(network, DeepMedic):
-        return at_once_bytes(network, shape, bytes_per_value)
+        return at_once_bytes(network, shape)
     widths = best_widths(attempt.device, attempt.dtype)
     return bytes_needed(network, shape, attempt.device, attempt.dtype, attempt.planes, widths)
 
@@ -91,14 +90,15 @@ def infer(predictor: Predictor, channels: np.ndarray, resources: Resources, prog
 
     A GPU without enough memory computes thinner slabs, then hands over to the CPU, with notes. Raises OutOfMemory if
     the CPU lacks it too. On the CPU slabs are always of one thickness, so that a result can be repeated to the bit.
-    Tiles are computed in float32, whatever `dtype` says: the authors' execution is defined so.
+    What is not streamed is computed in float32, whatever `dtype` says: tiles, for the authors' execution is defined so,
+    and a DeepMedic, for torch averages no bfloat16 on a CPU.
     """
     device, dtype = resources.device, resources.dtype
-    if predictor.execution == TILES and dtype != torch.float32:
+    streams = predictor.execution != TILES and not isinstance(predictor.network, DeepMedic)
+    if not streams and dtype != torch.float32:
         progress.note("This model is computed in float32, as its authors did.")
         dtype = torch.float32
     if device.type != "cpu":
-        streams = predictor.execution != TILES and not isinstance(predictor.network, DeepMedic)
         for planes in GPU_SLABS if streams else GPU_SLABS[:1]:
             attempt = Attempt(device, dtype, planes, memory_limit(resources.memory, device))
             computed = _on_gpu(predictor, channels, attempt, progress, attention)
@@ -136,7 +136,7 @@ def _on_gpu(predictor: Predictor, channels: np.ndarray, attempt: Attempt, progre
         return None
     try:
         return _compute(predictor, channels, attempt, progress, attention)
-    except (torch.cuda.OutOfMemoryError, RuntimeError) as error:  # torch 2.2 knows it by this name only
+    except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
     if attempt.device.type == "cuda":
@@ -148,9 +148,9 @@ def _compute(predictor: Predictor, channels: np.ndarray, attempt: Attempt, progr
              attention: AttentionSink | None) -> Computed:
     values = to_torch(channels)
     run = runner(predictor, attempt, progress.within, attention)
-    if not isinstance(run, Streaming):  # which moves slabs, and folds the weights from float32
-        predictor.network.to(attempt.device, attempt.dtype).to(memory_format=torch.channels_last_3d)
-        values = values.to(attempt.device, attempt.dtype)
+    if not isinstance(run, Streaming):  # which moves slabs, and folds weights of its own
+        predictor.network.to(attempt.device).to(memory_format=torch.channels_last_3d)
+        values = values.to(attempt.device)
     logits = run.run(values)
     to_probabilities(logits, predictor.kind)
     return Computed(to_numpy(logits), attempt.device.type, str(attempt.dtype).removeprefix("torch."))

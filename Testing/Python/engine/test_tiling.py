@@ -181,16 +181,22 @@ def test_probabilities_of_both_executions(name, monkeypatch):
         np.testing.assert_allclose(computed.probabilities, torch.softmax(logits, 0).tolist(), atol=1e-4)
 
 
-def test_tiles_are_computed_in_float32_and_it_is_said(small_tiles):
-    net, x = network("AFN-1"), channels()
+@pytest.mark.parametrize(("name", "execution"), [("AFN-1", TILES), ("Dm", WHOLE_VOLUME)])
+def test_what_is_not_streamed_is_computed_in_float32_and_it_is_said(small_tiles, name, execution):
+    """And its weights stay as they were, for whoever computes next."""
+    net, x = network(name), channels()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
     progress = Progress()
     progress.stage("network")
     device, dtype, _ = choose_device("cpu", "bfloat16")
-    predictor = Predictor(net, "argmax", TILES)
-    computed = infer(predictor, np.array(x.tolist(), np.float32), Resources(device, dtype), progress)
+    computed = infer(Predictor(net, "argmax", execution), np.array(x.tolist(), np.float32), Resources(device, dtype),
+                     progress)
     assert computed.precision == "float32" and "float32" in progress.notes[0]
-    expected = torch.softmax(Tiling(network("AFN-1")).run(x), 0)
-    np.testing.assert_allclose(computed.probabilities, expected.tolist(), atol=1e-5)
+    with torch.inference_mode():
+        logits = Tiling(network(name)).run(x) if execution == TILES else network(name)(x[None])[0]
+    np.testing.assert_allclose(computed.probabilities, torch.softmax(logits, 0).tolist(), atol=1e-5)
+    assert all(value.dtype == before[key].dtype and torch.equal(value, before[key])
+               for key, value in net.state_dict().items())
 
 
 def test_too_little_memory_for_a_tile_is_a_sentence():
