@@ -33,13 +33,13 @@ class SegmentMatch:
 def match_segments(
     segmentation: Segmentation, structures: tuple[Structure, ...], mapping: dict[str, str | None]
 ) -> list[SegmentMatch]:
-    """Match every segment of a .seg.nrrd file; masks are (z, y, x) on its own grid."""
+    """Match every segment of a .seg.nrrd file, those that `mapping` names first; masks are (z, y, x) on its own grid."""
     found = []
     for segment in segmentation.segments:
         structure, by = _structure_of(segment, structures, mapping)
         voxels = segmentation.voxels[segment.layer]
         found.append(SegmentMatch(segment.name or segment.id, segment.id, structure, by, voxels, (segment.label,)))
-    return found
+    return _mapped_first(found)
 
 
 def match_codes(
@@ -70,7 +70,12 @@ def match_codes(
         if code in strange or (mapping.get(name) and name not in names):
             by = "mapping" if name in mapping else "none"
             found.append(SegmentMatch(name, name, mapping.get(name), by, codes, (code,)))
-    return sorted(found, key=lambda match: match.by != "mapping")
+    return _mapped_first(found)
+
+
+def _mapped_first(matches: list[SegmentMatch]) -> list[SegmentMatch]:
+    """So that two segments of one structure are judged alike, whichever comes first in the file."""
+    return sorted(matches, key=lambda match: match.by != "mapping")
 
 
 def _structure_of(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,23 @@ def test_a_segmentation_of_slicer_on_another_grid(checked, base):
     assert any("another grid" in text for text in case.warnings)
     volumes = [found.truth[0].sum() for found in (case, checked())]
     assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
+
+
+@pytest.mark.parametrize("names", [("Bladder", "Foo"), ("Foo", "Bladder")])
+def test_two_segments_of_one_structure_are_judged_alike_in_both_orders(checked, base, names):
+    """One is matched by its name, the other by the user's word; only what the user says of both is joined."""
+
+    def write(folder):
+        labels = patient(1, KNOWN_SCANNER)[1]
+        codes = sitk.GetArrayFromImage(labels)
+        structures = [replace(base.structure("bladder"), id=name, name=name) for name in names]
+        masks = dict(zip(names, ((codes == 3) & (np.indices(codes.shape)[0] % 2 == part) for part in (0, 1))))
+        write_masks(folder / "s.seg.nrrd", masks, structures, labels, base)
+
+    case = checked(write, segmentation="patient/s.seg.nrrd", mapping={"Foo": "bladder"})
+    assert case.problems == ["case 1: 'Foo' and 'Bladder' both match Bladder; say which of them it is."]
+    joined = checked(write, segmentation="patient/s.seg.nrrd", mapping={"Foo": "bladder", "Bladder": "bladder"})
+    assert joined.usable and joined.drawn == ["bladder"]
 
 
 def edit(name, change):
