@@ -13,7 +13,8 @@ OLDEST_PYTHON = (3, 11)
 def main():
     """Watch the parent first, for torch takes seconds to import; then run the command.
 
-    SIGTERM and SIGHUP end a run as Ctrl+C does: half-written files go, and the exit code is 130.
+    SIGTERM and SIGHUP end a run as Ctrl+C does: half-written files go, and the exit code is 130. One that whoever
+    began the run had it ignore, as nohup does, stays ignored.
     """
     if sys.version_info < OLDEST_PYTHON:
         sys.stderr.write(
@@ -24,7 +25,7 @@ def main():
         return 2
     cancelled = 130  # as afnet.process.parent has it, which may not have been imported by then
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         code = _main()

@@ -19,14 +19,18 @@ class StopRequests:
         watch_for_end(self.stop.set, self._heard)
 
     def watch_signals(self) -> None:
-        """The first Ctrl+C, or SIGTERM, sets `stop`; the second ends the program as usual. Main thread only."""
+        """The first Ctrl+C, or SIGTERM, sets `stop`; the second ends the program as usual. Main thread only.
+
+        One that is ignored, as Ctrl+C is by what a shell's script runs in the background, stays ignored.
+        """
 
         def stop(number, frame) -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             self.stop.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, stop)
 
     def _heard(self, data: bytes) -> None:
         if FINISH_EARLY.encode() in data:

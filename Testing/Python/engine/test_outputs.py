@@ -132,6 +132,31 @@ def test_a_run_that_is_ended_while_it_writes(ct_file, tiny_pelvis, out, number):
     assert left_in(out) == ["s.seg.nrrd"] and (out / "s.seg.nrrd").read_text() == "of yesterday"
 
 
+ENDS_ITSELF = """
+import os, signal, sys
+sys.path.insert(0, sys.argv.pop(1))
+from afnet import __main__
+from afnet.finetuning.stopping import StopRequests
+def ended():
+    stops = StopRequests()
+    stops.watch_signals()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    return 7 + stops.stop.is_set()
+__main__._main = ended
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_what_is_ignored_from_the_start_stays_ignored():
+    """`nohup python -m afnet finetune` outlives its terminal; what ends it otherwise is tested above."""
+    ignoring = ["sh", "-c", "trap '' HUP INT TERM; exec \"$@\"", "sh"]
+    process = subprocess.run([*ignoring, sys.executable, "-c", ENDS_ITSELF, MAIN.parents[1]], capture_output=True,
+                             text=True, timeout=60)
+    assert (process.returncode, process.stderr) == (7, "")
+
+
 def test_text_for_a_terminal_that_lacks_its_letters(ct_file, tiny_pelvis, out):
     arguments = ct_arguments(ct_file, tiny_pelvis, out)
     arguments[-1] = out / "日本.seg.nrrd"
