@@ -33,7 +33,7 @@ class SegmentMatch:
 def match_segments(
     segmentation: Segmentation, structures: tuple[Structure, ...], mapping: dict[str, str | None]
 ) -> list[SegmentMatch]:
-    """Match every segment of a .seg.nrrd file, those that `mapping` names first; masks are (z, y, x) on its own grid."""
+    """Match every segment of a .seg.nrrd file, those that `mapping` names first; masks (z, y, x) are on its grid."""
     found = []
     for segment in segmentation.segments:
         structure, by = _structure_of(segment, structures, mapping)

@@ -223,11 +223,12 @@ def _manifest(document: dict, folder: Path) -> Manifest:
 def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
     """List the bundled models, then those in each of `folders` and in the folder named by AFNET_MODELS.
 
-    A folder that cannot be used is listed with its problem; a user's model may not take a bundled id.
+    A folder that cannot be used is listed with its problem; a user's model may not take the id of a bundled one, be
+    that broken, nor of a sound one before it.
     """
     entries = [_entry(folder, True) for folder in model_folders(BUNDLED_MODELS)]
+    taken = {entry.id for entry in entries}
     for place in places(folders):
-        taken = {entry.id for entry in entries}
         for folder in model_folders(place):
             entry = _entry(folder, False)
             if entry.manifest and entry.id in taken:
@@ -236,7 +237,8 @@ def find_models(folders: Iterable[str | Path] = ()) -> list[ModelEntry]:
                 )
                 entry = ModelEntry(entry.id, folder, None, problem)
             entries.append(entry)
-            taken.add(entry.id)
+            if entry.manifest:
+                taken.add(entry.id)
     return entries
 
 
@@ -254,11 +256,12 @@ def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -
     Raises RequestError that names the known ids, and AFNET_MODELS where it leads to no folder.
     """
     entries = find_models(folders)
-    for entry in entries:
-        if entry.id == str(name_or_folder):
-            if entry.manifest is None:
-                raise RequestError(entry.problem)
+    named = [entry for entry in entries if entry.id == str(name_or_folder)]
+    for entry in named:
+        if entry.manifest:
             return entry.manifest
+    if named:  # folders of that name, and what they hold cannot be used
+        raise RequestError(named[0].problem)
     known = ", ".join(entry.id for entry in entries if entry.manifest) or "none"
     try:
         if stat.S_ISDIR(os.stat(name_or_folder).st_mode):

@@ -262,6 +262,17 @@ def test_two_user_models_with_one_id(tmp_path):
     assert find_model("mine", [tmp_path]).folder == tmp_path / "a"
 
 
+@pytest.mark.parametrize("places", [("x", "y"), ("x", "x"), ("y", "x")])
+def test_a_broken_folder_takes_nobody_s_id(tmp_path, places):
+    """Its own is not known: it is listed by the folder's name."""
+    written(tmp_path / places[0] / "mine", "{")
+    sound = written(tmp_path / places[1] / "sound", document(id="mine"))
+    folders = sorted({tmp_path / place for place in places})
+    entries = [entry for entry in find_models(folders) if not entry.bundled]
+    assert sorted(entry.manifest is not None for entry in entries) == [False, True]
+    assert find_model("mine", folders).folder == sound
+
+
 def test_model_by_folder(tmp_path):
     folder = tiny_bundle(tmp_path / "anywhere").folder
     assert find_model(folder).folder == folder
