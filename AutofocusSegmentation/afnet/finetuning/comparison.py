@@ -119,9 +119,13 @@ def _row(structure: Structure, base_scores: dict[str, Score], new_scores: dict[s
 
 
 def better_alone(cases: list[dict[str, ComparedCase]]) -> bool:
-    """Whether the candidates ALONE have a clearly higher mean Dice; `cases` are what `score_case` returned."""
-    means = {which: _mean([rows[which]["new_dice"] for rows in cases]) for which in (NEW, ALONE)}
-    return means[NEW] is not None and means[ALONE] - means[NEW] >= CLEAR_DIFFERENCE
+    """Whether the candidates ALONE have a clearly higher mean Dice; `cases` are what `score_case` returned.
+
+    Only cases that both were scored for count: one that refuses a case in which nothing is drawn has no score there.
+    """
+    pairs = [[rows[which]["new_dice"] for which in (NEW, ALONE)] for rows in cases]
+    gains = [alone - new for new, alone in pairs if new is not None and alone is not None]
+    return bool(gains) and _mean(gains) >= CLEAR_DIFFERENCE
 
 
 def compare(

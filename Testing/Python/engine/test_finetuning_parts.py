@@ -11,7 +11,7 @@ import torch
 from afnet.errors import RequestError
 from afnet.finetuning.answers import decide
 from afnet.finetuning.cache import PreparedCase, load_prepared, save_prepared
-from afnet.finetuning.comparison import compare, judge, sign_flip
+from afnet.finetuning.comparison import better_alone, compare, judge, sign_flip
 from afnet.finetuning.label_set import adapt_outputs, base_probabilities, change_labels
 from afnet.finetuning.loop import Epoch, EpochTraining, _stalled, choose_what_learns
 from afnet.finetuning.original_case import compare_original, original_case
@@ -21,6 +21,7 @@ from afnet.finetuning.request import CaseFiles, FineTuningRequest
 from afnet.finetuning.samples import Ahead, CaseSamples
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import load_network
+from afnet.models.training_folder import ALONE, NEW
 
 ADDED = ({"id": "bulb", "name": "Bulb"},)
 
@@ -217,6 +218,16 @@ def test_the_verdict_rests_on_paired_differences():
     assert judge([0.5, -0.01, -0.02]) == "similar"  # one case that gains does not outweigh two that lose
     assert sign_flip([0.1, 0.2, 0.3]) == pytest.approx(2 / 8) and sign_flip([]) is None
     assert sign_flip([0.1, -0.1]) == 1.0
+
+
+@pytest.mark.parametrize(("new", "alone", "expected"), [
+    ([0.8, 0.7], [0.8, 0.75], True), ([0.8, 0.7], [0.8, 0.71], False), ([0.8], [None], False), ([None], [0.8], False),
+    ([0.8, 0.2], [0.805, None], False), ([], [], False),
+])
+def test_the_companion_is_left_out_by_cases_that_both_were_scored_for(new, alone, expected):
+    """One without it may refuse a case in which nothing is drawn, and then has no Dice."""
+    cases = [{NEW: {"new_dice": with_it}, ALONE: {"new_dice": without}} for with_it, without in zip(new, alone)]
+    assert better_alone(cases) is expected
 
 
 def scored(name: str, before: float, after: float) -> dict:
