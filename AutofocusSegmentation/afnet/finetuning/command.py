@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ..errors import AfnetError, Cancelled, InputError, RequestError, package_missing
+from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError, package_missing
 from ..json_documents import ComparisonDocument
 from ..models.manifest import Manifest, find_model, tuning_problem
 from ..models.model_places import readable_folder
@@ -134,7 +134,7 @@ def _run(request: FineTuningRequest, folder, options, progress: Progress, stops,
         comparison = job.execute(options.resume)
     except BaseException as error:
         if processes.first:
-            stopped = isinstance(error, Cancelled | KeyboardInterrupt | MemoryError)
+            stopped = isinstance(error, Cancelled | KeyboardInterrupt | MemoryError | OutOfMemory)
             folder.end(STOPPED if stopped else FAILED, str(error) if isinstance(error, AfnetError) else None)
         raise
     if processes.first:

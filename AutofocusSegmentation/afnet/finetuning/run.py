@@ -73,9 +73,9 @@ class FineTuning:
                 raise
             where = "computer" if self.device.type == "cpu" else f"{self.device.type} device"
             instead = "" if self.device.type == "cpu" else ", or choose the device CPU (--device cpu)"
+            then = "go on with Resume (--resume)" if self.folder.request_file.exists() else "start again"
             raise OutOfMemory(
-                f"The {where} ran out of memory in the training; close other programs{instead}, then go on with Resume "
-                "(--resume), or start again if no pass was finished."
+                f"The {where} ran out of memory in the training; close other programs{instead}, then {then}."
             ) from None
 
     def alone(self, action):

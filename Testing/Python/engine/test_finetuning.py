@@ -295,11 +295,14 @@ def test_a_training_without_memory_is_told(base, cases, tmp_path, monkeypatch, c
     def step(training):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(EpochTraining, "_step", step)
-    assert finetune(base, cases, tmp_path / "out", *SHORT) == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochTraining, "_step", step)
+        assert finetune(base, cases, tmp_path / "out", *SHORT) == 4
     told = capfd.readouterr().err
     assert "ran out of memory in the training; close other programs" in told and told.count("\n") == 1
-    assert state(tmp_path / "out")["status"] == "failed"
+    assert told.endswith("then go on with Resume (--resume).\n")
+    assert state(tmp_path / "out")["status"] == "stopped", "so that the panel keeps the folder with its cached cases"
+    assert finetune(None, None, tmp_path / "out", "--resume") == 0
     monkeypatch.setattr(EpochTraining, "_step", lambda training: 1 / 0)
     assert finetune(base, cases, tmp_path / "other", *SHORT) == 1, "another defect is not called so"
     assert state(tmp_path / "other")["status"] == "failed"
