@@ -84,11 +84,11 @@ class Manifest:
     @property
     def companion(self) -> "Manifest | None":
         """The same model on a grid of another spacing, with weights of its own: the mean of both outputs decides, of
-        which the part `companion_share` is the companion's."""
+        which the part `companion_share` is the companion's. Whether images are exchanged, the first grid is asked."""
         rule = self.raw.get("companion")
         if rule is None:
             return None
-        raw = {key: value for key, value in self.raw.items() if key != "companion"}
+        raw = {key: value for key, value in self.raw.items() if key not in ("companion", "correlations")}
         return replace(self, spacing=float(rule["spacing_mm"]), weights_sha256=rule["weights_sha256"], raw=raw,
                        weights_name=COMPANION_FILE)
 

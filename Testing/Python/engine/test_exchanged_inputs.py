@@ -61,6 +61,10 @@ def test_a_model_that_does_not_know_its_contrasts(brains):
     assert doubts(brains, ("t1", "t1c", "flair", "t2"), silent) == ()
 
 
+def test_the_second_grid_is_not_asked_again(brains):
+    assert MODEL.companion and doubts(brains, ("t1", "t1c", "flair", "t2"), MODEL.companion) == ()
+
+
 def test_images_that_are_like_no_brain(brains):
     """Four of one kind: any order is as wrong as another."""
     alike = {name: brains["t1"] + 0.1 * brains[name] for name in NAMES}
