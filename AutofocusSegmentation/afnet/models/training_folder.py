@@ -121,7 +121,7 @@ def write_state(folder: str | os.PathLike, state: dict) -> None:
 
 
 def is_running(state: dict) -> bool:
-    """Tell by a state, which holds `process_identity.this_process`, whether a living process of this computer, other
+    """Tell by a state, which holds `process.identity.this_process`, whether a living process of this computer, other
     than this one, trains there now, or copies the cases there."""
     pid = state.get("pid")
     if state.get("status") not in (EXPORTING, RUNNING) or state.get("host") != socket.gethostname():

@@ -44,7 +44,7 @@ def check_hounsfield(image: sitk.Image) -> None:
 
 
 def body_mask(hounsfield: np.ndarray, spacing: float, shortest: float = math.inf) -> np.ndarray:
-    """Return the body (z, y, x): the largest thing denser than fat after cutting thin bridges to the couch.
+    """Return the body (z, y, x): the largest thing denser than air after cutting thin bridges to the couch.
 
     `hounsfield` lies on an isotropic grid of `spacing` mm, `shortest` is the scan's shortest side in mm. Raises
     InputError if there is no body.
