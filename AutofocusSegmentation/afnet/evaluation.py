@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from .errors import RequestError
 from .images.reading import read_labelmap
+from .images.refusals import foreign_code, foreign_values
 from .models.manifest import Manifest, Structure
 from .output.segmentation_file import SEGMENTATION_SUFFIX, Segmentation, read_segmentation
 from .preprocessing.grid import bounding_box
@@ -158,14 +159,9 @@ def _open(
     found = {int(code) for code in np.unique(codes)} - {0}
     strange = sorted(found - known)
     if strange and not named:
-        raise RequestError(
-            f"{what} holds the code {strange[0]}, which the model {manifest.id} does not have; recode it, or"
-            " name the structures to score with --only."
-        )
+        raise foreign_code(strange[0], what, manifest.id, "name the structures to score with --only")
     if strange and (strange[0] < 0 or not found & known):
-        raise RequestError(
-            f"{what} holds values that are no codes of the model {manifest.id}; give a label map in its codes."
-        )
+        raise foreign_values(what, manifest.id)
     if strange:  # one common code is little: by another program's codes, it can be another organ
         listed = ", ".join(map(str, strange[:MOST_CODES_NAMED]))
         listed += " and more" if len(strange) > MOST_CODES_NAMED else ""

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from ..errors import AfnetError
 from ..images.reading import read_image, read_labelmap
+from ..images.refusals import foreign_code, foreign_values
 from ..learning.cases import structure_on_grid
 from ..models.manifest import Input, Manifest
 from ..output.segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
@@ -159,15 +160,10 @@ def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[S
     base_codes = {item["code"] for item in base.raw["labelmap"]}
     strange = sorted({int(match.id) for match in matches if match.by == "none"} - base_codes)
     if strange and (strange[0] < 0 or len(strange) > MOST_UNKNOWN_CODES):
-        case.problems.append(
-            f"{what} holds values that are no codes of the model {base.id}; give a label map in its codes."
-        )
+        case.problems.append(str(foreign_values(what, base.id)))
         return None
     if strange:
-        case.problems.append(
-            f"{what} holds the code {strange[0]}, which the model {base.id} does not have; recode it, or say which "
-            "structure it is."
-        )
+        case.problems.append(str(foreign_code(strange[0], what, base.id, "say which structure it is")))
     return matches
 
 

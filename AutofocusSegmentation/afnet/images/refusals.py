@@ -74,6 +74,16 @@ def contradictory_size(what: str) -> InputError:
     )
 
 
+def foreign_values(what: str, model: str) -> RequestError:
+    """A label map is none of the model of that id: a scan, or one in other codes."""
+    return RequestError(f"{what} holds values that are no codes of the model {model}; give a label map in its codes.")
+
+
+def foreign_code(code: int, what: str, model: str, instead: str) -> RequestError:
+    """A label map has a code that the model of that id lacks; `instead`: what else than recoding it would help."""
+    return RequestError(f"{what} holds the code {code}, which the model {model} does not have; recode it, or {instead}.")
+
+
 def sheared(what: str) -> InputError:
     """The voxel axes are not perpendicular."""
     return InputError(
