@@ -3,13 +3,12 @@
 Needs no torch. Names of cases are the user's; they go into sentences and into the run's own folder, never into a model.
 """
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import RequestError
-from ..models.json_schema import violations
+from ..models.json_schema import parse, violations
 from ..regular_file import read_regular
 
 TUNES = ("attention", "last-blocks", "all")
@@ -155,7 +154,7 @@ def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tupl
     Raises RequestError if it is missing, no JSON, or not as the schema above says.
     """
     try:
-        document = json.loads(read_regular(file).decode("utf-8-sig"))
+        document = parse(read_regular(file).decode("utf-8-sig"))
     except FileNotFoundError:
         raise RequestError("The list of cases (--cases) was not found; check the path.") from None
     except PermissionError:

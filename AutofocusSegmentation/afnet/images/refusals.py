@@ -81,7 +81,9 @@ def foreign_values(what: str, model: str) -> RequestError:
 
 def foreign_code(code: int, what: str, model: str, instead: str) -> RequestError:
     """A label map has a code that the model of that id lacks; `instead`: what else than recoding it would help."""
-    return RequestError(f"{what} holds the code {code}, which the model {model} does not have; recode it, or {instead}.")
+    return RequestError(
+        f"{what} holds the code {code}, which the model {model} does not have; recode it, or {instead}."
+    )
 
 
 def sheared(what: str) -> InputError:

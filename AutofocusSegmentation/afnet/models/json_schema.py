@@ -5,18 +5,31 @@ maxItems, minimum, exclusiveMinimum, maximum, pattern, minLength, anyOf. A test 
 `jsonschema` package and refuses a schema that uses anything else.
 """
 
+import json
 import re
 
-SUPPORTED = {
-    "$schema", "title", "description", "type", "enum", "const", "properties", "required",
-    "additionalProperties", "items", "minItems", "maxItems", "minimum", "exclusiveMinimum", "maximum",
-    "pattern", "minLength", "anyOf",
-}
+_EXACT = 2**53
+"""Below it a float can be every integer."""
 
 _TYPES = {
     "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None),
     "number": (int, float), "integer": int,
 }
+
+
+def parse(text: str):
+    """Return the value of a JSON text, in which 1.0 is the integer that a schema takes it for. Raises ValueError, also
+    for NaN and Infinity, which Python would take."""
+    return json.loads(text, parse_constant=_no_number, parse_float=_number)
+
+
+def _no_number(name: str):
+    raise ValueError(f"{name} is not JSON")
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
 
 
 def violations(value, schema: dict, where: str = "") -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..atomic_file import atomic
 from ..errors import RequestError
 from ..regular_file import read_regular
-from .json_schema import violations
+from .json_schema import parse, violations
 from .manifest_consistency import inconsistencies
 from .model_places import model_folders, places, unreadable_variable
 
@@ -25,9 +25,6 @@ SCHEMA_FILE = Path(__file__).resolve().parent / "model.schema.json"
 
 SCHEMA_VERSION = 1
 """The `schema` number that this version reads; a higher one belongs to a newer release."""
-
-_EXACT = 2**53
-"""Below it a float can be every integer."""
 
 COMPANION_FILE = "companion.npz"
 
@@ -158,8 +155,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     folder = Path(folder).absolute()  # the engine's child works in another folder
     file = folder / "model.json"
     try:
-        text = read_regular(file).decode("utf-8-sig")
-        document = json.loads(text, parse_constant=_no_number, parse_float=_number)
+        document = parse(read_regular(file).decode("utf-8-sig"))
     except FileNotFoundError:
         raise RequestError(
             f"There is no model in {folder}: model.json is missing; give a model's folder or id."
@@ -187,16 +183,6 @@ def write_manifest(folder: Path, document: dict) -> None:
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     with atomic(folder / "model.json", "The model") as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-def _no_number(name: str):
-    raise ValueError(f"{name} is not JSON")
-
-
-def _number(text: str) -> int | float:
-    """A number with a point or an exponent; the schema takes 1.0 for the integer that it is, and Python would not."""
-    value = float(text)
-    return int(value) if value.is_integer() and abs(value) < _EXACT else value
 
 
 def _manifest(document: dict, folder: Path) -> Manifest:

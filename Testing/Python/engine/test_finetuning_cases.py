@@ -387,9 +387,17 @@ def test_a_wrong_list_of_cases(tmp_path, document, sentence):
 def test_unreadable_lists(tmp_path):
     with pytest.raises(RequestError, match="not found"):
         read_cases(tmp_path / "cases.json")
-    (tmp_path / "cases.json").write_text("{")
-    with pytest.raises(RequestError, match="as JSON"):
-        read_cases(tmp_path / "cases.json")
+    for text in ("{", '{"cases": NaN}'):
+        (tmp_path / "cases.json").write_text(text)
+        with pytest.raises(RequestError, match="as JSON"):
+            read_cases(tmp_path / "cases.json")
+
+
+def test_a_whole_number_with_a_point_is_an_integer(tmp_path):
+    case = {"name": "a", "inputs": {}, "segmentation": "s"}
+    added = {"id": "x", "name": "X", "color": [255.0, 0, 1e1]}
+    *_, (structure,) = read_cases(write_list(tmp_path, [case], structures={"add": [added]}))
+    assert all(type(value) is int for value in structure["color"])
 
 
 def test_which_cases_are_held_out():
