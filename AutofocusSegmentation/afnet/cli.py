@@ -255,7 +255,7 @@ def _import_checkpoint(options, progress: Progress) -> None:
         from .models.checkpoint_import import import_checkpoint
     manifest = import_checkpoint(options.file, options.output, options.inputs, options.execution)
     print(f"{manifest.title}\n  model: {manifest.id} in {manifest.folder}")
-    print(f"  channels: {', '.join(channel['input'] for channel in manifest.raw['channels'])}")
+    print(f"  channels: {', '.join(channel['input'] for channel in manifest.channels)}")
     print(f"  execution: {manifest.execution}")
 
 

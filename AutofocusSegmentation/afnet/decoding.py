@@ -55,9 +55,9 @@ def restore(
 
 def found_outside(manifest: Manifest) -> list[float]:
     """Each output's probability where nothing was computed: background for an argmax, no region."""
-    codes = manifest.raw["decoding"]["codes"]
+    codes = manifest.output_codes
     outside = [0.0] * len(codes)
-    if manifest.raw["decoding"]["kind"] == "argmax":
+    if manifest.output_kind == "argmax":
         outside[codes.index(0)] = 1.0
     return outside
 
@@ -109,8 +109,8 @@ def clean(labels: sitk.Image, manifest: Manifest) -> tuple[sitk.Image, list[str]
     rules = manifest.raw["decoding"]
     array = sitk.GetArrayFromImage(labels)
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
-    nested = rules["kind"] == "nested"
-    for code in [None] if nested else [item["code"] for item in manifest.raw["labelmap"]]:
+    nested = manifest.output_kind == "nested"
+    for code in [None] if nested else manifest.code_names:
         box = bounding_box(array > 0 if nested else array == code)
         if box is None:
             continue
@@ -154,7 +154,7 @@ def check_found(labels: sitk.Image, manifest: Manifest) -> list[str]:
     """Return notes on what is missing; raises InputError where the model found none of what it must find."""
     array = sitk.GetArrayViewFromImage(labels)
     present = set(np.unique(array)) - {0}
-    names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
+    names = manifest.code_names
     expected = manifest.raw["decoding"].get("expected", [])
     if not present & set(expected or present):
         if not expected:
@@ -168,6 +168,6 @@ def check_found(labels: sitk.Image, manifest: Manifest) -> list[str]:
     judged = [item["code"] for item in manifest.raw.get("plausibility", {}).get("structures", []) if item["required"]]
     return [
         f"Not found: {names[code]}; the scan may not show it, or is not what the model is made for."
-        for code in manifest.raw["decoding"]["codes"]
+        for code in manifest.output_codes
         if code and code not in present and code not in judged  # plausibility tells of those, and why
     ]

@@ -111,7 +111,7 @@ def finish(report: Report, request: StudyRequest, progress: Progress) -> None:
 
 
 def _predictor(manifest: Manifest) -> Predictor:
-    return Predictor(load_network(manifest), manifest.raw["decoding"]["kind"], manifest.execution)
+    return Predictor(load_network(manifest), manifest.output_kind, manifest.execution)
 
 
 def _check(request: StudyRequest, manifest: Manifest) -> None:

@@ -52,7 +52,7 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
     rules = manifest.raw.get("plausibility")
     if not rules:
         return labels, [], []
-    names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
+    names = manifest.code_names
     found = _measure(labels, image, names)
     beyond = _beyond(labels, found, rules)
     doubts = _doubts(found, beyond, rules, names)

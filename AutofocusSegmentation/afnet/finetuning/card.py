@@ -57,8 +57,7 @@ def new_document(base: Manifest, labels: LabelSet, request: FineTuningRequest, c
     count = len(request.cases)
     cases = "1 case" if count == 1 else f"{count} cases"
     document = {key: value for key, value in base.raw.items() if key not in ("weights_sha256", "fine_tuning")}
-    codes = {item["code"] for item in labels.document["labelmap"]}
-    if codes != {item["code"] for item in base.raw["labelmap"]}:
+    if {item["code"] for item in labels.document["labelmap"]} != set(base.code_names):
         document.pop("plausibility", None)  # its limits are those of the base's structures
     parent = {"id": base.id, "version": base.version, "weights_sha256": base.weights_sha256}
     scores = [

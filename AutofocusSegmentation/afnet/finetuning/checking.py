@@ -157,8 +157,7 @@ def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[S
         return None
     case.grid = read
     matches = match_codes(sitk.GetArrayViewFromImage(read), labels.structures, mapping)
-    base_codes = {item["code"] for item in base.raw["labelmap"]}
-    strange = sorted({int(match.id) for match in matches if match.by == "none"} - base_codes)
+    strange = sorted({int(match.id) for match in matches if match.by == "none"} - set(base.code_names))
     if strange and (strange[0] < 0 or len(strange) > MOST_UNKNOWN_CODES):
         case.problems.append(str(foreign_values(what, base.id)))
         return None

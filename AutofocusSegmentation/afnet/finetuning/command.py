@@ -235,7 +235,7 @@ def _original_case(file: Path | None, base: Manifest) -> str | None:
 
     try:
         case = load_case(file) if file.is_file() else None
-        fits = case and (len(case.channels), len(case.truth)) == (len(base.raw["channels"]), len(base.structures))
+        fits = case and (len(case.channels), len(case.truth)) == (len(base.channels), len(base.structures))
     except UNREADABLE:
         fits = False
     if not fits:

@@ -46,7 +46,7 @@ def change_labels(base: Manifest, drop: tuple[str, ...] = (), add: tuple[dict, .
 
     Exclusive classes (argmax) may shrink and grow: a dropped class becomes background. Nested regions may only shrink.
     """
-    kind, codes = base.raw["decoding"]["kind"], list(base.raw["decoding"]["codes"])
+    kind, codes = base.output_kind, base.output_codes
     known = [structure.id for structure in base.structures]
     for id in drop:
         if id not in known:
@@ -120,7 +120,6 @@ def _added(add: tuple[dict, ...], known: list[str], kept: list[Structure], codes
     return fresh
 
 
-
 def _codes_of(rule: int | dict) -> set[int]:
     return {rule["code"], rule["into"]} if isinstance(rule, dict) else {rule}
 
@@ -132,7 +131,7 @@ def _document(base: Manifest, structures: tuple[Structure, ...], codes: list[int
             decoding[key] = [rule for rule in decoding[key] if not _codes_of(rule) & lost]
             if not decoding[key]:
                 del decoding[key]
-    names = {item["code"]: item["name"] for item in base.raw["labelmap"]}
+    names = base.code_names
     names |= {structure.labels[0]: structure.name for structure in structures if structure.labels[0] not in names}
     return {
         "decoding": decoding,

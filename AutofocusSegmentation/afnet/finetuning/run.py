@@ -133,7 +133,7 @@ class FineTuning:
 
     def refuse_full_disk(self, checked: list[CheckedCase]) -> None:
         """Refuse before the first step what would not fit: caches, checkpoints, the held-out cases' segmentations."""
-        values = 2 * (len(self.labels.sources) + len(self.base.raw["channels"])) + len(self.labels.structures)
+        values = 2 * (len(self.labels.sources) + len(self.base.channels)) + len(self.labels.structures)
         needed = sum(case.prepared.mask.size * values for case in checked)
         needed += 16 * sum(parameter.numel() for parameter in self.network.parameters()) * 2 * len(self.runs)
         if shutil.disk_usage(self.folder.training).free < needed:

@@ -38,8 +38,8 @@ class CaseSamples:
         self, cases: list[PreparedCase], manifest: Manifest, labels: LabelSet, samples_per_case: int, seed: int
     ):
         self.cases, self.labels, self.seed, self.samples_per_case = cases, labels, seed, samples_per_case
-        self.channels = len(manifest.raw["channels"])
-        self.windows = [channel.get("window_hu") for channel in manifest.raw["channels"]]
+        self.channels = len(manifest.channels)
+        self.windows = [channel.get("window_hu") for channel in manifest.channels]
         modifiers = [structure.terminology.get("type_modifier") for structure in labels.structures]
         self.mirror = not any(modifier and modifier[1] in LATERAL for modifier in modifiers)
         sizes = np.array([case.mask.shape for case in cases])

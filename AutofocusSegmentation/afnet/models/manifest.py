@@ -109,6 +109,26 @@ class Manifest:
         return self.raw.get("execution", WHOLE_VOLUME)
 
     @property
+    def channels(self) -> list[dict]:
+        """What the network is given, in order: of which input, and how it is normalised."""
+        return self.raw["channels"]
+
+    @property
+    def output_kind(self) -> str:
+        """What the network's outputs are: 'argmax' (exclusive classes) or 'nested' (regions, each inside the last)."""
+        return self.raw["decoding"]["kind"]
+
+    @property
+    def output_codes(self) -> list[int]:
+        """The code of the label map that each output stands for."""
+        return self.raw["decoding"]["codes"]
+
+    @property
+    def code_names(self) -> dict[int, str]:
+        """The label map's codes, each with its name."""
+        return {item["code"]: item["name"] for item in self.raw["labelmap"]}
+
+    @property
     def scores(self) -> dict:
         return self.raw["scores"]
 

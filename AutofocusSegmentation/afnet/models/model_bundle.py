@@ -19,8 +19,8 @@ def plan_of(manifest: Manifest) -> NetworkPlan:
     """Return the plan of the network that the manifest describes."""
     network = manifest.raw["network"]
     return NetworkPlan(
-        network["name"], len(manifest.raw["channels"]), len(manifest.raw["decoding"]["codes"]),
-        tuple(network["widths"]), tuple(network["rates"]), network["flavour"],
+        network["name"], len(manifest.channels), len(manifest.output_codes), tuple(network["widths"]),
+        tuple(network["rates"]), network["flavour"],
     )
 
 

@@ -120,9 +120,8 @@ def code_tags(structure: Structure, manifest: Manifest) -> dict[str, str]:
     own = labels - inside
     if len(own) != 1:
         return {}
-    names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
     codes = [*own, *sorted(inside)]
-    return {CODES_TAG: " ".join(map(str, codes)), CODE_NAME_TAG: names[codes[0]]}
+    return {CODES_TAG: " ".join(map(str, codes)), CODE_NAME_TAG: manifest.code_names[codes[0]]}
 
 
 def terminology_entry(structure: Structure) -> str:

@@ -32,7 +32,7 @@ def exchanged(channels: np.ndarray, mask: np.ndarray, manifest: Manifest) -> str
     rules = manifest.raw.get("correlations")
     if not rules:
         return None
-    channel_of = {item["input"]: number for number, item in reversed(list(enumerate(manifest.raw["channels"])))}
+    channel_of = {item["input"]: number for number, item in reversed(list(enumerate(manifest.channels)))}
     names = [item.name for item in manifest.inputs]
     with np.errstate(all="ignore"), catch_warnings(action="ignore", category=RuntimeWarning):
         measured = np.corrcoef(channels[[channel_of[name] for name in names]][:, mask > 0])

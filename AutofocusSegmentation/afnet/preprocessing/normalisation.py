@@ -29,7 +29,7 @@ def normalise_channels(arrays: dict[str, np.ndarray], manifest: Manifest) -> np.
     Outside (air, or the background of a stripped head) becomes exactly 0, the value that convolutions pad with.
     """
     channels = []
-    for item in manifest.raw["channels"]:
+    for item in manifest.channels:
         array = arrays[item["input"]]
         if item["normalisation"] == "z-score":
             limit = item.get("clip", np.inf)
