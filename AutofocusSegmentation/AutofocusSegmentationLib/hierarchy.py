@@ -3,6 +3,9 @@
 Names may be a patient's: they are read for the chooser of studies and for DICOM files, and go nowhere else.
 """
 
+import re
+from collections import Counter
+
 import slicer
 
 
@@ -84,16 +87,45 @@ def patient_and_study_tags(node) -> dict[str, str]:
 
 
 def studies(nodes) -> list[tuple[int, str]]:
-    """Return (item, 'patient / study') of the studies that the nodes belong to, in the order of the nodes."""
-    items = dict.fromkeys(item for node in nodes if (item := study_item(node)))
-    hierarchy = _tree()
+    """Return (item, 'patient / study') of the studies that the nodes belong to, in the order of the nodes.
 
-    def label(item: int) -> str:
-        patient = hierarchy.GetItemAncestorAtLevel(item, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient())
-        names = [hierarchy.GetItemName(each) for each in (patient, item) if each]
-        return " / ".join(name for name in names if name)
+    Studies of one name are told apart by the patient's ID, then by date and time, else by a number.
+    """
+    items = list(dict.fromkeys(item for node in nodes if (item := study_item(node))))
+    names = slicer.vtkMRMLSubjectHierarchyConstants
+    patients = {item: _tree().GetItemAncestorAtLevel(item, names.GetDICOMLevelPatient()) for item in items}
+    labels = {
+        item: " / ".join(filter(None, (_tree().GetItemName(each) for each in (patients[item], item) if each)))
+        for item in items
+    }
+    labels = _told_apart(labels, {
+        item: _tree().GetItemAttribute(patients[item], names.GetDICOMPatientIDAttributeName())
+        for item in items if patients[item]
+    })
+    for attribute in (names.GetDICOMStudyDateAttributeName(), names.GetDICOMStudyTimeAttributeName()):
+        labels = _told_apart(labels, {item: _tree().GetItemAttribute(item, attribute) for item in items})
+    seen: Counter = Counter()
+    for item in items:
+        seen[labels[item]] += 1
+        if seen[labels[item]] > 1:
+            labels[item] += f" ({seen[labels[item]]})"
+    return list(labels.items())
 
-    return [(item, label(item)) for item in items]
+
+def _told_apart(labels: dict[int, str], details: dict[int, str | None]) -> dict[int, str]:
+    """Return the labels, those that are equal with their detail, where that differs and is known."""
+    alike: dict[str, set] = {}
+    for item, label in labels.items():
+        alike.setdefault(label, set()).add(details.get(item) or "")
+    return {
+        item: f"{label} ({_readable(details[item])})" if len(alike[label]) > 1 and details.get(item) else label
+        for item, label in labels.items()
+    }
+
+
+def _readable(text: str) -> str:
+    """Return a DICOM date with dashes, and everything else as it is."""
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if re.fullmatch(r"(19|20)\d{6}", text) else text
 
 
 def _tree():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import slicer
 from slicer.i18n import tr as _
 
 from afnet.models.terminology import MODEL_ID
@@ -47,7 +48,8 @@ def _image(segmentation) -> str:
     image = reference_image(segmentation)
     if image is None:
         return ""
-    study = next((label for _item, label in hierarchy.studies([image])), "")
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")  # a study may have the name of another's
+    study = dict(hierarchy.studies(volumes)).get(hierarchy.study_item(image), "")
     if study:  # scanners give the series of all patients the same names
         return _("Image: {image} ({study})").format(image=name_of(image), study=study)
     if (segmentation.GetName() or "").startswith(default_name(image)):

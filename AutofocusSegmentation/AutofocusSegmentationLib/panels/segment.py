@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import guessing, hierarchy, study, study_record
+from .. import guessing, study, study_record
 from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
@@ -131,7 +131,7 @@ class SegmentPanel(VTKObservationMixin):
         if self._parameters is not None:
             self._parameters.model = model_id
             self._show_model()
-            self._guess_inputs()
+            self._fill_inputs()
             self._update()
 
     def _models_folder_chosen(self) -> None:
@@ -154,16 +154,19 @@ class SegmentPanel(VTKObservationMixin):
             self._update()
 
     def _study_chosen(self, item: int) -> None:
-        """Fill all inputs anew from one study; from any (0), only those that are empty."""
-        if self._parameters is None or self._model.manifest is None:
-            return
-        self._study_item = item
-        if item:
-            for name, node in guessing.guess_inputs(self._model.manifest, _volumes(), study=item).items():
+        if self._parameters is not None and self._model.manifest is not None:
+            self._study_item = item
+            self._fill_inputs()
+            self._update()
+
+    def _fill_inputs(self) -> None:
+        """Fill all inputs anew from the study that the user chose; from any, only those that are empty."""
+        if self._study_item and self._model.manifest is not None:
+            guess = guessing.guess_inputs(self._model.manifest, _volumes(), study=self._study_item)
+            for name, node in guess.items():
                 self._parameters.set_input_node(name, node)
         else:
             self._guess_inputs()
-        self._update()
 
     def _guess_inputs(self) -> None:
         """Fill the empty inputs with the volumes that fit and that no other input has."""
@@ -206,7 +209,7 @@ class SegmentPanel(VTKObservationMixin):
         inputs = self._inputs()
         self._frames.watch(inputs.values())
         self._slots.show_nodes(inputs)
-        self._show_study(inputs)
+        self._studies.show(_volumes(), inputs.values(), self._study_item)
         problems = study.input_problems(manifest, inputs) if manifest else {}
         if self._output_checked != self._output_state():
             self._check_output()
@@ -219,14 +222,6 @@ class SegmentPanel(VTKObservationMixin):
         told_elsewhere = missing in (*shown.values(), self._output_problem)
         self.ui.segmentHintLabel.setText("" if told_elsewhere else missing)
         self.ui.segmentHintLabel.setVisible(bool(missing) and not told_elsewhere)
-
-    def _show_study(self, inputs: dict) -> None:
-        """Offer the studies of the scene; shown is the chosen one, else that of the first input that has one."""
-        studies = hierarchy.studies(_volumes())
-        found = [hierarchy.study_item(node) for node in inputs.values() if node is not None]
-        chosen = self._study_item in (0, *dict(studies))
-        current = self._study_item if chosen else next((item for item in found if item), 0)
-        self._studies.show(studies, current)
 
     def _missing(self, problems: dict[str, str]) -> str:
         """Return why Segment cannot be pressed, empty if it can."""

@@ -103,6 +103,47 @@ def test_a_study_without_a_sequence_leaves_its_slot_empty(brain, scene):
     assert brain.ui.studySelector.currentText == "A / 2024"
 
 
+@pytest.fixture
+def two_patients(panel, make_ct, make_volume):
+    """Two patients, each with a CT and the four MR of the brain model in one study; returns the CT by patient."""
+    found = {}
+    for patient in ("Adams", "Brown"):
+        found[patient] = make_ct("CT")
+        put_in_study(found[patient], patient, "2024", "CT")
+        for name in SLOTS:
+            put_in_study(make_volume(name=name), patient, "2024", "MR")
+    return found
+
+
+def test_another_model_is_filled_from_the_chosen_study(panel, two_patients):
+    study = panel.ui.studySelector
+    choose_model(panel.ui, "pelvis-ct")
+    panel.process()
+    assert selector(panel, "ct").currentNode() is two_patients["Adams"] and study.currentText == "Adams / 2024"
+    choose_model(panel.ui, "brain-tumour-mri")
+    study.setCurrentIndex(study.findText("Brown / 2024"))
+    choose_model(panel.ui, "pelvis-ct")
+    panel.process()
+    assert selector(panel, "ct").currentNode() is two_patients["Brown"] and study.currentText == "Brown / 2024"
+
+
+def test_the_study_shown_is_that_of_the_images(panel, two_patients):
+    """Whatever was chosen before: a script, or a saved scene, may fill the slots otherwise."""
+    study = panel.ui.studySelector
+    choose_model(panel.ui, "pelvis-ct")
+    study.setCurrentIndex(study.findText("Brown / 2024"))
+    panel.logic.getParameterNode().set_input_node("ct", two_patients["Adams"])
+    panel.process()
+    assert study.currentText == "Adams / 2024"
+
+
+def test_images_of_several_studies_are_shown_as_of_any(brain):
+    selector(brain, "t2").setCurrentNode(brain.studies["2024"]["t2"])
+    assert brain.ui.studySelector.currentText == "Any"
+    selector(brain, "t2").setCurrentNode(brain.studies["2019"]["t2"])
+    assert brain.ui.studySelector.currentText == "A / 2019"
+
+
 def test_two_studies_are_queued(brain):
     click(brain.ui.segmentButton)
     brain.ui.studySelector.setCurrentIndex(2)

@@ -2,7 +2,7 @@
 
 import pytest
 from dicom_series import RecordedDatabase
-from study_nodes import put_in_study
+from study_nodes import put_in_study, tree
 
 from harness.scene_makers import make_volume
 
@@ -126,3 +126,36 @@ def test_a_guess_within_one_study(brain):
     assert list(guess_inputs(brain, nodes).values()) == nodes[:4]
     assert list(guess_inputs(brain, nodes, study=second).values()) == nodes[4:]
     assert hierarchy.studies([make_volume(None, "T1")]) == []
+
+
+@pytest.mark.parametrize(
+    ("patients", "expected"),
+    [
+        ([{}, {}], ["ANON / Planning", "ANON / Planning (2)"]),
+        ([{"id": "17"}, {"id": "18"}, {}], ["ANON / Planning (17)", "ANON / Planning (18)", "ANON / Planning"]),
+        ([{"date": "20240503"}, {"date": "20240917"}],
+         ["ANON / Planning (2024-05-03)", "ANON / Planning (2024-09-17)"]),
+        ([{"id": "17", "date": "20240503"}, {"id": "17", "date": "20240503"}, {"id": "18", "date": "20240503"}],
+         ["ANON / Planning (17)", "ANON / Planning (17) (2)", "ANON / Planning (18)"]),
+    ],
+)
+def test_studies_of_one_name_are_told_apart(patients, expected):
+    """As anonymised ones are: by the patient's ID, then the date, else by a number."""
+    import slicer
+
+    from AutofocusSegmentationLib import hierarchy
+
+    constants, nodes = slicer.vtkMRMLSubjectHierarchyConstants, []
+    for tags in patients:
+        items = []
+        for name, level, attribute, value in (
+            ("ANON", constants.GetDICOMLevelPatient(), constants.GetDICOMPatientIDAttributeName(), tags.get("id")),
+            ("Planning", constants.GetDICOMLevelStudy(), constants.GetDICOMStudyDateAttributeName(), tags.get("date")),
+        ):
+            items.append(tree().CreateFolderItem(items[-1] if items else tree().GetSceneItemID(), name))
+            tree().SetItemLevel(items[-1], level)
+            if value:
+                tree().SetItemAttribute(items[-1], attribute, value)
+        nodes.append(make_volume(None, "CT"))
+        tree().CreateItem(items[-1], nodes[-1])
+    assert [label for _item, label in hierarchy.studies(nodes)] == expected
