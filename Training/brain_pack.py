@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
 
-from afnet.learning.cases import make_case, nested_truth  # noqa: E402
+from afnet.learning.cases import make_case, truth_of  # noqa: E402
 from afnet.learning.packed_case import save_case  # noqa: E402
 from afnet.models.manifest import Manifest, find_model  # noqa: E402
 from afnet.preprocessing.imaging import prepare  # noqa: E402
@@ -23,7 +23,7 @@ def pack(patient: Path, folder: Path, manifest: Manifest) -> Path:
     """Pack one patient's folder (t1, t1c, t2, flair, labels as .nii.gz)."""
     images = {item.name: sitk.ReadImage(str(patient / f"{item.name}.nii.gz")) for item in manifest.inputs}
     prepared = prepare(images, manifest)
-    truth = nested_truth(sitk.ReadImage(str(patient / "labels.nii.gz")), manifest, prepared.grid)
+    truth = truth_of(sitk.ReadImage(str(patient / "labels.nii.gz")), manifest, prepared.grid)
     return save_case(make_case(patient.name, prepared, truth), folder)
 
 

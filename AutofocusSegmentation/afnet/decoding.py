@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from .errors import InputError
 from .models.manifest import Manifest
 from .preprocessing.grid import WorkingGrid, bounding_box
-from .preprocessing.imaging import like
+from .preprocessing.imaging import extent_of, like
 
 RESTORED_SLICES = 32
 """Slices of the reference image decoded at a time, so that memory does not grow with its length."""
@@ -25,7 +25,7 @@ def restore(
     outside = found_outside(manifest)
     # Nothing is known of the patient at lattice points beyond the scan. Only those inside it are interpolated, so that
     # an organ that is cut off by the end of the scan is found up to the last slice. The last image is their weight.
-    known = _inside(grid, reference)
+    known = grid.resample(extent_of(reference), 0.0, sitk.sitkNearestNeighbor)
     # Linear interpolation finds nothing between lattice points that is found at none of them: the rest stays empty.
     found = (decide(list(probabilities), decoding) > 0) & (known > 0)
     if not found.any():
@@ -60,13 +60,6 @@ def found_outside(manifest: Manifest) -> list[float]:
     if manifest.output_kind == "argmax":
         outside[codes.index(0)] = 1.0
     return outside
-
-
-def _inside(grid: WorkingGrid, reference: sitk.Image) -> np.ndarray:
-    """Return 1 at the grid's voxels (z, y, x) that lie in the voxels of `reference`, else 0; float32."""
-    ones = sitk.Image(reference.GetSize(), sitk.sitkUInt8) + 1
-    ones.CopyInformation(reference)
-    return grid.resample(ones, 0.0, sitk.sitkNearestNeighbor)
 
 
 def _argmax(parts: list[np.ndarray], codes: list[int]) -> np.ndarray:

@@ -15,10 +15,10 @@ import SimpleITK as sitk
 from ..errors import AfnetError
 from ..images.reading import read_image, read_labelmap
 from ..images.refusals import foreign_code, foreign_values
-from ..learning.cases import structure_on_grid
+from ..learning.cases import truth_on_grid
 from ..models.manifest import Input, Manifest
 from ..output.segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
-from ..preprocessing.imaging import Prepared, like, prepare, same_grid
+from ..preprocessing.imaging import Prepared, extent_of, prepare, same_grid
 from .label_set import LabelSet
 from .matching import SegmentMatch, match_codes, match_segments
 from .request import CaseFiles
@@ -238,9 +238,8 @@ def _sort(case: CheckedCase, matches: list[SegmentMatch], labels: LabelSet) -> N
 def _check_place(case: CheckedCase, reference: sitk.Image) -> None:
     """See that what is drawn lies in the image."""
     name = case.files.name
-    ones = sitk.Image(reference.GetSize(), sitk.sitkUInt8) + 1
-    ones.CopyInformation(reference)
-    inside = sitk.GetArrayFromImage(sitk.Resample(ones, case.grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)) > 0
+    inside = sitk.Resample(extent_of(reference), case.grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    inside = sitk.GetArrayFromImage(inside) > 0
     drawn = np.logical_or.reduce(list(case.masks.values()))
     outside = 1 - np.count_nonzero(drawn & inside) / np.count_nonzero(drawn)
     if outside > OUTSIDE_REFUSED:
@@ -258,12 +257,7 @@ def _check_place(case: CheckedCase, reference: sitk.Image) -> None:
 def _bring_to_working_grid(case: CheckedCase, labels: LabelSet) -> None:
     """Make the truth, and see that it lies in the patient."""
     name, mask = case.files.name, case.prepared.mask
-    empty = np.zeros(mask.shape, np.float32)
-    case.truth = np.stack([
-        structure_on_grid(like(case.masks[item.id].astype(np.uint8), case.grid), case.prepared.grid)
-        if item.id in case.masks else empty
-        for item in labels.structures
-    ])
+    case.truth = truth_on_grid(case.masks, labels.structures, case.grid, case.prepared.grid)
     for structure, share in zip(labels.structures, case.truth):
         total = float(share.sum())
         if structure.id in case.masks and (total == 0 or float(share[mask].sum()) < IN_PATIENT * total):

@@ -12,10 +12,9 @@ import SimpleITK as sitk
 
 from ..evaluation import dice
 from ..json_documents import OriginalCase
-from ..learning.cases import make_case, structure_on_grid
+from ..learning.cases import make_case, truth_on_grid
 from ..learning.packed_case import load_case
 from ..models.manifest import Manifest
-from ..preprocessing.grid import WorkingGrid
 from ..preprocessing.imaging import like, prepare
 from .label_set import LabelSet
 
@@ -61,7 +60,7 @@ def original_case(base: Manifest, labels: LabelSet, pack: Path | None, seed: int
         rng = np.random.default_rng(seed)
         images, masks = _phantom(base, rng)
         prepared = prepare(images, base)
-        truth = _on_grid(masks, base, images[base.reference], prepared.grid)
+        truth = truth_on_grid(masks, base.structures, images[base.reference], prepared.grid)
         case, what = make_case("original", prepared, truth), GENERATED
     truth = {structure.id: part > 0.5 for structure, part in zip(base.structures, case.truth)}
     kept = {structure.id for structure in labels.structures}
@@ -146,11 +145,3 @@ def _mr_phantom(names: list[str], rng: np.random.Generator) -> tuple[dict[str, s
         values += rng.normal(0, 4, values.shape)
         images[name] = like(np.where(brain, np.maximum(values, 1.0), 0.0).astype(np.float32), image)
     return images, masks
-
-
-def _on_grid(masks: dict[str, np.ndarray], base: Manifest, reference: sitk.Image, grid: WorkingGrid) -> np.ndarray:
-    empty = np.zeros(grid.size[::-1], np.float32)
-    return np.stack([
-        structure_on_grid(like(masks[item.id].astype(np.uint8), reference), grid) if item.id in masks else empty
-        for item in base.structures
-    ])

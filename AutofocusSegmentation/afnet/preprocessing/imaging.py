@@ -159,6 +159,13 @@ def like(array: np.ndarray, image: sitk.Image) -> sitk.Image:
     return result
 
 
+def extent_of(image: sitk.Image) -> sitk.Image:
+    """Return 1 in every voxel of `image` (uint8): resampled, it says which places lie in it."""
+    ones = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
+    ones.CopyInformation(image)
+    return ones
+
+
 def _grid_notes(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:
     reference = images[manifest.reference]
     title = manifest.input(manifest.reference).title

@@ -25,7 +25,7 @@ from phantoms import (
 from tiny_model import tiny_bundle
 
 from afnet import segmentation
-from afnet.learning.cases import make_case, nested_truth, structure_on_grid
+from afnet.learning.cases import make_case, structure_on_grid, truth_of
 from afnet.learning.packed_case import CHANNEL_STEPS, Case, load_case, save_case
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import load_network
@@ -122,7 +122,7 @@ def test_truth_lies_where_the_channels_lie(tmp_path):
     images = mr_images(spacing=2.0)
     labels = like(mr_codes(world(images["t1c"])).astype(np.uint8), images["t1c"])
     prepared = prepare(images, brain)
-    truth = nested_truth(labels, brain, prepared.grid)
+    truth = truth_of(labels, brain, prepared.grid)
     place = world(prepared.grid.image(prepared.mask.astype(np.uint8)))
     codes = mr_codes(place)
     for channel, structure in zip(truth, brain.structures):
