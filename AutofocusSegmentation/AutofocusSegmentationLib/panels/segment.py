@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import guessing, study, study_record
+from .. import guessing, hierarchy, study, study_record
 from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
@@ -161,8 +161,9 @@ class SegmentPanel(VTKObservationMixin):
 
     def _fill_inputs(self) -> None:
         """Fill all inputs anew from the study that the user chose; from any, only those that are empty."""
-        if self._study_item and self._model.manifest is not None:
-            guess = guessing.guess_inputs(self._model.manifest, _volumes(), study=self._study_item)
+        item = self._chosen_study()
+        if item and self._model.manifest is not None:
+            guess = guessing.guess_inputs(self._model.manifest, _volumes(), study=item)
             for name, node in guess.items():
                 self._parameters.set_input_node(name, node)
         else:
@@ -173,10 +174,14 @@ class SegmentPanel(VTKObservationMixin):
         chosen = self._inputs()
         if not chosen or all(chosen.values()):
             return
-        guess = guessing.guess_inputs(self._model.manifest, _volumes(), chosen, self._study_item or 0)
+        guess = guessing.guess_inputs(self._model.manifest, _volumes(), chosen, self._chosen_study())
         for name, node in guess.items():
             if chosen[name] is None and node is not None:
                 self._parameters.set_input_node(name, node)
+
+    def _chosen_study(self) -> int:
+        """Return the study that the user chose, while it has volumes; 0: any."""
+        return self._study_item if self._study_item in dict(hierarchy.studies(_volumes())) else 0
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_came_or_went(self, caller, event, node) -> None:

@@ -137,6 +137,21 @@ def test_the_study_shown_is_that_of_the_images(panel, two_patients):
     assert study.currentText == "Adams / 2024"
 
 
+def test_a_chosen_study_that_is_gone_is_forgotten(panel, two_patients, make_ct, scene):
+    import slicer
+
+    study = panel.ui.studySelector
+    choose_model(panel.ui, "pelvis-ct")
+    scene.RemoveNode(two_patients["Brown"])
+    study.setCurrentIndex(study.findText("Brown / 2024"))
+    assert selector(panel, "ct").currentNode() is None and study.currentText == "Brown / 2024"
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        scene.RemoveNode(node)
+    other = make_ct("CT of a file")
+    panel.process()
+    assert selector(panel, "ct").currentNode() is other
+
+
 def test_images_of_several_studies_are_shown_as_of_any(brain):
     selector(brain, "t2").setCurrentNode(brain.studies["2024"]["t2"])
     assert brain.ui.studySelector.currentText == "Any"
