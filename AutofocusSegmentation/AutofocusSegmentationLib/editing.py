@@ -26,6 +26,7 @@ def edited_segmentation():
 def prepare_segment_editor(segmentation, volume=None, segment_id: str = "", overlap: bool = False) -> None:
     """Make `segmentation`, its source `volume` and a selected segment what the Segment Editor shows when it opens.
 
+    volume: None if its image is not known: the one that the editor has then goes too, for it may be another patient's.
     overlap: the regions lie in each other. The editor's default would then erase the outer ones under the first
     stroke in an inner one, so painting leaves other segments alone. For another segmentation the default comes back.
     To be called before the module is chosen: it reads its node when it opens.
@@ -39,8 +40,7 @@ def prepare_segment_editor(segmentation, volume=None, segment_id: str = "", over
         editor = scene.AddNode(editor)
     other = editor.GetSegmentationNode() is not segmentation
     editor.SetAndObserveSegmentationNode(segmentation)
-    if volume is not None:
-        editor.SetAndObserveSourceVolumeNode(volume)
+    editor.SetAndObserveSourceVolumeNode(volume)
     segments = segmentation.GetSegmentation()
     if segment_id and segments.GetSegment(segment_id) is not None:
         editor.SetSelectedSegmentID(segment_id)

@@ -220,6 +220,20 @@ def test_the_editor_is_ready_before_it_opens(brain, scene):
     assert seen == [("SegmentEditor", brain.segmentation, True)]
 
 
+def test_the_editor_never_keeps_the_image_of_another_result(pelvis, make_ct, scene):
+    """Strokes by intensity would take that image's voxels, and it would be shown behind."""
+    pelvis.logic.getParameterNode().set_input_node("ct", make_ct("CT of another patient", (12, 14, 18)))
+    pelvis.process()
+    other = run(pelvis, "pelvis-ct")
+    click(pelvis.ui.editButton)
+    editor = scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+    assert (editor.GetSegmentationNode(), editor.GetSourceVolumeNode().GetName()) == (other, "CT of another patient")
+    scene.RemoveNode(pelvis.volume)
+    pelvis.panel._result_chosen(pelvis.segmentation)
+    click(pelvis.ui.editButton)
+    assert editor.GetSegmentationNode() is pelvis.segmentation and editor.GetSourceVolumeNode() is None
+
+
 def test_surfaces_are_called_so_and_not_edited(pelvis):
     """Nobody can tell what was edited in them, so a DICOM SEG goes on calling them automatic."""
     from AutofocusSegmentationLib.segment_tags import ALGORITHM_TYPE, tag_of
