@@ -36,7 +36,7 @@ def score_folds(run: Path, data: Path, bundle_options: list[str]) -> list[dict]:
                    "--weights", str(folder / "averaged.pt"), "--to", str(folder / "bundle")]
         subprocess.run(command + [option.replace("{fold}", str(number)) for option in bundle_options], check=True)
         for name in patients:
-            result = score(folder / "bundle", data / f"BraTS2021_{name}", "")
+            result = score(folder / "bundle", data / f"BraTS2021_{name}")
             results.append(result | {"fold": number})
             print(name, number, [(row["dice"], row["hd95_mm"]) for row in result["rows"]], flush=True)
     return results

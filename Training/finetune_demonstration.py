@@ -106,7 +106,7 @@ def main() -> None:
                      f"{comparison['epochs']} epochs, {comparison['verdict']}")
     if options.clean:
         patients = [options.data / f"BraTS2021_{name}" for name in options.hold_out.split(",")]
-        for row in summarise([score(options.base.absolute(), patient, "") for patient in patients]):
+        for row in summarise([score(options.base.absolute(), patient) for patient in patients]):
             lines.append(f"{'not degraded':<12} {row['id']:<18} Dice {row['dice']:.3f}")
     print("\n".join(lines))
 

@@ -28,8 +28,12 @@ def afnet(*arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def score(model: Path, patient: Path, only: str) -> dict:
-    """Segment and evaluate one patient's folder; returns its rows, seconds and peak memory."""
+def score(model: Path, patient: Path, only: str = "") -> dict:
+    """Segment and evaluate one patient's folder; returns its rows, seconds and peak memory.
+
+    `only`: the structures that the truth holds, joined by commas; all of the model's if empty.
+    """
+    chosen = ["--only", only] if only else []  # an empty list is refused
     manifest = read_manifest(model)
     with tempfile.TemporaryDirectory() as folder:
         inputs = [f"--input={item.name}={patient / item.name}.nii.gz" for item in manifest.inputs]
@@ -37,7 +41,7 @@ def score(model: Path, patient: Path, only: str) -> dict:
         afnet("segment", "--model", str(model), *inputs, "--output", str(Path(folder, "result.seg.nrrd")),
               "--labelmap", str(labels), "--report", str(report), "--progress", "none")
         rows = json.loads(afnet("evaluate", "--model", str(model), "--truth", str(patient / "labels.nii.gz"),
-                                "--prediction", str(labels), "--only", only, "--json"))
+                                "--prediction", str(labels), *chosen, "--json"))
         facts = json.loads(report.read_text())
     return {"patient": patient.name, "rows": rows, **{key: facts[key] for key in ("seconds", "peak_memory_mb")}}
 
