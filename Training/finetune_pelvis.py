@@ -1,6 +1,6 @@
 """Fine-tune the pelvic model on four generated scans of another scanner, and score others before and after.
 
-    python Training/finetune_pelvis.py --work FOLDER [--base pelvis-ct] [--tune attention] [--learn 4] [--hold-out 4]
+    python Training/finetune_pelvis.py --work FOLDER [--base pelvis-ct] [--tune attention] [--learn 4] [--hold-out 2]
            [--slice-mm 6] [--gain 0.95] [--offset -35] [options of `afnet finetune` after --]
 
 Needs the packs of pelvis_anatomies.py. The men are synthetic (`pelvis_generator`, all six organs known), new ones that
