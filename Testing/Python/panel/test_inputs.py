@@ -140,13 +140,19 @@ def test_the_study_shown_is_that_of_the_images(panel, two_patients):
 def test_a_chosen_study_that_is_gone_is_forgotten(panel, two_patients, make_ct, scene):
     import slicer
 
+    from AutofocusSegmentationLib import hierarchy
+
+    def remove(node):
+        hierarchy.remove_item(node)
+        scene.RemoveNode(node)
+
     study = panel.ui.studySelector
     choose_model(panel.ui, "pelvis-ct")
-    scene.RemoveNode(two_patients["Brown"])
+    remove(two_patients["Brown"])
     study.setCurrentIndex(study.findText("Brown / 2024"))
     assert selector(panel, "ct").currentNode() is None and study.currentText == "Brown / 2024"
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        scene.RemoveNode(node)
+        remove(node)
     other = make_ct("CT of a file")
     panel.process()
     assert selector(panel, "ct").currentNode() is other
