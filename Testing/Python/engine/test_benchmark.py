@@ -33,6 +33,28 @@ def test_small_run(tmp_path, capfd):
     assert f"{ratio:.2f} x" in text and "1 threads" in text
     if "missing" in results["nnunet"]:
         assert f"left out: the package {results['nnunet']['missing']} is not installed" in text
+    else:
+        assert_nnunet(results["nnunet"], text)
+
+
+def assert_nnunet(result: dict, text: str) -> None:
+    assert result["seconds"] > 0 and result["mirrored_seconds"] == 8 * result["seconds"]
+    assert (result["windows"], result["timed"], result["window"]) == (1, 1, 128) and result["weights"] > 0
+    assert "nnU-Net's PlainConvUNet, overlap 0.5" in text and "the same with its default mirroring" in text
+
+
+def test_nnunet_where_its_package_is_installed(monkeypatch, capsys):
+    """A single layer in its place."""
+    module = ModuleType("dynamic_network_architectures.architectures.unet")
+    module.PlainConvUNet = lambda *plan, **more: torch.nn.Conv3d(plan[0], plan[7], 1)
+    for name in ("dynamic_network_architectures", "dynamic_network_architectures.architectures"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    found = []
+    monkeypatch.setattr(command._Run, "_run", lambda self, setting: found.append(measure(setting)) or found[-1])
+    assert run(["benchmark", "--only", "nnunet", "--study", "brain", "--scale", "0.09", "--precision", "float32",
+                "--device", "cpu"]) == 0  # fmt: skip
+    assert_nnunet(found[-1], capsys.readouterr().out)
 
 
 def test_growth_is_measured_on_four_volumes(monkeypatch, capsys):
