@@ -85,7 +85,7 @@ class EpochTraining(Training):
         self.ended_by: str | None = None
         self.saved_epochs = 0
         network = network.to(memory_format=torch.channels_last_3d)
-        super().__init__(network, self._loss, samples.draw, schedule, folder, str(processes.device), seed)
+        super().__init__(network, self._loss, None, schedule, folder, str(processes.device), seed)
         self.norms_frozen = True
 
     def _loss(self, logits: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:

@@ -44,11 +44,12 @@ class Schedule:
 class Training:
     """One run in one folder: `checkpoint.pt` (state), `log.jsonl` (loss, scores), `schedule.json`.
 
-    `autocast` computes in bfloat16 where PyTorch holds that safe; the weights stay float32.
+    `autocast` computes in bfloat16 where PyTorch holds that safe; the weights stay float32. `sample` is None where a
+    subclass has `_samples` of its own.
     """
 
-    def __init__(self, network: AutofocusNetwork, loss: Callable, sample: Callable, schedule: Schedule, folder: Path,
-                 device: str = "cpu", seed: int = 0):
+    def __init__(self, network: AutofocusNetwork, loss: Callable, sample: Callable | None, schedule: Schedule,
+                 folder: Path, device: str = "cpu", seed: int = 0):
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.loss, self.sample, self.schedule, self.folder, self.device = loss, sample, schedule, Path(folder), device
