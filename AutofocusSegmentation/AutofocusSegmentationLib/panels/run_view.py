@@ -1,6 +1,6 @@
 """The part of the segment panel that runs: Segment, Cancel, progress, the message, the queue, the log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import qt
 from slicer.i18n import tr as _
@@ -62,10 +62,10 @@ class RunView:
     def poll(self) -> None:
         self.queue.poll()
 
-    def show(self, missing: str, study: QueuedStudy | None) -> str:
-        """Bring the buttons in line; return why the present choice cannot be added, empty if it can.
+    def show(self, missing: str, study: QueuedStudy | None, seen: Collection[str] = ()) -> None:
+        """Bring Segment in line with the present choice, and say above it why that cannot be segmented.
 
-        missing: why it cannot be segmented; study: that choice.
+        missing: why not, empty if it can; study: that choice; seen: what the user can read elsewhere in the panel.
         """
         running = self.running
         already = bool(study) and self.queue.holds(study)
@@ -76,7 +76,9 @@ class RunView:
         button.setText(_("Add to queue") if running else _("Segment"))
         button.setToolTip(missing or (_("Segment the chosen images after those that run or wait now.") if running else
                                       _("Segment the chosen images.")))
-        return missing
+        hint = "" if missing in seen else missing
+        self._ui.segmentHintLabel.setText(hint)
+        self._ui.segmentHintLabel.setVisible(bool(hint))
 
     def stop_all(self, reason: str) -> None:
         """Cancel what runs and forget what waits; `reason` is told. Polling goes on until the engine is gone.

@@ -197,10 +197,11 @@ class SegmentPanel(VTKObservationMixin):
     # State
 
     def _section_opened_or_closed(self, collapsed: bool) -> None:
-        """Opening shows all widgets, also those that were hidden while it was closed."""
-        if not collapsed and self._parameters is not None:
-            self._show_model()
-            self._check_output()
+        """Opening shows all widgets, also those hidden while it was closed; closing may hide why Segment is grey."""
+        if self._parameters is not None:
+            if not collapsed:
+                self._show_model()
+                self._check_output()
             self._update()
 
     def _update(self, caller=None, event=None) -> None:
@@ -222,11 +223,10 @@ class SegmentPanel(VTKObservationMixin):
         self._slots.show_problems(shown)
         reasons = study.input_reasons(manifest, inputs) if manifest else {}
         self._slots.show_reasons({name: text for name, text in reasons.items() if name not in shown})
+        seen = [] if self.ui.inputsSection.collapsed else [*shown.values()]
+        seen += [] if self.ui.outputsSection.collapsed else [self._output_problem]
         missing = self._missing(problems)
-        missing = self.run.show(missing, None if missing else self._study())
-        told_elsewhere = missing in (*shown.values(), self._output_problem)
-        self.ui.segmentHintLabel.setText("" if told_elsewhere else missing)
-        self.ui.segmentHintLabel.setVisible(bool(missing) and not told_elsewhere)
+        self.run.show(missing, None if missing else self._study(), seen)
 
     def _missing(self, problems: dict[str, str]) -> str:
         """Return why Segment cannot be pressed, empty if it can."""

@@ -47,3 +47,22 @@ def make_segmentation(volume, masks: Mapping[str, np.ndarray], name="segmentatio
         node.GetSegmentation().AddEmptySegment(segment, segment, color)
         slicer.util.updateSegmentBinaryLabelmapFromArray(np.asarray(mask, np.uint8), node, segment, volume)
     return node
+
+
+def put_under_transform(matrix, *nodes):
+    """Put nodes under a new linear transform node with this 4x4 matrix (RAS, mm); returns it."""
+    import slicer
+    import slicer.util
+
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.asarray(matrix, float)))
+    for node in nodes:
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    return transform
+
+
+def shift(r: float = 0.0, a: float = 0.0, s: float = 0.0) -> np.ndarray:
+    """A 4x4 matrix that moves by so many mm."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = r, a, s
+    return matrix

@@ -4,6 +4,8 @@ import numpy as np
 from clicks import choose_model
 from segment_steps import problem, selector
 
+from harness.scene_makers import put_under_transform, shift
+
 # Inputs
 
 
@@ -68,6 +70,23 @@ def test_what_is_missing_is_told_above_the_button(panel, make_ct):
     make_ct()
     panel.process()
     assert panel.ui.segmentButton.enabled and not panel.ui.segmentHintLabel.isVisible()
+
+
+def test_a_reason_in_a_closed_section_is_told_above_the_button(ready, make_segmentation, make_volume):
+    other = make_segmentation(ready.volume, {"mine": np.ones((12, 14, 16), bool)}, "mine")
+    put_under_transform(shift(5), other)
+    ready.logic.getParameterNode().output = other
+    ready.process()
+    ui = ready.ui
+    for section, name in ((ui.outputsSection, "segments of yours"), (ui.inputsSection, "a single slice")):
+        for collapsed in (False, True, False):
+            section.collapsed = collapsed
+            ready.process()
+            assert not ui.segmentButton.enabled and name in ui.segmentButton.toolTip
+            assert ui.segmentHintLabel.isVisible() is collapsed
+            assert ui.segmentHintLabel.text == (ui.segmentButton.toolTip if collapsed else "")
+        selector(ready, "ct").setCurrentNode(make_volume(np.zeros((1, 14, 16), np.int16), name="CT one slice"))
+        ready.process()
 
 
 def test_label_maps_are_not_offered(panel, make_volume):
