@@ -58,7 +58,7 @@ def benchmark(options, progress: Progress) -> None:
     for note in notes:
         print(note)
     precisions = {"auto": ["float32", "bfloat16"] if has_bfloat16(device) else ["float32"],
-                  "both": ["float32", "bfloat16"]}.get(options.precision, [options.precision])  # fmt: skip
+                  "both": ["float32", "bfloat16"]}.get(options.precision, [options.precision])
     setting = Setting("engine", scale=_scale(options), network=options.network, device=device.type,
                       windows=_windows(options))
     if options.json:
@@ -135,7 +135,7 @@ class _Run:
         if self.setting.device == "cuda":
             where = torch.cuda.get_device_name()
         rates = [self._run(replace(self.setting, measure="matrix", precision=precision))
-                 for precision in self.precisions]  # fmt: skip
+                 for precision in self.precisions]
         reached = ", ".join(f"{rate['gflops']:.0f} GFLOP/s {rate['precision']}" for rate in rates if "gflops" in rate)
         return f"torch {torch.__version__} on {self.setting.device} ({where}); matrix product: {reached}"
 
@@ -195,7 +195,7 @@ class _Run:
         process = subprocess.run(
             [sys.executable, str(MAIN), "benchmark", "--measure", json.dumps(setting.to_json())],
             capture_output=True, text=True, env=environment, check=False,
-        )  # fmt: skip
+        )
         lines = process.stdout.strip().splitlines()
         if process.returncode == 0 and lines:
             result = json.loads(lines[-1])

@@ -79,7 +79,7 @@ def _timed_engine(network: AutofocusNetwork, setting: Setting, study: Study) -> 
     return {
         "seconds": seconds, "voxels": int(channels[0].size), "gflops": 2e-9 * work / seconds,
         "device": computed.device, "precision": computed.precision, "notes": progress.notes,
-    }  # fmt: skip
+    }
 
 
 def _multiplications(network: AutofocusNetwork) -> float:
@@ -114,7 +114,7 @@ def _nnunet(setting: Setting, study: Study) -> dict:
     result = _passed(calls, run)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return result | {"precision": setting.precision, "window": NNUNET_PATCH, "weights": parameters,
-                     "mirrored_seconds": MIRRORINGS * result["seconds"]}  # fmt: skip
+                     "mirrored_seconds": MIRRORINGS * result["seconds"]}
 
 
 def _passed(calls: TimedCalls, run) -> dict:
@@ -123,7 +123,7 @@ def _passed(calls: TimedCalls, run) -> dict:
         run().cpu()
         elapsed = time.perf_counter() - begin
     return {"seconds": calls.whole(elapsed), "windows": calls.calls, "timed": len(calls.times),
-            "precision": "float32"}  # fmt: skip
+            "precision": "float32"}
 
 
 def _end_to_end(setting: Setting, study: Study) -> dict:
@@ -143,7 +143,7 @@ def _end_to_end(setting: Setting, study: Study) -> dict:
     return {
         "seconds": seconds, "stages": report["seconds"], "grid": report["working_grid"], "device": report["device"],
         "precision": report["precision"],
-    }  # fmt: skip
+    }
 
 
 def _undemanding(model: str, folder: Path) -> Path:
@@ -180,4 +180,4 @@ def _channels(setting: Setting, study: Study) -> torch.Tensor:
 MEASURES = {
     "engine": _engine, "authors": _authors, "monai": _monai, "nnunet": _nnunet, "bundled": _bundled_network,
     "end-to-end": _end_to_end, "matrix": _matrix_rate,
-}  # fmt: skip
+}

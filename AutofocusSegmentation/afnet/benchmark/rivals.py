@@ -83,7 +83,7 @@ def nnunet(inputs: int, outputs: int) -> nn.Module:
         inputs, stages, NNUNET_WIDTHS, nn.Conv3d, 3, [1] + [2] * (stages - 1), 2, outputs, 2, conv_bias=True,
         norm_op=nn.InstanceNorm3d, norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin=nn.LeakyReLU,
         nonlin_kwargs={"inplace": True}, deep_supervision=False,
-    ).eval()  # fmt: skip
+    ).eval()
 
 
 def in_patches(network, channels: torch.Tensor, patch: int = NNUNET_PATCH) -> torch.Tensor:

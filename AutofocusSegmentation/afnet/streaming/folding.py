@@ -194,7 +194,7 @@ def _layer(name: str, layer: DilatedLayer | AutofocusLayer, placement: Placement
         scale, offset = _affine(layer.norm)
         return FoldedLayer(name, [
             _between_maps(placement, _scaled(weight, scale), bias * scale + offset, layer.rate, channels_in)
-        ])  # fmt: skip
+        ])
     branches = []
     for k, rate in enumerate(layer.rates):
         released = layer.flavour == "released"
@@ -223,7 +223,7 @@ def _head(network: AutofocusNetwork, placement: Placement) -> FoldedHead:
     return FoldedHead(branches, [
         placement.convolution(weight, bias, 1, placement.widths.map(weight.shape[1]), weight.shape[0])
         for weight, bias in parts
-    ])  # fmt: skip
+    ])
 
 
 def _parts(classifier: nn.Module, branches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -45,7 +45,7 @@ class Layout:
         self.stages = [
             Stage(0), *(Stage(layer.reach, shortcuts.get(n)) for n, layer in enumerate(layers, start=1)),
             Stage(network.head_reach),
-        ]  # fmt: skip
+        ]
         self.slabs = schedule(self.stages, self.depth, self.thickness)
         self.channels = [plan.inputs, *map(widths.map, plan.widths[:8]), plan.outputs]
         self.widest = max(*self.channels, *map(widths.map, plan.extra_widths))

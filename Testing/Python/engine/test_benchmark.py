@@ -53,14 +53,14 @@ def test_nnunet_where_its_package_is_installed(monkeypatch, capsys):
     found = []
     monkeypatch.setattr(command._Run, "_run", lambda self, setting: found.append(measure(setting)) or found[-1])
     assert run(["benchmark", "--only", "nnunet", "--study", "brain", "--scale", "0.09", "--precision", "float32",
-                "--device", "cpu"]) == 0  # fmt: skip
+                "--device", "cpu"]) == 0
     assert_nnunet(found[-1], capsys.readouterr().out)
 
 
 def test_growth_is_measured_on_four_volumes(monkeypatch, capsys):
     monkeypatch.setattr(command._Run, "_run", lambda self, setting: measure(setting))
     assert run(["benchmark", "--only", "growth", "--scale", "0.09", "--network", "Basic", "--precision", "float32",
-                "--device", "cpu"]) == 0  # fmt: skip
+                "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()[-4:]
     assert [int(line.split()[0]) for line in lines] == [6 * 7 * 6, 6 * 15 * 6, 12 * 15 * 6, 13 * 15 * 13]
     assert all(float(line.split()[2]) > 0 and "%" in line for line in lines)
@@ -69,7 +69,7 @@ def test_growth_is_measured_on_four_volumes(monkeypatch, capsys):
 @pytest.mark.parametrize("arguments,word", [
     (["--only", "speed"], "no measurement 'speed'"), (["--scale", "7"], "--scale 7"), (["--windows", "few"], "'few'"),
     (["--windows", "0"], "'0'"), (["--network", "Dm"], "no streamed network 'Dm'"), (["--threads", "0"], "--threads"),
-])  # fmt: skip
+])
 def test_wrong_options(refused, arguments, word):
     refused(2, ["benchmark", *arguments], word)
 

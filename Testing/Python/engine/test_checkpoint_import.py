@@ -110,12 +110,12 @@ def test_segment_with_an_imported_model_is_the_authors_prediction(tmp_path, capf
     grid.SetOrigin((0.0, -239.0, 0.0))
     files = write_images(tmp_path / "study", {
         name: like(np.ascontiguousarray(array.transpose(2, 1, 0)), grid) for name, array in images.items()
-    }, ".nii.gz")  # fmt: skip
+    }, ".nii.gz")
     assert run([
         "segment", "--models", str(tmp_path / "models"), "--model", "authors-afn1",
         *(f"--input={name}={file}" for name, file in files.items()), "--output", str(tmp_path / "s.seg.nrrd"),
         "--labelmap", str(tmp_path / "l.nii.gz"), "--device", "cpu", "--progress", "none",
-    ]) == 0  # fmt: skip
+    ]) == 0
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "l.nii.gz"))).transpose(2, 1, 0)
 
     with torch.inference_mode():
@@ -158,7 +158,7 @@ def test_manifest_of_brats_2015(tmp_path):
     assert manifest.spacing == 1 and manifest.margin == 0
     assert raw["network"] == {
         "name": "AFN-3", "widths": [4, 4, 6, 6, 6, 6, 4, 4], "rates": [2, 6, 10, 14], "flavour": "released",
-    }  # fmt: skip
+    }
     assert "Not measured" in raw["scores"]["how"] and raw["scores"]["structures"] == []
     assert sorted(item.name for item in manifest.folder.iterdir()) == ["model.json", "weights.npz"]
     assert sorted(item.name for item in tmp_path.iterdir()) == ["390_checkpoint.pth.tar", "model"]

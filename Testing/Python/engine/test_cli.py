@@ -223,7 +223,7 @@ def test_a_log_file_gets_every_tenth():
     assert lines == [
         "read", "prepare", "prepare   10 %", "prepare   20 %", "network", "network   30 %", "network   40 %",
         "network   50 %", "network   60 %", "network   70 %", "restore", "restore   90 %", "write",
-    ]  # fmt: skip
+    ]
 
 
 def test_silence_on_request(capfd, ct_file, tiny_pelvis, out):

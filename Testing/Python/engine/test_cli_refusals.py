@@ -99,7 +99,7 @@ def test_a_name_that_no_model_can_have(refused, ct_file, out, name):
     ["models"], ["evaluate", "--model", "pelvis-ct", "--truth", "a.nii", "--prediction", "b.nii"],
     ["attend", "--model", "pelvis-ct", "--input", "ct=a.nii", "--attention", "maps"],
     ["finetune", "--base", "pelvis-ct", "--cases", "cases.json", "--output", "mine"],
-], ids=lambda arguments: arguments[0])  # fmt: skip
+], ids=lambda arguments: arguments[0])
 def test_models_in_no_folder(refused, arguments, out, monkeypatch):
     monkeypatch.chdir(out)
     refused(2, [*arguments, "--models", out / "nowhere"], "nowhere' is no readable folder; give the folder that holds")
@@ -111,7 +111,7 @@ def test_models_in_no_folder(refused, arguments, out, monkeypatch):
     ("--prediction", ["evaluate", "--model", "pelvis-ct", "--truth=a.nii", "--prediction="]),
     ("FILE", ["import-checkpoint", "", "--output=mine", "--inputs=t1"]),
     ("--output", ["import-checkpoint", "a.tar", "--output=", "--inputs=t1"]),
-])  # fmt: skip
+])
 def test_files_without_a_name(refused, option, arguments):
     refused(2, arguments, f"argument {option}: it needs a name")
 

@@ -75,7 +75,7 @@ def timed(native_seconds, polyphase_seconds):
 @pytest.mark.parametrize("polyphase_seconds,expected", [
     (0.5, polyphase), (0.9, native), (2.0, native), (RuntimeError("out of memory"), native),
     (NotImplementedError(), native),
-])  # fmt: skip
+])
 def test_a_device_takes_what_is_clearly_faster(monkeypatch, polyphase_seconds, expected):
     monkeypatch.setattr(convolution, "_seconds", timed(1.0, polyphase_seconds))
     assert fastest_form(torch.device("cpu"), torch.float32) is expected
@@ -117,7 +117,7 @@ def test_gradients_in_other_forms_are_equal(forms, rate):
         for form, expected in (
             (forms.data_gradient_forward, x.grad), (forms.data_gradient_native, x.grad),
             (forms.weight_gradient_products, weight.grad), (forms.weight_gradient_native, weight.grad),
-        ):  # fmt: skip
+        ):
             found = form(x, weight, rate, gradient)
             assert (found - expected).norm() <= 1e-12 * expected.norm(), form.__name__
 

@@ -29,7 +29,7 @@ def test_device_that_is_not_there(monkeypatch):
 
 
 @pytest.mark.parametrize("flags,expected", [({"avx2"}, torch.float32), ({"avx2", "avx512_bf16"}, torch.bfloat16),
-                                            ({"amx_bf16"}, torch.bfloat16)])  # fmt: skip
+                                            ({"amx_bf16"}, torch.bfloat16)])
 def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, flags, expected):
     monkeypatch.setattr("afnet.devices.processor_flags", lambda: flags)
     assert choose_device("cpu", "auto")[1] == expected
@@ -209,6 +209,6 @@ def test_nested_probabilities_are_independent(tiny_brain):
     ("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes.", True),
     ("CUDA error: an illegal memory access was encountered", False),
     ("Unsupported memory format. Supports only ChannelsLast3d", False),
-])  # fmt: skip
+])
 def test_only_a_lack_of_memory_is_called_so(text, expected):
     assert inference.is_out_of_memory(RuntimeError(text)) is expected

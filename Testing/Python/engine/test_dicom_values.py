@@ -60,7 +60,7 @@ PADDED = np.s_[:2]
 @pytest.mark.parametrize(("padding", "limit", "signed"), [
     (63536, None, False), (-2000, None, False), (-2000, None, True), (63536, None, True), (-32768, None, False),
     (4000, 4095, False), (4095, 4000, False),
-])  # fmt: skip
+])
 def test_padding_of_a_ct_is_air(tmp_path, padding, limit, signed):
     """−2000 is padding of scanners, 63536 the same without its sign, which would be 62512 HU."""
     slices, expected = series(), values(8).astype(int) - 1024

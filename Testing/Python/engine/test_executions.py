@@ -35,7 +35,7 @@ def bundle(folder, name: str, **changes):
     "name,execution",
     [("ASPP-c", None), ("ASPP-s", None), ("Dm", None), ("Basic", "whole-volume"), ("AFN-2", "tiles-75"),
      ("Dm", "tiles-75")],
-)  # fmt: skip
+)
 def test_segment(tmp_path, mr_files, name, execution):
     """The label map is that of the network computed by hand on the prepared channels."""
     manifest = bundle(tmp_path / "model", name, **({"execution": execution} if execution else {}))
@@ -45,7 +45,7 @@ def test_segment(tmp_path, mr_files, name, execution):
         "--output", str(tmp_path / "s.seg.nrrd"), "--labelmap", str(tmp_path / "l.nii.gz"), "--device", "cpu",
         "--report", str(tmp_path / "r.json"), "--precision", "float32", "--progress", "none",
         *(["--attention", str(tmp_path / "maps")] if name == "AFN-2" else []),
-    ]) == 0  # fmt: skip
+    ]) == 0
     images = mr_images(spacing=4.0)
     prepared = prepare({key: images[key] for key in MODALITIES}, manifest)
     network, channels = load_network(manifest), to_torch(prepared.channels)
@@ -74,7 +74,7 @@ def test_cancel_during_the_network_leaves_nothing(tmp_path, ct_file, out, execut
         [sys.executable, "-m", "afnet", *map(str, arguments)], cwd=out, text=True, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE)},
-    )  # fmt: skip
+    )
     stages = []
     for line in process.stdout:
         stages.append(json.loads(line).get("stage"))

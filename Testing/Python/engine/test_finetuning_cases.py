@@ -287,7 +287,7 @@ def test_letters_that_the_locale_lacks(base, tmp_path):
     process = subprocess.run(
         [sys.executable, main, "finetune", "--check-only", "--base", base.folder, "--cases", cases], timeout=60,
         env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, capture_output=True, text=True,
-    )  # fmt: skip
+    )
     if sys.platform == "linux":
         assert process.returncode == 2 and "letters in its name or a path that the locale" in process.stderr
     assert process.returncode in (2, 3) and process.stderr.count("\n") == 1 and "unexpected" not in process.stderr

@@ -101,7 +101,7 @@ def test_not_hounsfield(change):
 
 @pytest.mark.parametrize(("value", "words"), [
     (62512, "go from -1000 to 62512"), (32768, "to 32768"), (-32769, "from -32769 to"),
-])  # fmt: skip
+])
 def test_values_that_no_ct_has(value, words):
     array = ct_array()
     array[:, :2] = value

@@ -54,7 +54,7 @@ def test_attention_maps_behind_a_broken_link(refused, ct_file, tiny_pelvis, out,
 
 @pytest.mark.parametrize("option,name", [
     ("--attention", "maps"), ("--attention", "sub/maps"), ("--labelmap", "l.nrrd"), ("--report", "r.json"),
-])  # fmt: skip
+])
 def test_outputs_in_a_folder_that_may_not_be_entered(refused, ct_file, tiny_pelvis, tmp_path, option, name):
     let_enter(tmp_path, Path(ct_file).parent, tiny_pelvis.folder)
     closed, out = tmp_path / "closed", tmp_path / "out"

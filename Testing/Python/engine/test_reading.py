@@ -264,7 +264,7 @@ def test_impossible_voxel_size(tmp_path, spacing, capfd):
 @pytest.mark.parametrize(("shape", "spacing", "words"), [
     ((40, 101, 122), (20, 20, 20), "is 2.4 m long and 2.0 m wide"), ((9, 10, 60), (50, 50, 50), "is 3.0 m long"),
     ((3, 27, 27), (49, 49, 5), "is 1.3 m long and 1.3 m wide"),
-])  # fmt: skip
+])
 def test_sides_that_no_scan_has(tmp_path, shape, spacing, words, capfd):
     path = saved(tmp_path, scan(shape, spacing=spacing), "nrrd")
     refused(path, InputError, words, capfd)
@@ -272,7 +272,7 @@ def test_sides_that_no_scan_has(tmp_path, shape, spacing, words, capfd):
 
 @pytest.mark.parametrize(("shape", "spacing"), [
     ((220, 50, 50), (18, 18, 10)), ((120, 45, 200), (10, 10, 10)), ((9, 90, 90), (14, 14, 5)),
-], ids=["whole body, widest CT", "whole body, coronal MR", "turned by 45 degrees"])  # fmt: skip
+], ids=["whole body, widest CT", "whole body, coronal MR", "turned by 45 degrees"])
 def test_sides_that_a_scan_may_have(tmp_path, shape, spacing):
     assert read_image(saved(tmp_path, scan(shape, spacing=spacing), "nrrd")).GetSize() == shape[::-1]
 

@@ -88,7 +88,7 @@ def test_without_geometry(tmp_path, line, words, capfd):
 
 def test_older_names_of_the_geometry(tmp_path):
     path = plain(tmp_path, (MATRIX, MATRIX.replace(b"TransformMatrix", b"Rotation")),
-                 (SPACING, SPACING.replace(b"Spacing", b"Size")))  # fmt: skip
+                 (SPACING, SPACING.replace(b"Spacing", b"Size")))
     assert read_image(path).GetSpacing() == (1.0, 1.5, 2.0)
     path = plain(tmp_path, (b"Offset = ", b"Position = "), (SPACING, SPACING + b"ElementSize = 1 1.5 5\n"))
     found = read_image(path)  # thick slices that overlap
@@ -106,7 +106,7 @@ OFFSET = b"Offset = -30 12.5 7.25\n"
 @pytest.mark.parametrize("field", [
     b"Offset = -30,12.5,7.25", b"Offset = nan 0 0", b"Offset = inf 0 0", b"Offset = 0 0", b"Offset = 0 0 0 0",
     b"Offset =", b"Offset = 1_0 0 0", b"Offset = 0x10 0 0", b"Offset: 1;2;3", b"Position = 1,2,3", b"Origin = 1,2,3",
-])  # fmt: skip
+])
 def test_a_position_that_cannot_be_read(tmp_path, field, capfd):
     """ITK takes 0 for what it cannot read."""
     refused(plain(tmp_path, (OFFSET, field + b"\n")), InputError, "is not 3 numbers", capfd)
@@ -141,7 +141,7 @@ def test_units_and_rescaling_that_change_nothing(tmp_path):
 @pytest.mark.parametrize("line,words", [
     (b"ElementSpacing = 1 -1.5 2\n", "a voxel size of -1.5 mm"), (b"ElementSpacing = 1 0 2\n", "a voxel size of 0 mm"),
     (b"ElementSpacing = 1 1.5\n", "ElementSpacing is not 3 numbers"), (b"ElementSize = 1 1 -2\n", "a voxel size of -2"),
-])  # fmt: skip
+])
 def test_a_spacing_that_cannot_be_right(tmp_path, line, words, capfd):
     """ITK turns an axis with a negative one."""
     refused(plain(tmp_path, (SPACING, line)), InputError, words, capfd)

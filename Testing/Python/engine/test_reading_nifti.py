@@ -76,7 +76,7 @@ def test_nifti_without_numbers_for_axes(tmp_path, rows, capfd):
 @pytest.mark.parametrize("field", [
     (QUATERNION, (0.0, 0.0, float(np.cos(np.radians(20))))),  # 40 degrees: each axis is still nearest to the same
     (QOFFSET, (80.0, -12.5, 7.25)),
-])  # fmt: skip
+])
 def test_nifti_with_forms_that_lie_apart(tmp_path, field, capfd):
     refused(nifti(tmp_path, field), InputError, "contradictory places", capfd)
     assert read_image(nifti(tmp_path, field, (CODES, (1, 4)))).GetSize() == (11, 10, 9), "the sform is a template's"
@@ -107,7 +107,7 @@ def test_voxels_of_another_size_than_their_type(tmp_path, bits, capfd):
 
 @pytest.mark.parametrize("slope,intercept", [
     (0, -150), (float("nan"), -150), (1, float("nan")), (float("inf"), 0), (0, float("inf")), (2, float("inf")),
-])  # fmt: skip
+])
 def test_contradictory_scaling(tmp_path, slope, intercept, capfd):
     """ITK adds the intercept though a slope of 0 says that nothing is scaled, and leaves out one that is no number."""
     refused(nifti(tmp_path, (SCALING, (slope, intercept))), InputError, "rescaling", capfd)

@@ -23,7 +23,7 @@ def nrrd(folder, *lines, directions=AXES, sizes="11 10 9", kinds="domain domain 
     path = folder / f"{SECRET}.nrrd"
     header = ["NRRD0004", "# made by a test", f"type: {kind}", f"dimension: {len(sizes.split())}",
               "space: left-posterior-superior", f"sizes: {sizes}", f"space directions: {directions}", f"kinds: {kinds}",
-              "endian: little", f"encoding: {encoding}", "space origin: (0,0,0)", *lines]  # fmt: skip
+              "endian: little", f"encoding: {encoding}", "space origin: (0,0,0)", *lines]
     path.write_bytes("\n".join(header).encode() + b"\n\n" + (VOXELS.tobytes() if data is None else data))
     return path
 
@@ -46,7 +46,7 @@ def test_lengths_in_mm(tmp_path, units):
 @pytest.mark.parametrize("layout", [
     {"sizes": "1 11 10 9", "kinds": "list domain domain domain", "directions": f"none {AXES}"},
     {"sizes": "11 10 9 1", "kinds": "domain domain domain list", "directions": f"{AXES} none"},
-])  # fmt: skip
+])
 @pytest.mark.parametrize("read", [read_image, read_labelmap])
 def test_an_axis_of_one_component(tmp_path, layout, read):
     image = read(nrrd(tmp_path, **layout))
@@ -118,7 +118,7 @@ def test_bytes_after_the_voxels_are_no_damage(tmp_path):
     (["byte skip: 5"], lambda voxels: gzip.compress(b"bytes" + voxels)),
     (["byteskip: -1"], lambda voxels: gzip.compress(b"any number of them" + voxels)),
     (["lineskip: 1", "byte skip: 3"], lambda voxels: b"line\n" + gzip.compress(b"two" + voxels)),
-])  # fmt: skip
+])
 def test_what_stands_before_the_voxels(tmp_path, lines, data, capfd):
     assert whole(nrrd(tmp_path, *lines, data=data(VOXELS.tobytes()), encoding="gz"))
     cut = data(VOXELS.tobytes()[100:])
@@ -136,7 +136,7 @@ LIST = ["data file: LIST", *(f"slice{number}.gz" for number in range(9))]
     (["data file: LIST 3", "a.gz", "b.gz", "c.gz"], ["a.gz", "b.gz", "c.gz"]),
     (["data file: slice%d.gz 0 8 1"], LIST[1:]),
     (["data file: slice%03d.gz 9 1 -1 2"], [f"slice{number:03d}.gz" for number in range(9, 0, -1)]),
-])  # fmt: skip
+])
 def test_voxels_in_files_of_their_own(tmp_path, lines, names, capfd):
     path = nrrd(tmp_path, *lines, data=b"", encoding="gzip")
     voxels, share = VOXELS.tobytes(), VOXELS.nbytes // len(names)
@@ -169,7 +169,7 @@ def test_voxels_that_cannot_be_shared_out(tmp_path, capfd):
     *((name, np.uint64) for name in ("ulonglong", "unsigned long long", "unsigned long long int", "uint64",
                                      "uint64_t")),
     ("float", np.float32), ("double", np.float64), ("Unsigned Short", np.uint16),
-])  # fmt: skip
+])
 def test_every_name_of_a_type(tmp_path, name, dtype):
     voxels = np.arange(990).reshape(9, 10, 11).astype(dtype)
     read = read_image(nrrd(tmp_path, kind=name, data=gzip.compress(voxels.tobytes()), encoding="gzip"))

@@ -49,7 +49,7 @@ DIRECTIONS = rb"space directions: .*\n"
     (b"Segment2_LabelValue:=3\n", b"", "unreadable header"),
     (b"Segment2_Layer:=0\n", b"", "unreadable header"),
     (b"Segment1_ID:=.*\n", b"", "unreadable header"),
-])  # fmt: skip
+])
 def test_what_cannot_be_relied_on(file, old, new, words, capfd):
     refused(changed(file, old, new), InputError, words, capfd, read_segmentation)
 
@@ -67,7 +67,7 @@ def test_two_segments_of_one_structure(file):
     content = file.read_bytes()
     file.write_bytes(content.replace(b"Segment1_ID:=seminal_vesicles", b"Segment1_ID:=copy")
                      .replace(b"Segment1_Name:=Seminal vesicles", b"Segment1_Name:=Bladder")
-                     .replace(b"StructureId:seminal_vesicles", b"StructureId:bladder"))  # fmt: skip
+                     .replace(b"StructureId:seminal_vesicles", b"StructureId:bladder"))
     read = read_segmentation(file, "The truth")
     assert read.mask("prostate", PELVIS).any()
     with pytest.raises(RequestError, match="The truth has 2 segments of the structure bladder; keep"):
@@ -78,7 +78,7 @@ def test_a_renamed_segment_is_what_its_name_says(file):
     """Left and right swapped, and a bladder that became something else: tags and terminology stay behind."""
     content = file.read_bytes()
     for old, new in ((b"=Left femur", b"=?"), (b"=Right femur", b"=FEMUR_L"), (b"=?", b"=Right femur"),
-                     (b"=Bladder", b"=PTV boost")):  # fmt: skip
+                     (b"=Bladder", b"=PTV boost")):
         assert content.count(old) == 1
         content = content.replace(old, new)
     file.write_bytes(content)

@@ -64,7 +64,7 @@ def test_one_patient_learnt_by_heart_comes_back(tmp_path):
     tiny = tiny_bundle(
         tmp_path / "tiny", grid={"spacing_mm": 6.0, "margin_mm": 8.0},
         network={"name": "AFN-1", "widths": [6] * 8, "rates": [2, 6, 10, 14], "flavour": "paper"},
-    )  # fmt: skip
+    )
     # On the lattice, so that nothing is lost between the grids; that part is measured in test_decoding.
     grid = empty_grid((CT_BOX[0] - 3, CT_BOX[1] - 3), 6.0, ORIENTATIONS[29])
     labels = sampled(grid, ct_codes, np.uint8)
@@ -91,7 +91,7 @@ def test_one_patient_learnt_by_heart_comes_back(tmp_path):
     evaluated = subprocess.run(
         [sys.executable, "-m", "afnet", "evaluate", *model, "--truth", "truth.nii.gz", "--prediction", "s.seg.nrrd",
          "--only", "bladder,femur_left,femur_right", "--json"], **common
-    )  # fmt: skip
+    )
     assert evaluated.returncode == 0, evaluated.stderr
     rows = {row["id"]: row for row in json.loads(evaluated.stdout)}
     for name in ("bladder", "femur_left", "femur_right"):
@@ -132,7 +132,7 @@ def test_engine_imports_nothing_of_slicer():
     process = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True,
         timeout=120,
-    )  # fmt: skip
+    )
     assert process.stdout.strip() == "[]", process.stderr
 
 

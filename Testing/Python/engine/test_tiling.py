@@ -162,7 +162,7 @@ def test_attention_is_that_of_the_tiles(small_tiles):
         ("AFN-1", TILES, "Tiling"), ("Dm", TILES, "Tiling"), ("Dm", WHOLE_VOLUME, "AtOnce"),
         ("AFN-1", WHOLE_VOLUME, "Streaming"), ("ASPP-s", WHOLE_VOLUME, "Streaming"),
     ],
-)  # fmt: skip
+)
 def test_execution_chooses_the_runner(name, execution, kind):
     attempt = Attempt(torch.device("cpu"), torch.float32)
     assert type(runner(Predictor(network(name), "argmax", execution), attempt)).__name__ == kind

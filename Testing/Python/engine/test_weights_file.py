@@ -95,7 +95,7 @@ def test_a_file_of_gigabytes_is_not_read(bundle, read):
     ({}, "not a plain .npz file of numbers"),
     ({"a": np.array([1.0, np.nan])}, "hold values that are not numbers (at a)"),
     ({"a": np.array([1e300])}, "hold values that are not numbers (at a)"),  # infinite in float32
-])  # fmt: skip
+])
 def test_what_is_no_plain_finite_number(bundle, arrays, words):
     manifest = with_weights(bundle, packed(**arrays))
     refused(lambda: read_weights(manifest), words)
