@@ -16,11 +16,11 @@ from .dicom_tags import SeriesTags, modality_of, series_tags
 
 NO_SCAN = re.compile(
     r"(?<![a-z])(mask(?![ _-]?rt)|brainmask|seg|segmentation|segments|labels?|labelmap|(?<!low[ _-])(rt)?dose|rtstruct|"
-    r"attention|adc)(?![a-z])",
+    r"attention|adc|mip|minip|scout|locali[sz]er|topogram\w*|surview|scanogram)(?![a-z])",
     re.IGNORECASE,
 )
-"""Names of images that are derived from a scan and are no input. A low-dose CT is a scan, and so is one in a
-mask for radiotherapy (RT)."""
+"""Names of images that are derived from a scan, or made to plan one, and are no input. A low-dose CT is a scan, and so
+is one in a mask for radiotherapy (RT)."""
 
 SERIES_NUMBER = re.compile(r"^\s*\d+\s*:\s*")
 """What Slicer's DICOM reader writes before a series description: '6: AX T1 C+'."""
@@ -32,7 +32,13 @@ _OTHER_SEQUENCE = re.compile(
 )
 """Series whose times look like T1 or T2, but which are neither."""
 
-_WITHOUT_CONTRAST = re.compile(r"(?<![a-z])(pre|no|non|without|w/?o|nativ\w*)(?![a-z])", re.IGNORECASE)
+_WITHOUT_CONTRAST = re.compile(
+    r"(?<![a-z])((pre|vor|avant)(?![\s_-]*(op|rt|rad|surg|treat|bestr|chir))|nativ\w*|"
+    r"(no|non|without|w/?o|ohne|sans|senza|sin)(?![\s_-]*(fs|fat|fett|sat)))(?![a-z])",
+    re.IGNORECASE,
+)
+"""Said of a series that has a contrast agent by its tags: not yet. Before an operation, or without fat saturation, is
+another thing."""
 
 _LONG_ECHO_MS, _SHORT_ECHO_MS, _SHORT_GRADIENT_ECHO_MS = 60, 30, 15
 _SHORT_REPETITION_MS, _FLUID_NULLED_MS, _T1_INVERSION_MS = 1000, 1500, (300, 1400)
@@ -87,8 +93,8 @@ def explain(manifest: Manifest, name: str, node) -> str:
             title=manifest.input(other).title, reason=found[other].reason)
     derived = _derived(node, series_tags(node))
     if derived:
-        return _("Its name or description contains '{word}', as images computed from a scan do: check that it is the "
-                 "scan itself.").format(word=derived)
+        return _("Its name or description contains '{word}', as overviews and images computed from a scan do: check "
+                 "that it is the scan itself.").format(word=derived)
     return _("Neither its DICOM tags nor its name say what it is: check it.")
 
 

@@ -16,15 +16,20 @@ _UNIT_OR_CONTRAST = re.compile(
 
 _SEQUENCE_WORD = re.compile(
     r"(ax|sag|cor|tra|tse|fse|se|[23]d)?t[12](w|wi|c|ce|gd|gad|km|n|f|ir|pre|post|tse|fse|se|mprage|[23]d){0,3}|"
-    r"(ax|sag|cor|tra|[23]d|t[12]w?){0,3}flair(w|fs|[23]d){0,2}|mri?|[23]d|p\d|weighted|"
+    r"(ax|sag|cor|tra|[23]d|t[12]w?){0,3}flair(w|fs|[23]d){0,2}|mri?|irm|[23]d|p\d|weighted|"
     r"ax|axial|sag|sagittal|cor|coronal|tra|trans|transversal|transverse|iso|"
-    r"tse|fse|se|gre|tfe|ffe|ir|tirm|mprage|mpr|fspgr|spgr|bravo|space|cube|vista|flash|vibe|blade|propeller|"
-    r"dark|fluid|fs|fatsat|fat|sat|"
-    r"pre|post|gd|gad|gado(linium|vist|butrol)?|ce|km|(pre|post|non)?contrast|kontrast(mittel)?|enhanced|"
-    r"with|without|no|non|native?|"
+    r"tse|fse|frfse|se|gre|tfe|ffe|ir|tirm|mprage|mpr|fspgr|spgr|bravo|space|spc|cube|vista|flash|vibe|blade|propeller|"
+    r"dark|fluid|da|fl|dixon|spair|spir|fs|fatsat|fat|sat|"
+    r"pre|post|gd|gad|gado(linium|vist|butrol)?|gadavist|dotarem|clariscan|prohance|multihance|omniscan|magnevist|"
+    r"ce|km|mdc|inj|injection|injecté|(pre|post|non)?contrast[eo]?|kontrast(mittel)?|enhanced|"
+    r"with|without|no|non|native?|ohne|sans|senza|sin|mit|avec|con|vor|nach|avant|après|apres|dopo|"
     r"reg|registered|coreg|to|in|on|brain|head|bias|n4|corrected|norm|normali[sz]ed|acq|run|rec|desc"
 )
 """Words of a name (in lower case) that tell how an image was made. All others may tell of whom it is."""
+
+_TECHNIQUE = re.compile(r"ax|sag|cor|tra|tse|fse|se|iso|blade|dixon|spc|fluid|fl|fs|p\d")
+_MATRIX = re.compile(r"128|192|224|256|288|320|384|448|512|640|768|1024")
+"""Usual numbers of voxels along a side of an MR image, and the words of scanners' names that they follow."""
 
 
 def guess_inputs(
@@ -91,16 +96,19 @@ def _group(manifest: Manifest, node) -> tuple:
 def _case_words(node) -> tuple[str, ...]:
     """Return the words of a volume's name that may tell of whom it is: those that tell no sequence.
 
-    A number of one or two digits is a series' number ('T1_5'), unless it numbers such a word ('patient 2').
+    A number of one or two digits is a series' number ('T1_5'), unless it numbers such a word ('patient 2'). A longer
+    one is the matrix if it may be and follows a word for the technique ('t2_tse_tra_448', a scanner's name), not a bare
+    'T1', where it is as likely a patient's.
     """
     name = _UNIT_OR_CONTRAST.sub(" ", SERIES_NUMBER.sub("", node.GetName() or "").casefold())
     words: list[str] = []
-    numbers_a_word = False
+    before, numbers_a_word = "", False
     for word in re.findall(r"[^\W_]+", name):
         told = not _SEQUENCE_WORD.fullmatch(word)
-        if told and (numbers_a_word or not re.fullmatch(r"\d{1,2}", word)):
+        of_series = re.fullmatch(r"\d{1,2}", word) or (_MATRIX.fullmatch(word) and _TECHNIQUE.fullmatch(before))
+        if told and (numbers_a_word or not of_series):
             words.append(word)
-        numbers_a_word = told and not word.isdigit()
+        before, numbers_a_word = word, told and not word.isdigit()
     return tuple(words)
 
 

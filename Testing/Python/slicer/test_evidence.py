@@ -32,6 +32,10 @@ def fits(manifest, node):
         ({"description": "t1 mprage", "contrast_agent": "Gadovist"}, ["t1c"]),
         ({"description": "t1 mprage +C"}, ["t1c"]),
         ({"description": "T1 pre contrast", "contrast_agent": "Gadovist"}, ["t1"]),
+        ({"description": "T1 vor KM", "contrast_agent": "Dotarem"}, ["t1"]),
+        ({"description": "T1 ohne", "contrast_agent": "Dotarem"}, ["t1"]),
+        ({"description": "T1 pre-op", "contrast_agent": "Dotarem"}, ["t1c"]),
+        ({"description": "T1 no FS", "contrast_agent": "Dotarem"}, ["t1c"]),
         ({"description": "AX T2 FLAIR", "contrast_agent": "Gadovist"}, ["flair"]),
         ({"description": "t2_tse_tra", "contrast_agent": "Dotarem"}, ["t2"]),
         # the times of the series, where the description says nothing
@@ -86,7 +90,8 @@ def test_the_reason_is_told(brain, pelvis, database):
     assert explain(brain, "t2", make_volume(None, "Patient 1 t2")) == "By its name."
     assert explain(brain, "t2", make_volume(None, "x")).startswith("Neither its DICOM tags nor its name")
     assert explain(brain, "t1", make_volume(None, "t1 mask")) == (
-        "Its name or description contains 'mask', as images computed from a scan do: check that it is the scan itself.")
+        "Its name or description contains 'mask', as overviews and images computed from a scan do: check that it is "
+        "the scan itself.")
     series = make_volume(None, "Recon 2")
     put_in_study(series, "A", "Study", "CT")
     assert explain(pelvis, "ct", series) == "By modality CT."

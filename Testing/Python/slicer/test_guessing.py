@@ -31,6 +31,15 @@ def guess(manifest, names, **options):
         ("T1 MPRAGE Mask RT", "t1"), ("Segmented T2 TSE", "t2"), ("T1 brainmask", None),
         ("MPRAGE post", "t1c"), ("t2_tirm_tra_dark-fluid_FS", "flair"), ("AX T1 FLAIR", "t1"), ("FLAIR_to_T1", "flair"),
         ("T2_reg_T1c", "t2"), ("t1km", "t1c"), ("cor T1 nativ", "t1"), ("T2 TSE tra", "t2"), ("T2*", None),
+        ("T1 ohne KM", "t1"), ("T1 mit KM", "t1c"), ("T1 vor KM", "t1"), ("T1 nach KM", "t1c"), ("T1 sans gado", "t1"),
+        ("T1 avec injection", "t1c"), ("T1 senza mdc", "t1"), ("T1 con mdc", "t1c"), ("T1 sin contraste", "t1"),
+        ("T1 con contraste", "t1c"), ("T1 Dotarem", "t1c"), ("ohne Clariscan T1", "t1"), ("MPRAGE ProHance", "t1c"),
+        ("T1 post no FS", "t1c"), ("Ax T1 Post Non Fat Sat", "t1c"), ("T1 mit FS", "t1"), ("T1 without FS", "t1"),
+        ("T1 sinus", "t1"), ("FSPGR", "t1"), ("AX FSPGR POST", "t1c"),
+        ("t2_spc_da-fl", "flair"), ("t2 spc ir", "flair"), ("t2_spc_sag_p2_iso", "t2"), ("T2 STIR", None),
+        ("t2_tirm_tra", None), ("T2 localizer", None), ("T1 MIP", None), ("IRM T2", "t2"),
+        ("T1 KM vor OP", "t1c"), ("T1 pre-op +C", "t1c"), ("T1 post-op", "t1"), ("T1 postop KM", "t1c"),
+        ("T1 post RT", "t1"), ("T1 postGd", "t1c"), ("T1_post_operative", "t1"),
         ("T12 vertebra", None), ("resection", None), ("t1 mask", None), ("FLAIR-label", None), ("volume", None),
     ],
 )
@@ -43,6 +52,8 @@ def test_one_name(brain, name, slot):
     ("name", "fits"),
     [("CT Pelvis", True), ("ct", True), ("planning CT", True), ("pCT", True), ("CTpelvis", True),
      ("prostate_planning", True), ("resection", False), ("T2 prostate", False), ("CBCT 3", False), ("CT dose", False),
+     ("CT MIP", False), ("CT MinIP", False), ("CT localizer", False), ("Topogram CT", False), ("CT scout", False),
+     ("CT topogramme", False), ("CT Pelvis MPR", True), ("CT localized prostate", True),
      ("CT Pelvis low dose", True), ("Low Dose CT Pelvis", True), ("CT pelvis mask", False)],
 )
 def test_one_name_of_a_ct(pelvis, name, fits):
@@ -93,10 +104,19 @@ def test_a_name_written_to_the_word_for_the_sequence_counts_too(brain):
                                      "t2_tirm_tra_dark-fluid_FS_7"),
      ("AX T1 3T", "AX T1 +C 1.5 mm", "COR T2 FSE", "SAG FLAIR 3D"), ("T1 pre", "T1 w/ contrast", "T2w", "T2 FLAIR"),
      ("BraTS-GLI-00001-000-t1n", "BraTS-GLI-00001-000-t1c", "BraTS-GLI-00001-000-t2w", "BraTS-GLI-00001-000-t2f"),
-     ("T1", "T1c", "T2_reg_T1c", "FLAIR_to_T1")],
+     ("T1", "T1c", "T2_reg_T1c", "FLAIR_to_T1"), ("Meier T1 ohne KM", "Meier T1 mit KM", "Meier T2", "Meier FLAIR"),
+     ("T1 vor KM", "T1 nach KM", "T2", "FLAIR"), ("T1 sans injection", "T1 avec injection", "T2", "FLAIR"),
+     ("T1", "T1 Dotarem", "T2", "FLAIR"), ("t1_mprage_sag_p2_iso", "t1_mprage_sag_p2_iso_KM", "t2_tse_tra_448",
+                                           "t2_spc_da-fl_sag_p2_iso"),
+     ("t1_se_tra_256", "t1_se_tra_256_km", "t2_tse_tra_512", "t2_tirm_tra_dark-fluid_320")],
 )
 def test_one_patients_names_may_differ_in_what_tells_the_sequence(brain, names):
     assert list(guess(brain, names).values()) == list(names)
+
+
+def test_a_number_after_a_bare_sequence_may_be_a_patients(brain):
+    assert guess(brain, ["T1 256", "T2 448"])["t2"] is None
+    assert guess(brain, ["t1_se_tra_1001", "t2_tse_tra_1002"])["t2"] is None
 
 
 def test_a_choice_that_is_named_unlike_the_others_is_told(brain):
