@@ -62,14 +62,17 @@ class Conclusion:
         settled = self.settle(final)
         settings = self.settings(final)
         self.may_leave_companion = self.companion is not None and bool(final.history)
-        scored = [(run, number) for run in self.runs if run.scored for number in run.held_out]
+        scored = [run for run in self.runs if run.scored]
+        numbers = [number for run in scored for number in run.held_out]
         cases = []
-        for place, (run, number) in enumerate(scored):
+        for run in scored:
             own = settled if run.name == "final" else self.settle(trainings[run.name])
-            cases.append(self.score(own.network, run, number))
-            self.progress.within((place + 1) / (len(scored) + 1))
-        rows, about = self.choose_companion(cases, [number for _, number in scored])
-        how = "leave-one-out" if self.request.leave_one_out else "held-out" if scored else "none"
+            models = self.candidates(own.network, run)
+            for number in run.held_out:
+                cases.append(self.score(models, number))
+                self.progress.within(len(cases) / (len(numbers) + 1))
+        rows, about = self.choose_companion(cases, numbers)
+        how = "leave-one-out" if self.request.leave_one_out else "held-out" if numbers else "none"
         original = self.original(settled.network)
         comparison = compare(rows, original, how, len(final.history), settings, settled.to_json(), about)
 
@@ -119,14 +122,20 @@ class Conclusion:
         self.companion = None
         return [rows[ALONE] for rows in cases], LEFT_OUT
 
-    def score(self, network: AutofocusNetwork, run: Run, number: int) -> dict[str, dict]:
-        case = check_case(self.request.cases[number], self.base, self.labels, {})
-        if not case.usable:
-            raise InputError(case.problems[0])
+    def candidates(self, network: AutofocusNetwork, run: Run) -> dict[str, Manifest]:
+        """Copies of what a run learned, to be scored: with the base's companion, and without where it may be left out.
+        """
         unscored = compare([], None, "none", 0, {})  # the card of these copies says so, and goes with them
         models = {NEW: self.bundle(self.folder.run(run.name) / "model", network, unscored, self.companion)}
         if self.may_leave_companion:
             models[ALONE] = self.bundle(self.folder.run(run.name) / "model-alone", network, unscored, None)
+        return models
+
+    def score(self, models: dict[str, Manifest], number: int) -> dict[str, ComparedCase]:
+        """A held-out case's rows, for each of `models`."""
+        case = check_case(self.request.cases[number], self.base, self.labels, {})
+        if not case.usable:
+            raise InputError(case.problems[0])
         folder = self.folder.comparison(number)
         place = folder.relative_to(self.folder.output).as_posix()
         return score_case(
