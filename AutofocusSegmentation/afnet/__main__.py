@@ -24,9 +24,7 @@ def main():
         )
         return 2
     cancelled = 130  # as afnet.process.parent has it, which may not have been imported by then
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    _at_signals(signal.default_int_handler)
     try:
         code = _main()
     except KeyboardInterrupt:  # while modules are imported, or a second time
@@ -35,6 +33,13 @@ def main():
     if code == cancelled:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would be a traceback from Python's end
     return code
+
+
+def _at_signals(answer):
+    """Let SIGTERM and SIGHUP be answered so, where they exist and are not ignored."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), answer)
 
 
 def _main():
@@ -50,10 +55,11 @@ def _main():
     arguments = sys.argv[1:]
     trains = arguments[:1] == ["finetune"] and "--check-only" not in arguments
     if "--parent-pipe" in arguments and not trains:  # a training watches it more gently, by itself
-        from afnet.process.parent import watch
+        from afnet.process.parent import leave, watch
 
         folder = arguments[arguments.index("--job-folder") + 1] if "--job-folder" in arguments[:-1] else None
         watch(Path(folder) if folder else None)
+        _at_signals(lambda number, frame: leave())  # at a logout the parent may end next: nobody else would clean up
     from afnet.cli import run
 
     return run(arguments)

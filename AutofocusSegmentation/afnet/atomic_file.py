@@ -65,7 +65,7 @@ def _take_names(waiting: list[tuple[Path, Path]]) -> None:
                 shutil.copy2(path, copy)
         for number, (partial, path) in enumerate(waiting):
             try:
-                os.replace(partial, path)
+                _replace(partial, path)
             except OSError:
                 for earlier, copy in former[:number]:
                     os.replace(copy, earlier) if copy else earlier.unlink()
@@ -95,7 +95,7 @@ def atomic(path: str | os.PathLike, what: str = "The output") -> Iterator[Path]:
             if _together:
                 _together[-1].append((partial, path))
                 return
-            os.replace(partial, path)
+            _replace(partial, path)
             _flush_folder(path.parent)
         finally:
             if not (_together and (partial, path) in _together[-1]):
@@ -138,6 +138,14 @@ def whole_folder(path: str | os.PathLike, what: str = "The output") -> Iterator[
         raise refusal(error, what) from None
 
 
+def _replace(partial: Path, path: Path) -> None:
+    """Rename; where `path` itself stands in the way, for the partial could be written beside it, the error is EBUSY."""
+    try:
+        os.replace(partial, path)
+    except PermissionError as error:
+        raise OSError(errno.EBUSY, error.strerror, str(path)) from None
+
+
 def refusal(error: OSError, what: str) -> RequestError:
     """Turn what the operating system said into a sentence that says what to do; `what` is its subject."""
     if error.errno in FULL:
@@ -147,6 +155,11 @@ def refusal(error: OSError, what: str) -> RequestError:
     if error.errno in _FORBIDDEN:
         return RequestError(
             f"{what} may not be written there; choose a folder of your own or change its permissions."
+        )
+    if error.errno == errno.EBUSY:
+        return RequestError(
+            f"{what} could not replace a file that is open in another program, or protected; close it there, or choose "
+            "another name."
         )
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return RequestError(f"{what} names a folder that does not exist; create it or choose another.")

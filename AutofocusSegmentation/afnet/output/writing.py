@@ -110,16 +110,23 @@ def _write_image(path: str | os.PathLike, image: sitk.Image, compress: bool, wha
 
 def _written(partial: Path, image: sitk.Image, compress: bool) -> bool:
     """Write and read back: ITK reports a full disk for some formats only."""
+    name = _name_for_itk(partial)
     try:
-        sitk.WriteImage(image, str(partial), compress)
+        sitk.WriteImage(image, name, compress)
         if partial.name.endswith((".nii", ".nii.gz")):
             read_nifti_header(partial)  # ITK would fill what is missing with zeros
-        copy = sitk.ReadImage(str(partial))
+        copy = sitk.ReadImage(name)
     except (RuntimeError, Truncated, ValueError) as error:
         if is_out_of_memory(error):  # which no other disk would mend
             raise
         return False
     return np.array_equal(sitk.GetArrayViewFromImage(copy), sitk.GetArrayViewFromImage(image), equal_nan=True)
+
+
+def _name_for_itk(file: Path) -> str:
+    """Return the bare name of a file in the working directory, where the job folder is: on Windows ITK opens no file
+    by a path with letters that the system's code page lacks, as a user's name may have them."""
+    return file.name if os.path.samefile(file.parent, os.curdir) else str(file)
 
 
 def _write_zeros(partial: Path, count: int) -> None:

@@ -41,7 +41,7 @@ _REMOVAL_TRIES = 5
 
 _partials: set[str] = set()
 _partials_lock = threading.Lock()
-_leave_lock = threading.Lock()
+_leave_lock = threading.RLock()  # a signal may come while its own thread leaves
 _job_folder: Path | None = None
 
 

@@ -15,6 +15,7 @@ import afnet
 from afnet.atomic_file import atomic, together
 from afnet.cli import run
 from afnet.errors import RequestError
+from afnet.process.parent import JOB_MARKER
 
 MAIN = Path(afnet.__file__).with_name("__main__.py")
 
@@ -130,6 +131,21 @@ def test_a_run_that_is_ended_while_it_writes(ct_file, tiny_pelvis, out, number):
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and told == "Cancelled.\n"
     assert left_in(out) == ["s.seg.nrrd"] and (out / "s.seg.nrrd").read_text() == "of yesterday"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_a_click_whose_run_is_ended_leaves_no_job_folder(ct_file, tiny_pelvis, tmp_path):
+    """As at a logout, when nobody may be left to remove it."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / JOB_MARKER).write_text("{}")
+    arguments = ct_arguments(ct_file, tiny_pelvis, folder, "--attention", folder / "maps", "--progress", "none",
+                             "--parent-pipe", "--job-folder", folder)
+    process = subprocess.Popen([sys.executable, "-c", STOPS_WHILE_WRITING, MAIN.parents[1], *map(str, arguments)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "writing\n" and len(left_in(folder)) > 1
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 130 and not folder.exists()
 
 
 ENDS_ITSELF = """

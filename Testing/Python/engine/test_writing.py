@@ -4,14 +4,14 @@ import errno
 import json
 import os
 import resource
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from unprivileged import let_enter
 
-from afnet.atomic_file import atomic, write_json
+from afnet.atomic_file import atomic, together, write_json
 from afnet.errors import Cancelled, InputError, RequestError
 from afnet.images.reading import read_labelmap
 from afnet.models.manifest import BUNDLED_MODELS, read_manifest
@@ -46,6 +46,35 @@ def write_by_suffix(path, image):
         write_json(path, {"text": "x" * 100_000})
     else:
         write_labelmap(path, image)
+
+
+@pytest.mark.parametrize("name", ["s.seg.nrrd", "labels.nii.gz", "image.mha"])
+def test_itk_is_given_no_path_of_the_user_s_in_the_working_directory(tmp_path, monkeypatch, name):
+    """On Windows it opens none whose letters the system's code page lacks; a click's run works in its job folder."""
+    home, given = tmp_path / "Lékař", []
+    home.mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(writing.sitk, "WriteImage", lambda image, file, *more, of=sitk.WriteImage:
+                        (given.append(file), of(image, file, *more)))
+    monkeypatch.setattr(writing.sitk, "ReadImage", lambda file, *more, of=sitk.ReadImage:
+                        (given.append(file), of(file, *more))[1])
+    write_by_suffix(home / name, label_map())
+    assert given and all(file.isascii() and "/" not in file for file in given) and os.listdir(home) == [name]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_file_that_is_open_elsewhere_is_told_of(tmp_path, monkeypatch, alone):
+    """As Windows answers: the folder may be written, the file may not be replaced."""
+    (tmp_path / "a.json").write_text("old")
+
+    def denied(source, target):
+        raise PermissionError(errno.EACCES, "Access is denied")
+
+    monkeypatch.setattr(os, "replace", denied)
+    with pytest.raises(RequestError, match="is open in another program, or protected; close it there"):
+        with nullcontext() if alone else together():
+            write_json(tmp_path / "a.json", {"new": 1})
+    assert (tmp_path / "a.json").read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
 
 
 def test_atomic_keeps_the_old_file_until_the_new_is_complete(tmp_path):
@@ -108,7 +137,7 @@ def test_full_disk(tmp_path, name, room, capfd):
 
 @pytest.mark.parametrize(("number", "words"), [
     (errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EROFS, "may not be written there"),
-    (errno.EACCES, "may not be written there"), (errno.EIO, "choose another folder or disk"),
+    (errno.EACCES, "is open in another program"), (errno.EIO, "choose another folder or disk"),
 ])
 def test_what_the_system_says_at_the_last_moment(tmp_path, monkeypatch, number, words):
     def fail(*_):
