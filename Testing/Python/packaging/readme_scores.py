@@ -23,13 +23,14 @@ def bundled() -> list[dict]:
 
 def summary() -> str:
     """One table of all models, the Dice of each structure, and what each manifest says of them in a few sentences."""
-    lines = ["| model | structure | Dice | patients |", "|---|---|---|---|"]
+    lines = ["| model | structure | Dice | patients | measured on |", "|---|---|---|---|---|"]
     for model in bundled():
         scores = {score["id"]: score for score in model["scores"]["structures"]}
         for structure in model["structures"]:
             score = scores.get(structure["id"])
             count = score["n"] if score else ""
-            lines.append(f"| `{model['id']}` {model['version']} | {structure['name']} | {dice_of(score)} | {count} |")
+            lines.append(f"| `{model['id']}` {model['version']} | {structure['name']} | {dice_of(score)} | {count} | "
+                         f"{model['scores'].get('measured_on', '')} |")
     for model in bundled():
         lines += ["", f"`{model['id']}`: {model['scores']['summary']}"]
     return "\n".join(lines) + "\n"
@@ -76,6 +77,8 @@ def row(name: str, score: dict | None) -> str:
     if score is None or score["dice"] is None:
         return f"| {name} | not measured | | | {(score or {}).get('note', '')} |"
     distance = "" if score.get("hd95_mm") is None else rounded(score["hd95_mm"], "0.1")
+    if "hd95_n" in score:
+        distance += f" (n = {score['hd95_n']})"
     return f"| {name} | {dice_of(score)} | {distance} | {score['n']} | {score.get('note', '')} |"
 
 
