@@ -111,7 +111,8 @@ def memory_limit(text: str | None, device: torch.device) -> int:
             raise RequestError(f"--memory '{text}' is not an amount of memory; write for example 2GB or 800MB.")
         return int(float(match[1]) * (2**30 if match[2] in "gG" else 2**20))
     if device.type == "cuda":
-        return int(MEMORY_PART * torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept for the next tensors
+        return int(MEMORY_PART * (torch.cuda.mem_get_info(device)[0] + unused))
     return int(MEMORY_PART * _free_memory())
 
 

@@ -84,6 +84,14 @@ def test_what_the_process_has_already_does_not_count_twice(tiny_pelvis):
         assert inference.runner(predictor, attempt).memory == limit
 
 
+def test_what_torch_keeps_unused_of_a_gpu_is_free(monkeypatch):
+    """After a training step that is nearly all of the GPU's memory."""
+    told = {"mem_get_info": (10 * 2**30, 80 * 2**30), "memory_reserved": 60 * 2**30, "memory_allocated": 20 * 2**30}
+    for name, value in told.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert memory_limit(None, torch.device("cuda")) == int(0.7 * 50 * 2**30)
+
+
 def test_free_memory_is_plausible():
     assert 2**27 < memory_limit(None, torch.device("cpu")) < 2**45
 
