@@ -38,9 +38,10 @@ OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "bad_a
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether torch, SimpleITK or Python say that memory ran out; the libraries' errors say it in words only."""
+    """Tell whether torch, SimpleITK, Python or we say that memory ran out; the libraries' errors say it in words only.
+    """
     said = str(error).lower()
-    return isinstance(error, MemoryError) or any(word in said for word in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError | OutOfMemory) or any(word in said for word in OUT_OF_MEMORY)
 
 
 def package_missing(error: ImportError) -> Exception:

@@ -4,21 +4,21 @@ For the chart and the case of the original domain; the verdict scores on the cas
 """
 
 import numpy as np
+import torch
 
 from .. import decoding
 from ..evaluation import dice
+from ..inference import Predictor, Resources, infer
 from ..networks import AutofocusNetwork
-from ..streaming import Streaming
-from ..tensors import to_numpy, to_torch
+from ..process.progress import Progress
 from .cache import PreparedCase
 from .label_set import LabelSet
 
 
 def answer(network: AutofocusNetwork, channels: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """Probabilities (outputs, z, y, x) of the whole crop, computed where the network is."""
-    device = next(network.parameters()).device
-    logits = Streaming(network.eval()).run(to_torch(channels).to(device))
-    return to_numpy(logits.softmax(0) if labels.kind == "argmax" else logits.sigmoid())
+    """Probabilities (outputs, z, y, x) of the whole crop, computed where the network is, or as `infer` can."""
+    resources = Resources(next(network.parameters()).device, torch.float32)
+    return infer(Predictor(network.eval(), labels.kind), channels, resources, Progress()).probabilities
 
 
 def decide(probabilities: np.ndarray, labels: LabelSet) -> np.ndarray:

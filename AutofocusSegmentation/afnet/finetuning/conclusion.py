@@ -16,7 +16,6 @@ from ..models.model_store import publish
 from ..models.training_folder import ALONE, COMPARISON, NEW, TRAINING, scored_file
 from ..networks import AutofocusNetwork
 from ..process.progress import Progress
-from ..tensors import to_numpy, to_torch
 from .answers import answer, decide
 from .card import new_document
 from .checking import check_case
@@ -150,8 +149,7 @@ class Conclusion:
         except AfnetError as error:
             self.progress.note(f"What was forgotten is not shown: {error}")
             return None
-        before = to_torch(answer(self.network.to(self.device), channels, self.labels))
-        before = to_numpy(base_probabilities(before, self.labels))
+        before = base_probabilities(answer(self.network.to(self.device), channels, self.labels), self.labels)
         after = answer(network.to(self.device), channels, self.labels)
         return compare_original(truth, self.labels, decide(before, self.labels), decide(after, self.labels), what)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ..errors import RequestError
@@ -164,13 +165,13 @@ def adapt_outputs(network: AutofocusNetwork, labels: LabelSet, seed: int) -> Aut
     return adapted.eval()
 
 
-def base_probabilities(probabilities: torch.Tensor, labels: LabelSet) -> torch.Tensor:
+def base_probabilities(probabilities: np.ndarray, labels: LabelSet) -> np.ndarray:
     """Bring the base model's probabilities (outputs, z, y, x) to the new outputs; added ones are 0.
 
     Of exclusive classes, what the base gave to a dropped one goes to the background.
     """
-    moved = torch.stack([
-        torch.zeros_like(probabilities[0]) if source is None else probabilities[source] for source in labels.sources
+    moved = np.stack([
+        np.zeros_like(probabilities[0]) if source is None else probabilities[source] for source in labels.sources
     ])
     if labels.kind == "argmax" and labels.gone:
         moved[0] += probabilities[list(labels.gone)].sum(0)

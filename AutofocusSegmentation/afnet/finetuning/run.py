@@ -14,7 +14,6 @@ from ..models.manifest import Manifest, find_model
 from ..models.model_bundle import load_network
 from ..networks import AutofocusNetwork
 from ..process.progress import Progress
-from ..tensors import to_numpy, to_torch
 from .answers import answer, dice_on_grid
 from .cache import PreparedCase, load_prepared, save_prepared, signature
 from .checking import CheckedCase, check_case
@@ -68,11 +67,12 @@ class FineTuning:
             return self.alone(lambda: end.write(trainings))
         except OSError as error:
             raise refusal(error, "The training's folder") from None
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, OutOfMemory) as error:
             if not is_out_of_memory(error):
                 raise
-            where = "computer" if self.device.type == "cpu" else f"{self.device.type} device"
-            instead = "" if self.device.type == "cpu" else ", or choose the device CPU (--device cpu)"
+            on_gpu = self.device.type != "cpu" and not isinstance(error, OutOfMemory)  # that has tried the CPU, too
+            where = f"{self.device.type} device" if on_gpu else "computer"
+            instead = ", or choose the device CPU (--device cpu)" if on_gpu else ""
             then = "go on with Resume (--resume)" if self.folder.request_file.exists() else "start again"
             raise OutOfMemory(
                 f"The {where} ran out of memory in the training; close other programs{instead}, then {then}."
@@ -113,8 +113,8 @@ class FineTuning:
             known = [structure.id not in case.unknown for structure in self.labels.structures]
             prepared = PreparedCase(
                 case.prepared.channels, case.truth, np.array(known), case.prepared.mask,
-                to_numpy(base_probabilities(to_torch(computed.probabilities), self.labels)),
-                signature(case.files), json.dumps(case.to_json()),
+                base_probabilities(computed.probabilities, self.labels), signature(case.files),
+                json.dumps(case.to_json()),
             )
             save_prepared(self.folder.cache(number), prepared)
             case.release_arrays()

@@ -22,6 +22,7 @@ from finetuning_studies import (
 )
 
 import afnet
+from afnet.errors import OutOfMemory
 from afnet.finetuning.loop import EpochTraining
 from afnet.finetuning.stopping import StopRequests
 from afnet.models.manifest import find_models
@@ -303,6 +304,14 @@ def test_a_training_without_memory_is_told(base, cases, tmp_path, monkeypatch, c
     assert told.endswith("then go on with Resume (--resume).\n")
     assert state(tmp_path / "out")["status"] == "stopped", "so that the panel keeps the folder with its cached cases"
     assert finetune(None, None, tmp_path / "out", "--resume") == 0
+
+    def infer(*arguments):
+        raise OutOfMemory("The study needs 9 GB of memory and 1 GB may be used; allow more memory (--memory).")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("afnet.finetuning.answers.infer", infer)
+        assert finetune(base, cases, tmp_path / "measured", "--epochs", 1, "--hold-out", "case 3") == 4
+    assert "The computer ran out of memory in the training; close other programs, then go" in capfd.readouterr().err
     monkeypatch.setattr(EpochTraining, "_step", lambda training: 1 / 0)
     assert finetune(base, cases, tmp_path / "other", *SHORT) == 1, "another defect is not called so"
     assert state(tmp_path / "other")["status"] == "failed"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from afnet.errors import RequestError
-from afnet.finetuning.answers import decide
+from afnet.finetuning.answers import answer, decide
 from afnet.finetuning.cache import PreparedCase, load_prepared, save_prepared
 from afnet.finetuning.comparison import better_alone, compare, judge, sign_flip
 from afnet.finetuning.label_set import adapt_outputs, base_probabilities, change_labels
@@ -22,6 +22,7 @@ from afnet.finetuning.samples import Ahead, CaseSamples
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import load_network
 from afnet.models.training_folder import ALONE, NEW
+from afnet.tensors import to_numpy, to_torch
 
 ADDED = ({"id": "bulb", "name": "Bulb"},)
 
@@ -46,9 +47,10 @@ def test_kept_outputs_are_the_base_s_and_a_new_one_finds_nothing(base):
 
 
 def test_a_dropped_class_becomes_background(base):
-    probabilities = torch.tensor([0.2, 0.5, 0.3]).view(3, 1, 1, 1)
+    probabilities = np.array([0.2, 0.5, 0.3], np.float32).reshape(3, 1, 1, 1)
     moved = base_probabilities(probabilities, change_labels(base, ("bladder",), ADDED))
-    torch.testing.assert_close(moved.flatten(), torch.tensor([0.7, 0.3, 0.0]))
+    np.testing.assert_allclose(moved.ravel(), [0.7, 0.3, 0.0], rtol=1e-6)
+    assert moved.dtype == np.float32
 
 
 def test_what_is_drawn_from_is_kept_once_and_small(base):
@@ -70,6 +72,17 @@ def test_what_is_drawn_from_is_kept_once_and_small(base):
     finally:
         tracemalloc.stop()
     assert after - before < 24 * case.mask.sum()  # bytes: coordinates of both cases would have twice as many
+
+
+@pytest.mark.parametrize("model", ["known-scanner", "tiny-brain"])
+def test_an_answer_is_what_the_network_gives_for_the_whole_crop(base, tiny_brain, model):
+    manifest = base if model == "known-scanner" else tiny_brain
+    channels = np.random.default_rng(0).random((len(manifest.channels), 9, 7, 8), np.float32)
+    network = load_network(manifest)
+    with torch.inference_mode():
+        logits = network(to_torch(channels)[None])[0]
+    expected = logits.softmax(0) if manifest is base else logits.sigmoid()
+    np.testing.assert_allclose(answer(network, channels, change_labels(manifest)), to_numpy(expected), atol=1e-5)
 
 
 @pytest.mark.parametrize("drop", [(), ("tumour_core",)])
