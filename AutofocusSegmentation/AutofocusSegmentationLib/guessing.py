@@ -3,11 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from afnet.models.manifest import Manifest
 
 from . import hierarchy
 from .evidence import SERIES_NUMBER, matches
+from .namesakes import sets_of
 from .volumes import is_usable
 
 _UNIT_OR_CONTRAST = re.compile(
@@ -32,41 +34,89 @@ _MATRIX = re.compile(r"128|192|224|256|288|320|384|448|512|640|768|1024")
 """Usual numbers of voxels along a side of an MR image, and the words of scanners' names that they follow."""
 
 
+@dataclass(frozen=True)
+class SeveralSets:
+    """What is not certain because volumes of one name are here more than once, perhaps of several patients.
+
+    name, count: the input for which there are most volumes, and how many. other_set: filled inputs whose volume is not
+    of the set that the reference's is of. left_empty: inputs that were not filled, although a volume fits.
+    """
+
+    name: str
+    count: int
+    other_set: tuple[str, ...]
+    left_empty: tuple[str, ...]
+
+
 def guess_inputs(
-    manifest: Manifest, volume_nodes: Iterable, chosen: Mapping[str, object] | None = None, study: int = 0
+    manifest: Manifest, volume_nodes: Iterable, chosen: Mapping[str, object] | None = None, study: int = 0,
+    tell_namesakes_apart: bool = True,
 ) -> dict:
     """Guess which of `volume_nodes` is which input; return input name to node, None where no node fits.
 
     What fits is said by the DICOM tags, then by the name (see `evidence`). No node is given twice.
     All guessed nodes belong together: one study where the subject hierarchy knows it, else names that differ only in
     words for sequences ('BraTS2021_00005 t1' and 'BraTS2021_00008 t2' do not belong together, nor 'Meier_T1' and
-    'Huber_T2'); of several such groups, the one that fills most inputs, the first among equals. Nodes of another
-    modality, label maps, masks and hidden nodes are left out.
+    'Huber_T2'), and of two sets with the same names one (see `namesakes`); of several such groups, the one that fills
+    most inputs, the first among equals. Nodes of another modality, label maps, masks and hidden nodes are left out.
 
     chosen: inputs that the user has filled already; their nodes are not given again, and the guess is for the same
     patient. study: subject hierarchy item of the study that the guess is restricted to, 0 for all.
+    tell_namesakes_apart: False to ask whether any volume would fit, be it of another set.
     Same nodes in the same order give the same answer.
     """
     chosen = {name: node for name, node in (chosen or {}).items() if node is not None}
-    taken = {node.GetID() for node in chosen.values()}
-    ranks: dict[str, list[tuple[int, object]]] = {item.name: [] for item in manifest.inputs if item.name not in chosen}
-    groups: dict[str, tuple] = {}
-    for node in volume_nodes:
-        if node.GetID() in taken or not _is_candidate(node) or study not in (0, hierarchy.study_item(node)):
-            continue
-        for name, match in matches(manifest, node).items():
-            if name in ranks:
-                ranks[name].append((match.rank, node))
-                groups.setdefault(node.GetID(), _group(manifest, node))
-
-    possible = _groups_of_chosen(manifest, chosen) or list(dict.fromkeys(groups.values()))
+    fits = _fitting(manifest, volume_nodes, chosen, study)
+    ranks = {item.name: [(found[item.name].rank, node) for node, found in fits if item.name in found]
+             for item in manifest.inputs if item.name not in chosen}
+    groups = _groups(manifest, [*chosen.values(), *(node for node, _found in fits)], tell_namesakes_apart)
+    lead = _lead(manifest, chosen)
     best: dict[str, object] = {}
-    for group in possible:
+    for group in dict.fromkeys(groups.values()) if lead is None else [groups[lead.GetID()]]:
         found = assign(manifest, {name: [(rank, node) for rank, node in pairs if groups[node.GetID()] == group]
                                   for name, pairs in ranks.items()})
         if len(found) > len(best):
             best = found
     return {item.name: chosen.get(item.name) or best.get(item.name) for item in manifest.inputs}
+
+
+def several_sets(manifest: Manifest, inputs: Mapping[str, object], volume_nodes: Iterable) -> SeveralSets | None:
+    """Return what of the chosen inputs (name to node or None) is not certain; None if no set is like another."""
+    chosen = {name: node for name, node in inputs.items() if node is not None}
+    lead = _lead(manifest, chosen)
+    if lead is None or hierarchy.study_item(lead):
+        return None
+    loose = [node for node in volume_nodes if not hierarchy.study_item(node)]
+    fits = _fitting(manifest, loose, {}, 0)
+    nodes = {node.GetID(): node for node in (*chosen.values(), *(node for node, _found in fits))}
+    groups = _groups(manifest, nodes.values())
+    case, *own_set = groups[lead.GetID()]
+    here = [(node, found) for node, found in fits if groups[node.GetID()][0] == case]
+    if not own_set or len({groups[node.GetID()] for node, _found in here}) < 2:
+        return None
+    most, count = Counter(min(found, key=lambda name: found[name].rank) for _node, found in here).most_common(1)[0]
+    if count == 1:
+        return None
+    taken = {node.GetID() for node in chosen.values()}
+    return SeveralSets(
+        most, count,
+        tuple(name for name, node in chosen.items()
+              if groups[node.GetID()][0] == case and groups[node.GetID()][1:] != tuple(own_set)),
+        tuple(item.name for item in manifest.inputs if item.name not in chosen and any(
+            item.name in found and node.GetID() not in taken for node, found in here)),
+    )
+
+
+def _fitting(manifest: Manifest, volume_nodes: Iterable, chosen: Mapping[str, object], study: int) -> list[tuple]:
+    """Return (node, input name to match) of the nodes that fit an input, of a study (0: any), without the chosen."""
+    taken = {node.GetID() for node in chosen.values()}
+    found = []
+    for node in volume_nodes:
+        if node.GetID() not in taken and _is_candidate(node) and study in (0, hierarchy.study_item(node)):
+            fits = matches(manifest, node)
+            if fits:
+                found.append((node, fits))
+    return found
 
 
 def _is_candidate(node) -> bool:
@@ -85,8 +135,22 @@ def named_unlike_others(nodes: Mapping[str, object], reference: str) -> list[str
     return [name for name, words in cases.items() if words != usual[0][0]]
 
 
-def _group(manifest: Manifest, node) -> tuple:
-    """Return what nodes that may be combined have in common."""
+def _groups(manifest: Manifest, nodes: Iterable, tell_namesakes_apart: bool = True) -> dict[str, tuple]:
+    """Return node ID to what nodes that may be combined have in common: study or case, and the set within a case."""
+    cases: dict[tuple, list] = {}
+    for node in nodes:
+        cases.setdefault(_case(manifest, node), []).append(node)
+    groups: dict[str, tuple] = {}
+    for case, members in cases.items():
+        if case[0] == "study" or len(manifest.inputs) == 1 or not tell_namesakes_apart:
+            groups.update({node.GetID(): (case,) for node in members})
+        else:
+            groups.update({identifier: (case, one_set) for identifier, one_set in sets_of(members).items()})
+    return groups
+
+
+def _case(manifest: Manifest, node) -> tuple:
+    """Return a node's study; where none is known, the folder of the scene and the words that may tell of whom it is."""
     study = hierarchy.study_item(node)
     if study:
         return ("study", study)
@@ -112,9 +176,9 @@ def _case_words(node) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _groups_of_chosen(manifest: Manifest, chosen: Mapping[str, object]) -> list[tuple]:
-    node = chosen.get(manifest.reference) or next(iter(chosen.values()), None)
-    return [_group(manifest, node)] if node is not None else []
+def _lead(manifest: Manifest, chosen: Mapping[str, object]):
+    """Return the node that tells which patient is meant: the reference's, else the first; None if none is chosen."""
+    return chosen.get(manifest.reference) or next(iter(chosen.values()), None)
 
 
 def _node_id(node) -> str:

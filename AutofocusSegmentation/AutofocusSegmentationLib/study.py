@@ -4,7 +4,7 @@ A study is read in the reference volume's local frame: the reference goes out wi
 other volume as it lies relative to it. The result then fits under the reference's transform. No node is changed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from . import hierarchy, volumes
 from .dicom_tags import modality_of
 from .engine.job_folder import WHERE_TO_CHOOSE
 from .evidence import explain
-from .guessing import named_unlike_others
+from .guessing import named_unlike_others, several_sets
 from .sequences import Frame, current_frame
 from .transforms import (
     RIGID_TOLERANCE_MM,
@@ -76,8 +76,13 @@ def input_problems(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str
     return {item.name: problems[item.name] for item in manifest.inputs if item.name in problems}
 
 
-def input_reasons(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str, str]:
-    """Return why each chosen volume node was taken, or what to check before it is used: input name to sentences."""
+def input_reasons(
+    manifest: Manifest, inputs: Mapping[str, object], volume_nodes: Iterable = ()
+) -> dict[str, str]:
+    """Return why each chosen volume node was taken, or what to check before it is used: input name to sentences.
+
+    volume_nodes: all that could be chosen. If they seem to be of several patients, an empty input has a sentence, too.
+    """
     reference = manifest.input(manifest.reference)
     expected = hierarchy.study_item(inputs[reference.name]) if inputs.get(reference.name) else 0
     unlike = named_unlike_others(inputs, reference.name)
@@ -89,6 +94,14 @@ def input_reasons(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str,
                 reasons[name] += " " + _("Of another study than {title}: check it.").format(title=reference.title)
             if name in unlike:
                 reasons[name] += " " + _("Named unlike the others: check that it is of the same patient.")
+    several = several_sets(manifest, inputs, volume_nodes)
+    if several:
+        there = _("There are {count} volumes for {title} here, perhaps of several patients:").format(
+            count=several.count, title=manifest.input(several.name).title)
+        for name in several.other_set:
+            reasons[name] += " " + _("{there} check that this one is of the same patient.").format(there=there)
+        for name in several.left_empty:
+            reasons[name] = _("{there} choose the one of the same patient.").format(there=there)
     return reasons
 
 

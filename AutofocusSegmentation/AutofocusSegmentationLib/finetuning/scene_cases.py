@@ -104,5 +104,6 @@ def _inputs_of(manifest: Manifest, segmentation) -> dict:
         beside = beside or [node for node in nodes if patient and hierarchy.patient_item(node) == patient]
         nodes = beside if study or patient or segmentation.GetAttribute(STUDY_ATTRIBUTE) else nodes
     found = guess_inputs(manifest, nodes, chosen)
-    others = guess_inputs(manifest, [node for node in nodes if node not in found.values()], chosen)
+    rest = [node for node in nodes if node not in found.values()]
+    others = guess_inputs(manifest, rest, chosen, tell_namesakes_apart=False)
     return {name: node if name in chosen or others[name] is None else None for name, node in found.items()}

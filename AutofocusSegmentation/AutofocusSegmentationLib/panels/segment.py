@@ -221,7 +221,7 @@ class SegmentPanel(VTKObservationMixin):
             self._check_output()
         shown = {name: text for name, text in problems.items() if inputs.get(name)}
         self._slots.show_problems(shown)
-        reasons = study.input_reasons(manifest, inputs) if manifest else {}
+        reasons = study.input_reasons(manifest, inputs, _volumes()) if manifest else {}
         self._slots.show_reasons({name: text for name, text in reasons.items() if name not in shown})
         seen = [] if self.ui.inputsSection.collapsed else [*shown.values()]
         seen += [] if self.ui.outputsSection.collapsed else [self._output_problem]

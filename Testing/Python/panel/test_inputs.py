@@ -202,6 +202,22 @@ def test_two_patients_without_dicom_are_not_mixed_however_they_are_loaded(panel,
     assert "Named unlike the others: check that it is of the same patient." in label(panel, "flairReasonLabel")
 
 
+def test_a_second_patients_image_does_not_complete_the_first_one(panel, make_volume):
+    """Both without DICOM and with files of the same names, which Slicer numbers."""
+    choose_model(panel.ui, "brain-tumour-mri")
+    nodes = {}
+    for names in (("t1", "t1c", "t2"), ("t1_1", "t1c_1", "t2_1", "flair")):
+        nodes |= {name: make_volume(name=name) for name in names}
+        panel.process()
+    assert chosen(panel) == {"t1": nodes["t1"], "t1c": nodes["t1c"], "t2": nodes["t2"], "flair": None}
+    assert not panel.ui.segmentButton.enabled
+    assert label(panel, "flairReasonLabel") == (
+        "There are 2 volumes for T1 here, perhaps of several patients: choose the one of the same patient.")
+    selector(panel, "flair").setCurrentNode(nodes["flair"])
+    assert panel.ui.segmentButton.enabled
+    assert "check that this one is of the same patient" in label(panel, "flairReasonLabel")
+
+
 def test_without_studies_there_is_no_chooser_of_them(panel, make_ct):
     make_ct("CT pelvis")
     choose_model(panel.ui, "pelvis-ct")

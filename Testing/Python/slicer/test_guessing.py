@@ -133,6 +133,76 @@ def test_a_choice_that_is_named_unlike_the_others_is_told(brain):
     assert not any("Named unlike" in text for text in input_reasons(brain, nodes).values()), "the study is known"
 
 
+# Names that are there twice
+
+
+def loaded(name, folder=""):
+    """A volume as Slicer loads it, from a file of this folder if one is given."""
+    import slicer
+
+    node = make_volume(None, name)
+    if folder:
+        storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+        storage.SetFileName(f"/data/{folder}/{name.partition('_')[0]}.nii.gz")
+        node.SetAndObserveStorageNodeID(storage.GetID())
+    return node
+
+
+def guessed(manifest, nodes, chosen=None):
+    from AutofocusSegmentationLib.guessing import guess_inputs
+
+    return [node and node.GetName() for node in guess_inputs(manifest, nodes, chosen).values()]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        # the FLAIR may be of either
+        ("t1 t1c t2 t1_1 t1c_1 t2_1 flair", ["t1", "t1c", "t2", None]),
+        ("t1 t1c t2 flair t1_1 t1c_1 t2_1", ["t1", "t1c", "t2", None]),
+        ("t1 t1c t1_1 t1c_1 t2 flair", ["t1", "t1c", None, None]),
+        # two whole sets
+        ("t1 t1c t2 flair t1_1 t1c_1 t2_1 flair_1", ["t1", "t1c", "t2", "flair"]),
+        ("t1 t1c t2 flair t1 t1c t2 flair", ["t1", "t1c", "t2", "flair"]),
+        # numbers of patients, and of series
+        ("t1_1 t1c_1 t2_1 t1_2 t1c_2 t2_2 flair_2", ["t1_2", "t1c_2", "t2_2", "flair_2"]),
+        ("t1_3 t1_4 t1c_9 t2_5 flair_7", ["t1_3", "t1c_9", "t2_5", "flair_7"]),
+    ],
+)
+def test_of_two_sets_with_the_same_names_one_is_taken(brain, names, expected):
+    assert guessed(brain, [loaded(name) for name in names.split()]) == expected
+
+
+def test_two_sets_with_the_same_names_are_told_apart_by_their_folders(brain):
+    first = [loaded(name, "a") for name in ("t1", "t1c", "t2")]
+    second = [loaded(name, "b") for name in ("t1_1", "t1c_1", "t2_1", "flair")]
+    assert guessed(brain, first + second) == ["t1_1", "t1c_1", "t2_1", "flair"]
+    assert guessed(brain, first + second, {"t1c": first[1]}) == ["t1", "t1c", "t2", None]
+
+
+def test_a_file_that_was_loaded_twice_is_no_other_patients(brain):
+    nodes = [loaded(name, "a") for name in ("t1", "t1_1", "t1c", "t2", "flair")]
+    assert guessed(brain, nodes) == ["t1", "t1c", "t2", "flair"]
+
+
+def test_what_is_not_certain_of_two_sets_is_told(brain):
+    from AutofocusSegmentationLib.study import input_reasons
+
+    nodes = {name: loaded(name) for name in ("t1", "t1c", "t2", "t1_1", "t1c_1", "t2_1", "flair")}
+    chosen = {"t1": nodes["t1"], "t1c": nodes["t1c"], "t2": nodes["t2"], "flair": None}
+    told = input_reasons(brain, chosen, nodes.values())
+    assert told["flair"] == (
+        "There are 2 volumes for T1 here, perhaps of several patients: choose the one of the same patient.")
+    assert {told[name] for name in ("t1", "t1c", "t2")} == {"By its name."}
+    told = input_reasons(brain, chosen | {"flair": nodes["flair"], "t2": nodes["t2_1"]}, nodes.values())
+    for name in ("flair", "t2"):
+        assert told[name] == ("By its name. There are 2 volumes for T1 here, perhaps of several patients: check that "
+                              "this one is of the same patient.")
+    assert "volumes for" not in told["t1"]
+    whole = dict(zip(("t1", "t1c", "t2", "flair"), nodes.values(), strict=False)) | {"flair": nodes["flair"]}
+    assert "volumes for" not in "".join(input_reasons(brain, whole, whole.values()).values())
+
+
 def test_studies_of_the_subject_hierarchy_are_never_mixed(brain):
     from AutofocusSegmentationLib.guessing import guess_inputs
 
