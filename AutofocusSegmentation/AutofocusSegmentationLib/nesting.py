@@ -13,6 +13,7 @@ from afnet.models.manifest import Manifest, Structure
 
 from .segment_tags import edited_segments, segments_of_structures
 from .segment_voxels import OffLattice, VoxelGrid, cut_to_box, grid_of_segmentation, replace_voxels, segment_voxels
+from .transforms import volume_factor
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def check_nesting(
     if masks is None:
         return None
     grid, arrays, segments = masks
-    voxel_ml = abs(float(np.linalg.det(grid.matrix[:3, :3]))) / 1000
+    voxel_ml = abs(float(np.linalg.det(grid.matrix[:3, :3]))) / 1000 * volume_factor(
+        segmentation.GetParentTransformNode())
     overhangs, failing = [], []
     for inner, outer in _pairs(manifest, arrays):
         count = int(np.count_nonzero(arrays[inner] & ~arrays[outer]))

@@ -35,13 +35,11 @@ from .result_files import Found, ResultError, read_result
 from .segment_tags import HASH_TAG, kept_segments, mark_as_made, structure_of, tag_of
 from .segment_voxels import (
     OffLattice,
-    grid_of_segmentation,
-    grid_of_volume,
+    has_own_voxels,
     holds_surfaces,
     label_map,
-    lies_within,
+    lies_on,
     replace_voxels,
-    same_grid,
     segment_voxels,
     voxel_hash,
 )
@@ -156,19 +154,6 @@ def check_output(
         return [_("The output has segments of yours that were drawn on other voxels, or before the image was moved: "
                   "choose a new segmentation as output.")]
     return []
-
-
-def lies_on(segmentation_node, volume) -> bool:
-    """Tell whether a segmentation node has the voxels of a volume node; also if that cannot be told of either."""
-    grid = grid_of_segmentation(segmentation_node)
-    return grid is None or volume.GetImageData() is None or same_grid(grid, grid_of_volume(volume))
-
-
-def has_own_voxels(segmentation_node, volume) -> bool:
-    """Tell whether a segmentation node lies on a volume node as it should, but on voxels of another size or number, as
-    chosen with Specify geometry in the Segment Editor."""
-    return not lies_on(segmentation_node, volume) and lies_within(
-        grid_of_segmentation(segmentation_node), grid_of_volume(volume))
 
 
 def _holds_a_result(segmentation_node) -> bool:

@@ -12,7 +12,15 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from .transforms import ijk_to_local, matrix_of, vtk_matrix_of
+from .transforms import (
+    ijk_to_local,
+    is_linear,
+    linear_to_world,
+    matrix_of,
+    same_frame,
+    volume_factor,
+    vtk_matrix_of,
+)
 
 LATTICE_TOLERANCE = 0.02
 """Largest distance, in voxels, between two grids' voxel centres that still count as the same."""
@@ -62,6 +70,12 @@ def grid_of_segmentation(segmentation) -> VoxelGrid | None:
     return VoxelGrid(matrix, tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in range(3)))
 
 
+def in_world(grid: VoxelGrid, node) -> VoxelGrid | None:
+    """Return the grid of a node where the views show it (world RAS); None if a transform bends it."""
+    parent = node.GetParentTransformNode()
+    return VoxelGrid(linear_to_world(parent) @ grid.matrix, grid.size) if is_linear(parent) else None
+
+
 def same_grid(grid: VoxelGrid, other: VoxelGrid) -> bool:
     """Tell whether two grids have the same voxel centres, in the same order."""
     if tuple(grid.size) != tuple(other.size):
@@ -83,6 +97,35 @@ def lies_within(grid: VoxelGrid, other: VoxelGrid) -> bool:
     beyond = np.maximum(-0.5 - first, first + length * size - (np.array(other.size) - 0.5))
     allowed = np.where(np.abs(length - 1) * size > LATTICE_TOLERANCE, np.minimum(length, 1), LATTICE_TOLERANCE)
     return bool(turned <= LATTICE_TOLERANCE and (length > 0).all() and (beyond <= allowed).all())
+
+
+def lies_on(segmentation, volume) -> bool:
+    """Tell whether a segmentation node has the voxels of a volume node, and lies on them in the views; also if that
+    cannot be told of either."""
+    if grid_of_segmentation(segmentation) is None or volume.GetImageData() is None:
+        return True
+    grids = _comparable_grids(segmentation, volume)
+    return grids is not None and same_grid(*grids)
+
+
+def has_own_voxels(segmentation, volume) -> bool:
+    """Tell whether a segmentation node lies on a volume node as it should, but on voxels of another size or number, as
+    chosen with Specify geometry in the Segment Editor."""
+    if lies_on(segmentation, volume):
+        return False
+    grids = _comparable_grids(segmentation, volume)
+    return grids is not None and lies_within(*grids)
+
+
+def _comparable_grids(segmentation, volume) -> tuple[VoxelGrid, VoxelGrid] | None:
+    """Return both grids in one frame, the world's if they are under different transforms; None if one of those bends.
+
+    So an image whose transform was hardened lies where it was.
+    """
+    grids = grid_of_segmentation(segmentation), grid_of_volume(volume)
+    if not same_frame(segmentation, volume):
+        grids = in_world(grids[0], segmentation), in_world(grids[1], volume)
+    return None if any(grid is None for grid in grids) else grids
 
 
 def cut_to_box(mask: np.ndarray) -> Voxels:
@@ -187,9 +230,9 @@ def replace_voxels(segmentation, segment_id: str, voxels: Voxels, grid: VoxelGri
 def segment_volumes(segmentation) -> dict[str, float]:
     """Return segment id to volume in ml as it is now: voxels times voxel size. Segments kept as surfaces are left out.
 
-    A transform above the node is not counted: results lie under rigid ones.
+    A transform above the node that scales is counted, as in the files and the views; one that bends is not.
     """
-    volumes = {}
+    volumes, factor = {}, volume_factor(segmentation.GetParentTransformNode())
     for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
         image = _representation(segmentation, segment_id)  # shared between segments, told apart by their label values
@@ -199,7 +242,7 @@ def segment_volumes(segmentation) -> dict[str, float]:
         count = 0
         if scalars is not None and min(image.GetDimensions()) > 0:
             count = int(np.count_nonzero(vtk_to_numpy(scalars) == segment.GetLabelValue()))
-        volumes[segment_id] = count * abs(float(np.linalg.det(_matrix_of_image(image)[:3, :3]))) / 1000
+        volumes[segment_id] = count * factor * abs(float(np.linalg.det(_matrix_of_image(image)[:3, :3]))) / 1000
     return volumes
 
 

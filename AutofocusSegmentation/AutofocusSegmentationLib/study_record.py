@@ -152,8 +152,14 @@ def changed(segmentation, manifest: Manifest) -> str:
         return problem
     inputs, before = inputs_of(segmentation, manifest), _recorded(segmentation)
     for item in manifest.inputs:
-        if not _same(before.get(item.name), _state(inputs[item.name], inputs[manifest.reference])):
-            return _("{title} has changed since it was segmented: segment the study again.").format(title=item.title)
+        was, now = before.get(item.name), _state(inputs[item.name], inputs[manifest.reference])
+        if _same(was, now):
+            continue
+        # Hardening moves it too: the network would see it on other points of its own frame than the segmentation's.
+        moved = _alike(was, now) and np.isfinite(_apart_mm(was, now))
+        text = _("{title} was moved, or its transform hardened, since it was segmented: segment the study again.") if (
+            moved) else _("{title} has changed since it was segmented: segment the study again.")
+        return text.format(title=item.title)
     return ""
 
 
@@ -184,12 +190,16 @@ def _form(node, reference, image=None) -> dict:
 def _same(before: object, now: dict, keys: tuple[str, ...] = ("voxels", "type", "size")) -> bool:
     """Tell whether what a scene says of an image (anything, if it is damaged) is its `_state` now, in `keys` and place.
     """
-    if not isinstance(before, dict) or not now:
-        return False
-    if any(before.get(key) != now[key] for key in keys):
-        return False
+    return _alike(before, now, keys) and _apart_mm(before, now) <= PLACE_TOLERANCE_MM
+
+
+def _alike(before: object, now: dict, keys: tuple[str, ...] = ("voxels", "type", "size")) -> bool:
+    return isinstance(before, dict) and bool(now) and all(before.get(key) == now[key] for key in keys)
+
+
+def _apart_mm(before: dict, now: dict) -> float:
+    """Return how far a corner of an image has moved at most; infinite where the scene does not say where it was."""
     try:
-        apart = np.abs(np.array(before.get("places"), float) - np.array(now["places"]))
+        return float(np.abs(np.array(before.get("places"), float) - np.array(now["places"])).max())
     except (TypeError, ValueError, OverflowError):
-        return False
-    return bool(apart.max() <= PLACE_TOLERANCE_MM)
+        return np.inf

@@ -53,6 +53,14 @@ def linear_to_world(transform_node) -> np.ndarray:
     return matrix_of(matrix)
 
 
+def volume_factor(transform_node) -> float:
+    """Return how many times larger a volume is in the world than in the frame under a transform node.
+
+    One that bends has no such number; for that it is 1.
+    """
+    return abs(float(np.linalg.det(linear_to_world(transform_node)[:3, :3]))) if is_linear(transform_node) else 1.0
+
+
 def same_frame(node, other) -> bool:
     """Tell whether two nodes are under the same transform, or under linear ones that are equal."""
     transforms = node.GetParentTransformNode(), other.GetParentTransformNode()

@@ -59,8 +59,8 @@ def export_seg(
     _refuse(exporters.seg_problem(image) or _without_voxels(image))
     if not same_frame(segmentation, image):
         raise ExportFailed(
-            _("The segmentation has been moved away from its image by a transform, which a DICOM SEG cannot hold: put "
-              "both under the same transform, then export again."))
+            _("The segmentation is under another transform than its image, which a DICOM SEG cannot hold: put both "
+              "under the same one, or harden both, then export again."))
     segments, left_out = filled_segments(segmentation)
     mark_edits(segmentation)
     file = f"{file_name(name)}-SEG.dcm"

@@ -10,9 +10,13 @@ from afnet.models.terminology import MODEL_ID
 from .. import hierarchy
 from ..arrangement import reference_image
 from ..display import other_results
-from ..result import default_name, has_own_voxels, lies_on
-from ..transforms import same_frame
+from ..result import default_name
+from ..segment_voxels import has_own_voxels, lies_on
+from ..transforms import is_linear, volume_factor
 from ..volumes import name_of
+
+_SAME_VOLUME = 0.005
+"""Part by which a transform may change volumes and nothing is said: less than the table shows."""
 
 
 class ResultChoice:
@@ -33,7 +37,7 @@ class ResultChoice:
         self._selector.blockSignals(True)
         self._selector.setCurrentNode(segmentation)
         self._selector.blockSignals(False)
-        about = (_image(segmentation), _place(segmentation), _hidden(segmentation))
+        about = (_image(segmentation), _place(segmentation), _scaled(segmentation), _hidden(segmentation))
         text = "\n".join(sentence for sentence in about if sentence)
         self._label.setText(text)
         self._label.setVisible(bool(text))
@@ -63,14 +67,26 @@ def _place(segmentation) -> str:
     if image is None:
         return _("Its image is not in the scene, or not known to be its own: load it, or choose it as source geometry "
                  "in the Segment Editor.")
-    in_frame = same_frame(segmentation, image)
-    if in_frame and lies_on(segmentation, image):
+    if lies_on(segmentation, image):
         return ""
-    if in_frame and has_own_voxels(segmentation, image):
+    if has_own_voxels(segmentation, image):
         return _("This result has voxels of its own (finer or cropped), not those of {image}.").format(
             image=image.GetName())
     return _("{image} no longer lies where it was when this was made: move it back, or segment it again.").format(
         image=image.GetName())
+
+
+def _scaled(segmentation) -> str:
+    """Say if a transform makes the volumes other than those on the image's own voxels."""
+    transform = segmentation.GetParentTransformNode()
+    if not is_linear(transform):
+        return _("A transform bends this result: the volumes are those before it. Harden it in the Data module for "
+                 "those after it.")
+    factor = volume_factor(transform)
+    if abs(factor - 1) < _SAME_VOLUME:
+        return ""
+    return _("A transform scales this result: the volumes are {factor:.3g} times those without it.").format(
+        factor=factor)
 
 
 def _hidden(segmentation) -> str:

@@ -156,6 +156,7 @@ class ResultsPanel(VTKObservationMixin):
             (slicer.vtkSegmentation.SegmentModified, self._looks_changed),
             (slicer.vtkSegmentation.SegmentsOrderModified, self._looks_changed),
             (slicer.vtkSegmentation.SourceRepresentationModified, self._voxels_changed),
+            (slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._voxels_changed),
         )
         for event, changed in events:
             if self._segmentation is not None:

@@ -46,8 +46,8 @@ def test_a_changed_study_is_not_computed(attention, scene, change):
         return
     click(attention.ui.focusButton)
     assert not attention.panel.running and attention.engines[-1].request is None
-    assert attention.ui.attentionMessageLabel.text == (
-        "CT has changed since it was segmented: segment the study again.")
+    what = "has changed" if change == "voxels" else "was moved, or its transform hardened,"
+    assert attention.ui.attentionMessageLabel.text == f"CT {what} since it was segmented: segment the study again."
     assert attention.ui.attentionMessageIcon.isVisible()
 
 
