@@ -6,6 +6,8 @@ from typing import Protocol
 import qt
 import slicer
 
+from .rich_text import literal
+
 _MESSAGE_MS = 10000
 """How long a sentence stays in the status bar."""
 
@@ -83,7 +85,7 @@ class ApplicationWindow:
             layout.threeDWidget(index).threeDView().resetFocalPoint()
 
     def confirm(self, question: str) -> bool:
-        return slicer.util.confirmYesNoDisplay(question)
+        return slicer.util.confirmYesNoDisplay(literal(question))
 
     def tell(self, text: str) -> None:
         slicer.util.showStatusMessage(text, _MESSAGE_MS)

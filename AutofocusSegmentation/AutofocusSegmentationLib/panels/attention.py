@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 
 from afnet.attention_request import AttentionRequest
 
-from .. import chart_layout, view_layers
+from .. import chart_layout, rich_text, view_layers
 from ..attention import maps, overlay, statistics
 from ..attention.display import FocusMeasurements, MapDisplay
 from ..attention.maps import FOCUS, map_title
@@ -207,8 +207,8 @@ class AttentionPanel(VTKObservationMixin):
             button.setEnabled(bool(layer) and not self.running and not reason and not loaded)
             size = what.format(size=subject.size_text(request)) if known else ""
             costs += [size] if size and not reason else []
-            button.setToolTip(reason or (_("Computes and loads: {size}.").format(size=size) if size else
-                                         _("These maps are loaded.")))
+            button.setToolTip(rich_text.literal(reason) or (
+                _("Computes and loads: {size}.").format(size=size) if size else _("These maps are loaded.")))
         ui.sizeLabel.setText(_("A click loads: {costs}.").format(costs=", ".join(costs)) if costs else "")
         ui.sizeLabel.setVisible(bool(costs))
         for widget in (ui.layerSlider, ui.mapSelector, ui.opacitySlider, ui.shownCheckBox):

@@ -9,6 +9,7 @@ from afnet.models.manifest import Manifest
 
 from ..finetuning.cases import TuningCase, case_problem
 from ..finetuning.scene_cases import look_again
+from ..rich_text import literal
 from .table_height import fit_height
 
 _CASE, _TEST, _RESULT = range(3)
@@ -74,7 +75,7 @@ class CaseList:
                 (_RESULT, result, details or result, None),
             ):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(tip)
+                item.setToolTip(literal(tip))
                 if ticked is not None:
                     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
                     item.setCheckState(qt.Qt.Checked if ticked else qt.Qt.Unchecked)
@@ -145,13 +146,13 @@ class CaseList:
         for row, structure in enumerate(structures):
             drawn = case.segment_of(structure.id)
             name = qt.QTableWidgetItem(structure.name)
-            name.setToolTip(structure.definition)
+            name.setToolTip(literal(structure.definition))
             table.setItem(row, _STRUCTURE, name)
             self._choosers.append(_SegmentChooser(case, structure.id, self._edited))
             table.setCellWidget(row, _SEGMENT, self._choosers[-1].widget)
             absent = qt.QTableWidgetItem("")
-            absent.setToolTip(_("Tick if {name} is truly not there, for example after surgery.").format(
-                name=structure.name))
+            absent.setToolTip(literal(_("Tick if {name} is truly not there, for example after surgery.").format(
+                name=structure.name)))
             absent.setFlags(qt.Qt.ItemIsUserCheckable if drawn else qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
             absent.setCheckState(qt.Qt.Checked if structure.id in case.absent else qt.Qt.Unchecked)
             table.setItem(row, _ABSENT, absent)

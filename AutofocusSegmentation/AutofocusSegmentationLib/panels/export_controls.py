@@ -12,6 +12,7 @@ from ..export.dicom import DicomExporters, export_rtstruct, export_seg
 from ..export.files import Exported, export_nifti, export_nrrd, export_stl
 from ..export.folder import ExportFailed
 from ..models import manifest_of
+from ..rich_text import literal
 from ..study_record import find_images_again
 
 FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"
@@ -61,7 +62,7 @@ class ExportControls:
             (self._ui.exportRtButton, self._exporters.rtstruct_problem(image)),
         ):
             button.enabled = not problem
-            button.setToolTip(problem or self._tips[button])
+            button.setToolTip(literal(problem) or self._tips[button])
             reasons += [problem] if problem else []
         self._ui.exportReasonLabel.setText("\n".join(reasons))
         self._ui.exportReasonLabel.setVisible(bool(reasons))

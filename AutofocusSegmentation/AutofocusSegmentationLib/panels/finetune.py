@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 from afnet.errors import AfnetError
 from afnet.models import model_store
 
-from .. import models
+from .. import models, rich_text
 from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.finetuning_events import CaseChecked
@@ -190,7 +190,7 @@ class FineTunePanel(VTKObservationMixin):
         for button in (ui.fromSceneButton, ui.fromFolderButton):
             button.setEnabled(self.base is not None)
         ui.startButton.setEnabled(not running and not missing)
-        ui.startButton.setToolTip(missing or _("Begin the fine-tuning."))
+        ui.startButton.setToolTip(rich_text.literal(missing) or _("Begin the fine-tuning."))
         no_check = self._base.problem or hindrance
         no_check = no_check or ("" if self._list.used else _("Add cases and tick those to learn from."))
         ui.checkButton.setEnabled(not running and not no_check)

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Input
 
+from ..rich_text import literal
 from ..volumes import attention_map_ids
 
 
@@ -29,9 +30,10 @@ class _Slot:
         self.selector.setMinimumWidth(100)
         self._tip = _("Volume to use as {title} ({modality}).").format(title=item.title, modality=item.modality)
         self.selector.setMRMLScene(slicer.mrmlScene)
-        self.label = qt.QLabel(item.title + ":")
+        self.label = qt.QLabel(item.title.replace("&", "&&") + ":")  # else the key that goes to the selector
+        self.label.setTextFormat(qt.Qt.PlainText)
         self.label.setObjectName(item.name + "Label")
-        self.label.setToolTip(self._tip)
+        self.label.setToolTip(literal(self._tip))
         self.label.setBuddy(self.selector)
         self.reason = _text_label(item.name + "ReasonLabel", _("Why this volume was taken, or what to check."))
         self.problem = _text_label(item.name + "ProblemLabel", _("Why this volume cannot be used."))
@@ -44,7 +46,7 @@ class _Slot:
     def show(self, node) -> None:
         """Show a volume node or None; the tool tip has the whole name, of which the panel may show a part."""
         self.selector.setCurrentNode(node)
-        self.selector.setToolTip(self._tip if node is None else f"{self._tip}\n{node.GetName()}")
+        self.selector.setToolTip(literal(self._tip if node is None else f"{self._tip}\n{node.GetName()}"))
 
     def remove(self, form) -> None:
         """Take the slot out of `form` and delete its widgets."""

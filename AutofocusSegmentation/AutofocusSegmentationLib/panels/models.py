@@ -14,6 +14,7 @@ from afnet.models.manifest import Manifest
 
 from .. import models
 from ..engine.one_engine import OneEngine
+from ..rich_text import literal
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .table_height import fit_height
@@ -83,7 +84,7 @@ class ModelsPanel:
             size.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             name = qt.QTableWidgetItem(line.name)
             for column, item in enumerate((name, size)):
-                item.setToolTip(str(line.folder))
+                item.setToolTip(literal(str(line.folder)))
                 table.setItem(row, column, item)
         fit_height(table)
         folders = [line.folder for line in self._lines]

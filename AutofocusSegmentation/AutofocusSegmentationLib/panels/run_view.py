@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from ..engine.child import EngineProcess
 from ..engine.one_engine import POLL_INTERVAL_MS
 from ..job_queue import JobQueue, QueuedStudy
+from ..rich_text import literal
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text
@@ -74,8 +75,9 @@ class RunView:
         button = self._ui.segmentButton
         button.enabled = not missing
         button.setText(_("Add to queue") if running else _("Segment"))
-        button.setToolTip(missing or (_("Segment the chosen images after those that run or wait now.") if running else
-                                      _("Segment the chosen images.")))
+        button.setToolTip(literal(missing) or (
+            _("Segment the chosen images after those that run or wait now.") if running else
+            _("Segment the chosen images.")))
         hint = "" if missing in seen else missing
         self._ui.segmentHintLabel.setText(hint)
         self._ui.segmentHintLabel.setVisible(bool(hint))

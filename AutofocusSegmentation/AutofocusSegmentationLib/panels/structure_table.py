@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import qt
 
+from ..rich_text import literal
 from ..structure_rows import StructureRow
 
 SHOWN, COLOR, NAME, VOLUME, STATUS = range(5)
@@ -87,7 +88,7 @@ def _items(row: StructureRow) -> list:
     items = [shown, swatch, qt.QTableWidgetItem(row.name), volume, qt.QTableWidgetItem(row.status)]
     tip = "\n".join(text for text in (row.name, row.definition, row.remarks) if text)
     for item in items:
-        item.setToolTip(tip)
+        item.setToolTip(literal(tip))
     return items
 
 

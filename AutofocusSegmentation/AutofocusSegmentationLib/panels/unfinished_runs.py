@@ -10,6 +10,7 @@ from afnet.models import model_store, training_folder
 
 from .. import models
 from ..finetuning.run import can_resume, result_is_complete
+from ..rich_text import literal
 from ..window import SlicerWindow
 
 
@@ -53,7 +54,7 @@ class UnfinishedRuns:
         if not 0 <= index < len(self._runs):
             return
         run, button = self._runs[index], self._ui.resumeButton
-        self._ui.unfinishedSelector.setToolTip(run.state.get("problem") or run.text)
+        self._ui.unfinishedSelector.setToolTip(literal(run.state.get("problem") or run.text))
         if result_is_complete(run.folder):
             refusal, text, tip = "", _("Show result"), _("Show before and after, to save the new model or discard it.")
         else:
