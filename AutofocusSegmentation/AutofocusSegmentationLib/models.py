@@ -11,6 +11,9 @@ from afnet.errors import AfnetError
 from afnet.models.manifest import Manifest, ModelEntry, find_model, find_models
 from afnet.models.terminology import MODEL_ID
 
+from .node_marks import MODEL_TITLE_ATTRIBUTE
+from .segment_tags import results_in_scene
+
 FOLDER_SETTING = "AutofocusSegmentation/ModelsFolder"
 
 _titles: dict[str, str] = {}
@@ -45,8 +48,17 @@ def list_models() -> list[ModelEntry]:
 
 
 def last_title(model_id: str) -> str:
-    """Return what a model was called when it was last listed in this session, else its id; for one that is away."""
-    return _titles.get(model_id, model_id)
+    """Return what a model was called when it was last listed in this session, else when it made a result of the scene,
+    else its id; for one that is away."""
+    made = (title_of_maker(node) for node in results_in_scene() if node.GetAttribute(MODEL_ID) == model_id)
+    return _titles.get(model_id) or next(made, model_id)
+
+
+def title_of_maker(segmentation) -> str:
+    """Return what the model that made a segmentation node was called then; of results of older versions, what it is
+    called now, else its id."""
+    model_id = segmentation.GetAttribute(MODEL_ID) or ""
+    return segmentation.GetAttribute(MODEL_TITLE_ATTRIBUTE) or _titles.get(model_id, model_id)
 
 
 def folder_of_model(chosen: str | Path) -> Path | None:

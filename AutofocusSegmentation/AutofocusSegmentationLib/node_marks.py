@@ -6,6 +6,9 @@ ATTENTION_ATTRIBUTE = "AutofocusSegmentation.Attention"
 COMPARISON_ATTRIBUTE = "AutofocusSegmentation.Comparison"
 """Attribute of segmentations that show a fine-tuning's result; they are no cases, and no output."""
 
+MODEL_TITLE_ATTRIBUTE = "AutofocusSegmentation.ModelTitle"
+"""Attribute of segmentations: the title of the model that made it, which may be gone or changed by now."""
+
 SEGMENTATION_ROLE = "AutofocusSegmentation.Segmentation"
 """Node reference to the segmentation that a map, table or plot belongs to. A clone of a segmentation refers to the same
 table of volumes, which refers back to the original; that table has an attribute of this name, too, 'true', which stays

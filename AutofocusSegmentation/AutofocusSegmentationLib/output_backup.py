@@ -4,7 +4,7 @@ import slicer
 
 from afnet.models.terminology import MODEL_ID, MODEL_VERSION, WEIGHTS_SHA256
 
-from .node_marks import TABLE_ROLE
+from .node_marks import MODEL_TITLE_ATTRIBUTE, TABLE_ROLE
 
 
 class OutputBackup:
@@ -17,7 +17,8 @@ class OutputBackup:
         self._transform = node.GetTransformNodeID()
         role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
         self._references = {name: node.GetNodeReferenceID(name) for name in (role, TABLE_ROLE)}
-        self._attributes = {name: node.GetAttribute(name) for name in (MODEL_ID, MODEL_VERSION, WEIGHTS_SHA256)}
+        marks = (MODEL_ID, MODEL_VERSION, WEIGHTS_SHA256, MODEL_TITLE_ATTRIBUTE)
+        self._attributes = {name: node.GetAttribute(name) for name in marks}
 
     def restore(self) -> None:
         """Put them back."""

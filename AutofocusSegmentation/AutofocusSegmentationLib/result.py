@@ -29,7 +29,7 @@ from afnet.models.terminology import (
 from . import hierarchy
 from .arrangement import reference_image
 from .display import let_inner_structures_be_seen
-from .node_marks import COMPARISON_ATTRIBUTE
+from .node_marks import COMPARISON_ATTRIBUTE, MODEL_TITLE_ATTRIBUTE
 from .output_backup import OutputBackup
 from .result_files import Found, ResultError, read_result
 from .segment_tags import HASH_TAG, kept_segments, mark_as_made, structure_of, tag_of
@@ -96,6 +96,7 @@ def load_result(
         for node in (segmentation, table):
             for name, value in provenance(manifest).items():
                 node.SetAttribute(name, value)
+        segmentation.SetAttribute(MODEL_TITLE_ATTRIBUTE, manifest.title)
         told = [*notes, *found.report.get("geometry", ()), *found.report.get("notes", ())]
         segmentation.SetDescription("\n".join(dict.fromkeys(told)))  # kept with the scene
         for node in added:

@@ -1,15 +1,16 @@
-"""The chooser of the result that is looked at, and the line below it: what it was made of, and what is hidden."""
+"""The chooser of the result that is looked at, and below it: what it was made of and by, and what is hidden."""
 
 from collections.abc import Callable
 
 import slicer
 from slicer.i18n import tr as _
 
-from afnet.models.terminology import MODEL_ID
+from afnet.models.terminology import MODEL_ID, MODEL_VERSION
 
 from .. import hierarchy
 from ..arrangement import reference_image
 from ..display import other_results
+from ..models import short_title, title_of_maker
 from ..result import default_name
 from ..segment_voxels import has_own_voxels, lies_on
 from ..transforms import is_linear, volume_factor
@@ -37,7 +38,8 @@ class ResultChoice:
         self._selector.blockSignals(True)
         self._selector.setCurrentNode(segmentation)
         self._selector.blockSignals(False)
-        about = (_image(segmentation), _place(segmentation), _scaled(segmentation), _hidden(segmentation))
+        about = (_image(segmentation), _place(segmentation), _scaled(segmentation), _hidden(segmentation),
+                 _model(segmentation))
         text = "\n".join(sentence for sentence in about if sentence)
         self._label.setText(text)
         self._label.setVisible(bool(text))
@@ -99,3 +101,14 @@ def _hidden(segmentation) -> str:
         return _("{name} is hidden: choose it above to see it.").format(name=name_of(hidden[0]))
     return _("{count} other results are hidden: choose one above to see it.").format(
         count=len(hidden)) if hidden else ""
+
+
+def _model(segmentation) -> str:
+    """Return which model made a segmentation, with its id where another one of that title and version made others."""
+    def called(node) -> str:
+        return f"{short_title(title_of_maker(node))} {node.GetAttribute(MODEL_VERSION) or ''}".strip()
+
+    text, model_id = called(segmentation), segmentation.GetAttribute(MODEL_ID)
+    twins = [node for node in other_results(segmentation)
+             if called(node) == text and node.GetAttribute(MODEL_ID) != model_id]
+    return _("Model: {model}").format(model=f"{text} [{model_id}]" if twins else text)

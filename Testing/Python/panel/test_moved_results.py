@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from clicks import click, rows
+from result_lines import said
 from test_results_panel import NAME, VOLUME, VOXEL_ML, pelvis, run  # noqa: F401 - a fixture
 
 from afnet.models.manifest import find_model
@@ -21,8 +22,7 @@ def test_a_transform_that_scales_counts_in_the_table_as_in_the_file(pelvis, tmp_
     click(pelvis.ui.updateButton)
     scaled = 8 * VOXEL_ML * 1.25**3
     assert rows(pelvis.ui.resultsTable, NAME, VOLUME)[2] == ("Bladder", f"{scaled:.2f}")
-    assert pelvis.ui.resultInfoLabel.text == (
-        "A transform scales this result: the volumes are 1.95 times those without it.")
+    assert said(pelvis) == ["A transform scales this result: the volumes are 1.95 times those without it."]
     pelvis.ui.exportFolderButton.directory = str(tmp_path)
     pelvis.ui.exportSection.collapsed = False
     pelvis.process()
@@ -36,7 +36,7 @@ def test_a_transform_that_only_moves_changes_no_volume_and_is_not_told(pelvis): 
     put_under_transform(shift(10, -5, 3), pelvis.volume, pelvis.segmentation)
     pelvis.panel.enter()
     assert rows(pelvis.ui.resultsTable, NAME, VOLUME)[2] == ("Bladder", "0.06")
-    assert not pelvis.ui.resultInfoLabel.isVisible()
+    assert said(pelvis) == []
 
 
 def test_a_transform_that_bends_is_told_for_it_has_no_one_factor(pelvis, scene):  # noqa: F811
@@ -77,7 +77,7 @@ def test_an_image_whose_transform_was_hardened_lies_where_it_was(results, make_c
     for name in hardened:
         getattr(results, name).HardenTransform()
     results.panel.enter()
-    assert not results.ui.resultInfoLabel.isVisible()
+    assert said(results) == []
     results.volume.SetOrigin(*(np.array(results.volume.GetOrigin()) + (1, 0, 0)))
     results.panel.enter()
     assert results.ui.resultInfoLabel.text.startswith("CT no longer lies where it was when this was made")

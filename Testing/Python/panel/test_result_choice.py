@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from clicks import choose_model, click, click_cell, rows, spin
 from engine_result import write_result
+from result_lines import said
 from test_results_panel import NAME, SHOWN, STATUS, TUMOUR, VOLUME, brain, paint, pelvis, run, show_scene  # noqa: F401
 
 from afnet.models.manifest import find_model
@@ -93,7 +94,7 @@ def test_nodes_without_a_name_are_told_as_such(two):
     two.brown.SetName("")
     two.panel.enter()
     two.process()
-    assert two.ui.resultInfoLabel.text.splitlines() == [
+    assert said(two) == [
         "Image: (without a name)", "(without a name) is hidden: choose it above to see it."]
     choose_model(two.segment.ui, "pelvis-ct")
     click(two.segment.ui.segmentButton)
@@ -107,12 +108,12 @@ def test_nodes_without_a_name_are_told_as_such(two):
 def test_only_the_chosen_result_is_shown(two):
     """Outlines of one patient over another, or of two runs over each other, could not be told apart."""
     assert visible(two.first, two.second, two.drawn) == [False, True, True]
-    assert two.ui.resultInfoLabel.text == "CT segmentation is hidden: choose it above to see it."
+    assert said(two) == ["CT segmentation is hidden: choose it above to see it."]
     choose(two, two.first)
     assert visible(two.first, two.second, two.drawn) == [True, False, True]
     third = run(two, "pelvis-ct")
     assert visible(two.first, two.second, third) == [False, False, True]
-    assert two.ui.resultInfoLabel.text == "2 other results are hidden: choose one above to see it."
+    assert said(two) == ["2 other results are hidden: choose one above to see it."]
 
 
 def test_a_deleted_result_makes_way_for_an_earlier_one(two, scene):
@@ -122,7 +123,7 @@ def test_a_deleted_result_makes_way_for_an_earlier_one(two, scene):
     assert two.ui.resultSelector.currentNode() is two.first is two.logic.getParameterNode().result
     assert "This result is hidden" in two.ui.resultInfoLabel.text
     click(two.ui.viewsButton)
-    assert visible(two.first) == [True] and not two.ui.resultInfoLabel.isVisible()
+    assert visible(two.first) == [True] and said(two) == []
     scene.RemoveNode(two.first)
     assert not two.ui.resultsSection.isVisible()
 
@@ -186,7 +187,7 @@ def test_a_result_that_the_user_has_taken_up_stays_chosen(two):
     assert visible(two.first, two.second, third) == [True, False, False] and two.ui.exportNameEdit.text == "plan 17"
     assert two.window.told == ["CT Brown segmentation_1 is ready: choose it under Results in Autofocus Segmentation."]
     two.process()
-    assert two.ui.resultInfoLabel.text == "2 other results are hidden: choose one above to see it."
+    assert said(two) == ["2 other results are hidden: choose one above to see it."]
     choose(two, third)
     assert visible(two.first, third) == [False, True] and two.ui.show3DButton.checked
     fourth = end(begin())
@@ -211,17 +212,17 @@ def test_a_run_into_the_chosen_result_is_shown(two):
 
 def test_what_is_said_of_hidden_results_follows_the_scene(two):
     """As the user shows one in the Data module."""
-    assert two.ui.resultInfoLabel.text == "CT segmentation is hidden: choose it above to see it."
+    assert said(two) == ["CT segmentation is hidden: choose it above to see it."]
     two.first.GetDisplayNode().SetVisibility(True)
     two.process()
-    assert not two.ui.resultInfoLabel.isVisible()
+    assert said(two) == []
     two.first.GetDisplayNode().SetVisibility(False)
     two.process()
-    assert two.ui.resultInfoLabel.text == "CT segmentation is hidden: choose it above to see it."
+    assert said(two) == ["CT segmentation is hidden: choose it above to see it."]
 
 
 def test_an_image_that_was_moved_or_deleted_is_told(pelvis, scene):  # noqa: F811
-    assert not pelvis.ui.resultInfoLabel.isVisible()
+    assert said(pelvis) == []
     pelvis.volume.SetOrigin(-50, 0, 0)
     pelvis.panel.enter()
     assert pelvis.ui.resultInfoLabel.text.startswith("CT no longer lies where it was when this was made")
@@ -263,7 +264,7 @@ def test_voxels_of_its_own_are_no_moved_image(pelvis, box, oversampling):  # noq
     regrid(pelvis.segmentation, pelvis.volume, box, oversampling)
     pelvis.panel.enter()
     label = pelvis.ui.resultInfoLabel
-    assert label.text == "This result has voxels of its own (finer or cropped), not those of CT."
+    assert said(pelvis) == ["This result has voxels of its own (finer or cropped), not those of CT."]
     assert rows(pelvis.ui.resultsTable, NAME, VOLUME)[2] == ("Bladder", "0.06")
     (problem,) = check_output(find_model("pelvis-ct"), pelvis.volume, pelvis.segmentation)
     assert problem == "The output has voxels of its own (finer or cropped): choose a new segmentation as output."
@@ -325,7 +326,7 @@ def test_a_result_hidden_as_a_whole_is_not_shown_as_on(pelvis):  # noqa: F811
 
     hide()
     pelvis.panel.enter()
-    assert pelvis.ui.resultInfoLabel.text == "This result is hidden: press Show in views to see it."
+    assert said(pelvis) == ["This result is hidden: press Show in views to see it."]
     click(pelvis.ui.viewsButton)
     assert display.GetVisibility() and {shown for (shown,) in rows(table, SHOWN)} == {"on"}
     hide()
