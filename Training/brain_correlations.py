@@ -8,18 +8,17 @@ the right order falls short, and how many of the wrong orders `afnet segment` wo
 
 import argparse
 import json
-import sys
 from itertools import combinations, permutations
 from pathlib import Path
 
+import repository
+
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
-
-from afnet.images.reading import read_image  # noqa: E402
-from afnet.models.manifest import Manifest, find_model  # noqa: E402
-from afnet.preprocessing.exchanged_inputs import FAR_LIKELIER, FARTHEST, best_order, expected  # noqa: E402
-from afnet.preprocessing.imaging import prepare  # noqa: E402
+from afnet.images.reading import read_image
+from afnet.models.manifest import Manifest, find_model
+from afnet.preprocessing.exchanged_inputs import FAR_LIKELIER, FARTHEST, best_order, expected
+from afnet.preprocessing.imaging import prepare
 
 
 def correlations(patient: Path, manifest: Manifest) -> np.ndarray:

@@ -5,18 +5,17 @@
 """
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import repository
+
 import SimpleITK as sitk
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
-
-from afnet.learning.cases import make_case, truth_of  # noqa: E402
-from afnet.learning.packed_case import save_case  # noqa: E402
-from afnet.models.manifest import Manifest, find_model  # noqa: E402
-from afnet.preprocessing.imaging import prepare  # noqa: E402
+from afnet.learning.cases import make_case, truth_of
+from afnet.learning.packed_case import save_case
+from afnet.models.manifest import Manifest, find_model
+from afnet.preprocessing.imaging import prepare
 
 
 def pack(patient: Path, folder: Path, manifest: Manifest) -> Path:

@@ -10,24 +10,22 @@ it gives on this one, so that no patient has a say in the choice for itself. Isl
 
 import argparse
 import itertools
-import sys
 from dataclasses import replace
 from pathlib import Path
+
+import repository
 
 import numpy as np
 import SimpleITK as sitk
 import torch
+from brain_folds import FOLDS
+from write_bundle import trained_network
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
-
-from brain_folds import FOLDS  # noqa: E402
-from write_bundle import trained_network  # noqa: E402
-
-from afnet.decoding import clean  # noqa: E402
-from afnet.evaluation import dice  # noqa: E402
-from afnet.learning.packed_case import Case, load_case  # noqa: E402
-from afnet.models.manifest import Manifest, find_model  # noqa: E402
-from afnet.tensors import to_numpy, to_torch  # noqa: E402
+from afnet.decoding import clean
+from afnet.evaluation import dice
+from afnet.learning.packed_case import Case, load_case
+from afnet.models.manifest import Manifest, find_model
+from afnet.tensors import to_numpy, to_torch
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 SMALLEST_PARTS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)

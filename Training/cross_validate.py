@@ -16,9 +16,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from repository import REPOSITORY
+
 import numpy as np
 from brain_folds import FOLDS
-from score import REPOSITORY, score, summarise
+from score import score, summarise
 
 ENHANCING = "enhancing_tumour"
 SIZEABLE_ML = 2.0

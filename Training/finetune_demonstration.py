@@ -16,13 +16,10 @@ import sys
 import threading
 from pathlib import Path
 
+from repository import REPOSITORY
+
 import SimpleITK as sitk
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
-sys.path.insert(0, str(REPOSITORY / "Training"))
-
-from score import score, summarise  # noqa: E402
+from score import score, summarise
 
 CONTRASTS = ("t1", "t1c", "t2", "flair")
 

@@ -3,7 +3,7 @@
     python Training/finetune_pelvis.py --work FOLDER [--base pelvis-ct] [--tune attention] [--learn 4] [--hold-out 2]
            [--slice-mm 6] [--gain 0.95] [--offset -35] [options of `afnet finetune` after --]
 
-Needs the packs of pelvis_anatomies.py. The men are synthetic (`pelvis_generator`, all six organs known), new ones that
+Needs the packs of pelvis_anatomies.py. The men are synthetic (`pelvis_scans`, all six organs known), new ones that
 no bank holds, but of the kind the bundled weights learned from: this shows time and mechanics, not what real patients
 gain. The scanner has thick slices and a calibration outside what the training varied (±2 %, ±5 HU).
 """
@@ -16,15 +16,13 @@ import sys
 import time
 from pathlib import Path
 
+from repository import REPOSITORY
+
 import numpy as np
 import SimpleITK as sitk
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
-
-from finetune_demonstration import thick  # noqa: E402
-from pelvis_generator import weighted_sample  # noqa: E402
-from pelvis_packs import SPACING  # noqa: E402
+from finetune_demonstration import thick
+from pelvis_scans.generator import weighted_sample
+from pelvis_scans.packs import SPACING
 
 SEED = 7_000_000
 """First word of the scans' seeds; the bank's is small."""

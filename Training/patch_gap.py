@@ -9,21 +9,19 @@ over 0.01 is a fault. Everything is on the working grid, before any decoding; th
 
 import argparse
 import itertools
-import sys
 from pathlib import Path
 
+import repository
+
 import torch
+from pelvis_bank import read_sample
+from pelvis_tensors import as_tensors
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
-
-from pelvis_bank import read_sample  # noqa: E402
-from pelvis_tensors import as_tensors  # noqa: E402
-
-from afnet.learning.packed_case import load_case  # noqa: E402
-from afnet.models.manifest import Manifest, read_manifest  # noqa: E402
-from afnet.models.model_bundle import load_network  # noqa: E402
-from afnet.tensors import to_torch  # noqa: E402
+from afnet.learning.packed_case import load_case
+from afnet.models.manifest import Manifest, read_manifest
+from afnet.models.model_bundle import load_network
+from afnet.tensors import to_torch
 
 
 def starts(size: int, patch: int) -> list[int]:
@@ -70,7 +68,7 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     options = parser.parse_args()
     manifest = read_manifest(options.model)
-    nested = manifest.raw["decoding"]["kind"] == "nested"
+    nested = manifest.output_kind == "nested"
     network = load_network(manifest).eval().to(memory_format=torch.channels_last_3d)
     rows = []
     for file in options.files:

@@ -2,33 +2,31 @@
 
     python Training/pelvis_anatomies.py     # ../shared/data/pelvis -> Training/packs/pelvis/*.npz
 
-What a pack holds stands in pelvis_packs.py; arrays are ordered (z, y, x).
+What a pack holds stands in pelvis_scans/packs.py; arrays are ordered (z, y, x).
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+import repository
+
 import numpy as np
 import SimpleITK as sitk
+from pelvis_body import FAT_HU, body_of
+from pelvis_drawings import DRAWN_WEIGHT, drawings, drawn_volume
+from pelvis_resampling import DATA, resample_labels, shown
+from pelvis_scans.femora import cut_femora, femora_from_bone, head_balls
+from pelvis_scans.packs import BLADDER, LEFT, PACKS, PROSTATE, RECTUM, SPACING, VESICLES, load_pack
+from pelvis_scans.tissues import CODE
+from pelvis_slices import MEN, pack_man, pack_name
 from scipy import ndimage
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "AutofocusSegmentation"))
-
-from pelvis_body import FAT_HU, body_of  # noqa: E402
-from pelvis_drawings import DRAWN_WEIGHT, drawings, drawn_volume  # noqa: E402
-from pelvis_femora import cut_femora, femora_from_bone, head_balls  # noqa: E402
-from pelvis_packs import BLADDER, LEFT, PACKS, PROSTATE, RECTUM, SPACING, VESICLES, load_pack  # noqa: E402
-from pelvis_resampling import DATA, resample_labels, shown  # noqa: E402
-from pelvis_slices import MEN, pack_man, pack_name  # noqa: E402
-from pelvis_tissues import CODE  # noqa: E402
-
-from afnet.preprocessing.grid import WorkingGrid  # noqa: E402
-from afnet.preprocessing.imaging import lattice_around  # noqa: E402
+from afnet.preprocessing.grid import WorkingGrid
+from afnet.preprocessing.imaging import lattice_around
 
 MODEL_WEIGHT = 30  # percent, of labels that a model drew
 OBSERVED = 1 << PROSTATE | 1 << VESICLES

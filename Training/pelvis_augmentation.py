@@ -8,7 +8,8 @@ those of pelvis_tensors.py, (z, y, x).
 from __future__ import annotations
 
 import torch
-from pelvis_tensors import AIR, Scan, ends_of_scan, mirrored, without_ends
+from pelvis_scans.packs import AIR
+from pelvis_tensors import Scan, ends_of_scan, mirrored, without_ends
 from torch.nn import functional as F
 
 from afnet.learning.augmentation import averaged, random_affine, smooth_field, uniform, white_noise

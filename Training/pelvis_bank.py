@@ -27,10 +27,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-import numpy as np
+from repository import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
+import numpy as np
 
 BANK = REPOSITORY / "Training" / "packs" / "pelvis-bank"
 
@@ -53,7 +52,7 @@ def make_sample(seed: int, number: int, spacing: float, folder: Path, compress: 
     `sources`: some of the generator's, all of them if None.
     """
     import torch
-    from pelvis_generator import SOURCES, draw_source, weighted_sample
+    from pelvis_scans.generator import SOURCES, draw_source, weighted_sample
 
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, number])
@@ -100,7 +99,7 @@ def stream(seed: int, first: int, step: int, spacing: float, folder: Path, leave
 
     Those from the anatomy of `leave_out` are not made.
     """
-    from pelvis_generator import draw_source
+    from pelvis_scans.generator import draw_source
 
     parent, number = parent_process(), first
     while parent is None or parent.is_alive():
@@ -149,7 +148,7 @@ def main() -> None:
     if options.first < 0 or options.count < 1 or options.processes < 1 or not 1.0 <= options.spacing <= 8.0:
         parser.error("--first starts at 0, --count and --processes at 1, --spacing goes from 1 to 8 mm")
     if options.sources:
-        from pelvis_generator import SOURCES
+        from pelvis_scans.generator import SOURCES
 
         if options.endless or not set(options.sources) <= set(SOURCES):
             parser.error(f"--sources takes some of {', '.join(SOURCES)}, with --count")

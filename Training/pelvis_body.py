@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import largest_piece
+from pelvis_scans.deformation import largest_piece
 from scipy import ndimage
 
 FAT_HU = -40.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, VESICLES
+from pelvis_scans.packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, VESICLES
 from scipy import ndimage
 
 NAMES = {1: "prostate", 2: "seminal vesicles", 3: "bladder", 4: "rectum", 5: "left femur", 6: "right femur"}

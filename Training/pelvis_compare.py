@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 
+import repository
+
 import numpy as np
 from pelvis_contact_sheet import loose_slices, real_scans
-from pelvis_generator import SOURCES, weighted_sample
+from pelvis_scans.generator import SOURCES, weighted_sample
 from scipy import ndimage
 
 ORGANS = {1: "prostate", 2: "vesicles", 3: "bladder", 4: "rectum", 5: "left femur", 6: "right femur"}

@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from repository import REPOSITORY
+
 import numpy as np
 import SimpleITK as sitk
-from pelvis_generator import SOURCES, weighted_sample
-from pelvis_packs import known
-from pelvis_resampling import DATA, REPOSITORY
+from pelvis_resampling import DATA
+from pelvis_scans.generator import SOURCES, weighted_sample
+from pelvis_scans.packs import known
 from PIL import Image
 
 from afnet.preprocessing.imaging import lattice_around

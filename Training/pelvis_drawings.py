@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, VESICLES
+from pelvis_scans.packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, VESICLES
 from PIL import Image, ImageDraw
 
 DRAWINGS = Path(__file__).with_name("pelvis_drawings.json")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from acceleration import unmeasured
-from pelvis_packs import SPACING, load_pack
-from pelvis_tensors import AIR, class_masks, hu_on_coarser_grid, windowed
+from kernels.acceleration import unmeasured
+from pelvis_scans.packs import AIR, SPACING, load_pack
+from pelvis_tensors import class_masks, hu_on_coarser_grid, windowed
 from torch.nn import functional as F
 
 from afnet.learning.training import Training
@@ -33,7 +33,7 @@ class HeldOutPatient:
         possible = class_masks(to_torch(pack["possible"]))
         self.known = possible.sum(0) == 1
         self.truth = {code: possible[code] * self.known for code in range(1, len(possible))}
-        self.names = {item["code"]: item["name"] for item in manifest.raw["labelmap"]}
+        self.names = manifest.code_names
 
     @torch.inference_mode()
     def __call__(self, training: Training) -> dict[str, float]:

@@ -13,11 +13,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from repository import REPOSITORY
+
 import numpy as np
 import SimpleITK as sitk
 from pelvis_checks import check, read_lps
 from pelvis_contact_sheet import fit, grey
-from pelvis_resampling import DATA, REPOSITORY
+from pelvis_resampling import DATA
 from PIL import Image
 from score import afnet
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from repository import REPOSITORY
 
 import numpy as np
 import SimpleITK as sitk
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
-
-from afnet.preprocessing.grid import WorkingGrid  # noqa: E402
-from afnet.preprocessing.resolution import shown_on  # noqa: E402
+from afnet.preprocessing.grid import WorkingGrid
+from afnet.preprocessing.resolution import shown_on
 
 DATA = REPOSITORY.parent / "shared" / "data" / "pelvis"
 

@@ -11,9 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 from pelvis_body import FAT_HU, body_of, is_soft
 from pelvis_drawings import CODES, DRAWN_WEIGHT, drawings, drawn_codes
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, VESICLES, known
 from pelvis_resampling import DATA, resample_labels, shown
-from pelvis_tensors import AIR
+from pelvis_scans.packs import AIR, BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, VESICLES, known
 from scipy import ndimage
 
 from afnet.preprocessing.grid import WorkingGrid
@@ -107,7 +106,7 @@ def undecided(hu: np.ndarray, labels: np.ndarray, possible: np.ndarray) -> np.nd
 
 
 def pack_man(man: int) -> dict:
-    """The pack (pelvis_packs.py) of one man; `femoral_heads` are the middles of what is drawn of his femora.
+    """The pack (pelvis_scans/packs.py) of one man; `femoral_heads` are the middles of what is drawn of his femora.
 
     `femora` hold only what is certain: `end_femora_in_planes` writes them over what is possible.
     """

@@ -13,11 +13,13 @@ import json
 import tempfile
 from pathlib import Path
 
+import repository
+
 import numpy as np
 import SimpleITK as sitk
 from pelvis_drawings import CODES, drawings, drawn_codes
-from pelvis_packs import SLICE_PACKS
 from pelvis_real_checks import segment
+from pelvis_scans.packs import SLICE_PACKS
 from pelvis_slices import MEN, levels, pack_name, short_scan
 
 from afnet.evaluation import dice

@@ -7,19 +7,14 @@ percent, as pelvis_bank.py writes them.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
-from pelvis_packs import LEFT, RIGHT
+from pelvis_scans.packs import AIR, LEFT, RIGHT
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
+from afnet.learning.augmentation import uniform
 
-from afnet.learning.augmentation import uniform  # noqa: E402
-
-AIR = -1000.0  # HU
 CODES = 7
 Scan = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """hu, possible and weight of one sample."""
@@ -27,7 +22,7 @@ Scan = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 def windowed(hu: torch.Tensor, manifest) -> torch.Tensor:
     """The network's channels (C, z, y, x), float32: what `afnet.preprocessing` makes of `hu`."""
-    windows = [channel["window_hu"] for channel in manifest.raw["channels"]]
+    windows = [channel["window_hu"] for channel in manifest.channels]
     return torch.stack([(hu.float().clamp(low, high) - low) / (high - low) for low, high in windows])
 
 

@@ -10,10 +10,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import repository
+
 import numpy as np
 import SimpleITK as sitk
-from pelvis_generator import NEW_ORGANS, Sample, weighted_sample
-from pelvis_packs import SPACING, known
+from pelvis_scans.generator import NEW_ORGANS, Sample, weighted_sample
+from pelvis_scans.packs import SPACING, known
 from score import score, write_scores
 
 ORGANS = {1: "prostate", 2: "seminal_vesicles", 3: "bladder", 4: "rectum"}

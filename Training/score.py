@@ -13,13 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from repository import REPOSITORY
+
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "AutofocusSegmentation"))
-
-from afnet.evaluation import format_table  # noqa: E402
-from afnet.models.manifest import read_manifest  # noqa: E402
+from afnet.evaluation import format_table
+from afnet.models.manifest import read_manifest
 
 
 def afnet(*arguments: str) -> str:

@@ -11,25 +11,23 @@ that whole brains, which inference sees, are another size but not another functi
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import repository
+
 import torch
+from brain_folds import FOLDS
+from brain_variation import shifted, transplanted, tumour_voxel, with_bad_modality, with_other_contrast
+from kernels.acceleration import accelerate, in_bfloat16, unmeasured
+from renormalisation import renormalise
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
-
-from acceleration import accelerate, in_bfloat16, unmeasured  # noqa: E402
-from brain_folds import FOLDS  # noqa: E402
-from brain_variation import shifted, transplanted, tumour_voxel, with_bad_modality, with_other_contrast  # noqa: E402
-from renormalisation import renormalise  # noqa: E402
-
-from afnet.learning.augmentation import random_patch, uniform, vary_mr  # noqa: E402
-from afnet.learning.losses import region_loss  # noqa: E402
-from afnet.learning.packed_case import Case, load_case  # noqa: E402
-from afnet.learning.training import Schedule, Training  # noqa: E402
-from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
-from afnet.tensors import to_torch  # noqa: E402
+from afnet.learning.augmentation import random_patch, uniform, vary_mr
+from afnet.learning.losses import region_loss
+from afnet.learning.packed_case import Case, load_case
+from afnet.learning.training import Schedule, Training
+from afnet.networks import AutofocusNetwork, NetworkPlan
+from afnet.tensors import to_torch
 
 REGIONS = ("whole", "core", "enhancing")
 

@@ -13,27 +13,25 @@ stay as they are, a step sees one window or part of one, cropped to its scan.
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import repository
+
 import torch
+from kernels.acceleration import accelerate, in_bfloat16
+from pelvis_augmentation import vary_hu, vary_shape
+from pelvis_held_out import HeldOutPatient
+from pelvis_resident import ResidentSamples
+from pelvis_scans.generator import REAL, SOURCES, window_shape
+from pelvis_scans.packs import SLICE_PACKS, SPACING
+from pelvis_tensors import CODES, as_tensors, near_scan, on_coarser_grid, part_around_organ, windowed
+from renormalisation import renormalise
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
-
-from acceleration import accelerate, in_bfloat16  # noqa: E402
-from pelvis_augmentation import vary_hu, vary_shape  # noqa: E402
-from pelvis_generator import REAL, SOURCES, window_shape  # noqa: E402
-from pelvis_held_out import HeldOutPatient  # noqa: E402
-from pelvis_packs import SLICE_PACKS, SPACING  # noqa: E402
-from pelvis_resident import ResidentSamples  # noqa: E402
-from pelvis_tensors import CODES, as_tensors, near_scan, on_coarser_grid, part_around_organ, windowed  # noqa: E402
-from renormalisation import renormalise  # noqa: E402
-
-from afnet.learning.losses import class_loss, likely_classes  # noqa: E402
-from afnet.learning.training import Schedule, Training  # noqa: E402
-from afnet.models.manifest import Manifest, find_model  # noqa: E402
-from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
+from afnet.learning.losses import class_loss, likely_classes
+from afnet.learning.training import Schedule, Training
+from afnet.models.manifest import Manifest, find_model
+from afnet.networks import AutofocusNetwork, NetworkPlan
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def main() -> None:
 
     manifest = find_model("pelvis-ct")
     torch.manual_seed(options.seed)
-    plan = NetworkPlan(options.network, len(manifest.raw["channels"]), CODES, (options.width,) * 8)
+    plan = NetworkPlan(options.network, len(manifest.channels), CODES, (options.width,) * 8)
     network = AutofocusNetwork(plan).to(memory_format=torch.channels_last_3d)
     network.classifier.bias.data.copy_(torch.tensor(PRIOR_LOGITS))
     if options.start_from:

@@ -10,16 +10,15 @@ they are (for a candidate that is scored next).
 
 import argparse
 import json
-import sys
 from pathlib import Path
+
+import repository
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "AutofocusSegmentation"))
-
-from afnet.models.manifest import find_model, read_manifest  # noqa: E402
-from afnet.models.model_bundle import load_network, save_bundle  # noqa: E402
-from afnet.networks import AutofocusNetwork, NetworkPlan, count_parameters  # noqa: E402
+from afnet.models.manifest import find_model, read_manifest
+from afnet.models.model_bundle import load_network, save_bundle
+from afnet.networks import AutofocusNetwork, NetworkPlan, count_parameters
 
 
 def trained_network(weights: Path) -> AutofocusNetwork:

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import fused_cuda
 import torch
+from kernels import fused_cuda
 
 from afnet.autofocus import RATES, AutofocusLayer
 from afnet.networks import AutofocusNetwork, NetworkPlan

@@ -1,17 +1,11 @@
 """A network trains in bfloat16 only where its kernels take it: the others read float32."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from kernels.acceleration import AMX, accelerate, in_bfloat16
+from renormalisation import renormalise
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
-
-from acceleration import AMX, accelerate, in_bfloat16  # noqa: E402
-from renormalisation import renormalise  # noqa: E402
-
-from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
+from afnet.networks import AutofocusNetwork, NetworkPlan
 
 
 @pytest.mark.parametrize("width", [32, 40])

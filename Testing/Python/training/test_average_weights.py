@@ -1,14 +1,10 @@
 """Averaging the weights of runs: their mean, in a folder, which a name of a file is not."""
 
 import sys
-from pathlib import Path
 
+import average_weights
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
-
-import average_weights  # noqa: E402
 
 
 @pytest.fixture

@@ -1,14 +1,8 @@
 """Tumours made paler and transplanted: healthy tissue stays as it is, and truth goes with the image."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
-
-from brain_variation import (  # noqa: E402
+from brain_variation import (
     BORDER,
     CONTRAST,
     REGIONS,

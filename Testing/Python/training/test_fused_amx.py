@@ -1,20 +1,13 @@
 """The AMX kernels of the training compute what PyTorch computes, but for bfloat16, forward and backward."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from kernels import fused_amx, fused_norm, fusion_check
+from renormalisation import renormalise
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
-
-import fused_amx  # noqa: E402
-import fused_norm  # noqa: E402
-import fusion_check  # noqa: E402
-from renormalisation import renormalise  # noqa: E402
-
-from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
+from afnet.networks import AutofocusNetwork, NetworkPlan
 
 tiles = pytest.mark.skipif(not fused_amx.available(), reason="no AMX or no C++ compiler")
 vectors = pytest.mark.skipif(not fused_norm.available(), reason="no AVX-512 with bfloat16 or no C++ compiler")

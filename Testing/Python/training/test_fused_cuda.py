@@ -5,21 +5,16 @@ On a CUDA device where there is one, else in Triton's interpreter on tiny volume
 
 import copy
 import os
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cpu" and find_spec("triton"):
     os.environ["TRITON_INTERPRET"] = "1"  # read by Triton when it is imported
 
-import fused_cuda  # noqa: E402
-import fusion_check  # noqa: E402
+from kernels import fused_cuda, fusion_check  # noqa: E402
 
 from afnet.autofocus import AutofocusLayer, DilatedLayer  # noqa: E402
 from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
@@ -41,7 +36,7 @@ def small(monkeypatch):
     monkeypatch.setattr(fusion_check, "SIDES", (2, 3, 4))
     monkeypatch.setattr(fused_cuda, "TOLERANCE", {kind: TOLERANCE[kind] for kind in (torch.float32, HALF)})
     yield
-    fused_cuda._agrees.cache_clear()
+    fused_cuda.agrees.cache_clear()
 
 
 def network(**changes) -> AutofocusNetwork:

@@ -1,18 +1,13 @@
 """The compiled kernel of the training computes what PyTorch computes, forward and backward."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from kernels import fused_layers
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
-
-import fused_layers  # noqa: E402
-
-from afnet.autofocus import AutofocusLayer  # noqa: E402
-from afnet.networks import AutofocusNetwork, NetworkPlan  # noqa: E402
+from afnet.autofocus import AutofocusLayer
+from afnet.networks import AutofocusNetwork, NetworkPlan
 
 pytestmark = pytest.mark.skipif(fused_layers.library() is None, reason="no C++ compiler is installed")
 

@@ -1,14 +1,8 @@
 """Whole volumes against patches: the patches cover everything, and are cut where they should be."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
-
-from patch_gap import decided, in_patches, starts  # noqa: E402
+from patch_gap import decided, in_patches, starts
 
 
 @pytest.mark.parametrize("size, patch", [(9, 4), (8, 4), (4, 4), (3, 4), (17, 5)])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from pelvis_augmentation import AIR, deformed, vary_hu, vary_shape
+from pelvis_augmentation import deformed, vary_hu, vary_shape
+from pelvis_scans.packs import AIR
 from pelvis_tensors import CODES, as_tensors, mirrored, part_around_organ, windowed
 
 from afnet.models.manifest import find_model

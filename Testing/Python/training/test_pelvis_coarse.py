@@ -11,7 +11,8 @@ import pytest
 import torch
 import train_pelvis
 from pelvis_held_out import HeldOutPatient
-from pelvis_tensors import AIR, hu_on_coarser_grid, on_coarser_grid, softened
+from pelvis_scans.packs import AIR
+from pelvis_tensors import hu_on_coarser_grid, on_coarser_grid, softened
 
 from afnet.models.manifest import find_model
 from afnet.preprocessing.resolution import FWHM_TO_SIGMA

@@ -4,8 +4,8 @@ import numpy as np
 import pelvis_slices_score
 import pytest
 from pelvis_drawings import CODES, drawings, drawn_codes, drawn_volume
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, VESICLES, load_pack
 from pelvis_resampling import DATA
+from pelvis_scans.packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SPACING, VESICLES, load_pack
 from pelvis_slices_score import compared, dice_of, has_drawn
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no pelvis data in {DATA}")

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pelvis_hips import draw_femoral_marrow, draw_hip_joints
-from pelvis_packs import LEFT, RIGHT
-from pelvis_tissues import BONES, CODE
+from pelvis_scans.hips import draw_femoral_marrow, draw_hip_joints
+from pelvis_scans.packs import LEFT, RIGHT
+from pelvis_scans.tissues import BONES, CODE
 from scipy import ndimage
 
 HEADS = np.array([(30.0, 30.0, 60.0), (30.0, 30.0, 20.0)], np.float32)

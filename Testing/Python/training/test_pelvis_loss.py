@@ -8,7 +8,7 @@ SHAPE = (1, 7, 2, 2, 2)
 
 
 def gradient(bits: int) -> torch.Tensor:
-    """Gradient on random logits where every voxel's possible codes are `bits`, as `pelvis_generator` writes them."""
+    """Gradient on random logits where every voxel's possible codes are `bits`, as `pelvis_scans` writes them."""
     torch.manual_seed(0)
     logits = torch.randn(SHAPE).requires_grad_()
     possible = torch.tensor([float(bits >> code & 1) for code in range(7)]).view(1, 7, 1, 1, 1).expand(SHAPE)

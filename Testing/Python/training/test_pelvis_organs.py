@@ -1,7 +1,7 @@
 """Drawn organs lie to each other as in the four men whose organs people drew."""
 
 import numpy as np
-from pelvis_organs import (
+from pelvis_scans.organs import (
     BLADDER,
     PROSTATE,
     RECTUM,
@@ -12,8 +12,8 @@ from pelvis_organs import (
     draw_vesicles,
     fill_pelvis,
 )
-from pelvis_tissues import CODE
-from pelvis_transplant import whole_bones
+from pelvis_scans.tissues import CODE
+from pelvis_scans.transplant import whole_bones
 from scipy import ndimage
 
 AXIS = np.arange(-90, 91, 3.0, dtype=np.float32)

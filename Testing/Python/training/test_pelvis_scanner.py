@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pelvis_scanner import Scan, along_axes, preparation, scan_body, share_matrix, signal_matrix
+from pelvis_scans.scanner import Scan, along_axes, preparation, scan_body, share_matrix, signal_matrix
 
 from afnet.preprocessing.grid import WorkingGrid
 from afnet.preprocessing.resolution import smooth_for

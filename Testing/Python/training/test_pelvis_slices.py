@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from pelvis_bank import bank_files, make_sample
-from pelvis_deformation import end_femora_in_planes
-from pelvis_generator import SOURCES, draw_source
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SLICE_PACKS, VESICLES, known, load_pack
 from pelvis_resampling import DATA
+from pelvis_scans.deformation import end_femora_in_planes
+from pelvis_scans.generator import SOURCES, draw_source
+from pelvis_scans.packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SLICE_PACKS, VESICLES, known, load_pack
 from pelvis_slices import MEN, levels, pack_name, read_slice, short_scan, undecided
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no pelvis data in {DATA}")
@@ -92,7 +92,7 @@ def test_a_sample_of_a_short_scan_ends_in_planes(tmp_path):
     shown = (hu > -1000).any((1, 2))
     levels_shown = np.flatnonzero(shown)
     soft = possible[levels_shown[0]] == 1 << PROSTATE
-    assert not soft.any() or np.median(hu[levels_shown[0]][soft]) > -10  # no air is blurred into the scan's end
+    assert soft.sum() > 20 and np.median(hu[levels_shown[0]][soft]) > -10  # no air is blurred into the scan's end
     assert 2 <= len(levels_shown) <= 16  # 40 to 65 mm, scaled
     assert shown[levels_shown[0]:levels_shown[-1] + 1].all()
     assert (possible[~shown] == 1).all() and (possible[shown] & 1 << PROSTATE).any()

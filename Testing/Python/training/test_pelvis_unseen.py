@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pelvis_generator import Sample
+from pelvis_scans.generator import Sample
 from pelvis_unseen import all_drawn, write_patient
 
 

@@ -1,14 +1,8 @@
 """Batch renormalisation: training computes the values of inference, with the gradient of a batch norm."""
 
-import sys
-from pathlib import Path
-
 import torch
+from renormalisation import renormalise
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Training"))
-
-from renormalisation import renormalise  # noqa: E402
 
 
 def norm_and_input():

@@ -9,12 +9,13 @@ import types
 from pathlib import Path
 
 import torch
-from compiled import library
 from renormalisation import corrected, renormalised_forward
 from torch import nn
 from torch.autograd.function import once_differentiable
 
 from afnet.learning.training import norms_of
+
+from .compiled import library
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 CHANNELS = 32

@@ -11,11 +11,12 @@ before its upper third to half: in all four, and in nearly half of the loose sli
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import largest_piece, smooth_noise
-from pelvis_floor import draw_cleft, draw_floor
-from pelvis_packs import BLADDER, PROSTATE, RECTUM, SPACING, VESICLES
-from pelvis_tissues import BONES, CODE
 from scipy import ndimage
+
+from .deformation import largest_piece, smooth_noise
+from .floor import draw_cleft, draw_floor
+from .packs import BLADDER, PROSTATE, RECTUM, SPACING, VESICLES
+from .tissues import BONES, CODE
 
 CENTRE_LINE = np.array([
     (-85, 52), (-62, 48), (-46, 40), (-32, 36), (-15, 42), (0, 48), (15, 54), (30, 55), (45, 52), (60, 46), (80, 34),

@@ -8,7 +8,7 @@ Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patie
 - ``possible`` uint8 bit mask, bit k set where code k may be the truth (a single bit: the label is known);
 - ``body``     uint8, the patient without couch;
 - ``ct``       int16 HU (real scans only);
-- ``tissue`` uint8, codes of ``pelvis_tissues``, and ``hull``, inside the muscles (label-only men);
+- ``tissue`` uint8, codes of ``tissues.py``, and ``hull``, inside the muscles (label-only men);
 - ``weight``   uint8, trust in the labels in percent, less where a model or observers who are no clinicians drew them
   (real scans only);
 - ``ptv``      uint8 (umea only): the treatment volume around the prostate;
@@ -22,10 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-PACKS = Path(__file__).resolve().parent / "packs" / "pelvis"
+PACKS = Path(__file__).resolve().parents[1] / "packs" / "pelvis"
 
 SPACING = 3.0
 """mm, of the packs and of all that is generated from them."""
+
+AIR = -1000.0
+"""HU, also of what no scan shows."""
 
 PROSTATE, VESICLES, BLADDER, RECTUM, LEFT, RIGHT = 1, 2, 3, 4, 5, 6
 """Codes of the organs and of the femora."""
@@ -33,9 +36,6 @@ PROSTATE, VESICLES, BLADDER, RECTUM, LEFT, RIGHT = 1, 2, 3, 4, 5, 6
 SLICE_PACKS = {"slices_a": ("slices_01", "slices_05", "slices_09", "slices_13", "slices_17"),
                "slices_b": ("slices_03", "slices_07", "slices_11", "slices_15", "slices_19")}
 """The ten men of whom there are two slices each (pelvis_slices.py), in two halves of which either can be left out."""
-
-PACK_NAMES = ("umea", "totalseg", "female", "msk_001", "msk_004", "hubmap", "umea_water", *SLICE_PACKS["slices_a"],
-              *SLICE_PACKS["slices_b"])
 
 
 def known(possible: np.ndarray) -> np.ndarray:

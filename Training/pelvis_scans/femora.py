@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
-from pelvis_deformation import largest_piece
-from pelvis_packs import LEFT, RIGHT, SPACING
 from scipy import ndimage
+
+from .deformation import largest_piece
+from .packs import LEFT, RIGHT, SPACING
 
 CUT_RADII = 3.4
 """Lower end of the label, in head radii below the top of the head.

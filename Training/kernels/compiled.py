@@ -8,7 +8,7 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
-BUILD_FOLDER = Path(__file__).parent / "runs" / "build"
+BUILD_FOLDER = Path(__file__).resolve().parents[1] / "runs" / "build"
 
 
 @lru_cache(maxsize=4)

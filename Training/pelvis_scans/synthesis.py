@@ -8,13 +8,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from pelvis_deformation import eroded, smooth_noise
-from pelvis_hips import draw_femoral_marrow, draw_hip_joints
-from pelvis_organs import fill_pelvis
-from pelvis_packs import SPACING, load_pack
-from pelvis_tissues import CODE, TISSUES
 from scipy import ndimage
 from scipy.spatial import ConvexHull, Delaunay
+
+from .deformation import eroded, smooth_noise
+from .hips import draw_femoral_marrow, draw_hip_joints
+from .organs import fill_pelvis
+from .packs import SPACING, load_pack
+from .tissues import CODE, TISSUES
 
 THIGHS_MM = 115.0
 """How far below the heads' centres the thighs part."""

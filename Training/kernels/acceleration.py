@@ -1,10 +1,9 @@
 """What makes training fast on each device: the fastest form of the layers, and when cuDNN is to try its own."""
 
-import fused_amx
-import fused_layers
-import fused_norm
 import torch
 from torch import nn
+
+from . import fused_amx, fused_layers, fused_norm
 
 AMX = "AMX tiles"
 
@@ -18,7 +17,7 @@ def accelerate(network: nn.Module, device: str) -> str:
         if fused_amx.accelerate(network):
             return AMX + (", norms of their own" if fused_norm.accelerate(network) else "")
         return "compiled layers" if fused_layers.accelerate(network) else "separate convolutions"
-    import fused_cuda  # needs Triton
+    from . import fused_cuda  # needs Triton
 
     return "Triton kernels" if fused_cuda.accelerate(network) else "separate convolutions"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import smooth_noise
-from pelvis_organs import draw_prostate, draw_vesicles
-from pelvis_packs import BLADDER, PROSTATE, RECTUM, SPACING, VESICLES
-from pelvis_texture import draw_texture
 from scipy import ndimage
+
+from .deformation import smooth_noise
+from .organs import draw_prostate, draw_vesicles
+from .packs import BLADDER, PROSTATE, RECTUM, SPACING, VESICLES
+from .texture import draw_texture
 
 MARGIN = 12  # voxels around the treatment volume
 

@@ -6,10 +6,11 @@ Arrays are (z, y, x) at 3 mm in LPS.
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import smooth_noise
-from pelvis_packs import LEFT, RIGHT, SPACING
-from pelvis_tissues import BONES, CODE
 from scipy import ndimage
+
+from .deformation import smooth_noise
+from .packs import LEFT, RIGHT, SPACING
+from .tissues import BONES, CODE
 
 AROUND_HEAD = 1.5
 """Radii of a femoral head around its centre, in which its joint lies."""

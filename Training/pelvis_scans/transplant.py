@@ -1,6 +1,6 @@
 """Other organs in a real man: his bones, muscles, skin and fat stay, the small pelvis is drawn anew.
 
-What was organ becomes fat and bowel, then `pelvis_organs` draws prostate, vesicles, bladder, rectum and pelvic floor
+What was organ becomes fat and bowel, then `organs.py` draws prostate, vesicles, bladder, rectum and pelvic floor
 as in a synthetic man, and the result is blended into the scan with the scan's own noise. All codes are known there
 afterwards.
 """
@@ -8,13 +8,14 @@ afterwards.
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import smooth_noise
-from pelvis_organs import BOX_HIGH, BOX_LOW, fill_pelvis
-from pelvis_packs import SPACING
-from pelvis_synthesis import paint
-from pelvis_texture import draw_texture
-from pelvis_tissues import CODE
 from scipy import ndimage
+
+from .deformation import smooth_noise
+from .organs import BOX_HIGH, BOX_LOW, fill_pelvis
+from .packs import SPACING
+from .synthesis import paint
+from .texture import draw_texture
+from .tissues import CODE
 
 LARGEST_MARROW = 170
 """Voxels of 3 mm in an axial slice: a femoral head has about 150."""

@@ -12,7 +12,6 @@ import os
 import types
 from functools import lru_cache
 
-import fusion_check
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -20,9 +19,12 @@ from torch.nn import functional as F
 from afnet.autofocus import AutofocusLayer, DilatedLayer
 from afnet.networks import AutofocusNetwork
 
+from . import fusion_check
+
 try:
-    import fused_cuda_kernels as kernels
     import triton
+
+    from . import fused_cuda_kernels as kernels
 except ImportError:
     triton = kernels = None
 
@@ -213,7 +215,8 @@ def differences(channels: int, out: int, rates: tuple[int, ...], weighted: bool,
 
 
 @lru_cache(maxsize=32)
-def _agrees(channels: int, out: int, rates: tuple[int, ...], weighted: bool, device: torch.device) -> bool:
+def agrees(channels: int, out: int, rates: tuple[int, ...], weighted: bool, device: torch.device) -> bool:
+    """Whether the kernels start on `device` and compute what the separate convolutions do; looked at once a shape."""
     try:
         for dtype, most in TOLERANCE.items():
             found = differences(channels, out, rates, weighted, device, dtype)
@@ -242,7 +245,7 @@ def accelerate(network: AutofocusNetwork, dilated: bool = False) -> bool:
                      if isinstance(layer, DilatedLayer) and layer.weight.shape[1] >= 16}
     shapes = {(*reversed(layer.weight.shape[:2]), rates, isinstance(layer, AutofocusLayer))
               for layer, (_, rates) in forwards.items()}
-    if not shapes or not all(_agrees(*shape, device) for shape in shapes):
+    if not shapes or not all(agrees(*shape, device) for shape in shapes):
         return False
     for layer, (forward, _) in forwards.items():
         layer.forward = types.MethodType(forward, layer)

@@ -3,7 +3,7 @@
 More than half of them are real scans (umea, totalseg, a female scan without any male organ, short scans of ten men),
 deformed, with bladder and rectum filled or emptied by a warp that takes the fat along, and in umea a prostate and
 vesicles inserted. The others are synthetic men. Bodies are made at 3 mm, LPS, arrays (z, y, x), z to the head, y to
-the back, x left; `pelvis_scanner` scans them and brings the scan to the working grid.
+the back, x left; `scanner.py` scans them and brings the scan to the working grid.
 
 `possible` (uint8) has bit k set where code k may be the truth.
 """
@@ -15,15 +15,15 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from pelvis_deformation import end_femora_in_planes, inflate, swap_sides, warp, window_coordinates
-from pelvis_devices import place_catheter, place_hip_metal, place_seeds
-from pelvis_insertion import change_contents, insert_prostate
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SLICE_PACKS, SPACING, load_pack
-from pelvis_scanner import along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
-from pelvis_synthesis import head_centres, paint, synthetic_man
-from pelvis_tensors import AIR
-from pelvis_texture import texture_of
-from pelvis_transplant import new_organs
+
+from .deformation import end_femora_in_planes, inflate, swap_sides, warp, window_coordinates
+from .devices import place_catheter, place_hip_metal, place_seeds
+from .insertion import change_contents, insert_prostate
+from .packs import AIR, BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, SLICE_PACKS, SPACING, load_pack
+from .scanner import along_axes, draw_scan, limit_field, scan_body, share_matrix, surround
+from .synthesis import head_centres, paint, synthetic_man
+from .texture import texture_of
+from .transplant import new_organs
 
 SOURCES = {"umea": 0.28, "totalseg": 0.15, "female": 0.08, "msk_001": 0.18, "msk_004": 0.15, "slices_a": 0.08,
            "slices_b": 0.08}
@@ -88,7 +88,7 @@ def weighted_sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL
     hu, labels, possible, weight, body, beyond = (_real if real else _synthetic)(rng, name, shape, mirror)
     if mirror:
         labels, possible = swap_sides(labels, possible)
-    _place_devices(rng, hu, np.where(beyond[:, None, None], 0, labels), body)
+    place_devices(rng, hu, np.where(beyond[:, None, None], 0, labels), body)
     hu = surround(rng, hu, body, real)
     hu = scan_body(rng, draw_scan(rng, real), hu, POINT_SPREAD[real], spacing, body)
     labels, possible, weight = _on_working_grid(labels, possible, weight, spacing)
@@ -102,7 +102,7 @@ def weighted_sample(rng: np.random.Generator, shape: tuple[int, int, int] = FULL
     return Sample(hu.astype(np.float32), labels, possible, weight)
 
 
-def _place_devices(rng: np.random.Generator, hu, labels, body) -> None:
+def place_devices(rng: np.random.Generator, hu, labels, body) -> None:
     """Gold seeds in a third of the prostates, a catheter or metal in a hip now and then (in place)."""
     if rng.random() < 0.33:
         place_seeds(rng, hu, labels == PROSTATE)

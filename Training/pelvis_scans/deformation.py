@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pelvis_packs import SPACING
 from scipy import ndimage
 from torch.nn import functional as F
+
+from .packs import SPACING
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], knot_mm: float, count: int = 1) -> np.ndarray:

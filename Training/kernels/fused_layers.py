@@ -9,12 +9,13 @@ import ctypes
 import types
 from pathlib import Path
 
-import compiled
 import torch
 from torch.nn import functional as F
 
 from afnet.autofocus import AutofocusLayer, dilated_conv3d
 from afnet.networks import AutofocusNetwork
+
+from . import compiled
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 LANES = 8

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pelvis_packs import BLADDER, LEFT, PROSTATE, RIGHT, SPACING
 from scipy import ndimage
 from torch.nn import functional as F
+
+from .packs import BLADDER, LEFT, PROSTATE, RIGHT, SPACING
 
 METAL = 3000.0  # HU, where the engine and most scanners stop
 
@@ -49,17 +50,18 @@ def place_hip_metal(rng: np.random.Generator, hu: np.ndarray, labels: np.ndarray
     """A hip prosthesis, or a nail and screw in a mended femur, on one side, seldom on both (in place), with streaks."""
     metal = np.zeros(hu.shape, bool)
     sides = (LEFT, RIGHT) if rng.random() < 0.2 else (int(rng.choice([LEFT, RIGHT])),)
-    draw = _prosthesis if rng.random() < 0.65 else _nail
+    draw = prosthesis if rng.random() < 0.65 else nail
     for code in sides:
-        metal |= _in_femur(rng, labels == code, draw)
+        metal |= in_femur(rng, labels == code, draw)
     if not metal.any():
         return
     hu += _streaks(rng, metal, hu, body)
     hu[metal] = METAL
 
 
-def _in_femur(rng: np.random.Generator, femur: np.ndarray, draw) -> np.ndarray:
-    """Voxels of what `draw` makes for the head's centre and the shaft at the label's lower end (voxels z, y, x)."""
+def in_femur(rng: np.random.Generator, femur: np.ndarray, draw) -> np.ndarray:
+    """Mask (z, y, x) of what `draw`, `prosthesis` or `nail`, makes for a femur's mask: from the head's centre to the
+    shaft at the label's lower end. Nothing where too little of the femur is there."""
     levels = np.flatnonzero(femur.any((1, 2)))
     if len(levels) < 15:
         return np.zeros(femur.shape, bool)
@@ -77,8 +79,8 @@ def _tube(where: np.ndarray, start: np.ndarray, end: np.ndarray, first: float, l
     return (gap**2).sum(0) < (first + along * (last - first)) ** 2
 
 
-def _prosthesis(rng: np.random.Generator, where: np.ndarray, head: np.ndarray, shaft: np.ndarray) -> np.ndarray:
-    """Cup, head, neck, stem."""
+def prosthesis(rng: np.random.Generator, where: np.ndarray, head: np.ndarray, shaft: np.ndarray) -> np.ndarray:
+    """Mask of cup, head, neck, stem; `where` (3, z, y, x) has each voxel's place, `head` and `shaft` are voxels."""
     entry = shaft + [rng.uniform(9, 14), 0, 0]  # where the neck leaves the stem
     ball = ((where - head[:, None, None, None]) ** 2).sum(0)
     size = rng.uniform(14, 18) / SPACING
@@ -88,14 +90,15 @@ def _prosthesis(rng: np.random.Generator, where: np.ndarray, head: np.ndarray, s
     return (ball < size**2) | cup | _tube(where, head, entry, 2.2, 3.0) | stem
 
 
-def _nail(rng: np.random.Generator, where: np.ndarray, head: np.ndarray, shaft: np.ndarray) -> np.ndarray:
-    """A nail in the marrow from the greater trochanter's tip downwards, a screw through it into the head."""
+def nail(rng: np.random.Generator, where: np.ndarray, head: np.ndarray, shaft: np.ndarray) -> np.ndarray:
+    """Mask of a nail in the marrow from the greater trochanter's tip downwards and a screw through it into the head;
+    as for `prosthesis`."""
     top, end = shaft + [rng.uniform(15, 24), 0, 0], shaft - [rng.uniform(12, 40), 0, 0]
     cross = shaft + [rng.uniform(3, 9), 0, 0]
     screw = head - cross
-    nail = _tube(where, top, end, rng.uniform(2.2, 3.0), rng.uniform(1.6, 2.0))
+    rod = _tube(where, top, end, rng.uniform(2.2, 3.0), rng.uniform(1.6, 2.0))
     radius = rng.uniform(1.2, 1.9)
-    return nail | _tube(where, cross - 0.3 * screw, cross + rng.uniform(0.85, 1.1) * screw, radius, radius)
+    return rod | _tube(where, cross - 0.3 * screw, cross + rng.uniform(0.85, 1.1) * screw, radius, radius)
 
 
 def _streaks(rng: np.random.Generator, metal: np.ndarray, hu: np.ndarray, body: np.ndarray) -> np.ndarray:

@@ -12,13 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from compiled import library
-from fusion_check import differences
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from afnet.autofocus import AutofocusLayer, DilatedLayer
 from afnet.networks import AutofocusNetwork
+
+from .compiled import library
+from .fusion_check import differences
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 

@@ -1,7 +1,7 @@
 """The pelvic floor: levator sling, anal sphincter, urogenital diaphragm, bulb, natal cleft, by formula.
 
 Positions are mm from the middle between the femoral heads (z to the head, y to the back, x to the left), as in
-`pelvis_organs`. In axial slices the levators are a drop with its point behind: they hug the prostate's apex and the
+`organs.py`. In axial slices the levators are a drop with its point behind: they hug the prostate's apex and the
 rectum from both sides and meet behind it. All is soft tissue of nearly one brightness, in which the rectum is told by
 its place alone; without it a network takes the whole drop, down to the skin, for rectum.
 """
@@ -9,9 +9,10 @@ its place alone; without it a network takes the whole drop, down to the skin, fo
 from __future__ import annotations
 
 import numpy as np
-from pelvis_deformation import smooth_noise
-from pelvis_tissues import CODE
 from scipy import ndimage
+
+from .deformation import smooth_noise
+from .tissues import CODE
 
 
 def draw_floor(rng: np.random.Generator, tissue, z, y, x, free, organs, axis, apex: float, verge: float) -> None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pelvis_deformation import smooth_noise
-from pelvis_packs import SPACING
-from pelvis_tensors import AIR
 from scipy import ndimage, special
+
+from .deformation import smooth_noise
+from .packs import AIR, SPACING
 
 TO_SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))  # of a full width at half maximum
 
