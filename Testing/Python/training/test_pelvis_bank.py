@@ -44,6 +44,7 @@ def test_stream_goes_on_until_its_parent_ends(tmp_path, how):
         wait_until(lambda: {int(file.stem[:5]) for file in bank_files(tmp_path)} >= {3, 4})
         assert parent.poll() is None
         children = [int(n) for n in open(f"/proc/{parent.pid}/task/{parent.pid}/children").read().split()]
+        assert len(children) >= 2
     finally:
         parent.send_signal(how)
     assert parent.wait(30) == (0 if how == signal.SIGTERM else -how)
