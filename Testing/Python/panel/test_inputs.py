@@ -158,6 +158,28 @@ def test_a_chosen_study_that_is_gone_is_forgotten(panel, two_patients, make_ct, 
     assert selector(panel, "ct").currentNode() is other
 
 
+def test_a_result_tells_its_study_from_another_of_the_same_name(results, make_ct):
+    import slicer
+    from engine_result import write_result
+    from study_nodes import tree
+
+    from afnet.models.manifest import find_model
+
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    for _number in range(2):
+        study = tree().CreateFolderItem(tree().GetSceneItemID(), "Planning")
+        tree().SetItemLevel(study, constants.GetDICOMLevelStudy())
+        tree().CreateItem(study, make_ct("CT"))
+    choose_model(results.segment.ui, "pelvis-ct")
+    results.segment.ui.studySelector.setCurrentIndex(2)
+    results.process()
+    assert results.segment.ui.studySelector.currentText == "Planning (2)"
+    click(results.segment.ui.segmentButton)
+    write_result(results.engines[-1], find_model("pelvis-ct"))
+    spin(lambda: not results.segment.running)
+    assert "Image: CT (Planning (2))" in results.ui.resultInfoLabel.text.splitlines()
+
+
 def test_images_of_several_studies_are_shown_as_of_any(brain):
     selector(brain, "t2").setCurrentNode(brain.studies["2024"]["t2"])
     assert brain.ui.studySelector.currentText == "Any"
