@@ -58,7 +58,8 @@ class SegmentationJob(EngineJob):
     inputs: input name of the manifest to volume node. output: segmentation node to write into, None for a new one.
     memory ('2GB') and precision ('float32'): as for `afnet segment`, None for automatic. frames: input name to the
     frame that is meant, of inputs that show a sequence; by default the one that they show at the start.
-    on_progress(stage, fraction 0..1, seconds left or None), on_log(line), on_finished(JobOutcome) are optional.
+    on_progress(stage, fraction 0..1, seconds left or None), on_log(line), on_finished(JobOutcome) are optional. No line
+    has the name of a node, which may be a patient's; nor has the outcome's message.
     """
 
     REFUSALS = (StudyError, JobError)
@@ -172,7 +173,7 @@ class SegmentationJob(EngineJob):
                               "again, then segment it.").format(title=self.manifest.input(name).title)]
         if self._output is not None and self._output.IsA("vtkMRMLSegmentationNode"):
             study_record.find_images_again(self._output)
-        return problems or check_output(self.manifest, self.reference, self._output)
+        return problems or check_output(self.manifest, self.reference, self._output, named=False)
 
     def _request(self, files: dict[str, str]) -> SegmentRequest:
         """Return what the engine is asked; `files`: input name to file in the job folder."""

@@ -45,6 +45,7 @@ from .segment_voxels import (
 )
 from .terminology_list import register_terminology
 from .transforms import same_frame
+from .volumes import name_of
 from .volumes_table import fill_table, own_table
 
 
@@ -74,7 +75,7 @@ def load_result(
     """
     reads = output_node is not None and output_node.IsA("vtkMRMLSegmentationNode")
     kept = kept_segments(output_node, manifest) if reads else []  # before the geometry changes that the hashes are for
-    problems = check_output(manifest, reference_node, output_node, kept)
+    problems = check_output(manifest, reference_node, output_node, kept, named=False)
     if problems:
         raise ResultError(problems[0])
     found = read_result(manifest, folder, reference_node)
@@ -116,11 +117,12 @@ def load_result(
 
 
 def check_output(
-    manifest: Manifest, reference_node, output_node, kept: Collection[str] | None = None
+    manifest: Manifest, reference_node, output_node, kept: Collection[str] | None = None, named: bool = True
 ) -> list[str]:
     """Return why a result could not go into `output_node` (None: a new node), one sentence each.
 
-    kept: its `kept_segments`, if the caller has them: to find them, all voxels are looked at.
+    kept: its `kept_segments`, if the caller has them: to find them, all voxels are looked at. named: whether a sentence
+    may have an image's name, which may be a patient's: not for a log.
     """
     if reference_node is None or reference_node.GetScene() is None:
         return [_("The image of this result is no longer in the scene: choose another, then segment again.")]
@@ -136,8 +138,10 @@ def check_output(
         if other is None and lies_on(output_node, reference_node):
             return [_("The output does not say of which image it is, as after loading or copying it: choose a new "
                       "segmentation as output.")]
+        image = (name_of(other) if named else _("another image")) if other else (
+            _("an image that is no longer in the scene"))
         return [_("The output holds what a model found in {image}: choose a new segmentation as output.").format(
-            image=other.GetName() if other else _("an image that is no longer in the scene"))]
+            image=image)]
     patients = {hierarchy.patient_item(node) for node in (output_node, other, reference_node) if node} - {0}
     if len(patients) > 1:
         return [_("The output belongs to another patient than the image: choose a new segmentation as output.")]

@@ -87,6 +87,33 @@ def test_a_refusal_of_the_engine_is_one_sentence(ready, scene):
     assert scene_state(scene) == before
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_no_name_of_an_image_goes_into_the_log(ready, make_ct, when):
+    """It may be a patient's, and the log is what is sent to others. The panel says it below the output."""
+    from afnet.models.manifest import find_model
+
+    engine = start(ready)
+    write_result(engine, find_model("pelvis-ct"))
+    spin(lambda: not ready.panel.running)
+    output, other = ready.logic.getParameterNode().result, make_ct("CT Meier Hans 1950", (12, 14, 18))
+    ready.logic.getParameterNode().output = output
+    ready.process()
+    if when == "before":
+        study = ready.panel._study()
+        output.SetReferenceImageGeometryParameterFromVolumeNode(other)
+        ready.panel.run.add(study)
+    else:
+        click(ready.ui.segmentButton)
+        output.SetReferenceImageGeometryParameterFromVolumeNode(other)
+        write_result(ready.engines[-1], find_model("pelvis-ct"))
+        spin(lambda: not ready.panel.running)
+    sentence = "The output holds what a model found in another image"
+    assert sentence in ready.ui.messageLabel.text and sentence in ready.ui.logText.toPlainText()
+    assert "Meier" not in ready.ui.logText.toPlainText()
+    ready.panel._check_output()
+    assert "found in CT Meier Hans 1950" in ready.ui.outputProblemLabel.text
+
+
 def test_a_full_disk_is_told_before_anything_starts(ready, scene, monkeypatch):
     import shutil
 
