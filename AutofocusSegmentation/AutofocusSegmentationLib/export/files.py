@@ -64,6 +64,7 @@ def export_nrrd(segmentation, folder: Path, name: str) -> Exported:
 
     Raises ExportFailed with one sentence.
     """
+    _refuse_without_segments(segmentation)
     grid, file = world_grid(segmentation), f"{file_name(name)}.seg.nrrd"
     mark_edits(segmentation)
     copy = world_copy(segmentation)
@@ -142,7 +143,9 @@ def export_stl(segmentation, folder: Path, name: str) -> Exported:
 
 
 def filled_segments(segmentation) -> tuple[list[str], tuple[str, ...]]:
-    """Return the ids of the segments with voxels, and the names of the empty ones. Raises ExportFailed if all are."""
+    """Return the ids of the segments with voxels, and the names of the empty ones. Raises ExportFailed if all are, or
+    there is none."""
+    _refuse_without_segments(segmentation)
     volumes = segment_volumes(segmentation)
     ids = segmentation.GetSegmentation().GetSegmentIDs()
     filled = [segment_id for segment_id in ids if volumes.get(segment_id)]
@@ -184,6 +187,11 @@ def world_copy(segmentation):
     if segmentation.GetParentTransformNode() is not None:
         copy.ApplyTransformMatrix(vtk_matrix_of(linear_to_world(segmentation.GetParentTransformNode())))
     return copy
+
+
+def _refuse_without_segments(segmentation) -> None:
+    if not segmentation.GetSegmentation().GetNumberOfSegments():
+        raise ExportFailed(_("There is nothing to export: this segmentation has no segments."))
 
 
 def _bytes(grid: VoxelGrid) -> int:

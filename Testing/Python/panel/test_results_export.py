@@ -195,3 +195,18 @@ def export_array():
     array = np.zeros((12, 14, 16), np.int16)
     array[3:-3, 3:-3, 3:-3] = 100
     return array
+
+
+def test_without_segments_nothing_is_written_in_any_format(export):
+    """As when all were deleted: they are not there, and so not empty either."""
+    segments = export.segmentation.GetSegmentation()
+    for item in list(segments.GetSegmentIDs()):
+        segments.RemoveSegment(item)
+    export.process()
+    ui = export.ui
+    for button in (ui.exportSegButton, ui.exportRtButton, ui.exportNrrdButton, ui.exportNiftiButton,
+                   ui.exportStlButton):
+        ui.exportMessageLabel.setText("")
+        click(button)
+        assert ui.exportMessageLabel.text == "There is nothing to export: this segmentation has no segments."
+    assert not list(export.folder.iterdir())
