@@ -14,6 +14,9 @@ from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text
 from .queue_list import QueueList
 
+CANCEL_REST_MS = 3000
+"""How long Cancel rests when a study begins that waited: a second press was meant for the one before."""
+
 
 class RunView:
     """Drives a JobQueue with a timer and shows it in the widgets of `ui`.
@@ -46,6 +49,11 @@ class RunView:
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_INTERVAL_MS)
         self._timer.connect("timeout()", self.poll)
+        self._rest = qt.QTimer()
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(CANCEL_REST_MS)
+        self._rest.connect("timeout()", self._show_cancel)
+        self._cancel_tip = ui.cancelButton.toolTip
         ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
         ui.progressBar.setVisible(False)
         ui.cancelButton.setVisible(False)
@@ -100,6 +108,7 @@ class RunView:
         if self.queue.abandon():
             self._window.tell(reason)
         self._timer.stop()
+        self._rest.stop()
         self._window.stop_watching_close()
 
     def say(self, text: str, failed: bool = False) -> None:
@@ -108,8 +117,10 @@ class RunView:
 
     def _started(self, study: QueuedStudy) -> None:
         if study is self.queue.entries[0]:
+            self._rest.stop()
             self._ui.logText.clear()
         else:
+            self._rest.start()
             self._ui.logText.appendPlainText("")  # why an earlier one failed stays to be read
         self._ui.progressBar.setValue(0)
         self._ui.progressBar.setVisible(True)
@@ -136,10 +147,17 @@ class RunView:
         elif not self._timer.active:
             self._timer.start()
         self._ui.progressBar.setVisible(current is not None)
-        self._ui.cancelButton.setVisible(current is not None)
-        self._ui.cancelButton.enabled = current is not None and not current.job.cancelled
+        self._show_cancel()
         self._list.show(self.queue.entries)
         self._on_change()
+
+    def _show_cancel(self) -> None:
+        current, rests = self.queue.current, self._rest.active
+        self._ui.cancelButton.setVisible(current is not None)
+        self._ui.cancelButton.enabled = current is not None and not current.job.cancelled and not rests
+        self._ui.cancelButton.setToolTip(
+            _("The next segmentation in the queue has just begun: it can be cancelled in a moment.") if rests
+            else self._cancel_tip)
 
     def _cancel_clicked(self, checked=False) -> None:
         if self.running:
