@@ -14,6 +14,7 @@ class CompanionEntry(TypedDict):
 
     spacing_mm: float
     share: NotRequired[float]
+    mirrored: NotRequired[bool]
     weights_sha256: str
 
 

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from .decoding import check_found, clean, found_outside, restore
 from .inference import Computed, infer
 from .json_documents import Report, StructureEntry
+from .models.laterality import outputs_in_a_mirror
 from .models.manifest import Manifest
 from .opened_study import OpenedStudy, describe, finish, open_study
 from .output.outputs import outputs_of
@@ -54,17 +55,24 @@ def segment(request: StudyRequest, progress: Progress) -> Report:
 
 
 def compute(study: OpenedStudy, progress: Progress) -> Computed:
-    """Compute the probabilities on the study's grid: of its network, or the mean with its companion's."""
+    """Compute the probabilities on the study's grid: of its network, or the mean with its companion's, which may see
+    the study in a mirror too (x of the grid is left and right)."""
     first = study.prepared
     second = study.companion.prepared if study.companion else None
-    part = first.mask.size / (first.mask.size + second.mask.size) if second else 1.0
+    passes = 2 if study.manifest.companion_mirrored else 1
+    part = first.mask.size / (first.mask.size + passes * second.mask.size) if second else 1.0
     progress.share(0.0, part)
     computed = infer(study.predictor, first.channels, study.resources, progress, study.collector)
     if second is None:
         return computed
-    progress.share(part, 1.0)
-    other = infer(study.companion.predictor, second.channels, study.resources, progress)
-    pairs = zip(computed.probabilities, other.probabilities, found_outside(study.manifest), strict=True)
+    progress.share(part, part + (1 - part) / passes)
+    other = infer(study.companion.predictor, second.channels, study.resources, progress).probabilities
+    if study.manifest.companion_mirrored:
+        progress.share(part + (1 - part) / passes, 1.0)
+        mirrored = np.ascontiguousarray(second.channels[..., ::-1])
+        seen = infer(study.companion.predictor, mirrored, study.resources, progress).probabilities
+        other = (other + seen[outputs_in_a_mirror(study.manifest.raw), ..., ::-1]) / 2
+    pairs = zip(computed.probabilities, other, found_outside(study.manifest), strict=True)
     share = study.manifest.companion_share
     mean = [(1 - share) * mine + share * first.grid.resample(second.grid.image(its), absent)
             for mine, its, absent in pairs]

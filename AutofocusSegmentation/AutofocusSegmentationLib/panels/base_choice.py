@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from afnet.models.manifest import Manifest, ModelEntry, tuning_problem
+from afnet.finetuning.request import tuning_problem
+from afnet.models.manifest import Manifest, ModelEntry
 
 from .. import models
 from .model_choice import fill, select

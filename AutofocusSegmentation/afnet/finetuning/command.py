@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError, package_missing
 from ..json_documents import ComparisonDocument
-from ..models.manifest import Manifest, find_model, tuning_problem
+from ..models.manifest import Manifest, find_model
 from ..models.model_places import readable_folder
 from ..models.training_folder import DONE, FAILED, STOPPED
 from ..process.progress import Progress
@@ -23,6 +23,7 @@ from .request import (
     choose_held_out,
     read_cases,
     suggestion,
+    tuning_problem,
 )
 from .stopping import StopRequests
 

@@ -98,7 +98,8 @@ class Conclusion:
         self, folder: Path, network: AutofocusNetwork, comparison: ComparisonDocument, companion: Manifest | None
     ) -> Manifest:
         document = new_document(self.base, self.labels, self.request, comparison)
-        return save_bundle(folder, document, network.cpu(), companion, self.base.companion_share)
+        share, mirrored = self.base.companion_share, self.base.companion_mirrored
+        return save_bundle(folder, document, network.cpu(), companion, share, mirrored)
 
     def choose_companion(
         self, cases: list[dict[str, ComparedCase]], numbers: list[int]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import RequestError
 from ..models.json_schema import parse, violations
+from ..models.manifest import TILES, Manifest
 from ..regular_file import read_regular
 
 TUNES = ("attention", "last-blocks", "all")
@@ -28,6 +29,9 @@ SAMPLES_PER_CASE = 2
 
 HOLD_OUT_FROM = 6
 """Number of cases from which a third is held out unless the user says otherwise; with fewer, each in turn is better."""
+
+WITHOUT_TUNING = ("ASPP-s", "Dm")
+"""Networks whose outputs are not those of one classifier (ASPP-s), or that are not streamed (Dm)."""
 
 _CODE = {"type": ["array", "null"], "minItems": 3, "maxItems": 3, "items": {"type": "string"}}
 
@@ -65,6 +69,20 @@ CASES_SCHEMA = {
         }},
     },
 }
+
+
+def tuning_problem(base: Manifest) -> str:
+    """Say why a model cannot be fine-tuned; empty if it can, as far as its manifest tells."""
+    if base.execution == TILES:
+        return (
+            f"The model {base.id} is executed in tiles, as its authors did, and a fine-tuning learns over the whole "
+            "volume, which is another function; import its checkpoint again for the whole volume (import-checkpoint "
+            "--execution whole-volume), or choose another base model."
+        )
+    network = base.raw["network"]["name"]
+    if network in WITHOUT_TUNING:
+        return f"The network of the model {base.id} ({network}) cannot be fine-tuned; choose another base model."
+    return ""
 
 
 @dataclass(frozen=True)

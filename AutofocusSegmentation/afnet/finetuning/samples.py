@@ -12,6 +12,7 @@ import torch
 
 from ..learning.augmentation import random_patch, uniform, vary_ct, vary_mr
 from ..learning.losses import Total, class_distance, class_loss, likely_classes, region_distance, region_loss
+from ..models.laterality import side_of
 from ..models.manifest import Manifest
 from ..tensors import to_torch
 from .cache import PreparedCase
@@ -27,9 +28,6 @@ HELD_WEIGHT = 1.0
 AHEAD = 3
 """Batches prepared ahead."""
 
-LATERAL = {"7771000", "24028007"}
-"""SNOMED CT codes of left and right: a model that tells them apart must not see mirrored patients."""
-
 
 class CaseSamples:
     """The samples of a training; `draw(number)` gives the n-th of all, `loss` is that of a batch of them."""
@@ -40,8 +38,8 @@ class CaseSamples:
         self.cases, self.labels, self.seed, self.samples_per_case = cases, labels, seed, samples_per_case
         self.channels = len(manifest.channels)
         self.windows = [channel.get("window_hu") for channel in manifest.channels]
-        modifiers = [structure.terminology.get("type_modifier") for structure in labels.structures]
-        self.mirror = not any(modifier and modifier[1] in LATERAL for modifier in modifiers)
+        # A model that tells left from right must not see mirrored patients.
+        self.mirror = not any(side_of(structure.terminology) for structure in labels.structures)
         sizes = np.array([case.mask.shape for case in cases])
         self.shape = tuple(int(size) for size in np.minimum(LARGEST_PATCH, sizes.max(axis=0)))
         self.old = torch.tensor([source is not None for source in labels.sources])

@@ -31,9 +31,6 @@ COMPANION_FILE = "companion.npz"
 WHOLE_VOLUME, TILES = "whole-volume", "tiles-75"
 """How a model is executed: over its whole crop, or in the authors' tiles (tiling.py). Two different functions."""
 
-WITHOUT_TUNING = ("ASPP-s", "Dm")
-"""Networks whose outputs are not those of one classifier (ASPP-s), or that are not streamed (Dm)."""
-
 
 @dataclass(frozen=True)
 class Input:
@@ -93,6 +90,11 @@ class Manifest:
     def companion_share(self) -> float:
         """The companion's part of the mean, 0 without one; one half unless the model says otherwise."""
         return self.raw["companion"].get("share", 0.5) if "companion" in self.raw else 0.0
+
+    @property
+    def companion_mirrored(self) -> bool:
+        """Whether the companion sees the study a second time in a mirror, and the mean of both is its output."""
+        return self.raw.get("companion", {}).get("mirrored", False)
 
     @property
     def members(self) -> tuple["Manifest", ...]:
@@ -279,19 +281,3 @@ def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -
     except (OSError, ValueError):  # a link to itself, or a name that is too long, which is not repeated
         raise RequestError(f"No model or folder can have the name given; the models are: {known}.") from None
     raise RequestError(f"There is no model '{name_or_folder}'{unreadable_variable()}; the models are: {known}.")
-
-
-def tuning_problem(base: Manifest) -> str:
-    """Say why a model cannot be fine-tuned; empty if it can, as far as its manifest tells."""
-    if base.execution == TILES:
-        return (
-            f"The model {base.id} is executed in tiles, as its authors did, and a fine-tuning learns over the whole "
-            "volume, which is another function; import its checkpoint again for the whole volume (import-checkpoint "
-            "--execution whole-volume), or choose another base model."
-        )
-    if base.raw["network"]["name"] in WITHOUT_TUNING:
-        return (
-            f"The network of the model {base.id} ({base.raw['network']['name']}) cannot be fine-tuned; choose another "
-            "base model."
-        )
-    return ""

@@ -5,12 +5,13 @@ from itertools import combinations
 
 from ..architectures import widths_fit
 from ..hounsfield import HIGHEST_HU
+from .laterality import outputs_in_a_mirror
 
 
 def inconsistencies(document: dict) -> list[str]:
     """Return what is wrong in a document that keeps to the schema, a phrase each; nothing if it can be used."""
     found = _input_problems(document) + _code_problems(document) + _plausibility_problems(document)
-    found += _correlation_problems(document)
+    found += _correlation_problems(document) + _mirror_problems(document)
     network = document["network"]
     if not widths_fit(network["name"], len(network["widths"])):
         found.append(f"network.widths has a wrong number of entries for {network['name']}")
@@ -64,6 +65,15 @@ def _correlation_problems(document: dict) -> list[str]:
     if not {channel["input"] for channel in document["channels"]}.issuperset(names):
         found.append("correlations need a channel of every input")
     return found
+
+
+def _mirror_problems(document: dict) -> list[str]:
+    try:
+        if document.get("companion", {}).get("mirrored"):
+            outputs_in_a_mirror(document)
+    except ValueError as error:
+        return [f"the companion cannot be mirrored: {error}"]
+    return []
 
 
 def _code_problems(document: dict) -> list[str]:

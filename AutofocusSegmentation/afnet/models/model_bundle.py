@@ -53,12 +53,13 @@ def _kind(tensor: torch.Tensor) -> str:
 
 def save_bundle(
     folder: Path, document: dict, network: AutofocusNetwork | DeepMedic, companion: Manifest | None = None,
-    share: float = 0.5,
+    share: float = 0.5, mirrored: bool = False,
 ) -> Manifest:
     """Write `network` as folder/weights.npz and `document` with its hash as folder/model.json; return the manifest.
 
-    The weights of `companion` go with it, on its grid, and its output has the part `share` in the mean; without one
-    the model has none, whatever `document` says.
+    The weights of `companion` go with it, on its grid. Its output has the part `share` in the mean, and is, if
+    `mirrored`, itself the mean of the study's and its mirror image's. Without one the model has none, whatever
+    `document` says.
     """
     folder.mkdir(parents=True, exist_ok=True)
     document = {key: value for key, value in document.items() if key != "companion"}
@@ -66,7 +67,7 @@ def save_bundle(
         shutil.copyfile(companion.weights_file, folder / COMPANION_FILE)
         document["companion"] = {
             "spacing_mm": companion.spacing, "share": share, "weights_sha256": companion.weights_sha256,
-        }
+        } | ({"mirrored": True} if mirrored else {})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: _stored(tensor) for name, tensor in network.state_dict().items()})
     (folder / "weights.npz").write_bytes(buffer.getvalue())

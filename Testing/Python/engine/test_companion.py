@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from finetuning_studies import finetune, write_base, write_cases
 from phantoms import (
     CT_BOX,
@@ -25,6 +26,7 @@ from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.run import FineTuning
 from afnet.inference import Predictor, infer
 from afnet.models import model_store, training_folder
+from afnet.models.laterality import outputs_in_a_mirror
 from afnet.models.manifest import COMPANION_FILE, find_model, read_manifest
 from afnet.models.model_bundle import load_network, save_bundle
 from afnet.opened_study import open_study
@@ -120,6 +122,41 @@ def test_beyond_the_companions_grid_there_is_background(tmp_path):
     found = compute(study, Progress()).probabilities
     assert np.abs(found.sum(0) - 1).max() < 1e-4
     assert (found[5] > 0.5).any()
+
+
+def test_a_mirrored_companion_tells_left_from_right_in_a_mirror(tmp_path):
+    """Of a patient and the mirror image the outputs are each other's mirror images, the sides exchanged. The networks
+    are random, and the first has no part in this mean."""
+    alone = [tiny_bundle(tmp_path / f"{n}", seed=n, grid={"spacing_mm": 6.0, "margin_mm": MARGIN}) for n in (0, 1)]
+    image = sampled(empty_grid(CT_BOX, 6.0), ct_hounsfield, np.int16)
+    other = sitk.GetImageFromArray(np.ascontiguousarray(sitk.GetArrayFromImage(image)[:, :, ::-1]))
+    other.SetSpacing(image.GetSpacing())
+    x, y, z = image.GetOrigin()
+    other.SetOrigin((-x - (image.GetWidth() - 1) * image.GetSpacing()[0], y, z))
+    found = {}
+    for mirrored in (False, True):
+        model = save_bundle(tmp_path / f"{mirrored}", alone[0].raw, load_network(alone[0]), alone[1], 1.0, mirrored)
+        for name, scan in (("patient", image), ("mirror", other)):
+            files = write_images(tmp_path / name, {"ct": scan})
+            request = StudyRequest(str(model.folder), files, tmp_path / "o.seg.nrrd", precision="float32")
+            found[mirrored, name] = compute(open_study(request, Progress()), Progress()).probabilities
+    exchanged = [0, 1, 2, 3, 4, 6, 5]
+    assert outputs_in_a_mirror(alone[0].raw) == exchanged
+    for mirrored in (False, True):
+        difference = np.abs(found[mirrored, "patient"] - found[mirrored, "mirror"][exchanged][..., ::-1]).max()
+        assert bool(difference < 1e-4) is mirrored
+
+
+def test_a_mirrored_companion_stays_so_when_the_model_is_tuned(tmp_path):
+    structures = [item | {"terminology": item["terminology"] | {"type_modifier": None}}
+                  for item in write_base(tmp_path / "of-a-side").raw["structures"]]
+    first = write_base(tmp_path / "a", structures=structures)
+    second = write_base(tmp_path / "b", structures=structures, grid=COARSE)
+    base = save_bundle(tmp_path / "both", first.raw, load_network(first), second, 0.6, True)
+    output = tmp_path / "tuned"
+    assert finetune(base, write_cases(tmp_path, [1, 2]), output, "--epochs", 1, "--hold-out", "none") == 0
+    tuned = read_manifest(output)
+    assert tuned.companion_mirrored and tuned.companion_share == 0.6 and not first.companion_mirrored
 
 
 def test_progress_of_both_passes_only_rises(tmp_path, files):

@@ -192,6 +192,18 @@ def test_parts_that_do_not_fit_together(tmp_path, change, words):
     refused(lambda: read_manifest(written(tmp_path, with_change(change))), words)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_companion_is_mirrored_only_where_both_sides_are_known(tmp_path, mirrored):
+    pelvis = json.loads(json.dumps(find_model("pelvis-ct").raw))
+    pelvis["companion"] |= {"mirrored": mirrored}
+    assert inconsistencies(pelvis) == []
+    pelvis["structures"] = [structure for structure in pelvis["structures"] if structure["id"] != "femur_right"]
+    found = "the companion cannot be mirrored: Left femur has no other side with a code of its own"
+    assert [text for text in inconsistencies(pelvis) if "mirrored" in text] == [found] * mirrored
+    del pelvis["companion"]
+    assert "mirrored" not in " ".join(inconsistencies(pelvis))
+
+
 @pytest.mark.parametrize(
     "change,words",
     [
