@@ -6,7 +6,7 @@ GDCM reads the headers. It fills in pixels that a file lacks without a word, so 
 import os
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ..errors import RequestError
 from .refusals import check_name
 
-_MODALITY, _INSTANCE, _SERIES = "0008|0060", "0008|0018", "0020|000e"
+_SOP_CLASS, _MODALITY, _INSTANCE, _SERIES = "0008|0016", "0008|0060", "0008|0018", "0020|000e"
 _POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
 _FRAMES, _PHOTOMETRIC, _ALLOCATED, _SAMPLES = "0028|0008", "0028|0004", "0028|0100", "0028|0002"
 _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
@@ -25,6 +25,11 @@ _BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _UNCOMPRESSED = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", _BIG_ENDIAN, _DEFLATED})
 """Transfer syntaxes whose pixels take as many bytes as they are wide (when the whole data set is inflated, where it is
 deflated); '' where a file has no meta header."""
+
+_VALUE_TABLE = re.compile(
+    rb"\x28\0\0\x30(SQ\0\0)?.{4}\xfe\xff\0\xe0|\0\x28\x30\0(SQ\0\0)?.{4}\xff\xfe\xe0\0", re.DOTALL
+)
+"""The element Modality LUT Sequence (0028,3000) and the item that it begins with, in either order of bytes."""
 
 _MOST_BESIDE_PIXELS = 1 << 24
 """Bytes of a deflated data set beyond its pixels, to which it is inflated at most: few headers have a megabyte."""
@@ -53,11 +58,13 @@ class Slice:
     """Header of one file: what decides where it belongs, and what its values mean.
 
     `form`: '' for a slice that states its place, else what holds the frames: the name of an enhanced class, or
-    'multi-frame'. `rescale`: whether slope and intercept are there. `padding`: from where to where values, rescaled,
-    stand for no tissue; None if the file names no such value. Lengths in mm, as exact as the file has them.
+    'multi-frame'. `rescale`: whether slope and intercept are there. `unscaled`: whether what the values mean cannot be
+    known, for one of these is no number or a table stands in their place. `padding`: from where to where values,
+    rescaled, stand for no tissue; None if the file names no such value. Lengths in mm, as exact as the file has them.
     """
 
     file: Path
+    kind: str
     series: str
     modality: str
     instance: str
@@ -70,33 +77,43 @@ class Slice:
     pixel: int
     inverted: bool
     rescale: tuple[bool, bool]
+    unscaled: bool
     padding: tuple[float, float] | None
 
 
 @dataclass
 class Folder:
-    """What a folder holds: slices, each instance once; and how many files are damaged slices, or pictures that do not
-    say where they lie (a dose report, a saved screen)."""
+    """What a folder holds: slices, each instance once; and how many files are damaged slices, and links lead nowhere.
+
+    `placeless`: series and SOP class of pictures that do not say where they lie (a dose report, a saved screen).
+    """
 
     slices: list[Slice]
     damaged: int = 0
-    placeless: int = 0
+    dangling: int = 0
+    placeless: list[tuple[str, str]] = field(default_factory=list)
 
 
 def read_headers(folder: Path, what: str) -> Folder:
-    """Read the headers of all files in `folder` and below it; `what` is the subject of error sentences.
+    """Read the headers of all files in `folder` and below it, links followed; `what` is the subject of error sentences.
 
     Raises RequestError for a folder with more than MOST_FILES files or with names that are no UTF-8; OSError.
     """
     slices: dict[tuple, Slice] = {}
-    found, unread, seen = Folder([]), [], 0
+    found, unread, seen, visited = Folder([]), [], 0, set()
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    for parent, folders, names in os.walk(folder, onerror=_raise):
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        place = os.path.realpath(parent)
+        if place in visited:  # a link to where it lies would be followed without end
+            folders.clear()
+            continue
+        visited.add(place)
         folders.sort()
         for name in sorted(names):
             file = Path(parent) / name
             if not file.is_file():
+                found.dangling += file.is_symlink() and not file.exists()
                 continue
             check_name(file, f"A file of {what}")
             seen += 1
@@ -121,7 +138,7 @@ def read_headers(folder: Path, what: str) -> Folder:
                 continue
             item = _slice(file, reader, kind)
             if item is None:
-                found.placeless += 1
+                found.placeless.append((_text(reader, _SERIES), _text(reader, _SOP_CLASS)))
             else:
                 slices.setdefault((item.instance, item.position), item)  # copies, not slices of one wrong number
     found.slices = list(slices.values())
@@ -209,8 +226,11 @@ def _meta_header(file: Path) -> tuple[str | None, str]:
 
 def _numbers(reader: sitk.ImageFileReader, key: str, count: int) -> tuple[float, ...] | None:
     """The `count` finite numbers of a tag of the header just read; None if it has others or is not there."""
+    text = _text(reader, key)
+    if not text.isascii() or "_" in text:  # which Python reads as numbers, too
+        return None
     try:
-        values = tuple(float(part) for part in _text(reader, key).split("\\"))
+        values = tuple(float(part) for part in text.split("\\"))
     except ValueError:
         return None
     return values if len(values) == count and np.isfinite(values).all() else None
@@ -228,13 +248,24 @@ def _slice(file: Path, reader: sitk.ImageFileReader, kind: str | None) -> Slice 
         return None
     modality = _text(reader, _MODALITY)
     return Slice(
-        file, _text(reader, _SERIES), modality if modality in MODALITIES else "another kind",
+        file, _text(reader, _SOP_CLASS), _text(reader, _SERIES), modality if modality in MODALITIES else "another kind",
         _text(reader, _INSTANCE) or str(file), tuple(reader.GetSize()[:2]),
         spacing or (1.0, 1.0), axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, form,
         reader.GetPixelID(),
         _text(reader, _PHOTOMETRIC) == "MONOCHROME1", (bool(_text(reader, _SLOPE)), bool(_text(reader, _INTERCEPT))),
-        _padding(reader),
+        _is_unscaled(file, reader), _padding(reader),
     )
+
+
+def _is_unscaled(file: Path, reader: sitk.ImageFileReader) -> bool:
+    """Whether slope or intercept of the header just read are there, but no numbers, or a table takes their place, which
+    GDCM does not apply."""
+    stated = [key for key in (_SLOPE, _INTERCEPT) if _text(reader, key)]
+    if stated:
+        return any(_numbers(reader, key, 1) is None for key in stated)
+    deflated = _meta_header(file)[1] == _DEFLATED
+    content = _inflated(file, _pixel_bytes(reader) + _MOST_BESIDE_PIXELS) if deflated else file.read_bytes()
+    return _VALUE_TABLE.search(content) is not None
 
 
 def _padding(reader: sitk.ImageFileReader) -> tuple[float, float] | None:

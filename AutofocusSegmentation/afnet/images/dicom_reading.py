@@ -1,42 +1,26 @@
 """From a folder of DICOM files, in any order and under any names, to one image.
 
-GDCM reads the headers and the voxels. What it does not judge is judged here: which files make one stack of slices,
-and whether the stack is complete, evenly spaced and at right angles to its slices. Positions in LPS, mm (DICOM PS3.3
+GDCM reads the headers and the voxels. What it does not judge is judged here: whether the stack of slices is complete,
+evenly spaced and at right angles to its slices, and what its values mean. Positions in LPS, mm (DICOM PS3.3
 C.7.6.2.1.1: image position, image orientation, pixel spacing).
 
 Sentences name no tag's content but the modality, and no file, for these carry names of patients.
 """
 
-from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError, RequestError, is_out_of_memory
+from ..errors import InputError, is_out_of_memory
 from ..hounsfield import AIR, BODY_THRESHOLD, DENSEST_BONE
-from .dicom_header import MODALITIES, Folder, Slice, read_headers
+from .dicom_header import MODALITIES, Slice, read_headers
+from .dicom_stack import ORIENTATION_TOLERANCE, ROUNDING, SPACING_TOLERANCE, count, only_stack
 from .native_stderr import native_stderr_closed
 from .refusals import without_room
 
-LOCALIZER_SLICES = 2
-"""A stack of no more slices than this is taken as a localizer and left out when there is a longer one."""
-
-ORIENTATION_TOLERANCE = 1e-3
-"""Largest difference between the direction cosines of two slices of one stack."""
-
-SPACING_DIGITS = 4
-"""Slices are of one stack if their pixel spacings, in mm, agree in so many digits. The image has them unrounded: with
-0.9766 for 500 / 512 mm the last of 512 voxels would be 0.02 voxel off."""
-
 POSITION_TOLERANCE = 0.01
 """Distance in mm along the normal under which two slices lie at the same position."""
-
-SPACING_TOLERANCE = 0.05
-"""Largest departure of a slice from even spacing, as a part of the spacing (or ROUNDING, if that is more)."""
-
-ROUNDING = 0.1
-"""Departure in mm from even spacing that rounded positions may cause."""
 
 TILT_TOLERANCE = 1e-3
 """Largest shift of slices within their plane, in mm per mm along the normal (0.5 mm over 500 mm)."""
@@ -47,18 +31,19 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
 
     Slices are sorted along the normal of their plane, so the direction is right-handed. `what` is the subject of
     error sentences, `expected` the modality that the series must be of if it names one. Raises RequestError (no DICOM,
-    several series), InputError (damaged, missing, repeated, uneven or tilted slices, a multi-frame file, inverted
-    values, another modality, CT slices of which some lack their rescale), OSError.
+    several series), InputError (damaged, missing, repeated, uneven or tilted slices, some without a place, links that
+    lead nowhere, a multi-frame file, inverted values, another modality, values of unknown scale), OSError.
     """
     with native_stderr_closed():
         found = read_headers(folder, what)
-    stack = _only_stack(found, what)
-    if found.damaged:
-        raise InputError(
-            f"{what} has {_count(found.damaged, 'DICOM file')} that cannot be read whole, so slices would be missing; "
-            "export the series again."
-        )
+    stack = only_stack(found, what)
     _check_kind(stack, expected, what)
+    unscaled = sum(item.unscaled for item in stack)
+    if unscaled:
+        raise InputError(
+            f"{what} has {unscaled} of {len(stack)} slices whose rescale slope or intercept is no number or stands in "
+            "a table (Modality LUT), so their values are unknown; export the series again."
+        )
     ct = "CT" in (expected, stack[0].modality)
     if ct:
         _check_rescale(stack, what)
@@ -138,55 +123,6 @@ def _check_rescale(stack: list[Slice], what: str) -> None:
         )
 
 
-def _only_stack(folder: Folder, what: str) -> list[Slice]:
-    """The slices of the one series and orientation that is no localizer."""
-    stacks: dict[tuple, list[Slice]] = defaultdict(list)
-    for item in folder.slices:
-        alike = (item.series, item.size, tuple(round(side, SPACING_DIGITS) for side in item.spacing))
-        near = (
-            key for key in stacks
-            if key[:3] == alike and np.abs(np.subtract(key[3], item.axes)).max() <= ORIENTATION_TOLERANCE
-        )
-        stacks[next(near, (*alike, item.axes))].append(item)
-    found = sorted(stacks.values(), key=_frames, reverse=True)
-    if not found:
-        if folder.damaged:
-            raise InputError(
-                f"{what} has DICOM files, but none of them can be read; export the series again."
-            )
-        if folder.placeless:
-            raise InputError(
-                f"{what} has {_count(folder.placeless, 'DICOM picture')} in colour or without position, orientation or "
-                "pixel spacing, which make no volume; give the folder of the series itself, or export it again."
-            )
-        raise RequestError(f"{what} is a folder without DICOM slices; give the folder that holds the series.")
-    if _frames(found[0]) > LOCALIZER_SLICES:
-        found = [stack for stack in found if _frames(stack) > LOCALIZER_SLICES]
-    forms = [next((item.form for item in stack if item.form), "") for stack in found]
-    if len(found) > 1:
-        listed = ", ".join(
-            (f"{many} times " if many > 1 else "") + f"{_count(length, 'frame' if form else 'slice')} of {modality}"
-            for (length, form, modality), many in Counter(
-                (_frames(stack), form, stack[0].modality) for stack, form in zip(found, forms, strict=True)
-            ).items()
-        )
-        raise RequestError(
-            f"{what} is a folder with {len(found)} DICOM series ({listed}); put the one that is meant into a "
-            "folder of its own."
-        )
-    if forms[0]:
-        raise InputError(
-            f"{what} is stored as {forms[0]} DICOM, which is not read here; load it in Slicer and save the volume as "
-            "NRRD."
-        )
-    return found[0]
-
-
-def _frames(stack: list[Slice]) -> int:
-    """Number of slices of a stack, of which a multi-frame file has many."""
-    return sum(item.frames for item in stack)
-
-
 def _check_stack(stack: list[Slice], what: str) -> tuple[np.ndarray, tuple[float, ...], list[Slice]]:
     """Return direction (3×3, columns are the axes), spacing in mm and the slices in order along the normal."""
     if len(stack) == 1:
@@ -223,7 +159,7 @@ def _check_positions(positions: np.ndarray, normal: np.ndarray, what: str) -> No
     multiples = np.rint(steps / step)
     if np.abs(steps - multiples * step).max() <= tolerance and multiples.min() >= 1 and multiples.max() > 1:
         raise InputError(
-            f"{what} lacks {_count(int((multiples - 1).sum()), 'slice')}, the first after slice "
+            f"{what} lacks {count(int((multiples - 1).sum()), 'slice')}, the first after slice "
             f"{int(np.argmax(multiples > 1)) + 1} of {len(heights)}; export the series again, complete."
         )
     even = np.linspace(heights[0], heights[-1], len(heights))
@@ -239,7 +175,3 @@ def _check_positions(positions: np.ndarray, normal: np.ndarray, what: str) -> No
             f"{what} has slices shifted against each other by up to {shift:.1f} mm, as from a tilted gantry;"
             " load it in Slicer, harden the transform of the DICOM import and save the volume as NRRD."
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -64,6 +64,15 @@ def stored(folder: Path, slices: list[Dataset], prefix="", seed=5) -> Path:
     return folder
 
 
+def rewrite(folder: Path, element: bytes, old: bytes, new: bytes) -> None:
+    """Write `new` for `old`, which is as long, in an element of every file, where it has that: pydicom refuses to."""
+    for file in folder.iterdir():
+        content = file.read_bytes()
+        start = content.index(element) + 8
+        end = start + content[start - 2]
+        file.write_bytes(content[:start] + content[start:end].replace(old, new) + content[end:])
+
+
 def refused(folder: Path, error: type[AfnetError], words: str, capfd) -> str:
     with pytest.raises(AfnetError) as caught:
         read_image(folder, "The CT")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from dicom_slices import COLUMNS, MR, ROWS, SECONDARY, refused, series, stored
+from dicom_slices import COLUMNS, MR, ROWS, SECONDARY, refused, rewrite, series, stored
 from pydicom.uid import ImplicitVRLittleEndian
 
 from afnet.errors import InputError, RequestError
@@ -77,6 +77,83 @@ def test_slices_without_a_place_are_told(tmp_path, tag, capfd):
     for item in slices:
         delattr(item, tag)
     refused(stored(tmp_path / "series", slices), InputError, "without position, orientation or pixel spacing", capfd)
+
+
+@pytest.mark.parametrize("tag", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
+@pytest.mark.parametrize("which", [slice(0, 1), slice(5, 8), slice(1, None, 2)], ids=["first", "last", "every second"])
+def test_some_slices_without_a_place_are_missed(tmp_path, tag, which, capfd):
+    slices = series()
+    for item in slices[which]:
+        delattr(item, tag)
+    lost = len(slices[which])
+    words = f"has {lost} slice{'s' * (lost > 1)} in colour or without a readable position, orientation or pixel spacing"
+    assert f"beside {8 - lost} others" in refused(stored(tmp_path / "series", slices), InputError, words, capfd)
+
+
+def test_positions_with_a_decimal_comma_are_missed(tmp_path, capfd):
+    """Every second of slices 2.5 mm apart: the others, 5 mm apart, would be a volume."""
+    folder = stored(tmp_path / "series", series(10, step=2.5))
+    rewrite(folder, b"\x20\0\x32\0DS", b".5", b",5")
+    refused(folder, InputError, "has 5 slices in colour or without a readable position", capfd)
+
+
+def test_pictures_without_a_place_of_another_series_or_kind_are_left_aside(tmp_path):
+    folder = stored(tmp_path / "series", series())
+    for name, other in (("a", {"series": "1.2.3.2"}), ("b", {"kind": SECONDARY})):
+        report = series(1, **other)[0]
+        del report.ImagePositionPatient
+        stored(folder, [report], name)
+    assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of Unix")
+@pytest.mark.parametrize("which", [slice(6, 8), slice(1, None, 2), slice(0, 8)], ids=["last", "every second", "all"])
+def test_links_without_their_files_are_missed(tmp_path, which, capfd):
+    """As where git-annex or DataLad has not fetched them."""
+    folder = stored(tmp_path / "series", series())
+    files = sorted(folder.iterdir(), key=lambda file: pydicom.dcmread(file).ImagePositionPatient[2])[which]
+    for file in files:
+        file.unlink()
+        file.symlink_to(tmp_path / "nowhere" / "Secret")
+    refused(folder, InputError, f"has {len(files)} links to files that are not there", capfd)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of Unix")
+def test_linked_files_and_folders_are_followed(tmp_path):
+    folder, elsewhere = stored(tmp_path / "series", series()), tmp_path / "elsewhere"
+    (elsewhere / "below").mkdir(parents=True)
+    for k, file in enumerate(sorted(folder.iterdir())[3:]):
+        file.rename((elsewhere if k % 2 else elsewhere / "below") / file.name)
+    (folder / "more").symlink_to(elsewhere)
+    (folder / "Secret_link").symlink_to(folder / "Secret001")
+    (elsewhere / "round").symlink_to(folder)
+    (elsewhere / "below" / "itself").symlink_to(elsewhere / "below")
+    assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
+
+
+@pytest.mark.parametrize("which", [slice(6, 8), slice(0, 8, 7), slice(7, 8)], ids=["last two", "ends", "last"])
+@pytest.mark.parametrize("change", ["matrix", "series", "spacing", "orientation"])
+def test_slices_that_continue_the_stack_are_no_localizer(tmp_path, which, change, capfd):
+    slices = series()
+    for item in slices[which]:
+        if change == "matrix":
+            item.Columns, item.PixelData = COLUMNS // 2, item.PixelData[::2]
+        elif change == "series":
+            item.SeriesInstanceUID = "1.2.3.9"
+        elif change == "spacing":
+            item.PixelSpacing = [1.5, 1.3]
+        else:
+            item.ImageOrientationPatient = [0.9998, 0.02, 0, -0.02, 0.9998, 0]
+    lost = len(slices[which])
+    words = f"has {lost} slice{'s' * (lost > 1)} that by place or series should continue its other {8 - lost}"
+    refused(stored(tmp_path / "series", slices), InputError, words, capfd)
+
+
+def test_a_localizer_beside_the_stack_is_left_aside(tmp_path):
+    folder = stored(tmp_path / "series", series())
+    for name, step, more in (("1", 9.5, {}), ("2", -7.0, {}), ("3", 3.0, {"axes": (0.0, 1, 0, 0, 0, -1)})):
+        stored(folder, series(2, step=step, series=f"1.2.3.9{name}", seed=1, **more), name)
+    assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
 
 
 def test_one_instance_number_for_all_slices(tmp_path):

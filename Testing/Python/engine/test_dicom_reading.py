@@ -90,7 +90,6 @@ def test_subfolders_other_files_and_localizer(tmp_path):
     stored(tmp_path, [screen] * 3, "screen")
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 300)
     (tmp_path / "report.txt").write_text("text")
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     assert read_image(tmp_path).GetSize() == (COLUMNS, ROWS, 8)
 
 

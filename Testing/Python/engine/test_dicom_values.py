@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_slices import COLUMNS, MR, ROWS, refused, series, stored, values
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from dicom_slices import COLUMNS, MR, ROWS, refused, rewrite, series, stored, values
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from afnet.errors import InputError
 from afnet.images.reading import read_image
@@ -51,6 +57,31 @@ def test_mr_slices_may_differ_in_their_rescale(tmp_path):
     slices = series(kind=MR, modality="MR", intercept=0)
     del slices[3].RescaleSlope, slices[3].RescaleIntercept
     assert read_image(stored(tmp_path, slices), "The T1", "MR").GetSize()[2] == 8
+
+
+@pytest.mark.parametrize(("tag", "old", "new"), [
+    (b"\x28\0\x53\x10DS", b"1.5", b"1,5"), (b"\x28\0\x52\x10DS", b"-1024", b"abcde"),
+    (b"\x28\0\x53\x10DS", b"1.5", b"1_5"), (b"\x28\0\x53\x10DS", b"1.5", b"1\\2"),
+])
+def test_a_rescale_that_is_no_number(tmp_path, tag, old, new, capfd):
+    """GDCM would leave out what it cannot read."""
+    folder = stored(tmp_path, series(slope=1.5))
+    rewrite(folder, tag, old, new)
+    refused(folder, InputError, "has 8 of 8 slices whose rescale slope or intercept is no number", capfd)
+
+
+@pytest.mark.parametrize("syntax", [
+    ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian
+])
+def test_values_that_stand_in_a_table(tmp_path, syntax, capfd):
+    slices = series(syntax=syntax)
+    for item in slices[2:]:
+        del item.RescaleSlope, item.RescaleIntercept
+        table = Dataset()
+        table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [4096, 0, 16], "HU", bytes(2 * 4096)
+        item.ModalityLUTSequence = [table]
+        item["PixelData"].VR = "OW"
+    refused(stored(tmp_path, slices), InputError, "has 6 of 8 slices whose rescale slope or intercept", capfd)
 
 
 PADDED = np.s_[:2]

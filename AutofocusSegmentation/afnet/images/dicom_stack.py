@@ -1,0 +1,145 @@
+"""From the headers of a folder of DICOM files to the slices of its one stack; what may be left out, and what may not.
+
+Sentences name no tag's content but the modality, and no file, for these carry names of patients.
+"""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+
+from ..errors import InputError, RequestError
+from .dicom_header import Folder, Slice
+
+LOCALIZER_SLICES = 2
+"""A stack of no more slices than this is taken as a localizer and left out when there is a longer one."""
+
+ORIENTATION_TOLERANCE = 1e-3
+"""Largest difference between the direction cosines of two slices of one stack."""
+
+SPACING_DIGITS = 4
+"""Slices are of one stack if their pixel spacings, in mm, agree in so many digits. The image has them unrounded: with
+0.9766 for 500 / 512 mm the last of 512 voxels would be 0.02 voxel off."""
+
+SPACING_TOLERANCE = 0.05
+"""Largest departure of a slice from even spacing, as a part of the spacing (or ROUNDING, if that is more)."""
+
+ROUNDING = 0.1
+"""Departure in mm from even spacing that rounded positions may cause."""
+
+PARALLEL = 0.99
+"""Least cosine between the normals of two slices that can be of one scan (8 degrees)."""
+
+
+def only_stack(folder: Folder, what: str) -> list[Slice]:
+    """The slices of the one series and orientation that is no localizer.
+
+    `what` is the subject of error sentences. Raises RequestError (no DICOM, several series), InputError (slices that
+    are damaged, have no place or do not match, links that lead nowhere, a multi-frame file).
+    """
+    if folder.dangling:
+        raise InputError(
+            f"{what} has {count(folder.dangling, 'link')} to files that are not there, so slices may be missing; fetch "
+            "the files (as with git annex get), or copy the series without links."
+        )
+    stacks: dict[tuple, list[Slice]] = defaultdict(list)
+    for item in folder.slices:
+        alike = (item.series, item.size, tuple(round(side, SPACING_DIGITS) for side in item.spacing))
+        near = (
+            key for key in stacks
+            if key[:3] == alike and np.abs(np.subtract(key[3], item.axes)).max() <= ORIENTATION_TOLERANCE
+        )
+        stacks[next(near, (*alike, item.axes))].append(item)
+    found = sorted(stacks.values(), key=_frames, reverse=True)
+    if not found:
+        if folder.damaged:
+            raise InputError(
+                f"{what} has DICOM files, but none of them can be read; export the series again."
+            )
+        if folder.placeless:
+            raise InputError(
+                f"{what} has {count(len(folder.placeless), 'DICOM picture')} in colour or without position, "
+                "orientation or pixel spacing, which make no volume; give the folder of the series itself, or export "
+                "it again."
+            )
+        raise RequestError(f"{what} is a folder without DICOM slices; give the folder that holds the series.")
+    left_out: list[Slice] = []
+    if _frames(found[0]) > LOCALIZER_SLICES:
+        left_out = [item for stack in found if _frames(stack) <= LOCALIZER_SLICES for item in stack]
+        found = [stack for stack in found if _frames(stack) > LOCALIZER_SLICES]
+    forms = [next((item.form for item in stack if item.form), "") for stack in found]
+    if len(found) > 1:
+        listed = ", ".join(
+            (f"{many} times " if many > 1 else "") + f"{count(length, 'frame' if form else 'slice')} of {modality}"
+            for (length, form, modality), many in Counter(
+                (_frames(stack), form, stack[0].modality) for stack, form in zip(found, forms, strict=True)
+            ).items()
+        )
+        raise RequestError(
+            f"{what} is a folder with {len(found)} DICOM series ({listed}); put the one that is meant into a "
+            "folder of its own."
+        )
+    if forms[0]:
+        raise InputError(
+            f"{what} is stored as {forms[0]} DICOM, which is not read here; load it in Slicer and save the volume as "
+            "NRRD."
+        )
+    if folder.damaged:
+        raise InputError(
+            f"{what} has {count(folder.damaged, 'DICOM file')} that cannot be read whole, so slices would be missing; "
+            "export the series again."
+        )
+    _check_placeless(folder, found[0], what)
+    _check_left_out(found[0], left_out, what)
+    return found[0]
+
+
+def _check_left_out(stack: list[Slice], left_out: list[Slice], what: str) -> None:
+    """Refuse a stack if a slice that is left out is parallel to it, and of its series or one of the next at an end."""
+    if not left_out:
+        return
+    normal = _normal(stack[0])
+    heights = np.sort([item.position @ normal for item in stack])
+    step = np.median(np.diff(heights))
+    further = step * np.arange(1, LOCALIZER_SLICES + 1)
+    ends = np.concatenate([heights[0] - further, heights[-1] + further])
+    lost = 0
+    for item in left_out:
+        if item.form or item.modality != stack[0].modality or abs(_normal(item) @ normal) < PARALLEL:
+            continue
+        apart = np.abs(ends - item.position @ normal).min()
+        alike = (item.series, item.kind) == (stack[0].series, stack[0].kind)
+        lost += bool(alike or apart <= max(SPACING_TOLERANCE * step, ROUNDING))
+    if lost:
+        raise InputError(
+            f"{what} has {count(lost, 'slice')} that by place or series should continue its other {len(stack)}, but "
+            "with another matrix, pixel spacing, orientation or series, so slices would be missing; export the series "
+            "again, or remove what is not part of it."
+        )
+
+
+def _check_placeless(folder: Folder, stack: list[Slice], what: str) -> None:
+    """Refuse a stack if a picture without a place is of its series and kind, for that is one of its slices."""
+    of_stack = {(series, item.kind) for item in stack for series in (item.series, "")}
+    lost = sum(picture in of_stack for picture in folder.placeless)
+    if lost:
+        raise InputError(
+            f"{what} has {count(lost, 'slice')} in colour or without a readable position, orientation or pixel spacing "
+            f"beside {len(stack)} others, so slices would be missing; export the series again."
+        )
+
+
+def _normal(item: Slice) -> np.ndarray:
+    """The direction (LPS, of length 1) across a slice; not a number where its axes have none."""
+    normal = np.cross(item.axes[:3], item.axes[3:])
+    with np.errstate(invalid="ignore"):
+        return normal / np.linalg.norm(normal)
+
+
+def _frames(stack: list[Slice]) -> int:
+    """Number of slices of a stack, of which a multi-frame file has many."""
+    return sum(item.frames for item in stack)
+
+
+def count(number: int, noun: str) -> str:
+    """A number and what it counts, in the plural where that is due."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
