@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from ..errors import RequestError, is_out_of_memory
 from .native_stderr import native_stderr_closed
-from .nrrd_header import check_nrrd
+from .nrrd_header import check_data_files, check_nrrd, unread_header
 from .refusals import check_name, damaged, sheared, without_room
 
 
@@ -52,18 +52,24 @@ def read_with_itk(
     reader = sitk.ImageFileReader()
     reader.SetImageIO(io)
     reader.SetFileName(str(path))
+    nrrd, known = io == "NrrdImageIO", False
     try:
         with native_stderr_closed():
+            if nrrd:
+                check_data_files(path, what)
             reader.ReadImageInformation()
+            known = True
             check(reader)
-            if io == "NrrdImageIO":
+            if nrrd:
                 space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
                 check_nrrd(path, space, what)
             image = reader.Execute()
     except (RuntimeError, MemoryError, OSError) as error:
         if is_out_of_memory(error):
             raise without_room(what) from None
-        raise (sheared if "orthonormal" in str(error) else damaged)(what) from None
+        if "orthonormal" in str(error):
+            raise sheared(what) from None
+        raise (unread_header(path, what) if nrrd and not known else damaged(what)) from None
     if image.GetNumberOfComponentsPerPixel() == 1 and "vector" in image.GetPixelIDTypeAsString():
         image = sitk.VectorIndexSelectionCast(image, 0)  # an axis of one component, as NRRD can have
     return image, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}

@@ -12,7 +12,14 @@ from pathlib import Path
 from ..errors import InputError
 from .compressed_stream import DamagedStream, check_stream
 from .nrrd_header import MILLIMETRES
-from .refusals import damaged, impossible_voxel_size, in_another_unit, without_orientation, without_spacing
+from .refusals import (
+    check_data_file,
+    damaged,
+    impossible_voxel_size,
+    in_another_unit,
+    without_orientation,
+    without_spacing,
+)
 
 _LONGEST_HEADER = 1 << 16
 
@@ -30,20 +37,21 @@ there: slices may lie apart or overlap."""
 
 _SLOPE, _INTERCEPT = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
 
+_TRUE = ("T", "t", "1")
+"""How MetaIO takes a yes to begin; all else is a no."""
+
 _SEVERAL_FILES = re.compile(r"%|^LIST\b")
 
 
 def check_metaimage(path: Path, what: str) -> None:
-    """Raise InputError about `what` unless header and, where it is compressed, data of a MetaImage are sound.
-
-    Compressed data are read to their end; where others are missing, ITK notices.
-    """
+    """Raise InputError about `what` unless header and data of a MetaImage are sound: of the length that they should be,
+    and undamaged where they are compressed, for which they are read to their end."""
     try:
         with path.open("rb") as file:
             start = file.read(_LONGEST_HEADER)
         fields, data_start = _fields(start)
         size = [int(part) for part in fields["DimSize"].split()]
-        if len(size) != int(fields["NDims"]) or not 1 <= len(size) <= 9:
+        if len(size) != int(fields["NDims"]) or not 1 <= len(size) <= 9 or min(size) < 0:
             raise damaged(what)
         _check_place(fields, len(size), what)
         if _numbers(fields.get(_SLOPE, "1"), 1) != [1.0] or _numbers(fields.get(_INTERCEPT, "0"), 1) != [0.0]:
@@ -95,15 +103,25 @@ def _numbers(text: str, count: int) -> list[float] | None:
 
 
 def _check_data(path: Path, fields: dict[str, str], data_start: int, count: int, what: str) -> None:
-    """Check that `count` bytes come out of a compressed file. Raises InputError, DamagedStream, OSError, ValueError."""
+    """Check that the data, inflated if they are compressed, have `count` bytes: MetaIO takes the first of too many, and
+    those may be a header that it was not told of. Raises InputError, DamagedStream, OSError, ValueError."""
     where = fields["ElementDataFile"]
     if _SEVERAL_FILES.search(where):
         raise InputError(f"{what} is spread over several files; save it as one .mha or .nrrd file.")
-    if fields.get("CompressedData", "False").lower() not in ("true", "1"):
-        return
     local = where in ("LOCAL", "Local", "local")
-    with (path if local else path.parent / where).open("rb") as file:
-        begin = file.seek(data_start if local else 0)
+    data, start = (path, data_start) if local else (path.parent / where, 0)
+    check_data_file(data, what)
+    if not fields.get("CompressedData", "").startswith(_TRUE):
+        surplus = data.stat().st_size - start - count
+        binary = fields.get("BinaryData", "True").startswith(_TRUE)
+        if surplus > 0 and binary and int(fields.get("HeaderSize", "0")) == 0:
+            raise InputError(
+                f"{what} has {surplus} bytes of data more than its header says (DimSize, ElementType, HeaderSize), so "
+                "it is unknown which are the voxels; correct the header, or export it again."
+            )
+        return
+    with data.open("rb") as file:
+        begin = file.seek(start)
         check_stream(file, count)
         # ITK believes the header on how long the stream is, and misreads a file that does not say so.
         if fields.get("CompressedDataSize") != str(file.tell() - begin):

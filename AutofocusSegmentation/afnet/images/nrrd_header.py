@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from ..errors import InputError
 from .compressed_stream import DamagedStream, check_stream
-from .refusals import damaged, in_another_unit, without_orientation
+from .refusals import check_data_file, damaged, in_another_unit, without_data_file, without_orientation
 
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", ""}
 """Texts for the unit that all geometry is in; one that is empty says nothing."""
@@ -133,6 +133,42 @@ def check_nrrd(path: Path, space: str, what: str) -> None:
                 _check_compressed(path, file, header)
     except (DamagedStream, ValueError):
         raise damaged(what) from None
+
+
+def check_data_files(path: Path, what: str) -> None:
+    """Raise InputError about `what` if a header names anything but files as its data. Raises OSError where one is
+    missing."""
+    try:
+        with path.open("rb") as file:
+            names = _data_files(read_nrrd_header(file))
+    except ValueError:
+        raise damaged(what) from None
+    for name in names:
+        if name == "-":  # ITK reads standard input
+            raise without_data_file(what)
+        check_data_file(path.parent / name, what)
+
+
+def unread_header(path: Path, what: str) -> InputError:
+    """The error for a header that ITK does not read: what it is that it does not know, or damage."""
+    try:
+        with path.open("rb") as file:
+            version = file.readline(16).strip().decode("ascii")
+            file.seek(0)
+            header = read_nrrd_header(file)
+            rank = len(header.sizes)
+    except (OSError, ValueError):
+        return damaged(what)
+    if not re.fullmatch("NRRD000[1-5]", version):
+        return InputError(
+            f"{what} is of a version of NRRD that is not known here (1 to 5 are); save it as one of these."
+        )
+    if rank > 3 and len(header.axes) == 3:
+        return InputError(
+            f"{what} has {rank} axes, of which only three are directions in space; save one of its volumes alone, with "
+            "three axes."
+        )
+    return damaged(what)
 
 
 def _check_compressed(path: Path, file: BinaryIO, header: NrrdHeader) -> None:

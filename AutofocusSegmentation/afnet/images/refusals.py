@@ -1,5 +1,6 @@
 """The errors, to be raised, for images that cannot be used. Each has a sentence whose subject is `what`."""
 
+import stat
 from pathlib import Path
 
 from ..errors import InputError, OutOfMemory, RequestError
@@ -14,6 +15,21 @@ def check_name(path: Path, what: str) -> None:
             f"{what} has characters in its path or name that are not UTF-8; rename it, or copy it to a folder with a "
             "plain name."
         ) from None
+
+
+def check_data_file(file: Path, what: str) -> None:
+    """Raise InputError for what a header names as its file of data, if it is none: a pipe would be waited for, and a
+    device never ends. Raises OSError where there is nothing."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise without_data_file(what)
+
+
+def without_data_file(what: str) -> InputError:
+    """The header names something as its file of data that is none."""
+    return InputError(
+        f"{what} has a header whose data are said to be in a pipe, a device or a folder; correct it, or export it "
+        "again."
+    )
 
 
 def without_room(what: str) -> OutOfMemory:

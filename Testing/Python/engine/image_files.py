@@ -1,5 +1,6 @@
 """Small scans, saved, and the check of the sentence that a broken one earns."""
 
+import os
 import re
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def saved(folder: Path, image: sitk.Image, kind: str, compress=False) -> Path:
     path = folder / f"{SECRET}.{kind}"
     sitk.WriteImage(image, str(path), compress)
     return path
+
+
+NO_FILES = {
+    "pipe": lambda place: os.mkfifo(place), "device": lambda place: place.symlink_to("/dev/urandom"),
+    "folder": lambda place: place.mkdir(),
+}
+"""What a header may name as its file of data though it is none, and how to make it."""
 
 
 def refused(path: Path, error: type[AfnetError], words: str, capfd, read=read_image) -> str:

@@ -1,11 +1,12 @@
 """MetaImage files that ITK would read as they are: damaged streams, wrong sizes, several files, no geometry."""
 
+import os
 import zlib
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from image_files import refused, saved, scan
+from image_files import NO_FILES, refused, saved, scan
 
 from afnet.errors import InputError
 from afnet.images.reading import read_image
@@ -66,6 +67,45 @@ def test_compressed_data_in_a_file_of_its_own(tmp_path, capfd):
     content[len(content) // 2] ^= 0x55
     data.write_bytes(content)
     refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("yes", [b"True", b"TRUE", b"T", b"t", b"1", b"tes"])
+def test_every_way_to_say_that_the_data_are_compressed(compressed, yes, capfd):
+    """MetaIO looks at the first letter."""
+    header, data = parts(compressed)
+    header = header.replace(b"CompressedData = True", b"CompressedData = " + yes)
+    compressed.write_bytes(header + data)
+    assert np.array_equal(sitk.GetArrayFromImage(read_image(compressed)), sitk.GetArrayFromImage(scan()))
+    middle = len(data) // 2
+    compressed.write_bytes(header + data[:middle] + bytes([data[middle] ^ 0x55]) + data[middle + 1 :])
+    refused(compressed, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes and devices in folders there")
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize("compress", [False, True])
+def test_data_in_what_is_no_file(tmp_path, make, compress, capfd):
+    path = saved(tmp_path, scan(), "mhd", compress)
+    data = path.with_suffix(".zraw" if compress else ".raw")
+    data.unlink()
+    refused(path, InputError, "damaged or incomplete", capfd)
+    make(data)
+    refused(path, InputError, "a pipe, a device or a folder", capfd)
+
+
+def test_more_data_than_the_header_says(tmp_path, capfd):
+    """A header before the voxels that it does not mention, or voxels of another size."""
+    path = saved(tmp_path, scan(), "mhd")
+    raw, voxels = path.with_suffix(".raw"), scan()
+    raw.write_bytes(bytes(36) + raw.read_bytes())
+    refused(path, InputError, "has 36 bytes of data more than its header says", capfd)
+    for size in (36, -1):
+        path.write_text(path.read_text().replace("ElementType", f"HeaderSize = {size}\nElementType"))
+        assert np.array_equal(sitk.GetArrayFromImage(read_image(path)), sitk.GetArrayFromImage(voxels))
+        path.write_text(path.read_text().replace(f"HeaderSize = {size}\n", ""))
+    one = saved(tmp_path, scan(dtype=np.int64), "mha")
+    one.write_bytes(one.read_bytes().replace(b"MET_LONG_LONG", b"MET_LONG"))
+    refused(one, InputError, "has 3960 bytes of data more than its header says", capfd)
 
 
 def plain(tmp_path, *changes):

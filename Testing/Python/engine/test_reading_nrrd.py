@@ -2,11 +2,12 @@
 
 import bz2
 import gzip
+import os
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from image_files import SECRET, refused, scan
+from image_files import NO_FILES, SECRET, refused, scan
 
 from afnet.errors import InputError
 from afnet.images.reading import read_image, read_labelmap
@@ -150,6 +151,32 @@ def test_voxels_in_files_of_their_own(tmp_path, lines, names, capfd):
     refused(header, InputError, "damaged or incomplete", capfd)
     last.unlink()
     refused(header, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes and devices in folders there")
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize("encoding", ["raw", "gzip"])
+@pytest.mark.parametrize("lines", [["data file: a"], ["data file: LIST", "a"], ["data file: a%d 0 0 1"]])
+def test_voxels_in_what_is_no_file(tmp_path, make, encoding, lines, capfd):
+    path = nrrd(tmp_path, *lines, data=b"", encoding=encoding)
+    path.write_bytes(path.read_bytes().rstrip() + b"\n")
+    path = path.rename(path.with_suffix(".nhdr"))
+    refused(path, InputError, "damaged or incomplete", capfd)
+    make(tmp_path / ("a0" if "%" in lines[0] else "a"))
+    refused(path, InputError, "a pipe, a device or a folder", capfd)
+
+
+def test_voxels_on_standard_input(tmp_path, capfd):
+    path = nrrd(tmp_path, "data file: -", data=b"")
+    refused(path, InputError, "a pipe, a device or a folder", capfd)
+
+
+def test_a_header_that_itk_does_not_know(tmp_path, capfd):
+    layout = {"sizes": "11 10 9 1", "kinds": "domain domain domain domain", "directions": f"{AXES} none"}
+    refused(nrrd(tmp_path, **layout), InputError, "4 axes, of which only three are directions in space", capfd)
+    path = nrrd(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"NRRD0004", b"NRRD0006"))
+    refused(path, InputError, "of a version of NRRD that is not known here", capfd)
 
 
 def test_voxels_that_cannot_be_shared_out(tmp_path, capfd):
