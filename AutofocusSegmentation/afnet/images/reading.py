@@ -22,6 +22,7 @@ from .itk_reading import first_bytes, opening, read_with_itk
 from .metaimage_header import check_metaimage
 from .nifti_header import ContradictoryScaling, NiftiHeader, Truncated, read_nifti_header
 from .refusals import (
+    contradictory_places,
     contradictory_size,
     damaged,
     not_finite,
@@ -42,6 +43,9 @@ TURN_TOLERANCE, PLACE_TOLERANCE = 3.0, 5.0
 Rounding makes 0.01 mm of it, and programs that write both write one pose. A contour would be seen to lie wrong in a
 program that believes the other matrix beyond a few mm.
 """
+
+TEMPLATE_TURN = 45.0
+"""Largest angle, in degrees, between an axis of the qform and of an sform that leads to a template."""
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -192,7 +196,11 @@ def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
             raise damaged(what)
     if header.qform is None and header.sform is None:
         raise without_orientation(what)
-    if header.sform is None or header.sform_is_template:
+    if header.sform is None:
+        return
+    if header.sform_is_template:
+        if _point_elsewhere(header.qform[:3, :3], header.sform[:3, :3]):
+            raise contradictory_places(what)
         return
     if not perpendicular(header.sform[:3, :3]):
         raise sheared(what)
@@ -204,10 +212,14 @@ def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
     cosines = (header.qform * header.sform)[:3, :3].sum(axis=0) / (sizes[0] * sizes[1])
     apart = np.abs((header.qform - header.sform) @ _corners(header.size)).max()
     if cosines.min() < np.cos(np.radians(TURN_TOLERANCE)) or apart > PLACE_TOLERANCE:
-        raise InputError(
-            f"{what} states two contradictory places of the patient (qform and sform); export it again"
-            " from the program in which it looks right."
-        )
+        raise contradictory_places(what)
+
+
+def _point_elsewhere(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether an axis (column of 3×3) of `b` points elsewhere than that of `a`, or one of the two is mirrored: then it
+    depends on the program where left is. No template asks that of a patient in a scanner."""
+    cosines = (a * b).sum(axis=0) / (np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0))
+    return bool(cosines.min() < np.cos(np.radians(TEMPLATE_TURN))) or np.linalg.det(a) * np.linalg.det(b) <= 0
 
 
 def _corners(size: tuple[int, ...]) -> np.ndarray:

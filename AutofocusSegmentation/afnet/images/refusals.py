@@ -90,6 +90,14 @@ def contradictory_size(what: str) -> InputError:
     )
 
 
+def contradictory_places(what: str) -> InputError:
+    """The two matrices of a NIfTI header put the patient at different places."""
+    return InputError(
+        f"{what} states two contradictory places of the patient (qform and sform); export it again from the program in "
+        "which it looks right."
+    )
+
+
 def foreign_values(what: str, model: str) -> RequestError:
     """A label map is none of the model of that id: a scan, or one in other codes."""
     return RequestError(f"{what} holds values that are no codes of the model {model}; give a label map in its codes.")

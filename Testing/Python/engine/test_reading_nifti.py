@@ -52,8 +52,20 @@ def test_sheared_nifti(tmp_path, codes, capfd):
 
 
 def test_affine_to_a_template_beside_the_scanners_form_is_no_shear(tmp_path):
-    read = read_image(nifti(tmp_path, (CODES, (1, 4)), (ROWS, SHEARED)))
+    warped = (-1.2, -0.3, 0.2, 9, 0, -1.9, 0.3, 0, 0, -0.4, 2.2, 0)
+    read = read_image(nifti(tmp_path, (CODES, (1, 4)), (ROWS, warped)))
     assert index_to_lps(read) == pytest.approx(index_to_lps(scan(spacing=(1.0, 1.5, 2.0))), abs=1e-5)
+
+
+@pytest.mark.parametrize("rows", [
+    (1, 0, 0, 0, 0, -1.5, 0, 0, 0, 0, 2, 0), (1, 0, 0, 0, 0, 1.5, 0, 0, 0, 0, 2, 0),
+    (-1, 0, 0, 0, 0, 0, 2, 0, 0, 1.5, 0, 0), (0, -1.5, 0, 0, -1, 0, 0, 0, 0, 0, 2, 0),
+    (-1, -1.6, 0, 0, -1.2, -1.5, 0, 0, 0, 0, 2, 0),
+], ids=["mirrored", "half a turn", "axes exchanged", "left is behind", "mirrored by a warp"])
+@pytest.mark.parametrize("code", [3, 4, 5])
+def test_a_template_that_lies_elsewhere_than_the_scanner(tmp_path, rows, code, capfd):
+    """Which of the two is believed differs between programs, and with it where left is."""
+    refused(nifti(tmp_path, (CODES, (1, code)), (ROWS, rows)), InputError, "contradictory places", capfd)
 
 
 def test_nifti_with_contradictory_forms(tmp_path, capfd):
