@@ -127,7 +127,7 @@ def test_a_folder_that_may_not_be_written(home, monkeypatch):
 
     before = content(home / "our-pelvis")
     monkeypatch.setattr(store.os, "replace", refuse)
-    with pytest.raises(RequestError, match="may not be written"):
+    with pytest.raises(RequestError, match="open in another program, or protected"):
         store.rename_model(home / "our-pelvis", "New", home)
     assert content(home / "our-pelvis") == before
     monkeypatch.setattr(store.Path, "mkdir", refuse)
