@@ -2,7 +2,7 @@
 
     python Training/write_bundle.py --model brain-tumour-mri --weights Training/runs/brain/averaged.pt --to FOLDER
            [--spacing 4] [--scores scores.json --how "…" --summary "…"] [--version 0.1.0]
-           [--classifier-bias -0.405 0 0] [--smallest-part 0.5] [--companion FOLDER [--share 0.6]]
+           [--classifier-bias -0.405 0 0] [--smallest-part 0.5] [--companion FOLDER [--share 0.6] [--mirrored]]
 
 The network is the one of the run's plan.json, which lies beside the weights. Without `--scores` the scores stay as
 they are (for a candidate that is scored next).
@@ -42,6 +42,7 @@ def main() -> None:
                         help="added to each output: patches around tumours show more of them than whole brains do")
     parser.add_argument("--smallest-part", type=float, help="of the largest island that an island must have to stay")
     parser.add_argument("--companion", type=Path, help="folder of a model on another grid, whose output is averaged in")
+    parser.add_argument("--mirrored", action="store_true", help="with --companion: it sees each study in a mirror too")
     parser.add_argument("--share", type=float, default=0.5, help="the companion's part of the mean of both outputs")
     options = parser.parse_args()
 
@@ -61,7 +62,7 @@ def main() -> None:
     if options.smallest_part is not None:
         document["decoding"] = document["decoding"] | {"smallest_part": options.smallest_part}
     companion = read_manifest(options.companion) if options.companion else None
-    written = save_bundle(options.to, document, network, companion, options.share)
+    written = save_bundle(options.to, document, network, companion, options.share, options.mirrored)
     for member in written.members:
         load_network(member)
     size = sum(member.weights_file.stat().st_size for member in written.members)

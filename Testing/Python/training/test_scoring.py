@@ -46,18 +46,21 @@ def model(tmp_path, start):
 
 def test_a_bundle_holds_what_was_asked_for(tmp_path, start, model):
     scores = tmp_path / "scores.json"
-    scores.write_text(json.dumps({"summary": [
-        {"id": name, "n": 2, "dice": 0.5, "dice_sd": 0.1, "hd95_mm": None} for name in REGIONS]}))
+    row = {"dice": 0.5, "hd95_mm": None}
+    results = [{"patient": name, "rows": [row | {"id": region} for region in REGIONS]} for name in "ab"]
+    score.write_scores(scores, results)
     weights = write_run(tmp_path / "fine", (0.7, 0.2, 0.1))
     start(write_bundle, "--model", "brain-tumour-mri", "--weights", weights, "--to", tmp_path / "both", "--spacing", 3,
           "--scores", scores, "--how", "by a test", "--summary", "half", "--version", "9.8.7",
-          "--classifier-bias", 1, 0, -1, "--smallest-part", 0.25, "--companion", model, "--share", 0.75)
+          "--classifier-bias", 1, 0, -1, "--smallest-part", 0.25, "--companion", model, "--share", 0.75,
+          "--mirrored")
     written = read_manifest(tmp_path / "both")
     assert written.raw["version"] == "9.8.7" and written.raw["decoding"]["smallest_part"] == 0.25
     assert written.raw["scores"]["how"] == "by a test" and written.raw["scores"]["structures"][0]["dice"] == 0.5
     assert written.raw["network"]["name"] == "AFN-1"
     fine, coarse = written.members
     assert (fine.spacing, coarse.spacing) == (3, 4) and written.raw["companion"]["share"] == 0.75
+    assert written.companion_mirrored
     logits = load_network(fine).eval()(torch.zeros(1, 4, 8, 8, 8))[0, :, 4, 4, 4]
     expected = torch.logit(torch.tensor((0.7, 0.2, 0.1))) + torch.tensor((1.0, 0, -1))
     torch.testing.assert_close(logits, expected, atol=0.02, rtol=0)  # weights are stored in half precision
@@ -75,6 +78,13 @@ def test_patients_are_scored_from_the_files(tmp_path, start, model, capsys):
         assert row["dice"] == pytest.approx(2 * row["truth_ml"] / (row["truth_ml"] + row["prediction_ml"]), abs=0.001)
     assert found["summary"][0]["dice"] == pytest.approx(found["patients"][0]["rows"][0]["dice"], abs=0.001)
     assert "whole_tumour" in capsys.readouterr().out
+
+
+def test_a_mean_distance_says_in_how_many_there_is_one():
+    rows = [{"id": "bladder", "dice": dice, "hd95_mm": mm} for dice, mm in ((0.8, 2.0), (0.6, 4.0), (0.0, None))]
+    summary = score.summarise([{"rows": [row, {"id": "rectum", "dice": None, "hd95_mm": None}]} for row in rows])
+    assert summary == [{"id": "bladder", "n": 3, "dice": 0.467, "dice_sd": 0.34, "hd95_mm": 3.0, "hd95_n": 2}]
+    assert "hd95_n" not in score.summarise([{"rows": rows[:1]}])[0]
 
 
 def test_only_the_structures_that_were_drawn_are_scored(tmp_path, start, model):
