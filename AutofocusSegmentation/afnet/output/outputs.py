@@ -17,7 +17,8 @@ _MAPS = "The folder of attention maps"
 
 
 def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
-    """Raise RequestError now if an output could not be written later, or would replace an input or another output."""
+    """Raise RequestError now if an output could not be written later, or would replace an input, a file of the model or
+    another output."""
     if request.attention_folder is not None:
         check_folder(request.attention_folder, _MAPS)
     files = [(place, what) for place, what in (
@@ -26,12 +27,15 @@ def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
     if request.attention_folder is not None:
         names = files_of(request.attention_request, manifest)
         files += [(request.attention_folder / name, "An attention map") for name in names]
-    inputs, named = {_real(file) for file in request.inputs.values()}, {}
+    model = (manifest.folder / "model.json", *(member.weights_file for member in manifest.members))
+    taken = {_real(file): "a file of the model" for file in model}
+    taken |= {_real(file): "an input image" for file in request.inputs.values()}
+    named = {}
     for place, what in files:
         real = _real(place)
-        if real in inputs or real in named:
-            raise RequestError(f"{what} would replace {named.get(real, 'an input image')}; choose another name.")
-        named[real] = what[0].lower() + what[1:]
+        if real in taken:
+            raise RequestError(f"{what} would replace {taken[real]}; choose another name.")
+        taken[real] = named[real] = what[0].lower() + what[1:]
     for place, _ in files:  # the folder of attention maps may not exist yet, and be called as a file is to be
         for parent in named.keys() & set(_real(place).parents):
             raise RequestError(f"The folder of attention maps has the name of {named[parent]}; choose another.")

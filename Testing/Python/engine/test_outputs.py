@@ -1,6 +1,8 @@
 """All files of a run appear, or none; none replaces an input or another; what is left of a run that is ended."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import afnet
 from afnet.atomic_file import atomic, together
 from afnet.cli import run
 from afnet.errors import RequestError
+from afnet.models.manifest import write_manifest
 from afnet.process.parent import JOB_MARKER
 
 MAIN = Path(afnet.__file__).with_name("__main__.py")
@@ -98,6 +101,27 @@ def test_names_that_are_taken(refused, ct_file, tiny_pelvis, out, monkeypatch, m
         arguments += ["--input", "ct=scan.seg.nrrd"]
     refused(2, [*arguments, *more], words)
     assert left_in(out) == before and (out / "scan.seg.nrrd").read_bytes() == Path(ct_file).read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of Unix")
+@pytest.mark.parametrize("option", ["--report", "--labelmap", "--output"])
+@pytest.mark.parametrize("file", ["model.json", "weights.npz", "companion.npz"])
+def test_no_output_replaces_a_file_of_the_model(refused, ct_file, tiny_pelvis, out, tmp_path, option, file):
+    """Nor through a link, where the name has another ending."""
+    model = tmp_path / "model"
+    shutil.copytree(tiny_pelvis.folder, model)
+    document = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    document["companion"] = {"spacing_mm": 6.0, "weights_sha256": document["weights_sha256"]}
+    write_manifest(model, document)
+    shutil.copy(model / "weights.npz", model / "companion.npz")
+    before = {name: (model / name).read_bytes() for name in left_in(model)}
+    name = model / file
+    if option != "--report" or file != "model.json":
+        name = out / {"--report": "r.json", "--labelmap": "l.nrrd", "--output": "o.seg.nrrd"}[option]
+        name.symlink_to(model / file)
+    arguments = ["segment", "--model", model, "--input", f"ct={ct_file}", "--output", out / "s.seg.nrrd", option, name]
+    refused(2, arguments, "would replace a file of the model; choose another name")
+    assert {name: (model / name).read_bytes() for name in left_in(model)} == before
 
 
 def test_an_output_may_lie_in_the_folder_of_the_slices(tiny_pelvis, ct_file, tmp_path):
