@@ -173,19 +173,19 @@ def _open(
 
 
 def _drawn(manifest: Manifest, only: Iterable[str | int] | None) -> set[str]:
-    """Ids of the structures to score, from ids, names or codes."""
+    """Ids of the structures to score, from ids or names in small or capital letters, or codes."""
     if only is None:
         return {structure.id for structure in manifest.structures}
     drawn = set()
     for wanted in only:
-        word = str(wanted)
+        word = str(wanted).casefold()
         found = [
             structure.id for structure in manifest.structures
-            if word in (structure.id, structure.name) or [word] == [str(label) for label in structure.labels]
+            if word in (structure.id.casefold(), structure.name.casefold()) or [word] == [str(label) for label in structure.labels]
         ]
         if not found:
             known = ", ".join(structure.id for structure in manifest.structures)
-            raise RequestError(f"The model {manifest.id} has no structure '{word}'; it has {known}.")
+            raise RequestError(f"The model {manifest.id} has no structure '{wanted}'; it has {known}.")
         drawn.update(found)
     return drawn
 

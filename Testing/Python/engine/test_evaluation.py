@@ -162,7 +162,8 @@ def test_a_segment_that_a_user_renamed_is_scored_as_what_it_is_called(tmp_path, 
     assert rows["femur_right"]["truth_ml"] > 0 == rows["femur_left"]["truth_ml"]
 
 
-@pytest.mark.parametrize("only", [["bladder", "rectum", "femur_left"], ["Bladder", "Rectum", "Left femur"], [3, 4, 5]])
+@pytest.mark.parametrize("only", [["bladder", "rectum", "femur_left"], ["Bladder", "Rectum", "Left femur"],
+                                  ["BLADDER", "rectum", "Femur_LEFT"], [3, 4, 5]])
 def test_structures_that_were_not_drawn(pelvis, only):
     truth = pelvis_values()
     truth[truth == 1] = 0
