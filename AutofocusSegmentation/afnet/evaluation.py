@@ -181,7 +181,8 @@ def _drawn(manifest: Manifest, only: Iterable[str | int] | None) -> set[str]:
         word = str(wanted).casefold()
         found = [
             structure.id for structure in manifest.structures
-            if word in (structure.id.casefold(), structure.name.casefold()) or [word] == [str(label) for label in structure.labels]
+            if word in (structure.id.casefold(), structure.name.casefold())
+            or [word] == [str(label) for label in structure.labels]
         ]
         if not found:
             known = ", ".join(structure.id for structure in manifest.structures)
