@@ -148,7 +148,7 @@ def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
         other = reference_volume(oblique(spacing=(1, 1, 3)))
         job(folder, pelvis, other, labels(pelvis, seed=2))
         reference = other
-        monkeypatch.setattr(module, "check_output", lambda *_: [])  # or nothing would be touched
+        monkeypatch.setattr(module, "check_output", lambda *_, **__: [])  # or nothing would be touched
     nodes = [item[:2] for item in scene_state()]
 
     def broken(*_):
