@@ -36,7 +36,10 @@ def is_of_study(volume, segmentation) -> bool:
 
 
 def is_foreign(volume, node) -> bool:
-    """Tell whether a volume node (None: no) belongs to a patient who is not known to be the one of another node."""
+    """Tell whether a volume node (None: no) belongs to a patient who is not known to be the one of another node.
+
+    Stricter than `hierarchy.known_apart`: beside a node of nobody known, a known patient's volume is foreign.
+    """
     patient = hierarchy.patient_item(volume) if volume is not None else 0
     return patient not in (0, hierarchy.patient_item(node))
 

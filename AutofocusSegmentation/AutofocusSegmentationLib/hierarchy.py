@@ -27,6 +27,11 @@ def patient_item(node) -> int:
     return _ancestor(node, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient())
 
 
+def known_apart(*nodes) -> bool:
+    """Tell whether two of some nodes (None: no node) are known to belong to different patients."""
+    return len({patient_item(node) for node in nodes if node is not None} - {0}) > 1
+
+
 def study_item(node) -> int:
     """Return the item of the study that a node belongs to; 0 if unknown."""
     return _ancestor(node, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelStudy())

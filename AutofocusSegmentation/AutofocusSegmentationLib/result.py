@@ -142,8 +142,7 @@ def check_output(
             _("an image that is no longer in the scene"))
         return [_("The output holds what a model found in {image}: choose a new segmentation as output.").format(
             image=image)]
-    patients = {hierarchy.patient_item(node) for node in (output_node, other, reference_node) if node} - {0}
-    if len(patients) > 1:
+    if hierarchy.known_apart(output_node, other, reference_node):
         return [_("The output belongs to another patient than the image: choose a new segmentation as output.")]
     kept = kept_segments(output_node, manifest) if kept is None else kept
     if len(_replaceable(manifest, output_node, kept)) == segmentation.GetNumberOfSegments():

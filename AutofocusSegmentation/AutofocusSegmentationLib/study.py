@@ -189,8 +189,7 @@ def _frame_problem(item: Input, node) -> str:
 
 def _mismatch(item: Input, node, reference: Input, reference_node) -> str:
     """Say why a volume does not belong to the reference; empty if it does."""
-    patient, other = hierarchy.patient_item(node), hierarchy.patient_item(reference_node)
-    if patient and other and patient != other:
+    if hierarchy.known_apart(node, reference_node):
         return _("{title} and {other} are of different patients: choose volumes of one patient.").format(
             title=item.title, other=reference.title)
     if not _overlaps(node, reference_node):

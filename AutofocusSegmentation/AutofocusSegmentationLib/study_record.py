@@ -92,13 +92,11 @@ def _found(segmentation, before: object, reference=None):
 
     Where several are, as a scan that was loaded twice, they must not be known to be of several patients.
     """
-    patient = hierarchy.patient_item(segmentation)
     nodes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-             if is_usable(node) and (not patient or hierarchy.patient_item(node) in (0, patient))
+             if is_usable(node) and not hierarchy.known_apart(segmentation, node)
              and _same(before, _form(node, reference or node), ("type", "size"))
              and _same(before, _state(node, reference or node))]
-    patients = {hierarchy.patient_item(node) for node in nodes} - {0}
-    return nodes[0] if nodes and len(patients) < 2 else None
+    return nodes[0] if nodes and not hierarchy.known_apart(*nodes) else None
 
 
 def _reference_name(segmentation, before: dict) -> str | None:

@@ -29,7 +29,7 @@ def show(volume, opacity: float, segmentation, background) -> None:
         _layers.put(view, FOREGROUND, volume)
         behind = shown(view, BACKGROUND)
         if background is not None and behind is not background and not is_of_study(behind, segmentation):
-            if _is_of_another_patient(behind, background):
+            if hierarchy.known_apart(behind, background):
                 view_layers.show(view, BACKGROUND, background)
                 view_layers.keep(view, BACKGROUND)
             else:
@@ -57,11 +57,6 @@ def hide() -> None:
 def shown_map():
     """Return the attention map that a slice view shows; None if none does."""
     return next((shown(view, FOREGROUND) for view in views() if _shows_map(view)), None)
-
-
-def _is_of_another_patient(volume, image) -> bool:
-    patients = {hierarchy.patient_item(node) for node in (volume, image) if node is not None} - {0}
-    return len(patients) > 1
 
 
 def _shows_map(view) -> bool:

@@ -81,9 +81,7 @@ class TuningCase:
     def input_of_another_patient(self) -> str:
         """Return the name of the first input that is another patient's than the segmentation, '' if none is known to
         be."""
-        patient = hierarchy.patient_item(self.segmentation)
-        return next((name for name, node in self.inputs.items()
-                     if patient and node is not None and hierarchy.patient_item(node) not in (0, patient)), "")
+        return next((name for name, node in self.inputs.items() if hierarchy.known_apart(self.segmentation, node)), "")
 
     def files_text(self, manifest: Manifest) -> str:
         """Say which images belong to it, and which file or node its segmentation is."""
