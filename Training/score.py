@@ -46,7 +46,10 @@ def score(model: Path, patient: Path, only: str = "") -> dict:
 
 
 def summarise(results: list[dict]) -> list[dict]:
-    """Per structure over the patients: n, mean and standard deviation of Dice, mean HD95 where it is defined."""
+    """Per structure over the patients: n, mean and standard deviation of Dice, mean HD95 where it is defined.
+
+    `hd95_n` says in how many that is, if not in all: truth and prediction must both have some of the structure.
+    """
     structures = {}
     for result in results:
         for row in (row for row in result["rows"] if row["dice"] is not None):  # others are not drawn
@@ -59,7 +62,7 @@ def summarise(results: list[dict]) -> list[dict]:
             "id": name, "n": len(rows),
             "dice": round(float(np.mean(dice)), 3), "dice_sd": round(float(np.std(dice)), 3),
             "hd95_mm": round(float(np.mean(distances)), 1) if distances else None,
-        })
+        } | ({} if len(distances) == len(rows) else {"hd95_n": len(distances)}))
     return summary
 
 
