@@ -57,14 +57,14 @@ class Comparison:
             "worse": _("Worse than the base model on the test cases"),
         }.get(self.verdict, _("Not measured: there was no test case"))
 
-
-def read_comparison(folder: Path) -> Comparison | None:
-    """Return the comparison of the training in a model's `folder`; None if there is none, or it is damaged."""
-    document = training_folder.read_comparison(folder)
-    try:
-        return _comparison(document, Path(folder)) if document is not None else None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
+    @classmethod
+    def read(cls, folder: Path) -> "Comparison | None":
+        """Return the comparison of the training in a model's `folder`; None if there is none, or it is damaged."""
+        document = training_folder.read_comparison(folder)
+        try:
+            return _comparison(document, Path(folder)) if document is not None else None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
 
 
 def _comparison(document: ComparisonDocument, folder: Path) -> Comparison:

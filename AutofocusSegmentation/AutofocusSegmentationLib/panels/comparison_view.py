@@ -12,7 +12,7 @@ from slicer.util import VTKObservationMixin
 from afnet.errors import AfnetError
 from afnet.models.manifest import read_manifest
 
-from ..finetuning.comparison import Comparison, Row, read_comparison
+from ..finetuning.comparison import Comparison, Row
 from ..finetuning.held_out_view import HeldOutError, has_files, hide_held_out, is_held_out_shown, show_held_out
 from ..finetuning.request import CANDIDATE
 from ..node_marks import COMPARISON_ATTRIBUTE
@@ -53,7 +53,7 @@ class ComparisonView(VTKObservationMixin):
         if not same:
             hide_held_out()
         self.folder, self._images = folder, dict(images or {})
-        self.comparison = read_comparison(folder) if folder else None
+        self.comparison = Comparison.read(folder) if folder else None
         ui, shown = self._ui, self.comparison is not None
         ui.comparisonSection.setVisible(shown)
         if not shown:

@@ -23,9 +23,9 @@ def finished(tmp_path, pelvis):
 
 
 def compared(folder):
-    from AutofocusSegmentationLib.finetuning.comparison import read_comparison
+    from AutofocusSegmentationLib.finetuning.comparison import Comparison
 
-    return read_comparison(folder)
+    return Comparison.read(folder)
 
 
 # The file
