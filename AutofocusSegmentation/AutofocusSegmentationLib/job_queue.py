@@ -9,8 +9,8 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 
 from .engine.child import EngineProcess
-from .logic import JobOutcome, SegmentationJob
 from .models import short_title
+from .segmentation_job import JobOutcome, SegmentationJob
 from .sequences import Frame, current_frame
 from .volumes import name_of
 

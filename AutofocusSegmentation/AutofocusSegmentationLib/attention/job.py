@@ -9,8 +9,8 @@ from afnet.models.manifest import Manifest
 
 from .. import study_record
 from ..engine.request import SegmentRequest
-from ..logic import SegmentationJob
 from ..result_files import ResultError
+from ..segmentation_job import SegmentationJob
 from .maps import load_maps
 
 MAPS_FOLDER = "attention"

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
 
-from ..export.segmentation_file import NoVoxels, write_segmentation_node
+from ..segmentation_export import NoVoxels, write_segmentation_node
 from ..study import StudyError, export_study
 from ..volume_export import ExportError
 from .cases import TuningCase, case_problem

@@ -1,5 +1,6 @@
 """The choices of the fine-tuning panel in the module's parameter node, saved with the scene; its cases too."""
 
+import contextlib
 import enum
 import json
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ class Tune(enum.Enum):
 
 
 class HoldOut(enum.Enum):
-    """Which cases are the test cases; the value is that of TuningSettings.hold_out."""
+    """Which cases are the test cases; the value is that of TuningChoices.hold_out."""
 
     AUTO = "auto"
     EACH = "each"
@@ -125,25 +126,40 @@ def remember_cases(node, cases: Sequence[TuningCase]) -> None:
 
 
 def recall_cases(node) -> list[TuningCase]:
-    """Return the cases of a parameter node; those whose segmentation is no longer in the scene are left out."""
+    """Return the cases of a parameter node; those whose segmentation is no longer in the scene are left out.
+
+    So are those of which the text, which comes with a scene and may be damaged, does not say all.
+    """
     try:
         entries = json.loads(node.GetParameter(_CASES) or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     cases = []
-    for number, entry in enumerate(entries, 1):
-        if isinstance(entry["inputs"], dict):
-            segmentation = Path(entry["segmentation"])
-            inputs = {name: Path(file) if file else None for name, file in entry["inputs"].items()}
-        else:
-            segmentation = node.GetNodeReference(f"{_ROLE}{number}.segmentation")
-            inputs = {name: node.GetNodeReference(f"{_ROLE}{number}.input.{name}") for name in entry["inputs"]}
-        if segmentation is not None:
-            cases.append(TuningCase(
-                entry["name"], entry["source"], inputs, segmentation, entry["use"], entry["hold_out"],
-                set(entry["absent"]), dict(entry["mapping"]), entry["remark"],
-            ))
+    for number, entry in enumerate(entries if isinstance(entries, list) else [], 1):
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            case = _recalled(node, number, entry)
+            cases += [case] if case.segmentation is not None else []
     return cases
+
+
+def _recalled(node, number: int, entry: dict) -> TuningCase:
+    """Return a case as `remember_cases` wrote it. Raises KeyError, TypeError, ValueError or AttributeError."""
+    if isinstance(entry["inputs"], dict):
+        segmentation = Path(entry["segmentation"])
+        inputs = {name: Path(file) if file else None for name, file in entry["inputs"].items()}
+    else:
+        segmentation = node.GetNodeReference(f"{_ROLE}{number}.segmentation")
+        inputs = {name: node.GetNodeReference(f"{_ROLE}{number}.input.{name}") for name in _texts(entry["inputs"])}
+    name, source, remark = _texts([entry["name"], entry["source"], entry["remark"]])
+    mapping = {segment: structure and str(structure) for segment, structure in entry["mapping"].items()}
+    return TuningCase(name, source, inputs, segmentation, bool(entry["use"]), bool(entry["hold_out"]),
+                      set(_texts(entry["absent"])), mapping, remark)
+
+
+def _texts(values: list[str]) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError
+    return values
 
 
 def recall_behind(listed: Sequence[TuningCase], base_id: str, parameters: FineTuningParameters) -> list[TuningCase]:

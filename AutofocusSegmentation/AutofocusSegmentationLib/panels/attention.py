@@ -18,8 +18,8 @@ from ..attention.subject import Subject, subject_of
 from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
-from ..logic import JobOutcome
 from ..parameters import AutofocusSegmentationParameters
+from ..segmentation_job import JobOutcome
 from ..window import SlicerWindow
 from . import focus_table
 from .attention_run import AttentionRun

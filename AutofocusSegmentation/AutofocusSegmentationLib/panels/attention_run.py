@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 from ..attention.job import AttentionJob
 from ..engine.child import EngineProcess
 from ..engine.one_engine import POLL_INTERVAL_MS, OneEngine
-from ..logic import JobOutcome
+from ..segmentation_job import JobOutcome
 from ..window import SlicerWindow
 from .message_line import MessageLine
 from .progress_text import stage_text, time_left_text

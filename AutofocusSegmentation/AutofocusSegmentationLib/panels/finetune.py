@@ -18,6 +18,7 @@ from ..engine.finetuning_events import CaseChecked
 from ..engine.one_engine import OneEngine
 from ..finetuning.cases import TuningCase
 from ..finetuning.folder_cases import cases_from_folder
+from ..finetuning.job import FineTuningJob, TuningChoices, TuningOutcome
 from ..finetuning.parameters import (
     FineTuningParameters,
     HoldOut,
@@ -26,7 +27,6 @@ from ..finetuning.parameters import (
     recall_behind,
     remember_cases,
 )
-from ..finetuning.run import FineTuningJob, TuningOutcome, TuningSettings
 from ..finetuning.scene_cases import cases_from_scene, find_inputs_again
 from ..window import SlicerWindow
 from .base_choice import BaseChoice
@@ -231,7 +231,7 @@ class FineTunePanel(VTKObservationMixin):
         self._list.look_again(self.base)
         base, used, parameters = self.base, self._list.used, self._parameters
         images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
-        settings = TuningSettings(
+        settings = TuningChoices(
             parameters.tuningTitle.strip() or self._default_title(), parameters.tune.value,
             0 if parameters.chooseEpochs else parameters.tuningEpochs, parameters.holdOut.value,
             parameters.device.argument(),

@@ -13,7 +13,7 @@ from ..engine.one_engine import POLL_INTERVAL_MS, OneEngine
 from ..engine.outcome import lines_of
 from ..engine.output import Note, ProgressEvent, Started
 from ..finetuning.chart import TuningChart
-from ..finetuning.run import FineTuningJob, TuningOutcome
+from ..finetuning.job import FineTuningJob, TuningOutcome
 from ..window import SlicerWindow
 from .chart_button import ChartButton
 from .message_line import MessageLine

@@ -9,7 +9,7 @@ from afnet.errors import AfnetError
 from afnet.models import model_store, training_folder
 
 from .. import models
-from ..finetuning.run import can_resume, result_is_complete
+from ..finetuning.job import can_resume, result_is_complete
 from ..rich_text import literal
 from ..window import SlicerWindow
 

@@ -15,7 +15,7 @@ def segmented(manifest, inputs: dict, codes=None):
     from engine_result import write_result
     from panel_fakes import FakeEngine
 
-    from AutofocusSegmentationLib.logic import SegmentationJob
+    from AutofocusSegmentationLib.segmentation_job import SegmentationJob
 
     engine = FakeEngine()
     job = SegmentationJob(manifest, inputs, engine=engine)

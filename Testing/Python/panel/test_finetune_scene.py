@@ -1,5 +1,7 @@
 """The fine-tuning panel beside the rest: one engine, closing the scene and Slicer, saved scenes."""
 
+import json
+
 import pytest
 from clicks import click, spin
 from tuning_panel import (
@@ -276,3 +278,20 @@ def test_the_scene_keeps_cases_and_choices(listed, scene, tmp_path):
     assert (first.use, second.hold_out, second.absent) == (False, True, {"prostate"})
     assert second.segmentation.GetName() == "patient b" and second.inputs["ct"].GetName() == "CT patient b"
     assert listed.ui.titleEdit.text == "Ours" and third.use and listed.ui.startButton.enabled
+
+
+@pytest.mark.parametrize("damage", [
+    "not JSON", "[" * 100000, "null", "7", "{}", "[3]", "[null]", "[{}]", {"inputs": 7}, {"inputs": [7]},
+    {"inputs": {"ct": 7}}, {"name": None}, {"mapping": [1]}, {"absent": "bladder"}, {"absent": [[]]}, {"source": None},
+])
+def test_a_damaged_list_of_cases_does_not_keep_the_scene_from_loading(listed, damage):
+    """The text comes with a scene. A damaged case is left out, the others are there."""
+    node = listed.parameters().parameterNode
+    cases = json.loads(node.GetParameter("FineTuning.Cases"))
+    if isinstance(damage, dict):
+        cases[1] |= damage
+    node.SetParameter("FineTuning.Cases", damage if isinstance(damage, str) else json.dumps(cases))
+    listed.panel.scene_about_to_close()
+    listed.panel.set_parameters(listed.parameters())
+    whole = [] if isinstance(damage, str) else ["case 1: patient a", "case 3: patient c"]
+    assert column(listed.ui.casesTable, 0) == whole

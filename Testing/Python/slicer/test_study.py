@@ -70,7 +70,7 @@ def long_integers():
     ids=["missing", "vector", "label map", "attention", "empty", "one slice", "modality", "sheared", "type"],
 )
 def test_one_problem_one_sentence(pelvis, make, wrong, do):
-    from AutofocusSegmentationLib.logic import SegmentationJob
+    from AutofocusSegmentationLib.segmentation_job import SegmentationJob
     from AutofocusSegmentationLib.study import check_inputs, input_problems
 
     node = make("CT") if make is vector_volume else make()

@@ -219,7 +219,7 @@ def stretch(factor):
     ids=["scaling", "mirror", "grid"],
 )
 def test_reference_under_a_transform_that_is_not_rigid(pelvis, make, word):
-    from AutofocusSegmentationLib.logic import SegmentationJob
+    from AutofocusSegmentationLib.segmentation_job import SegmentationJob
     from AutofocusSegmentationLib.study import check_inputs
 
     node = make_volume(None, "ct", oblique(spacing=(4, 4, 5), origin=(-50, -40, -40)))

@@ -200,7 +200,7 @@ def test_segments_that_a_user_renamed_are_learned_as_what_they_are_called(pelvis
 
     from afnet.finetuning.matching import match_segments
     from afnet.output.segmentation_file import read_segmentation
-    from AutofocusSegmentationLib.export.segmentation_file import write_segmentation_node
+    from AutofocusSegmentationLib.segmentation_export import write_segmentation_node
 
     reference = reference_volume()
     job(tmp_path, pelvis, reference, labels(pelvis))

@@ -28,7 +28,7 @@ CACHE_RESERVE_BYTES = 1024**3
 
 
 @dataclass(frozen=True)
-class TuningSettings:
+class TuningChoices:
     """title: of the new model. tune: attention, last-blocks or all. epochs: passes over the cases, 0 to choose them.
     hold_out: 'auto', 'none', 'each', or 'chosen' for the cases that say so. device: auto, cuda, mps or cpu."""
 
@@ -88,7 +88,7 @@ class FineTuningJob(EngineJob):
         self._start(begin)
 
     def train(
-        self, base: Manifest, cases: Sequence[TuningCase], settings: TuningSettings, models_folder: Path
+        self, base: Manifest, cases: Sequence[TuningCase], settings: TuningChoices, models_folder: Path
     ) -> None:
         """Export the cases into the new model's folder and train there."""
         def begin() -> None:
