@@ -37,11 +37,11 @@ ENGINE_FILES_FOR_BOTH = {
     "afnet", "afnet.architectures", "afnet.atomic_file", "afnet.attention_request", "afnet.errors",
     "afnet.finetuning", "afnet.finetuning.request", "afnet.hounsfield", "afnet.images",
     "afnet.images.compressed_stream", "afnet.images.geometry", "afnet.images.nrrd_header", "afnet.images.refusals",
-    "afnet.json_documents", "afnet.models", "afnet.models.json_schema", "afnet.models.manifest",
-    "afnet.models.manifest_consistency", "afnet.models.model_places", "afnet.models.model_store",
-    "afnet.models.terminology", "afnet.models.training_folder", "afnet.models.weights_file", "afnet.output",
-    "afnet.output.segment_header", "afnet.process", "afnet.process.identity", "afnet.process.parent",
-    "afnet.process.progress", "afnet.regular_file",
+    "afnet.json_documents", "afnet.models", "afnet.models.json_schema", "afnet.models.laterality",
+    "afnet.models.manifest", "afnet.models.manifest_consistency", "afnet.models.model_places",
+    "afnet.models.model_store", "afnet.models.terminology", "afnet.models.training_folder",
+    "afnet.models.weights_file", "afnet.output", "afnet.output.segment_header", "afnet.process",
+    "afnet.process.identity", "afnet.process.parent", "afnet.process.progress", "afnet.regular_file",
 }
 
 BLOCKED_PROCESS = Path(__file__).parent / "import_all.py"
