@@ -86,7 +86,8 @@ class EngineJob:
             self._end(outcome)
 
     def _end(self, outcome) -> None:
-        """Remove the job folder, then tell. The engine is gone by now, or was never started."""
+        """Remove the job folder, then tell. The engine is gone by now, or was never started; after `abandon` it may be
+        ending still, and finds its folder gone."""
         if self._job_folder is not None:
             self._job_folder.remove()
         self._tidy(outcome)

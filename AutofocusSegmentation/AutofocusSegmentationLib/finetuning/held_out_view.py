@@ -171,7 +171,8 @@ def _lies_on_one(volume, grids: list[VoxelGrid]) -> bool:
 
 
 def _load_image(case: HeldOutCase, grids: list[VoxelGrid]):
-    """Load the case's own image, which lies on one of `grids`; a DICOM folder is left to the DICOM module."""
+    """Return the case's own image: one loaded before that lies on one of `grids`, else from its file, the one that the
+    case was read from, whose grid is not looked at again. A DICOM folder is left to the DICOM module."""
     known = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
              if node.GetAttribute(_IMAGE_ATTRIBUTE) == str(case.image) and _lies_on_one(node, grids)]
     if known:
