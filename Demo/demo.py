@@ -102,17 +102,17 @@ def start_slicer():
 
 def load_volume(name: str, path: Path):
     """Read a file or DICOM folder and add it to the scene as a volume node called `name`."""
-    import numpy as np
     import SimpleITK as sitk
     import slicer.util
 
     from afnet.images.geometry import index_to_lps
     from afnet.images.reading import read_image
+    from AutofocusSegmentationLib.transforms import LPS_TO_RAS
 
     print(f"Reading {name}", flush=True)
     image = read_image(path)
     return slicer.util.addVolumeFromArray(
-        sitk.GetArrayFromImage(image), ijkToRAS=np.diag([-1.0, -1.0, 1.0, 1.0]) @ index_to_lps(image), name=name
+        sitk.GetArrayFromImage(image), ijkToRAS=LPS_TO_RAS @ index_to_lps(image), name=name
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import slicer
 
 from . import hierarchy
-from .transforms import ijk_to_local
+from .transforms import LPS_TO_RAS, ijk_to_local
 
 INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
 """Node attribute in which Slicer's DICOM reader keeps the SOP instance UIDs of a volume, separated by spaces."""
@@ -81,7 +81,7 @@ def lies_on_its_slices(node) -> bool:
     if any(values is None for values in (*positions, *axes)):
         return True
     size = np.array(node.GetImageData().GetDimensions())
-    to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_local(node)
+    to_lps = LPS_TO_RAS @ ijk_to_local(node)
     corners = [(to_lps @ [0, 0, k, 1])[:3] for k in (0, size[2] - 1)]
     across = to_lps[:3, :2] / np.linalg.norm(to_lps[:3, :2], axis=0)
     turned = max(np.abs(across.T - each).max() for each in axes)

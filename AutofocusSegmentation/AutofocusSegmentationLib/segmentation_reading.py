@@ -17,8 +17,7 @@ from afnet.images.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_heade
 from afnet.output.segment_header import Segment, read_segments
 
 from .segment_voxels import VoxelGrid, Voxels, cut_to_box
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+from .transforms import LPS_TO_RAS
 
 
 class DamagedFile(Exception):
@@ -85,8 +84,9 @@ def _matrix(header: NrrdHeader) -> np.ndarray:
         raise ValueError("another space")
     axes = np.array([_vector(text) for text in header.axes])
     matrix = np.eye(4)
-    matrix[:3, :3] = _LPS_TO_RAS @ axes.T
-    matrix[:3, 3] = _LPS_TO_RAS @ _vector(header.fields["space origin"])
+    matrix[:3, :3] = axes.T
+    matrix[:3, 3] = _vector(header.fields["space origin"])
+    matrix = LPS_TO_RAS @ matrix
     if not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
         raise ValueError("no grid")
     return matrix

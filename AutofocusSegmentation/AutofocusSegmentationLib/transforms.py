@@ -8,6 +8,9 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From afnet's frame (and DICOM's) to that of Slicer's nodes; and back, for it is its own inverse."""
+
 RIGID_TOLERANCE_MM = 0.5
 """How far a transform may move any voxel of the reference from the best rotation and shift and count as one."""
 

@@ -25,7 +25,7 @@ from ..engine.request import REPORT_FILE
 from ..node_marks import ATTENTION_ATTRIBUTE, SEGMENTATION_ROLE
 from ..result_files import ResultError
 from ..study_record import study_key
-from ..transforms import ijk_to_local
+from ..transforms import LPS_TO_RAS, ijk_to_local
 from ..volumes import has_voxels
 from . import overlay
 from .colors import color_table
@@ -35,8 +35,6 @@ FOCUS = "focus"
 
 LAYER, MAP, STUDY = (f"AutofocusSegmentation.Attention{word}" for word in ("Layer", "Map", "Study"))
 """Attributes of a map's node: 'layer6'; its key; `study_key` of the segmentation when it was made."""
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -236,4 +234,4 @@ def _read_map(path: Path, layer: str, key: str, grid: WorkingGridEntry) -> _File
     wanted = sitk.sitkFloat32 if key == FOCUS else sitk.sitkUInt8
     if list(image.GetSize()) != list(grid["size"]) or image.GetPixelID() != wanted:
         raise ValueError("not the grid of the report")
-    return _File(layer, key, sitk.GetArrayFromImage(image), _LPS_TO_RAS @ index_to_lps(image))
+    return _File(layer, key, sitk.GetArrayFromImage(image), LPS_TO_RAS @ index_to_lps(image))

@@ -29,12 +29,11 @@ from ..segment_voxels import (
     segment_volumes,
     segment_voxels,
 )
-from ..transforms import is_linear, linear_to_world, vtk_matrix_of
+from ..transforms import LPS_TO_RAS, is_linear, linear_to_world, vtk_matrix_of
 from ..volumes import name_of
 from .folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
 
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _STL_HEADER_BYTES, _STL_TRIANGLE_BYTES = 84, 50
 """Of a binary STL file."""
 
@@ -260,7 +259,7 @@ def _stl_names(segmentation, segments: list[str], name: str) -> list[str]:
 def _write_stl(surface: vtk.vtkPolyData, file: Path) -> bool:
     """Write a surface given in RAS; tell whether the file is whole."""
     to_lps = vtk.vtkTransform()
-    to_lps.SetMatrix(vtk_matrix_of(_RAS_TO_LPS))
+    to_lps.SetMatrix(vtk_matrix_of(LPS_TO_RAS))
     turned = vtk.vtkTransformPolyDataFilter()
     turned.SetInputData(surface)
     turned.SetTransform(to_lps)
