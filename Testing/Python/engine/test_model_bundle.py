@@ -245,7 +245,7 @@ def test_a_model_that_cannot_be_written_leaves_the_description_that_was_there(bu
     before = (bundle.folder / "model.json").read_bytes()
     network = load_network(bundle)
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(RequestError, match="The model may not be written there"):
+    with pytest.raises(RequestError, match="The model could not replace a file"):
         save_bundle(bundle.folder, bundle.raw | {"title": "Another"}, network)
     assert (bundle.folder / "model.json").read_bytes() == before
 
