@@ -33,7 +33,7 @@ _POSITION = ("Offset", "Position", "Origin")
 _MATRIX = ("TransformMatrix", "Rotation", "Orientation")
 _SPACING = ("ElementSpacing", "ElementSize")
 """Names that MetaIO's versions gave a field. A voxel's own size counts only where the distance of the voxels is not
-there: slices may lie apart or overlap."""
+there: slices may lie apart or overlap, and some programs write 1 1 1 whatever the distance is."""
 
 _SLOPE, _INTERCEPT = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
 
