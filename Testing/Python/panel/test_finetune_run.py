@@ -159,7 +159,7 @@ def ended_process() -> dict:
 
 def test_the_state_is_there_before_the_first_image(listed, monkeypatch):
     """Slicer may die while it writes them."""
-    from AutofocusSegmentationLib.finetuning import run
+    from AutofocusSegmentationLib.finetuning import job
 
     seen = []
 
@@ -167,7 +167,7 @@ def test_the_state_is_there_before_the_first_image(listed, monkeypatch):
         seen.append(read_state(folder.parent.parent)["status"])
         raise MemoryError
 
-    monkeypatch.setattr(run, "export_cases", die)
+    monkeypatch.setattr(job, "export_cases", die)
     click(listed.ui.startButton)
     assert seen == ["exporting"] and "unexpected error (MemoryError)" in message(listed)
     assert list(listed.models_folder.iterdir()) == [], "nothing is left where Slicer lives on"
