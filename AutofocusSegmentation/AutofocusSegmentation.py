@@ -46,7 +46,12 @@ class AutofocusSegmentation(ScriptedLoadableModule):
 
 
 class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's window: its panels, and what happens to the scene around them."""
+    """The module's window: its panels, and what happens to the scene around them.
+
+    make_engine: makes the process (an EngineProcess) of each job of the panels; None for the real one.
+    """
+
+    make_engine: Callable | None = None
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -72,7 +77,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.logic = AutofocusSegmentationLogic()
         self.one_engine = one_engine = OneEngine(in_process=True)
         self.segment_panel = SegmentPanel(
-            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), one_engine=one_engine,
+            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), self._made_engine, one_engine,
             models_changed=self._look_again,
         )
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
@@ -80,10 +85,10 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.segment_panel.run.on_started = self.results_panel.run_began
         self.attention_panel = AttentionPanel(
             self.resourcePath("UI/Attention.ui"), ApplicationWindow(), one_engine,
-            log=self.segment_panel.ui.logText.appendPlainText,
+            log=self.segment_panel.ui.logText.appendPlainText, make_engine=self._made_engine,
         )
         self.finetune_panel = FineTunePanel(
-            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self._look_again)
+            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self._look_again, self._made_engine)
         self.models_panel = ModelsPanel(
             self.resourcePath("UI/Models.ui"), ApplicationWindow(), one_engine, self._look_again)
         self.first_use_panel = FirstUsePanel(
@@ -126,6 +131,9 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.attention_panel.enter()
         self.finetune_panel.enter()
         self.models_panel.refresh()
+
+    def _made_engine(self):
+        return self.make_engine() if self.make_engine else None
 
     def _result_came(self, result: Result):
         self.results_panel.show_new(result)

@@ -46,7 +46,8 @@ def copy_model(models_folder, repository):
 
 @pytest.fixture
 def panel(module, repository, models_folder, messages):
-    """The segment panel on a scene, shown 350 px wide; `panel.engines` are the engines it started."""
+    """The segment panel on a scene, shown 350 px wide; `panel.engines` are the engines it started, by
+    `panel.make_engine`, which a test may replace."""
     import qt
     import slicer
     from panel_fakes import FakeEngine, RecordedWindow
@@ -63,7 +64,8 @@ def panel(module, repository, models_folder, messages):
 
     window = RecordedWindow()
     ui_file = repository / "AutofocusSegmentation" / "Resources" / "UI" / "Segment.ui"
-    panel = SegmentPanel(str(ui_file), window, make_engine)
+    opened = SimpleNamespace(make_engine=make_engine)
+    panel = SegmentPanel(str(ui_file), window, lambda: opened.make_engine())
     host = qt.QWidget()  # as the module's window holds it: what is left of the height goes below
     qt.QVBoxLayout(host).addWidget(panel.widget)
     host.layout().addStretch(1)
@@ -79,10 +81,11 @@ def panel(module, repository, models_folder, messages):
     panel.on_result = on_result
     panel.set_parameters(parameters)
     panel.enter()
-    yield SimpleNamespace(
+    vars(opened).update(
         panel=panel, ui=panel.ui, widget=panel.widget, host=host, window=window, engines=engines, messages=messages,
         results=results, logic=AutofocusSegmentationLogic(), process=slicer.app.processEvents,
     )
+    yield opened
     panel.cleanup()
     delete_now(host)
 
@@ -190,7 +193,8 @@ def attention(module, repository, models_folder, messages, make_ct, views, copy_
 
     window = RecordedWindow()
     ui_file = repository / "AutofocusSegmentation" / "Resources" / "UI" / "Attention.ui"
-    panel = AttentionPanel(str(ui_file), window, one_engine, log.append, make_engine)
+    opened = SimpleNamespace(make_engine=make_engine)
+    panel = AttentionPanel(str(ui_file), window, one_engine, log.append, lambda: opened.make_engine())
     host = qt.QWidget()
     qt.QVBoxLayout(host).addWidget(panel.widget)
     host.layout().addStretch(1)
@@ -207,10 +211,11 @@ def attention(module, repository, models_folder, messages, make_ct, views, copy_
     panel.enter()
     panel.ui.attentionSection.collapsed = False
     slicer.app.processEvents()
-    yield SimpleNamespace(
+    vars(opened).update(
         panel=panel, ui=panel.ui, widget=panel.widget, host=host, window=window, engines=engines, messages=messages,
         one_engine=one_engine, log=log, volume=volume, manifest=manifest, segmentation=segmentation,
         parameters=parameters, views=views, process=slicer.app.processEvents,
     )
+    yield opened
     panel.cleanup()
     delete_now(host)

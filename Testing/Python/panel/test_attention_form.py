@@ -54,7 +54,7 @@ def test_the_module_has_the_section(open_module, models_folder, make_ct):
     panel = widget.attention_panel
     panel.ui.attentionSection.collapsed = False
     engines = []
-    panel._make_engine = widget.segment_panel._make_engine = lambda: engines.append(FakeEngine()) or engines[-1]
+    widget.make_engine = lambda: engines.append(FakeEngine()) or engines[-1]
     volume, manifest = make_ct(size=(20, 24, 28)), find_model("pelvis-ct")
     widget.logic.getParameterNode().result = segmented(manifest, {"ct": volume})
     choose_model(widget.segment_panel.ui, "pelvis-ct")

@@ -47,7 +47,7 @@ def pelvis(attention, make_volume, scene):
     attention.manifest = find_model("pelvis-ct")
     attention.segmentation = segmented(attention.manifest, {"ct": volume}, boxes)
     attention.volume = volume
-    attention.panel._make_engine = lambda: ChildProcess([sys.executable])
+    attention.make_engine = lambda: ChildProcess([sys.executable])
     attention.parameters.device = Device.CPU
     attention.parameters.result = attention.segmentation
     return attention

@@ -30,7 +30,7 @@ def opened(open_module, models_folder, messages, views, vtk_errors):
         engines.append(FakeEngine())
         return engines[-1]
 
-    widget.segment_panel._make_engine = widget.attention_panel._make_engine = make_engine
+    widget.make_engine = make_engine
     for panel, section in (
         (widget.segment_panel, "inputs"), (widget.segment_panel, "outputs"), (widget.results_panel, "results"),
         (widget.results_panel, "export"), (widget.attention_panel, "attention"), (widget.finetune_panel, "fineTune"),

@@ -22,7 +22,7 @@ def opened(open_module, models_folder, messages):
         engines.append(FakeEngine())
         return engines[-1]
 
-    widget.finetune_panel._run._make_engine = make_engine
+    widget.make_engine = make_engine
     for panel, section in ((widget.finetune_panel, "fineTuneSection"), (widget.models_panel, "modelsSection")):
         getattr(panel.ui, section).collapsed = False
     slicer.app.processEvents()

@@ -57,7 +57,7 @@ def test_segment_raises_one_sentence_and_leaves_the_scene(module, models_folder,
 
 
 def test_a_defect_while_the_study_is_looked_at_is_told(module, models_folder, make_ct, scene, monkeypatch):
-    from AutofocusSegmentationLib import logic
+    from AutofocusSegmentationLib import logic, segmentation_job
 
     def break_down(*_arguments):
         raise RuntimeError("a defect")
@@ -66,7 +66,7 @@ def test_a_defect_while_the_study_is_looked_at_is_told(module, models_folder, ma
     before = scene_state(scene)
     for name in ("check_inputs", "_grid"):
         with monkeypatch.context() as patch, pytest.raises(logic.SegmentationFailed, match="unexpected error"):
-            patch.setattr(logic, name, break_down)
+            patch.setattr(segmentation_job, name, break_down)
             logic.segment("pelvis-ct", {"ct": volume}, engine=engine)
     assert engine.request is None and scene_state(scene) == before
 
@@ -143,7 +143,7 @@ def body(make_volume):
 
 def test_the_real_engine_by_a_click(panel, results, tiny, body):
     """From the panel to segments with the child process itself."""
-    panel.panel._make_engine = None
+    panel.make_engine = lambda: None
     panel.panel.enter()
     choose_model(panel.ui, tiny.id)
     panel.ui.deviceSelector.setCurrentIndex(2)
@@ -173,7 +173,7 @@ def test_a_killed_engine_is_told(panel, tiny, body, scene):
     from AutofocusSegmentationLib.engine.child import ChildProcess
 
     child = ChildProcess()
-    panel.panel._make_engine = lambda: child
+    panel.make_engine = lambda: child
     panel.panel.enter()
     choose_model(panel.ui, tiny.id)
     panel.process()
@@ -200,7 +200,7 @@ def test_a_killed_engine_does_not_stop_the_next_study(panel, tiny, body):
         children.append(ChildProcess())
         return children[-1]
 
-    panel.panel._make_engine = make_engine
+    panel.make_engine = make_engine
     panel.panel.enter()
     choose_model(panel.ui, tiny.id)
     panel.ui.deviceSelector.setCurrentIndex(2)
@@ -223,7 +223,7 @@ def slicer_node(class_name, name):
 
 
 def test_cancelling_the_real_engine_takes_about_a_second(panel, tiny, body, scene):
-    panel.panel._make_engine = None
+    panel.make_engine = lambda: None
     panel.panel.enter()
     choose_model(panel.ui, tiny.id)
     panel.process()

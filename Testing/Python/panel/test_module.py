@@ -22,7 +22,7 @@ def opened(open_module, models_folder, make_ct):
         widget.engines.append(FakeEngine())
         return widget.engines[-1]
 
-    widget.segment_panel._make_engine = make_engine
+    widget.make_engine = make_engine
     widget.volume = make_ct()
     choose_model(widget.segment_panel.ui, "pelvis-ct")
     spin(lambda: widget.segment_panel.ui.segmentButton.enabled)
@@ -278,7 +278,6 @@ def test_a_run_into_the_same_segmentation_measures_the_focus_again(opened):
 
     segment({1: ((3, 9), (3, 9), (3, 6))})
     panel = opened.attention_panel
-    panel._make_engine = opened.segment_panel._make_engine
     panel.ui.attentionSection.collapsed = False
     click(panel.ui.focusButton)
     write_maps(opened.engines[-1], find_model("pelvis-ct"))

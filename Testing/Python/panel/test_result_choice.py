@@ -422,7 +422,7 @@ def test_all_sections_follow_the_chosen_result(open_module, models_folder, make_
         engines.append(FakeEngine())
         return engines[-1]
 
-    widget.segment_panel._make_engine = make_engine
+    widget.make_engine = make_engine
     for name in ("CT Adams", "CT Brown"):
         volume = make_ct(name)
         choose_model(widget.segment_panel.ui, "pelvis-ct")

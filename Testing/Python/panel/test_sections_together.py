@@ -33,8 +33,7 @@ def opened(open_module, models_folder, messages, views):
         engines.append(FakeEngine())
         return engines[-1]
 
-    widget.segment_panel._make_engine = widget.attention_panel._make_engine = make_engine
-    widget.finetune_panel._run._make_engine = make_engine
+    widget.make_engine = make_engine
     for panel, section in (
         (widget.segment_panel, "inputs"), (widget.results_panel, "results"), (widget.attention_panel, "attention"),
         (widget.finetune_panel, "fineTune"), (widget.models_panel, "models"),
@@ -300,7 +299,7 @@ def test_two_widgets_of_the_module_start_one_engine(opened):
     assert not other.enabled and other.toolTip.startswith("A segmentation is running: wait")
     end(opened)
     assert other.enabled
-    second.segment_panel._make_engine = FakeEngine
+    second.make_engine = FakeEngine
     click(other)
     assert not button.enabled and button.toolTip.startswith("A segmentation is running: wait")
     second.cleanup()
