@@ -189,10 +189,15 @@ class FineTuning:
             self.progress.within((number + min(training.step / steps, 1.0)) / len(self.runs), left)
 
         def measure(network: AutofocusNetwork) -> dict:
-            return {
-                names[one]: dice_on_grid(answer(network, cases[one].channels, self.labels), cases[one], self.labels)
-                for one in run.held_out
-            }
+            scores = {}
+            for one in run.held_out:
+                try:
+                    answered = answer(network, cases[one].channels, self.labels)
+                except OutOfMemory:  # what was learned is worth more than a point of the chart
+                    self.progress.note(f"{names[one]} was not measured after an epoch: too little memory was free.")
+                else:
+                    scores[names[one]] = dice_on_grid(answered, cases[one], self.labels)
+            return scores
 
         for epoch in [self.start(run, cases), *training.history]:
             report_epoch(epoch)
