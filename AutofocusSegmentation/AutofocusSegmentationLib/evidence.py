@@ -14,13 +14,20 @@ from afnet.models.manifest import Manifest
 
 from .dicom_tags import SeriesTags, modality_of, series_tags
 
+_SCANNED_WITH = "".join(
+    f"(?<!{word}[ _-])"
+    for word in "low reduced standard half full single double triple quarter normal high care".split()
+)
+"""Not after these: a low-dose CT, CARE Dose and a single dose of contrast agent are scans, a dose alone is none."""
+
 NO_SCAN = re.compile(
-    r"(?<![a-z])(mask(?![ _-]?rt)|brainmask|seg|segmentation|segments|labels?|labelmap|(?<!low[ _-])(rt)?dose|rtstruct|"
-    r"attention|adc|mip|minip|scout|locali[sz]er|topogram\w*|surview|scanogram)(?![a-z])",
+    rf"(?<![a-z])(mask(?![ _-]?rt)|brainmask|seg|segmentation|segments|labels?|labelmap|{_SCANNED_WITH}(rt)?dose|"
+    r"rtstruct|attention|adc|mip|minip|scout|locali[sz]er|topogram\w*|surview|scanogram|subtra[ck]t\w*|minus|"
+    r"(?<=[\s_-])sub(?!-|[\s_]*\d)|post[a-z]*[\s_]*-[\s_]*(t1w?[\s_-]*)?pre(?![\s_-]*(op|rt)))(?![a-z])",
     re.IGNORECASE,
 )
-"""Names of images that are derived from a scan, or made to plan one, and are no input. A low-dose CT is a scan, and so
-is one in a mask for radiotherapy (RT)."""
+"""Names of images that are derived from a scan, or made to plan one, and are no input. One in a mask for radiotherapy
+(RT) is a scan, and 'sub-01' is BIDS's subject, no subtraction."""
 
 SERIES_NUMBER = re.compile(r"^\s*\d+\s*:\s*")
 """What Slicer's DICOM reader writes before a series description: '6: AX T1 C+'."""
@@ -34,7 +41,8 @@ _OTHER_SEQUENCE = re.compile(
 
 _WITHOUT_CONTRAST = re.compile(
     r"(?<![a-z])((pre|vor|avant)(?![\s_-]*(op|rt|rad|surg|treat|bestr|chir))|nativ\w*|"
-    r"(no|non|without|w/?o|ohne|sans|senza|sin)(?![\s_-]*(fs|fat|fett|sat)))(?![a-z])",
+    r"(no|non|without|w/?o|ohne|sans|senza|sin)(?![\s_-]*(fs|fat|fett|sat))|"
+    r"o\.\s?km|(?<!\d)c-(?!\d)|(?<=[\s_])-c(?!\d))(?![a-z])",
     re.IGNORECASE,
 )
 """Said of a series that has a contrast agent by its tags: not yet. Before an operation, or without fat saturation, is
@@ -44,6 +52,15 @@ _LONG_ECHO_MS, _SHORT_ECHO_MS, _SHORT_GRADIENT_ECHO_MS = 60, 30, 15
 _SHORT_REPETITION_MS, _FLUID_NULLED_MS, _T1_INVERSION_MS = 1000, 1500, (300, 1400)
 """Usual limits at 1.5 and 3 T. Fluid is nulled at ln 2 times its T1 of about 4 s, less what a finite TR takes off:
 1700 to 2800 ms; MPRAGE inverts at 700 to 1200 ms (Bernstein, King, Zhou: Handbook of MRI Pulse Sequences, 2004)."""
+
+_REGISTERED_TO = re.compile(
+    r"((?:t[12]|flair|mp-?rage|spgr|bravo|dark|fluid).*(?<![a-z])(?:reg[a-z]*|to|in))[\s_-]*(?:to[\s_-]*)?"
+    r"(?:t[12]|flair)[^\W_]*(?:[\s_-]*(?:post|pre|gd|gad|ce|\+?c|km)(?![a-z]))?|"
+    r"_space-(?:t[12]|flair)[^\W_]*(?=_.*(?:t[12]|flair))",
+    re.IGNORECASE,
+)
+"""The image that another was registered to, after that: 'T1_to_T1c' is a T1. BIDS names it before: 'space-T1c_T1w'.
+Neither 'reg_T1', a registered T1, nor the sequence SPACE is meant."""
 
 _A_SOURCE = 1000
 """Ranks of a source of evidence begin at a multiple of this; there are fewer patterns than that."""
@@ -141,5 +158,6 @@ def _sources(node, tags: SeriesTags) -> list[tuple[str, str]]:
 
 
 def first_match(patterns: tuple[str, ...], text: str) -> int | None:
-    """Return the number of the first pattern that fits a text; None: none does."""
+    """Return the number of the first pattern that fits a text, but for what it was registered to; None: none does."""
+    text = _REGISTERED_TO.sub(r"\1", text)
     return next((rank for rank, pattern in enumerate(patterns) if re.search(pattern, text, re.IGNORECASE)), None)

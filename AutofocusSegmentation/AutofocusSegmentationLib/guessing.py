@@ -13,17 +13,22 @@ from .namesakes import sets_of
 from .volumes import is_usable
 
 _UNIT_OR_CONTRAST = re.compile(
-    r"\d+([.,]\d+)?\s?(mm|t|tesla)(?![^\W_])|\+\s?c(?![^\W_])|(?<![^\W_])c\s?\+|(?<![^\W_])w/o?(?![^\W_])")
-"""Parts of a name that are no words of their own: '3 T', '1.5 mm', '+C', 'w/o'."""
+    r"\d+([.,]\d+)?\s?(mm|t|tesla)(?![^\W_])|\+\s?c(?![^\W_])|(?<=[\s_])-c(?![^\W_])|"
+    r"(?<![^\W_])(c\s?\+|(c-|w/o?|c\.\s?m\.?)(?![^\W_])|wo?(?=[\s_](contrast|gad|gd))|[mo]\.(?=\s?km))")
+"""Parts of a name that are no words of their own: '3 T', '1.5 mm', '+C', '-C', 'w/o', 'c.m.', 'o. KM'."""
+
+_PHILIPS_NUMBER = re.compile(r"^[1-9]01(?=[\W_])")
+"""How Philips numbers series: '501_T1', '601_T1_GD'."""
 
 _SEQUENCE_WORD = re.compile(
-    r"(ax|sag|cor|tra|tse|fse|se|[23]d)?t[12](w|wi|c|ce|gd|gad|km|n|f|ir|pre|post|tse|fse|se|mprage|[23]d){0,3}|"
-    r"(ax|sag|cor|tra|[23]d|t[12]w?){0,3}flair(w|fs|[23]d){0,2}|mri?|irm|[23]d|p\d|weighted|"
+    r"(ax|sag|cor|tra|tse|fse|se|[23]d|[a-z])?t[12](w|wi|c|ce|gd|gad|km|n|f|ir|pre|post|tse|fse|se|mprage|[23]d){0,3}|"
+    r"([a-z]|(ax|sag|cor|tra|[23]d|t[12]w?){0,3})flair(w|fs|[23]d){0,2}|mri?|irm|[23]d|p\d|weighted|"
     r"ax|axial|sag|sagittal|cor|coronal|tra|trans|transversal|transverse|iso|"
     r"tse|fse|frfse|se|gre|tfe|ffe|ir|tirm|mprage|mpr|fspgr|spgr|bravo|space|spc|cube|vista|flash|vibe|blade|propeller|"
+    r"fl[23]d|haste|ns|mp|rage|memp|sense|thrive|(long|short)t[er]|ser\d+|single|double|dose|"
     r"dark|fluid|da|fl|dixon|spair|spir|fs|fatsat|fat|sat|"
     r"pre|post|gd|gad|gado(linium|vist|butrol)?|gadavist|dotarem|clariscan|prohance|multihance|omniscan|magnevist|"
-    r"ce|km|mdc|inj|injection|injecté|(pre|post|non)?contrast[eo]?|kontrast(mittel)?|enhanced|"
+    r"ce|km|mdc|gabe|inj|injection|injecté|(pre|post|non)?contrast[eo]?|kontrast(mittel)?|enhanced|"
     r"with|without|no|non|native?|ohne|sans|senza|sin|mit|avec|con|vor|nach|avant|après|apres|dopo|"
     r"reg|registered|coreg|to|in|on|brain|head|bias|n4|corrected|norm|normali[sz]ed|acq|run|rec|desc"
 )
@@ -129,17 +134,21 @@ def named_unlike_others(nodes: Mapping[str, object], reference: str) -> list[str
     nodes: input name to volume node or None. Volumes whose study is known are left out.
     """
     order = sorted(nodes, key=lambda name: name != reference)
-    cases = {name: _case_words(nodes[name]) for name in order
+    loose = {name: nodes[name] for name in order
              if nodes[name] is not None and not hierarchy.study_item(nodes[name])}
+    series_numbered = _series_numbered(loose.values())
+    cases = {name: _case_words(node, series_numbered) for name, node in loose.items()}
     usual = Counter(cases.values()).most_common(1)
     return [name for name, words in cases.items() if words != usual[0][0]]
 
 
 def _groups(manifest: Manifest, nodes: Iterable, tell_namesakes_apart: bool = True) -> dict[str, tuple]:
     """Return node ID to what nodes that may be combined have in common: study or case, and the set within a case."""
+    nodes = list(nodes)
+    series_numbered = _series_numbered(nodes)
     cases: dict[tuple, list] = {}
     for node in nodes:
-        cases.setdefault(_case(manifest, node), []).append(node)
+        cases.setdefault(_case(manifest, node, series_numbered), []).append(node)
     groups: dict[str, tuple] = {}
     for case, members in cases.items():
         if case[0] == "study" or len(manifest.inputs) == 1 or not tell_namesakes_apart:
@@ -149,22 +158,30 @@ def _groups(manifest: Manifest, nodes: Iterable, tell_namesakes_apart: bool = Tr
     return groups
 
 
-def _case(manifest: Manifest, node) -> tuple:
+def _case(manifest: Manifest, node, series_numbered: bool) -> tuple:
     """Return a node's study; where none is known, the folder of the scene and the words that may tell of whom it is."""
     study = hierarchy.study_item(node)
     if study:
         return ("study", study)
-    return ("case", hierarchy.parent_item(node), _case_words(node) if len(manifest.inputs) > 1 else ())
+    return ("case", hierarchy.parent_item(node), _case_words(node, series_numbered) if len(manifest.inputs) > 1 else ())
 
 
-def _case_words(node) -> tuple[str, ...]:
+def _series_numbered(nodes: Iterable) -> bool:
+    """Tell whether numbers before the names may be Philips's of the series: one that is there twice is a patient's."""
+    numbers = Counter(found[0] for node in nodes if (found := _PHILIPS_NUMBER.match(node.GetName() or "")))
+    return max(numbers.values(), default=0) == 1
+
+
+def _case_words(node, series_numbered: bool) -> tuple[str, ...]:
     """Return the words of a volume's name that may tell of whom it is: those that tell no sequence.
 
     A number of one or two digits is a series' number ('T1_5'), unless it numbers such a word ('patient 2'). A longer
     one is the matrix if it may be and follows a word for the technique ('t2_tse_tra_448', a scanner's name), not a bare
-    'T1', where it is as likely a patient's.
+    'T1', where it is as likely a patient's. series_numbered: leave out Philips's number too.
     """
     name = _UNIT_OR_CONTRAST.sub(" ", SERIES_NUMBER.sub("", node.GetName() or "").casefold())
+    if series_numbered:
+        name = _PHILIPS_NUMBER.sub("", name)
     words: list[str] = []
     before, numbers_a_word = "", False
     for word in re.findall(r"[^\W_]+", name):

@@ -17,7 +17,8 @@ def sets_of(nodes: Iterable) -> dict[str, tuple]:
     There are several if one name is there twice (the same file loaded again does not count). They are told apart by
     the folders of their files if they can be, else by their numbers. A number that Slicer gave tells of a set only if
     the name is there as often as any: of two 't1' and one 'flair', the 'flair' may be of either patient, and is a set
-    of its own. Numbers that no two names share are series' numbers ('t1_3', 't1_4', 't2_5').
+    of its own. If only one name is there more than once, it is one set with a surplus volume, as a module's output is,
+    unless the folders tell otherwise. Numbers that no two names share are series' numbers ('t1_3', 't1_4', 't2_5').
     """
     nodes = list(nodes)
     names: dict[str, dict[int, list]] = {}  # name without number -> number -> nodes
@@ -33,6 +34,8 @@ def sets_of(nodes: Iterable) -> dict[str, tuple]:
         return {node.GetID(): () for node in nodes}
     if _folders_tell(several, nodes):
         return {node.GetID(): ("folder", os.path.dirname(_file(node))) for node in nodes}
+    if len(several) == 1:
+        return {node.GetID(): () for node in nodes}
     most = max(len(numbers) for numbers in several)
     by_slicer = any(0 in numbers for numbers in several)
     return {

@@ -129,6 +129,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def _model_chosen(self, model_id: str) -> None:
         if self._parameters is not None:
+            self._study_item = self._study_item and (self._chosen_study() or None)  # a script may have filled otherwise
             self._parameters.model = model_id
             self._show_model()
             self._fill_inputs()
@@ -161,9 +162,8 @@ class SegmentPanel(VTKObservationMixin):
 
     def _fill_inputs(self) -> None:
         """Fill all inputs anew from the study that the user chose; from any, only those that are empty."""
-        item = self._chosen_study()
-        if item and self._model.manifest is not None:
-            guess = guessing.guess_inputs(self._model.manifest, _volumes(), study=item)
+        if self._study_item and self._model.manifest is not None:
+            guess = guessing.guess_inputs(self._model.manifest, _volumes(), study=self._study_item)
             for name, node in guess.items():
                 self._parameters.set_input_node(name, node)
         else:
@@ -180,8 +180,9 @@ class SegmentPanel(VTKObservationMixin):
                 self._parameters.set_input_node(name, node)
 
     def _chosen_study(self) -> int:
-        """Return the study that the user chose, while it has volumes; 0: any."""
-        return self._study_item if self._study_item in dict(hierarchy.studies(_volumes())) else 0
+        """Return the study that the user chose, while it has volumes and is that of the filled inputs; 0: any."""
+        item, filled = self._study_item, {hierarchy.study_item(node) for node in self._inputs().values() if node}
+        return item if item in dict(hierarchy.studies(_volumes())) and (not filled or filled - {0} == {item}) else 0
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_came_or_went(self, caller, event, node) -> None:

@@ -129,12 +129,18 @@ def test_another_model_is_filled_from_the_chosen_study(panel, two_patients):
 
 def test_the_study_shown_is_that_of_the_images(panel, two_patients):
     """Whatever was chosen before: a script, or a saved scene, may fill the slots otherwise."""
+    from AutofocusSegmentationLib.hierarchy import patient_item
+
     study = panel.ui.studySelector
     choose_model(panel.ui, "pelvis-ct")
     study.setCurrentIndex(study.findText("Brown / 2024"))
     panel.logic.getParameterNode().set_input_node("ct", two_patients["Adams"])
     panel.process()
     assert study.currentText == "Adams / 2024"
+    choose_model(panel.ui, "brain-tumour-mri")
+    panel.process()
+    assert study.currentText == "Adams / 2024", "not of Brown, which was chosen before"
+    assert {patient_item(node) for node in chosen(panel).values()} == {patient_item(two_patients["Adams"])}
 
 
 def test_a_chosen_study_that_is_gone_is_forgotten(panel, two_patients, make_ct, scene):

@@ -40,6 +40,13 @@ def guess(manifest, names, **options):
         ("t2_tirm_tra", None), ("T2 localizer", None), ("T1 MIP", None), ("IRM T2", "t2"),
         ("T1 KM vor OP", "t1c"), ("T1 pre-op +C", "t1c"), ("T1 post-op", "t1"), ("T1 postop KM", "t1c"),
         ("T1 post RT", "t1"), ("T1 postGd", "t1c"), ("T1_post_operative", "t1"),
+        ("T1_to_T1c", "t1"), ("T1_reg_T1c", "t1"), ("T1c_to_T1", "t1c"), ("T1_reg_to_T1_post", "t1"),
+        ("reg_T1c", "t1c"), ("AX T1 WITH_1", "t1c"),
+        ("sub-01_space-T1c_desc-preproc_T1w", "t1"), ("sub-01_ce-gd_space-T1w_T1w", "t1c"), ("SPACE-FLAIR", "flair"),
+        ("T2_to_T1c", "t2"), ("AX T1 WITH", "t1c"), ("AX T1 WITHOUT", "t1"), ("AX T1 W/", "t1c"), ("AX T1 W/O", "t1"),
+        ("T1 -C", "t1"), ("T1 C-", "t1"), ("T1 o. KM", "t1"), ("T1-C", "t1c"), ("T1 c.m.", "t1c"), ("mp-rage", "t1"),
+        ("T1_post-T1_pre", None), ("T1 sub", None), ("Subtraction T1", None), ("T1 post single dose", "t1c"),
+        ("sT1W_3D_TFE", "t1"), ("eT1W_FFE+C", "t1c"), ("VT2W_TSE", "t2"), ("eT1W+C", "t1c"),
         ("T12 vertebra", None), ("resection", None), ("t1 mask", None), ("FLAIR-label", None), ("volume", None),
     ],
 )
@@ -54,7 +61,9 @@ def test_one_name(brain, name, slot):
      ("prostate_planning", True), ("resection", False), ("T2 prostate", False), ("CBCT 3", False), ("CT dose", False),
      ("CT MIP", False), ("CT MinIP", False), ("CT localizer", False), ("Topogram CT", False), ("CT scout", False),
      ("CT topogramme", False), ("CT Pelvis MPR", True), ("CT localized prostate", True),
-     ("CT Pelvis low dose", True), ("Low Dose CT Pelvis", True), ("CT pelvis mask", False)],
+     ("CT Pelvis low dose", True), ("Low Dose CT Pelvis", True), ("CT pelvis mask", False),
+     ("CT Pelvis reduced dose", True), ("CT standard dose", True), ("CT half-dose", True), ("CT CARE Dose4D", True),
+     ("CT RTDOSE", False), ("CT planned dose", False)],
 )
 def test_one_name_of_a_ct(pelvis, name, fits):
     assert guess(pelvis, [name]) == {"ct": name if fits else None}
@@ -96,6 +105,7 @@ def test_two_patients_told_apart_by_their_names_are_never_mixed(brain, template,
 def test_a_name_written_to_the_word_for_the_sequence_counts_too(brain):
     assert list(guess(brain, ["T1Meier", "T2Huber"]).values()) == ["T1Meier", None, None, None]
     assert list(guess(brain, ["Meier T2", "HuberFLAIR"]).values()) == [None, None, "Meier T2", None]
+    assert list(guess(brain, ["Meier T2", "LiFLAIR"]).values()) == [None, None, "Meier T2", None]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +118,14 @@ def test_a_name_written_to_the_word_for_the_sequence_counts_too(brain):
      ("T1 vor KM", "T1 nach KM", "T2", "FLAIR"), ("T1 sans injection", "T1 avec injection", "T2", "FLAIR"),
      ("T1", "T1 Dotarem", "T2", "FLAIR"), ("t1_mprage_sag_p2_iso", "t1_mprage_sag_p2_iso_KM", "t2_tse_tra_448",
                                            "t2_spc_da-fl_sag_p2_iso"),
-     ("t1_se_tra_256", "t1_se_tra_256_km", "t2_tse_tra_512", "t2_tirm_tra_dark-fluid_320")],
+     ("t1_se_tra_256", "t1_se_tra_256_km", "t2_tse_tra_512", "t2_tirm_tra_dark-fluid_320"),
+     ("T1_to_T1c", "T1c", "T2_to_T1c", "FLAIR_to_T1c"), ("AX T1 WITHOUT", "AX T1 WITH", "AX T2", "AX FLAIR"),
+     ("AX T1 C-", "AX T1 C+", "T2", "FLAIR"), ("T1 o. KM", "T1 nach KM-Gabe", "T2", "FLAIR"),
+     ("T1", "T1 c.m.", "T2", "FLAIR"), ("T1", "T1 W CONTRAST", "T2", "FLAIR"),
+     ("T1", "T1 single dose GD", "T2", "FLAIR"),
+     ("t1_fl2d_tra", "t1_mpr_ns_sag_km", "t2_haste_tra", "FLAIR_longTR"), ("mp-rage", "T1 THRIVE GD", "T2", "FLAIR"),
+     ("sT1W_3D_TFE", "eT1W_FFE_GD", "VT2W_TSE_SENSE", "FLAIR_longTR"), ("T1 MEMP", "T1 GD", "T2", "FLAIR"),
+     ("501_T1", "601_T1_GD", "301_T2", "401_FLAIR"), ("SER1-T1", "SER12-T1 GD", "SER3-T2", "SER4-FLAIR")],
 )
 def test_one_patients_names_may_differ_in_what_tells_the_sequence(brain, names):
     assert list(guess(brain, names).values()) == list(names)
@@ -117,6 +134,11 @@ def test_one_patients_names_may_differ_in_what_tells_the_sequence(brain, names):
 def test_a_number_after_a_bare_sequence_may_be_a_patients(brain):
     assert guess(brain, ["T1 256", "T2 448"])["t2"] is None
     assert guess(brain, ["t1_se_tra_1001", "t2_tse_tra_1002"])["t2"] is None
+
+
+def test_a_number_before_several_names_is_a_patients(brain):
+    names = ["101_T1", "101_T1c", "101_T2", "201_T1", "201_T1c", "201_FLAIR"]
+    assert list(guess(brain, names).values()) == [*names[:3], None]
 
 
 def test_a_choice_that_is_named_unlike_the_others_is_told(brain):
@@ -164,6 +186,11 @@ def guessed(manifest, nodes, chosen=None):
         # two whole sets
         ("t1 t1c t2 flair t1_1 t1c_1 t2_1 flair_1", ["t1", "t1c", "t2", "flair"]),
         ("t1 t1c t2 flair t1 t1c t2 flair", ["t1", "t1c", "t2", "flair"]),
+        # one set and a surplus volume
+        ("t1 t1c t2 flair t1_1", ["t1", "t1c", "t2", "flair"]),
+        ("t1 t1c t2 flair flair_1", ["t1", "t1c", "t2", "flair"]),
+        ("BraTS_1_t1 BraTS_1_t1c BraTS_1_t2 BraTS_1_flair BraTS_1_t1_1",
+         ["BraTS_1_t1", "BraTS_1_t1c", "BraTS_1_t2", "BraTS_1_flair"]),
         # numbers of patients, and of series
         ("t1_1 t1c_1 t2_1 t1_2 t1c_2 t2_2 flair_2", ["t1_2", "t1c_2", "t2_2", "flair_2"]),
         ("t1_3 t1_4 t1c_9 t2_5 flair_7", ["t1_3", "t1c_9", "t2_5", "flair_7"]),
@@ -178,6 +205,8 @@ def test_two_sets_with_the_same_names_are_told_apart_by_their_folders(brain):
     second = [loaded(name, "b") for name in ("t1_1", "t1c_1", "t2_1", "flair")]
     assert guessed(brain, first + second) == ["t1_1", "t1c_1", "t2_1", "flair"]
     assert guessed(brain, first + second, {"t1c": first[1]}) == ["t1", "t1c", "t2", None]
+    nodes = [loaded("t1", "a"), *(loaded(name, "b") for name in ("t1_1", "t1c", "t2", "flair"))]
+    assert guessed(brain, nodes) == ["t1_1", "t1c", "t2", "flair"], "though t1 alone is there twice"
 
 
 def test_a_file_that_was_loaded_twice_is_no_other_patients(brain):
