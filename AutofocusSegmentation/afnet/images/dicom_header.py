@@ -6,6 +6,7 @@ GDCM reads the headers. It fills in pixels that a file lacks without a word, so 
 import os
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +84,8 @@ class Slice:
 
 @dataclass
 class Folder:
-    """What a folder holds: slices, each instance once; and how many files are damaged slices, and links lead nowhere.
+    """What a folder holds: slices, each instance once; and how many files are damaged slices, and links to slices lead
+    nowhere.
 
     `placeless`: series and SOP class of pictures that do not say where they lie (a dose report, a saved screen).
     """
@@ -94,30 +96,37 @@ class Folder:
     placeless: list[tuple[str, str]] = field(default_factory=list)
 
 
-def read_headers(folder: Path, what: str) -> Folder:
-    """Read the headers of all files in `folder` and below it, links followed; `what` is the subject of error sentences.
+@dataclass
+class Part(Folder):
+    """The same without what links to folders (`links`) lead to, with the files that are no DICOM and the links that
+    lead nowhere, of which the names say whether they were slices."""
 
-    Raises RequestError for a folder with more than MOST_FILES files or with names that are no UTF-8; OSError.
-    """
-    slices: dict[tuple, Slice] = {}
-    found, unread, seen, visited = Folder([]), [], 0, set()
+    links: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    lost: list[Path] = field(default_factory=list)
+
+
+def read_part(folder: Path, visited: set[str], files: Iterator[int], what: str) -> Part:
+    """Read what lies in `folder` itself and in its folders, but for those `visited`; `files` counts them."""
+    found = Part([])
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_raise):
         place = os.path.realpath(parent)
-        if place in visited:  # a link to where it lies would be followed without end
+        if place in visited:
             folders.clear()
             continue
         visited.add(place)
         folders.sort()
+        found.links += [Path(parent, name) for name in folders if os.path.islink(os.path.join(parent, name))]
         for name in sorted(names):
             file = Path(parent) / name
             if not file.is_file():
-                found.dangling += file.is_symlink() and not file.exists()
+                if file.is_symlink() and not file.exists():
+                    found.lost.append(file)
                 continue
             check_name(file, f"A file of {what}")
-            seen += 1
-            if seen > MOST_FILES:
+            if next(files) > MOST_FILES:
                 raise RequestError(
                     f"{what} is a folder with over {MOST_FILES} files; give the folder of one series."
                 )
@@ -129,36 +138,38 @@ def read_headers(folder: Path, what: str) -> Folder:
                 reader.ReadImageInformation()
             except RuntimeError:
                 if kind is None:
-                    unread.append(file)
+                    found.unread.append(file)
                 else:
                     found.damaged += 1
                 continue
-            if syntax in _UNCOMPRESSED and not _has_pixels(file, _pixel_bytes(reader), syntax):
-                found.damaged += 1
-                continue
-            item = _slice(file, reader, kind)
+            start, count = None, _pixel_bytes(reader)
+            if syntax in _UNCOMPRESSED:
+                start = _before_pixels(file, count, syntax)
+                if not _has_pixels(start, count, syntax):
+                    found.damaged += 1
+                    continue
+            item = _slice(file, reader, kind, start)
             if item is None:
                 found.placeless.append((_text(reader, _SERIES), _text(reader, _SOP_CLASS)))
             else:
-                slices.setdefault((item.instance, item.position), item)  # copies, not slices of one wrong number
-    found.slices = list(slices.values())
-    # A file that is no DICOM at all, but is called like the slices, was one: it is empty or overwritten.
-    names = {_pattern(item.file) for item in found.slices}
-    found.damaged += sum(_pattern(file) in names for file in unread)
+                found.slices.append(item)
     return found
 
 
-def _has_pixels(file: Path, count: int, syntax: str) -> bool:
-    """Whether the element Pixel Data (7FE0,0010) has `count` bytes and the file has them; GDCM fills in
-    what is missing."""
-    order = "big" if syntax == _BIG_ENDIAN else "little"
-    tag = b"".join(part.to_bytes(2, order) for part in (0x7FE0, 0x0010))
+def _before_pixels(file: Path, count: int, syntax: str) -> bytes:
+    """What is not the last `count` bytes of a file that is not compressed, inflated: its header at least."""
     if syntax == _DEFLATED:
         start = _inflated(file, count + _MOST_BESIDE_PIXELS)
-        start = start[: max(len(start) - count, 0)]
-    else:
-        with file.open("rb") as stream:
-            start = stream.read(max(file.stat().st_size - count, 0))
+        return start[: max(len(start) - count, 0)]
+    with file.open("rb") as stream:
+        return stream.read(max(file.stat().st_size - count, 0))
+
+
+def _has_pixels(start: bytes, count: int, syntax: str) -> bool:
+    """Whether the element Pixel Data (7FE0,0010) has `count` bytes and the file, of which `start` is what lies before
+    its last `count`, has them; GDCM fills in what is missing."""
+    order = "big" if syntax == _BIG_ENDIAN else "little"
+    tag = b"".join(part.to_bytes(2, order) for part in (0x7FE0, 0x0010))
     place = start.find(tag)
     while place >= 0:
         explicit = start[place + 4 : place + 6] in (b"OW", b"OB")
@@ -181,7 +192,7 @@ def _inflated(file: Path, most: int) -> bytes:
     return data_set if stream.eof else b""
 
 
-def _pattern(file: Path) -> str:
+def pattern(file: Path) -> str:
     return re.sub(r"\d+", "#", file.name)
 
 
@@ -236,7 +247,7 @@ def _numbers(reader: sitk.ImageFileReader, key: str, count: int) -> tuple[float,
     return values if len(values) == count and np.isfinite(values).all() else None
 
 
-def _slice(file: Path, reader: sitk.ImageFileReader, kind: str | None) -> Slice | None:
+def _slice(file: Path, reader: sitk.ImageFileReader, kind: str | None, start: bytes | None) -> Slice | None:
     """The header just read, of SOP class `kind`; None for a picture in colour or without a position (a dose report)."""
     if reader.GetNumberOfComponents() > 1:
         return None
@@ -253,19 +264,17 @@ def _slice(file: Path, reader: sitk.ImageFileReader, kind: str | None) -> Slice 
         spacing or (1.0, 1.0), axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, form,
         reader.GetPixelID(),
         _text(reader, _PHOTOMETRIC) == "MONOCHROME1", (bool(_text(reader, _SLOPE)), bool(_text(reader, _INTERCEPT))),
-        _is_unscaled(file, reader), _padding(reader),
+        _is_unscaled(file, reader, start), _padding(reader),
     )
 
 
-def _is_unscaled(file: Path, reader: sitk.ImageFileReader) -> bool:
+def _is_unscaled(file: Path, reader: sitk.ImageFileReader, start: bytes | None) -> bool:
     """Whether slope or intercept of the header just read are there, but no numbers, or a table takes their place, which
-    GDCM does not apply."""
+    GDCM does not apply. `start`: the bytes of the file before its pixels, if they are known."""
     stated = [key for key in (_SLOPE, _INTERCEPT) if _text(reader, key)]
     if stated:
         return any(_numbers(reader, key, 1) is None for key in stated)
-    deflated = _meta_header(file)[1] == _DEFLATED
-    content = _inflated(file, _pixel_bytes(reader) + _MOST_BESIDE_PIXELS) if deflated else file.read_bytes()
-    return _VALUE_TABLE.search(content) is not None
+    return _VALUE_TABLE.search(file.read_bytes() if start is None else start) is not None
 
 
 def _padding(reader: sitk.ImageFileReader) -> tuple[float, float] | None:

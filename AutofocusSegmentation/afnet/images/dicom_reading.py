@@ -14,8 +14,8 @@ import SimpleITK as sitk
 
 from ..errors import InputError, is_out_of_memory
 from ..hounsfield import AIR, BODY_THRESHOLD, DENSEST_BONE
-from .dicom_header import MODALITIES, Slice, read_headers
-from .dicom_stack import ORIENTATION_TOLERANCE, ROUNDING, SPACING_TOLERANCE, count, only_stack
+from .dicom_header import MODALITIES, Slice
+from .dicom_stack import ORIENTATION_TOLERANCE, ROUNDING, SPACING_TOLERANCE, count, only_stack, read_headers
 from .native_stderr import native_stderr_closed
 from .refusals import without_room
 

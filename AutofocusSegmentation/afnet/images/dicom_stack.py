@@ -3,12 +3,16 @@
 Sentences name no tag's content but the modality, and no file, for these carry names of patients.
 """
 
+import itertools
+import os
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, RequestError
-from .dicom_header import Folder, Slice
+from .dicom_header import Folder, Slice, pattern, read_part
 
 LOCALIZER_SLICES = 2
 """A stack of no more slices than this is taken as a localizer and left out when there is a longer one."""
@@ -30,6 +34,49 @@ PARALLEL = 0.99
 """Least cosine between the normals of two slices that can be of one scan (8 degrees)."""
 
 
+def read_headers(folder: Path, what: str) -> Folder:
+    """Read the headers of all files in `folder` and below it; `what` is the subject of error sentences.
+
+    Links are followed, but of a folder elsewhere only slices of this one's series count, if this one has a series: it
+    may be of another study. Raises RequestError for over MOST_FILES files or for names that are no UTF-8; OSError.
+    """
+    home, visited, files = Path(os.path.realpath(folder)), set(), itertools.count(1)
+    all_of_it = read_part(folder, visited, files, what)
+    slices = _by_instance(all_of_it.slices)
+    own = {item.series for item in slices.values()} if len(slices) > LOCALIZER_SLICES else set()
+    links = list(all_of_it.links)
+    while links:
+        link = links.pop(0)
+        if slices and home.is_relative_to(os.path.realpath(link)):
+            continue  # up to a folder that this one lies in, with all that lies beside it
+        part = read_part(link, visited, files, what)
+        new = _by_instance(item for item in part.slices if not own or item.series in own)
+        if part.slices and not new.keys() - slices.keys():
+            continue  # what is damaged there is not of this series
+        slices = slices | {key: new[key] for key in new if key not in slices}
+        all_of_it.damaged += part.damaged
+        for every, here in ((all_of_it.placeless, part.placeless), (all_of_it.unread, part.unread),
+                            (all_of_it.lost, part.lost), (links, part.links)):
+            every += here
+    # A file that is no DICOM at all, but is called like the slices, was one: it is empty or overwritten.
+    names = {pattern(item.file) for item in slices.values()}
+    endings = {Path(name).suffix for name in names if not name.startswith(".")} - {""}
+    damaged = all_of_it.damaged + sum(pattern(file) in names for file in all_of_it.unread)
+    dangling = sum(  # an ending is enough, for names may be random; but an editor locks a file by a hidden link
+        not names or pattern(file) in names or (file.name[0] != "." and Path(pattern(file)).suffix in endings)
+        for file in all_of_it.lost
+    )
+    return Folder(list(slices.values()), damaged, dangling, all_of_it.placeless)
+
+
+def _by_instance(slices: Iterable[Slice]) -> dict[tuple, Slice]:
+    """The first of each: copies, not slices of one wrong number."""
+    found: dict[tuple, Slice] = {}
+    for item in slices:
+        found.setdefault((item.instance, item.position), item)
+    return found
+
+
 def only_stack(folder: Folder, what: str) -> list[Slice]:
     """The slices of the one series and orientation that is no localizer.
 
@@ -43,10 +90,10 @@ def only_stack(folder: Folder, what: str) -> list[Slice]:
         )
     stacks: dict[tuple, list[Slice]] = defaultdict(list)
     for item in folder.slices:
-        alike = (item.series, item.size, tuple(round(side, SPACING_DIGITS) for side in item.spacing))
+        alike = (item.series, _grid(item))
         near = (
             key for key in stacks
-            if key[:3] == alike and np.abs(np.subtract(key[3], item.axes)).max() <= ORIENTATION_TOLERANCE
+            if key[:2] == alike and np.abs(np.subtract(key[2], item.axes)).max() <= ORIENTATION_TOLERANCE
         )
         stacks[next(near, (*alike, item.axes))].append(item)
     found = sorted(stacks.values(), key=_frames, reverse=True)
@@ -94,7 +141,8 @@ def only_stack(folder: Folder, what: str) -> list[Slice]:
 
 
 def _check_left_out(stack: list[Slice], left_out: list[Slice], what: str) -> None:
-    """Refuse a stack if a slice that is left out is parallel to it, and of its series or one of the next at an end."""
+    """Refuse a stack if a slice that is left out is parallel to it, and of its series or one of the next at an end. One
+    of another series is that only with its matrix and spacing, else a localizer or one to watch contrast medium."""
     if not left_out:
         return
     normal = _normal(stack[0])
@@ -107,8 +155,9 @@ def _check_left_out(stack: list[Slice], left_out: list[Slice], what: str) -> Non
         if item.form or item.modality != stack[0].modality or abs(_normal(item) @ normal) < PARALLEL:
             continue
         apart = np.abs(ends - item.position @ normal).min()
-        alike = (item.series, item.kind) == (stack[0].series, stack[0].kind)
-        lost += bool(alike or apart <= max(SPACING_TOLERANCE * step, ROUNDING))
+        same = item.series == stack[0].series
+        continues = apart <= max(SPACING_TOLERANCE * step, ROUNDING) and (same or _grid(item) == _grid(stack[0]))
+        lost += bool(continues or same and item.kind == stack[0].kind)
     if lost:
         raise InputError(
             f"{what} has {count(lost, 'slice')} that by place or series should continue its other {len(stack)}, but "
@@ -126,6 +175,11 @@ def _check_placeless(folder: Folder, stack: list[Slice], what: str) -> None:
             f"{what} has {count(lost, 'slice')} in colour or without a readable position, orientation or pixel spacing "
             f"beside {len(stack)} others, so slices would be missing; export the series again."
         )
+
+
+def _grid(item: Slice) -> tuple:
+    """Matrix and pixel spacing, equal for slices of one stack."""
+    return item.size, tuple(round(side, SPACING_DIGITS) for side in item.spacing)
 
 
 def _normal(item: Slice) -> np.ndarray:

@@ -40,6 +40,10 @@ _SLOPE, _INTERCEPT = "ElementToIntensityFunctionSlope", "ElementToIntensityFunct
 _TRUE = ("T", "t", "1")
 """How MetaIO takes a yes to begin; all else is a no."""
 
+_MOST_SURPLUS = 3
+"""Bytes after the voxels that some programs write: an end of line, or up to a multiple of 4. More may be a header (of
+sizes, or how long the data are) that lies before them."""
+
 _SEVERAL_FILES = re.compile(r"%|^LIST\b")
 
 
@@ -114,7 +118,7 @@ def _check_data(path: Path, fields: dict[str, str], data_start: int, count: int,
     if not fields.get("CompressedData", "").startswith(_TRUE):
         surplus = data.stat().st_size - start - count
         binary = fields.get("BinaryData", "True").startswith(_TRUE)
-        if surplus > 0 and binary and int(fields.get("HeaderSize", "0")) == 0:
+        if surplus > _MOST_SURPLUS and binary and int(fields.get("HeaderSize", "0")) == 0:
             raise InputError(
                 f"{what} has {surplus} bytes of data more than its header says (DimSize, ElementType, HeaderSize), so "
                 "it is unknown which are the voxels; correct the header, or export it again."

@@ -131,6 +131,63 @@ def test_linked_files_and_folders_are_followed(tmp_path):
     assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links of Unix")
+@pytest.mark.parametrize("ending", ["", ".dcm"])
+def test_links_that_were_no_slices_are_left_aside(tmp_path, ending, capfd):
+    folder = stored(tmp_path / "series", series())
+    files = [file.rename(f"{file}{ending}") for file in sorted(folder.iterdir())]
+    for name in (".#lock", f".#{files[0].name}", "report.pdf", "latest"):
+        (folder / name).symlink_to("user@machine.4711")
+    assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
+    if ending:  # names without numbers in order, as archives give them
+        (folder / "f0e1secret.dcm").symlink_to("nowhere")
+        refused(folder, InputError, "has 1 link to files that are not there", capfd)
+    for file in files:
+        file.unlink()
+    refused(folder, InputError, f"has {5 if ending else 4} links to files that are not there", capfd)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of Unix")
+def test_links_to_other_studies_are_not_part_of_the_series(tmp_path, capfd):
+    folder, other = stored(tmp_path / "series", series()), stored(tmp_path / "other", series(6, series="1.2.3.2"))
+    damage(other, lambda content: content[:-100])
+    (other / "Secret100").symlink_to("nowhere")
+    for name, place in (("prior", other), ("up", tmp_path), ("relative", "../..")):
+        (folder / name).symlink_to(place)
+    assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
+    (other / "Secret100").unlink()
+    stored(other, series(10)[8:], "more")  # of this series: all that is there counts
+    refused(folder, InputError, "1 DICOM file that cannot be read whole", capfd)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of Unix")
+@pytest.mark.parametrize("localizer", [False, True])
+def test_a_folder_of_links_alone_is_followed(tmp_path, localizer, capfd):
+    stored(tmp_path / "a", series())
+    stored(tmp_path / "b", series(6, series="1.2.3.2"))
+    folder = tmp_path / "links"
+    folder.mkdir()
+    if localizer:
+        stored(folder, series(2, axes=(0.0, 1, 0, 0, 0, -1), series="1.2.3.9"))
+    (folder / "one").symlink_to("../a")
+    (folder / "up").symlink_to("..")
+    assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
+    (folder / "two").symlink_to("../b")
+    refused(folder, RequestError, "2 DICOM series (8 slices of CT, 6 slices of CT)", capfd)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of Unix")
+def test_a_linked_rest_that_is_damaged_is_missed(tmp_path, capfd):
+    folder = stored(tmp_path / "series", series())
+    rest = tmp_path / "rest"
+    rest.mkdir()
+    for file in sorted(folder.iterdir())[5:]:
+        (rest / file.name).write_bytes(file.read_bytes()[:-100])
+        file.unlink()
+    (folder / "rest").symlink_to(rest)
+    refused(folder, InputError, "3 DICOM files that cannot be read whole", capfd)
+
+
 @pytest.mark.parametrize("which", [slice(6, 8), slice(0, 8, 7), slice(7, 8)], ids=["last two", "ends", "last"])
 @pytest.mark.parametrize("change", ["matrix", "series", "spacing", "orientation"])
 def test_slices_that_continue_the_stack_are_no_localizer(tmp_path, which, change, capfd):
@@ -153,6 +210,20 @@ def test_a_localizer_beside_the_stack_is_left_aside(tmp_path):
     folder = stored(tmp_path / "series", series())
     for name, step, more in (("1", 9.5, {}), ("2", -7.0, {}), ("3", 3.0, {"axes": (0.0, 1, 0, 0, 0, -1)})):
         stored(folder, series(2, step=step, series=f"1.2.3.9{name}", seed=1, **more), name)
+    assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
+
+
+@pytest.mark.parametrize("beyond", [-2, -1, 8, 9])
+@pytest.mark.parametrize("change", [{"Rows": ROWS // 2}, {"PixelSpacing": [0.9, 0.9]}], ids=["matrix", "spacing"])
+def test_a_slice_of_another_series_beyond_an_end_is_left_aside(tmp_path, beyond, change):
+    """One to watch contrast medium arrive, or an axial localizer."""
+    folder = stored(tmp_path / "series", series())
+    other = series(1, series="1.2.3.9")[0]
+    other.ImagePositionPatient = [-20, 15, 40 + 3 * beyond]
+    for tag, value in change.items():
+        setattr(other, tag, value)
+    other.PixelData = other.PixelData[: 2 * other.Rows * COLUMNS]
+    stored(folder, [other], "x")
     assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8)
 
 

@@ -84,6 +84,16 @@ def test_values_that_stand_in_a_table(tmp_path, syntax, capfd):
     refused(stored(tmp_path, slices), InputError, "has 6 of 8 slices whose rescale slope or intercept", capfd)
 
 
+def test_what_only_looks_like_a_table_stands_in_the_pixels(tmp_path, monkeypatch):
+    """Which are not searched, nor is a file read whole for its header."""
+    slices = series(kind=MR, modality="MR")
+    for item in slices:
+        del item.RescaleSlope, item.RescaleIntercept
+        item.PixelData = item.PixelData[:-16] + b"\x28\0\0\x30SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0"
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda file: pytest.fail("read whole"))
+    assert read_image(stored(tmp_path, slices), "The T1", "MR").GetSize()[2] == 8
+
+
 PADDED = np.s_[:2]
 """Rows of every slice without a value."""
 

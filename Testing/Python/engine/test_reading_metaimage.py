@@ -108,6 +108,18 @@ def test_more_data_than_the_header_says(tmp_path, capfd):
     refused(one, InputError, "has 3960 bytes of data more than its header says", capfd)
 
 
+@pytest.mark.parametrize("form", ["mhd", "mha"])
+@pytest.mark.parametrize("surplus", [b"\n", b"\r\n", bytes(3), bytes(4), bytes(8)])
+def test_an_end_of_line_after_the_voxels(tmp_path, form, surplus, capfd):
+    path = saved(tmp_path, scan(), form)
+    data = path.with_suffix(".raw") if form == "mhd" else path
+    data.write_bytes(data.read_bytes() + surplus)
+    if len(surplus) < 4:
+        assert np.array_equal(sitk.GetArrayFromImage(read_image(path)), sitk.GetArrayFromImage(scan()))
+    else:
+        refused(path, InputError, f"has {len(surplus)} bytes of data more than its header says", capfd)
+
+
 def plain(tmp_path, *changes):
     path = saved(tmp_path, scan(spacing=(1.0, 1.5, 2.0)), "mha")
     content = path.read_bytes()
