@@ -163,8 +163,7 @@ class SegmentPanel(VTKObservationMixin):
     def _fill_inputs(self) -> None:
         """Fill all inputs anew from the study that the user chose; from any, only those that are empty."""
         if self._study_item and self._model.manifest is not None:
-            guess = guessing.guess_inputs(self._model.manifest, _volumes(), study=self._study_item)
-            for name, node in guess.items():
+            for name, node in guessing.guess_inputs(self._model.manifest, _volumes(), study=self._study_item).items():
                 self._parameters.set_input_node(name, node)
         else:
             self._guess_inputs()
