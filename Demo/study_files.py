@@ -1,8 +1,8 @@
 """The user's own study: which file or folder is which input of the model."""
 
-import re
 from pathlib import Path
 
+from afnet.models.image_names import first_match
 from afnet.models.manifest import Manifest
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -56,4 +56,4 @@ def _named(item, name: str) -> bool:
 
 
 def _matching(item, name: str) -> bool:
-    return any(re.search(pattern, name, re.IGNORECASE) for pattern in item.name_patterns)
+    return first_match(item.name_patterns, name) is not None

@@ -10,6 +10,7 @@ from textwrap import shorten
 
 from slicer.i18n import tr as _
 
+from afnet.models.image_names import first_match
 from afnet.models.manifest import Manifest
 
 from .dicom_tags import SeriesTags, modality_of, series_tags
@@ -52,15 +53,6 @@ _LONG_ECHO_MS, _SHORT_ECHO_MS, _SHORT_GRADIENT_ECHO_MS = 60, 30, 15
 _SHORT_REPETITION_MS, _FLUID_NULLED_MS, _T1_INVERSION_MS = 1000, 1500, (300, 1400)
 """Usual limits at 1.5 and 3 T. Fluid is nulled at ln 2 times its T1 of about 4 s, less what a finite TR takes off:
 1700 to 2800 ms; MPRAGE inverts at 700 to 1200 ms (Bernstein, King, Zhou: Handbook of MRI Pulse Sequences, 2004)."""
-
-_REGISTERED_TO = re.compile(
-    r"((?:t[12]|flair|mp-?rage|spgr|bravo|dark|fluid).*(?<![a-z])(?:reg[a-z]*|to|in))[\s_-]*(?:to[\s_-]*)?"
-    r"(?:t[12]|flair)[^\W_]*(?:[\s_-]*(?:post|pre|gd|gad|ce|\+?c|km)(?![a-z]))?|"
-    r"_space-(?:t[12]|flair)[^\W_]*(?=_.*(?:t[12]|flair))",
-    re.IGNORECASE,
-)
-"""The image that another was registered to, after that: 'T1_to_T1c' is a T1. BIDS names it before: 'space-T1c_T1w'.
-Neither 'reg_T1', a registered T1, nor the sequence SPACE is meant."""
 
 _A_SOURCE = 1000
 """Ranks of a source of evidence begin at a multiple of this; there are fewer patterns than that."""
@@ -155,9 +147,3 @@ def _sources(node, tags: SeriesTags) -> list[tuple[str, str]]:
     name = SERIES_NUMBER.sub("", node.GetName() or "")
     sources.append((name, _("its name")))
     return sources
-
-
-def first_match(patterns: tuple[str, ...], text: str) -> int | None:
-    """Return the number of the first pattern that fits a text, but for what it was registered to; None: none does."""
-    text = _REGISTERED_TO.sub(r"\1", text)
-    return next((rank for rank, pattern in enumerate(patterns) if re.search(pattern, text, re.IGNORECASE)), None)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
+from afnet.models.image_names import first_match
 from afnet.models.manifest import Input, Manifest
 
-from ..evidence import NO_SCAN, first_match
+from ..evidence import NO_SCAN
 from ..guessing import assign
 from .cases import TuningCase, free_name, state_of
 

@@ -124,6 +124,12 @@ def test_four_images_find_their_inputs(tmp_path, names):
     assert len(set(found.values())) == 4
 
 
+def test_what_an_image_was_registered_to_is_not_what_it_is(tmp_path):
+    names = ("T1_to_T1c.nii.gz", "T1c.nii.gz", "T2_to_T1c.nii.gz", "FLAIR_to_T1c.nii.gz")
+    found = study_files(find_model("brain-tumour-mri"), make_files(tmp_path, *names))
+    assert [found[name].name for name in ("t1", "t1c", "t2", "flair")] == list(names)
+
+
 def test_one_input_takes_the_path_itself(tmp_path):
     assert study_files(find_model("pelvis-ct"), tmp_path) == {"ct": tmp_path}
 
