@@ -65,10 +65,11 @@ def compute(study: OpenedStudy, progress: Progress) -> Computed:
     computed = infer(study.predictor, first.channels, study.resources, progress, study.collector)
     if second is None:
         return computed
-    progress.share(part, part + (1 - part) / passes)
+    once = part + (1 - part) / passes
+    progress.share(part, once)
     other = infer(study.companion.predictor, second.channels, study.resources, progress).probabilities
     if study.manifest.companion_mirrored:
-        progress.share(part + (1 - part) / passes, 1.0)
+        progress.share(once, 1.0)
         mirrored = np.ascontiguousarray(second.channels[..., ::-1])
         seen = infer(study.companion.predictor, mirrored, study.resources, progress).probabilities
         other = (other + seen[outputs_in_a_mirror(study.manifest.raw), ..., ::-1]) / 2

@@ -42,7 +42,7 @@ def label_codes(segmentation, manifest: Manifest | None, segment_ids: Sequence[s
     """
     segments, made = segmentation.GetSegmentation(), _made_codes(segmentation, manifest)
     of_structures = set(segments_of_structures(segmentation, manifest).values())
-    used = [item["code"] for item in manifest.raw["labelmap"]] if manifest else []
+    used = [*manifest.code_names] if manifest else []
     used += [value for values, _name in made.values() for value in values]
     codes: list[Code] = []
     free = max(used, default=0) + 1
