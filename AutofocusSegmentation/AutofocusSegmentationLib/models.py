@@ -55,10 +55,8 @@ def last_title(model_id: str) -> str:
 
 
 def title_of_maker(segmentation) -> str:
-    """Return what the model that made a segmentation node was called then; of results of older versions, what it is
-    called now, else its id."""
-    model_id = segmentation.GetAttribute(MODEL_ID) or ""
-    return segmentation.GetAttribute(MODEL_TITLE_ATTRIBUTE) or _titles.get(model_id, model_id)
+    """Return what the model that made a segmentation node was called then."""
+    return segmentation.GetAttribute(MODEL_TITLE_ATTRIBUTE) or segmentation.GetAttribute(MODEL_ID) or ""
 
 
 def folder_of_model(chosen: str | Path) -> Path | None:

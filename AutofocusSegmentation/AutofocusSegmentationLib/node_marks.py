@@ -11,8 +11,7 @@ MODEL_TITLE_ATTRIBUTE = "AutofocusSegmentation.ModelTitle"
 
 SEGMENTATION_ROLE = "AutofocusSegmentation.Segmentation"
 """Node reference to the segmentation that a map, table or plot belongs to. A clone of a segmentation refers to the same
-table of volumes, which refers back to the original; that table has an attribute of this name, too, 'true', which stays
-when its segmentation is deleted."""
+table of volumes, which refers back to the original."""
 
 TABLE_ROLE = "AutofocusSegmentation.Volumes"
 """Node reference from a segmentation to its table of volumes."""

@@ -101,7 +101,7 @@ def _status(segment, volume: float | None, edited: bool, surfaces: bool) -> str:
 
 
 def _left_out(segment) -> bool:
-    """Whether the model found it and the program discarded it; a result of an older version does not say."""
+    """Whether the model found it and the program discarded it."""
     return tag_of(segment, LEFT_OUT_TAG) == "true"
 
 

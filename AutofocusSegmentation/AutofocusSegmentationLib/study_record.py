@@ -17,7 +17,6 @@ from afnet.models.manifest import Manifest
 from afnet.models.terminology import MODEL_ID, WEIGHTS_SHA256
 
 from . import hierarchy
-from .models import manifest_of
 from .sequences import Frame
 from .transforms import ijk_to_local, moved_points, transform_between
 from .volumes import has_voxels, is_usable
@@ -72,7 +71,7 @@ def find_images_again(segmentation) -> None:
     wanted = [geometry, *(SEGMENTED_INPUT_ROLE + name for name in before)] if before else []
     lost = any(segmentation.GetNodeReference(role) is None for role in wanted)
     # During an import the references are still to come.
-    chief = _reference_name(segmentation, before) if lost and not slicer.mrmlScene.IsImporting() else None
+    chief = _reference_name(before) if lost and not slicer.mrmlScene.IsImporting() else None
     if chief is None:
         return
     inputs = {name: segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + name) for name in before}
@@ -99,16 +98,9 @@ def _found(segmentation, before: object, reference=None):
     return nodes[0] if nodes and not hierarchy.known_apart(*nodes) else None
 
 
-def _reference_name(segmentation, before: dict) -> str | None:
-    """Return the name of the input that the others lie on, also if the model is gone; None if nothing tells.
-
-    Former versions did not record it.
-    """
-    names = [name for name, state in before.items() if isinstance(state, dict) and state.get("reference") is True]
-    if len(names) == 1 or len(before) == 1:
-        return (names or [*before])[0]
-    manifest = manifest_of(segmentation)
-    return manifest.reference if manifest else None
+def _reference_name(before: dict) -> str | None:
+    """Return the name of the input that the others lie on; None if the record, which may be damaged, has none."""
+    return next((name for name, state in before.items() if isinstance(state, dict) and state.get("reference")), None)
 
 
 def _recorded(segmentation) -> dict:

@@ -16,15 +16,13 @@ TERMINOLOGY_FILE = (
 )
 
 
-def register_terminology() -> bool:
+def register_terminology() -> None:
     """Let Slicer's Terminologies module know our list of codes; a second call does nothing.
 
-    Returns False if the list cannot be read; segments then still carry their codes.
+    If the list cannot be read, which Slicer logs, segments still carry their codes.
     """
     logic = slicer.modules.terminologies.logic()
     loaded = vtk.vtkStringArray()
     logic.GetLoadedTerminologyNames(loaded)
-    if TERMINOLOGY_CONTEXT in (loaded.GetValue(index) for index in range(loaded.GetNumberOfValues())):
-        return True
-    # A bool in Slicer 5.10, the name of the list since; both are false if it cannot be read.
-    return bool(logic.LoadTerminologyFromFile(str(TERMINOLOGY_FILE)))
+    if TERMINOLOGY_CONTEXT not in (loaded.GetValue(index) for index in range(loaded.GetNumberOfValues())):
+        logic.LoadTerminologyFromFile(str(TERMINOLOGY_FILE))

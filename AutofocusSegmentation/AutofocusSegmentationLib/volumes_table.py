@@ -59,9 +59,7 @@ def new_table(name: str):
 def table_of(segmentation):
     """Return the segmentation's own table of volumes; None if it has none, as a clone, whose original has it."""
     table = segmentation.GetNodeReference(TABLE_ROLE)
-    if table is None or table.GetNodeReference(SEGMENTATION_ROLE) is segmentation:
-        return table
-    return None if table.GetAttribute(SEGMENTATION_ROLE) else table  # older versions did not say whose it is
+    return table if table is not None and table.GetNodeReference(SEGMENTATION_ROLE) is segmentation else None
 
 
 def own_table(segmentation, name: str, added: list):
@@ -72,5 +70,4 @@ def own_table(segmentation, name: str, added: list):
         added.append(table)
         segmentation.SetNodeReferenceID(TABLE_ROLE, table.GetID())
     table.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation.GetID())
-    table.SetAttribute(SEGMENTATION_ROLE, "true")
     return table

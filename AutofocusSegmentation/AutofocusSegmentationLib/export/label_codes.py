@@ -78,7 +78,7 @@ def code_list(codes: Sequence[Code]) -> str:
 
 def codes_are_lost(segmentation, manifest: Manifest | None, segment_ids: Sequence[str]) -> bool:
     """Tell whether some of these segments, made by a model, have other codes than the model's: without its manifest,
-    those of results of older versions, which have no tag, and those of another model than the node's."""
+    those without a tag that says them, and those of another model than the node's."""
     segments, made = segmentation.GetSegmentation(), _made_codes(segmentation, manifest)
     return manifest is None and any(
         structure_of(segments.GetSegment(item), None) and not made[item][0] for item in segment_ids)

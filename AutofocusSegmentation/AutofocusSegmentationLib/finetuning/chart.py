@@ -13,10 +13,7 @@ from ..engine.finetuning_events import EpochDone
 
 EPOCH_COLUMN, LOSS_COLUMN, DICE_COLUMN = "Pass", "Loss", "Dice"
 CHART_ATTRIBUTE = "AutofocusSegmentation.TuningChart"
-"""Node attribute of the table, the series and the chart; its value is which of them a node is."""
-
-_SERIES = {LOSS_COLUMN: "Loss", DICE_COLUMN: "Held-out Dice"}
-"""Column to value of CHART_ATTRIBUTE of its series: never changed, for scenes were saved with it."""
+"""Node attribute of the table, the series and the chart; its value is which of them a node is, a series its column."""
 
 _COLORS = {LOSS_COLUMN: (0.85, 0.37, 0.01), DICE_COLUMN: (0.11, 0.47, 0.71)}
 
@@ -81,7 +78,7 @@ class TuningChart:
 
 
 def _series(table, column: str, name: str):
-    node = _find(_SERIES[column]) or _make("vtkMRMLPlotSeriesNode", name, _SERIES[column])
+    node = _find(column) or _make("vtkMRMLPlotSeriesNode", name, column)
     node.SetName(name)
     node.SetAndObserveTableNodeID(table.GetID())
     node.SetXColumnName(EPOCH_COLUMN)

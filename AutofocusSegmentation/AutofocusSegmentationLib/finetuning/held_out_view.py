@@ -41,7 +41,7 @@ _HIDDEN_ATTRIBUTE = "AutofocusSegmentation.HiddenForHeldOut"
 _IMAGE_ATTRIBUTE = "AutofocusSegmentation.HeldOutImage"
 
 _VOXELS_ATTRIBUTE = "AutofocusSegmentation.ComparisonVoxels"
-"""Of the three segmentations: `_voxels_text` as they were loaded. Scenes of former versions lack it."""
+"""Of the three segmentations: `_voxels_text` as they were loaded."""
 
 
 class HeldOutError(Exception):
@@ -117,8 +117,7 @@ def hide_held_out(keep=None) -> None:
     for node in _segmentations():
         if not node.GetAttribute(COMPARISON_ATTRIBUTE):
             continue
-        loaded = node.GetAttribute(_VOXELS_ATTRIBUTE)
-        if loaded is None or loaded == _voxels_text(node):  # former versions did not say: nothing tells of an edit
+        if node.GetAttribute(_VOXELS_ATTRIBUTE) == _voxels_text(node):
             slicer.mrmlScene.RemoveNode(node)
         else:
             _leave_to_user(node)

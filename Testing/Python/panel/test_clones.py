@@ -1,6 +1,5 @@
 """A result cloned in the Data module, as doctors do before they correct it: the clone has lost its references."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -109,18 +108,6 @@ def test_a_clone_is_a_case_of_a_fine_tuning_with_its_own_image(opened):
     assert tuning.caseLabel.text.splitlines()[:2] == ["CT: CT A", f"Segmentation: {opened.clone.GetName()}"]
 
 
-def test_a_clone_of_a_former_version_finds_the_one_image_without_its_model(opened, monkeypatch):
-    """Which input is the reference was not recorded."""
-    from AutofocusSegmentationLib import study_record
-
-    record = json.loads(opened.clone.GetAttribute(study_record.STUDY_ATTRIBUTE))
-    record["ct"].pop("reference", None)
-    opened.clone.SetAttribute(study_record.STUDY_ATTRIBUTE, json.dumps(record))
-    monkeypatch.setattr(study_record, "manifest_of", lambda segmentation: None)
-    choose(opened, opened.clone)
-    assert backgrounds(opened) == ["CT A"] * 3
-
-
 def test_images_are_looked_for_when_the_user_does_something(opened, scene, tmp_path):
     """Not at every look at the scene, for it takes a look at all voxels."""
     from AutofocusSegmentationLib import study_record
@@ -139,10 +126,7 @@ def test_images_are_looked_for_when_the_user_does_something(opened, scene, tmp_p
     assert "on CT A from its file" in opened.ui.exportMessageLabel.text
 
 
-@pytest.mark.parametrize("model_is_here", [True, False])
-def test_a_clone_of_a_brain_finds_every_contrast(opened, vtk_errors, monkeypatch, model_is_here):
-    from AutofocusSegmentationLib import study_record
-
+def test_a_clone_of_a_brain_finds_every_contrast(opened, vtk_errors):
     names = ("t1", "t1c", "t2", "flair")
     array = np.zeros(SIZE, np.int16)
     array[3:-3, 3:-3, 3:-3] = 40
@@ -157,8 +141,6 @@ def test_a_clone_of_a_brain_finds_every_contrast(opened, vtk_errors, monkeypatch
     result = opened.parameters.result
     clone = cloned(result)
     vtk_errors.clear()
-    if not model_is_here:
-        monkeypatch.setattr(study_record, "manifest_of", lambda segmentation: None)
     slicer.mrmlScene.RemoveNode(result)
     choose(opened, clone)
     assert backgrounds(opened) == ["brain t1c"] * 3 or backgrounds(opened) == ["brain t1"] * 3

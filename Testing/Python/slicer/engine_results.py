@@ -29,10 +29,10 @@ def labels(manifest, seed=0):
     return array
 
 
-def job(folder, manifest, reference, array, left_out=None, **changes):
+def job(folder, manifest, reference, array, left_out=(), **changes):
     """Write a result as the engine does, for the exported reference; returns the report.
 
-    left_out: ids of structures left out as doubtful; None for a report of an older version, which does not say.
+    left_out: ids of structures left out as doubtful.
     """
     from AutofocusSegmentationLib.transforms import ijk_to_local
 
@@ -50,9 +50,8 @@ def job(folder, manifest, reference, array, left_out=None, **changes):
         structures.append({
             "id": structure.id, "name": structure.name, "voxels": int(mask.sum()),
             "volume_ml": float(mask.sum() * spacing.prod() / 1000), "touches_edge": bool(edge.any()),
+            "left_out": structure.id in left_out,
         })
-        if left_out is not None:
-            structures[-1]["left_out"] = structure.id in left_out
     report = {
         "protocol": 1, "structures": structures,
         "model": {"id": manifest.id, "version": manifest.version, "weights_sha256": manifest.weights_sha256},

@@ -230,16 +230,6 @@ def test_a_saved_scene_tells_what_was_edited_in_a_shown_case(scene, finished, pe
     assert names("vtkMRMLSegmentationNode") == ["case 3: before, edited"]
 
 
-def test_a_case_that_a_former_version_showed_goes(scene, finished, pelvis):
-    """Its scene does not tell how the voxels were: nothing says that one was edited."""
-    from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
-
-    for node in show_held_out(compared(finished).cases[0], pelvis).segmentations.values():
-        node.RemoveAttribute("AutofocusSegmentation.ComparisonVoxels")
-    hide_held_out()
-    assert names("vtkMRMLSegmentationNode") == [] and names("vtkMRMLScalarVolumeNode") == []
-
-
 @pytest.mark.parametrize("segmented", [True, False])
 def test_a_loaded_image_that_was_segmented_stays(scene, finished, pelvis, segmented):
     """But not for being chosen somewhere, as an empty input takes what comes."""

@@ -288,18 +288,3 @@ def test_a_clone_does_not_share_the_table_of_volumes(tmp_path, pelvis):
     another = clone_of(original.segmentation)
     slicer.mrmlScene.RemoveNode(original.segmentation)
     assert table_of(another) is None, "its original may have been segmented again before it was deleted"
-
-
-def test_a_table_of_an_older_version_stays_its_segmentations(tmp_path, pelvis):
-    from AutofocusSegmentationLib.node_marks import SEGMENTATION_ROLE
-    from AutofocusSegmentationLib.volumes_table import table_of
-
-    reference = reference_volume()
-    job(tmp_path / "job", pelvis, reference, labels(pelvis))
-    result = load(pelvis, tmp_path / "job", reference)
-    result.table.RemoveNodeReferenceIDs(SEGMENTATION_ROLE)
-    result.table.RemoveAttribute(SEGMENTATION_ROLE)
-    assert table_of(result.segmentation) is result.table
-    clone = clone_of(result.segmentation)
-    assert load(pelvis, tmp_path / "job", reference, result.segmentation).table is result.table
-    assert table_of(clone) is None

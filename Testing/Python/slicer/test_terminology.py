@@ -17,7 +17,7 @@ STRUCTURES = [
 def terminology_list(scene):
     from AutofocusSegmentationLib import terminology_list
 
-    assert terminology_list.register_terminology()
+    terminology_list.register_terminology()
     return terminology_list
 
 
@@ -101,7 +101,7 @@ def test_left_and_right_femur():
 def test_registering_twice_keeps_one_list(terminology_list, slicer_app):
     import vtk
 
-    assert terminology_list.register_terminology()
+    terminology_list.register_terminology()
     names = vtk.vtkStringArray()
     slicer_app.modules.terminologies.logic().GetLoadedTerminologyNames(names)
     loaded = [names.GetValue(index) for index in range(names.GetNumberOfValues())]

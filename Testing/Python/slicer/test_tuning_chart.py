@@ -139,19 +139,3 @@ def test_saved_and_loaded_with_the_scene(scene, tmp_path):
     chart.begin("Next")
     chart.add(epoch(0, None, 0.5))
     assert scene.GetNumberOfNodes() == count
-
-
-def test_the_series_of_a_scene_of_a_former_version_are_used_again(scene):
-    """There the column was called 'Held-out Dice', and so was what the node is found by."""
-    import slicer
-
-    from AutofocusSegmentationLib.finetuning.chart import CHART_ATTRIBUTE
-
-    for name in ("Loss", "Held-out Dice"):
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
-        node.SetAttribute(CHART_ATTRIBUTE, name)
-        node.SetYColumnName(name)
-    chart = chart_with(epoch(0, None, 0.6), epoch(1, 0.5, 0.7))
-    assert scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == 2
-    assert [node.GetYColumnName() for node in series(chart.chart)] == ["Loss", "Dice"]
-    assert node in series(chart.chart) and node.GetName() == "Dice of the test cases"
