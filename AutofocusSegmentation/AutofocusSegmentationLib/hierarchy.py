@@ -32,6 +32,11 @@ def known_apart(*nodes) -> bool:
     return len({patient_item(node) for node in nodes if node is not None} - {0}) > 1
 
 
+def same_patient(node, other) -> bool:
+    """Tell whether two nodes are known to belong to one patient."""
+    return patient_item(node) == patient_item(other) != 0
+
+
 def study_item(node) -> int:
     """Return the item of the study that a node belongs to; 0 if unknown."""
     return _ancestor(node, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelStudy())

@@ -10,7 +10,7 @@ has the same voxels. A copy of a segment counts as the user's.
 """
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,25 +27,21 @@ from afnet.models.terminology import (
 )
 
 from . import hierarchy
-from .arrangement import reference_image
 from .display import let_inner_structures_be_seen
-from .node_marks import COMPARISON_ATTRIBUTE, MODEL_TITLE_ATTRIBUTE
+from .node_marks import MODEL_TITLE_ATTRIBUTE
 from .output_backup import OutputBackup
+from .output_check import check_output, replaceable_segments
 from .result_files import Found, ResultError, read_result
 from .segment_tags import HASH_TAG, kept_segments, mark_as_made, structure_of, tag_of
 from .segment_voxels import (
     OffLattice,
-    has_own_voxels,
-    holds_surfaces,
     label_map,
-    lies_on,
     replace_voxels,
     segment_voxels,
     voxel_hash,
 )
 from .terminology_list import register_terminology
 from .transforms import same_frame
-from .volumes import name_of
 from .volumes_table import fill_table, own_table
 
 
@@ -63,19 +59,20 @@ class Result:
 
 
 def load_result(
-    manifest: Manifest, folder: Path, reference_node, output_node=None, notes: Sequence[str] = ()
+    manifest: Manifest, folder: Path, reference_node, output_node=None, notes: Sequence[str] = (),
+    images: Iterable = (),
 ) -> Result:
     """Load what the engine wrote for `reference_node` into a new segmentation node, or into `output_node`.
 
     The segmentation lies under the reference's parent transform and beside it in the subject hierarchy, has its
     geometry, and carries model id, version and hash as attributes. notes: sentences that are kept as its
-    description, with those of the report.
+    description, with those of the report. images: as for `check_output`.
 
     Raises ResultError with one sentence; the scene is then as before.
     """
     reads = output_node is not None and output_node.IsA("vtkMRMLSegmentationNode")
     kept = kept_segments(output_node, manifest) if reads else []  # before the geometry changes that the hashes are for
-    problems = check_output(manifest, reference_node, output_node, kept, named=False)
+    problems = check_output(manifest, reference_node, output_node, kept, images, named=False)
     if problems:
         raise ResultError(problems[0])
     found = read_result(manifest, folder, reference_node)
@@ -86,7 +83,7 @@ def load_result(
     backup = OutputBackup(output_node) if output_node is not None else None
     try:
         segmentation = output_node or _new_segmentation(reference_node, added)
-        replaceable = _replaceable(manifest, segmentation, kept)
+        replaceable = replaceable_segments(manifest, segmentation, kept)
         _place(segmentation, reference_node)
         segments = _fill(segmentation, manifest, found, replaceable)
         if output_node is None:
@@ -114,68 +111,6 @@ def load_result(
                 kind=type(error).__name__)
         ) from error
     return Result(segmentation, table, found.report, new=output_node is None)
-
-
-def check_output(
-    manifest: Manifest, reference_node, output_node, kept: Collection[str] | None = None, named: bool = True
-) -> list[str]:
-    """Return why a result could not go into `output_node` (None: a new node), one sentence each.
-
-    kept: its `kept_segments`, if the caller has them: to find them, all voxels are looked at. named: whether a sentence
-    may have an image's name, which may be a patient's: not for a log.
-    """
-    if reference_node is None or reference_node.GetScene() is None:
-        return [_("The image of this result is no longer in the scene: choose another, then segment again.")]
-    if output_node is None:
-        return []
-    if not output_node.IsA("vtkMRMLSegmentationNode"):
-        return [_("The output is not a segmentation: choose or create a segmentation as output.")]
-    if output_node.GetAttribute(COMPARISON_ATTRIBUTE):
-        return [_("The output shows a test case of a fine-tuning, and goes when that is no longer shown: choose a new "
-                  "segmentation as output.")]
-    segmentation, other = output_node.GetSegmentation(), reference_image(output_node)
-    if other is not reference_node and _holds_a_result(output_node):
-        if other is None and lies_on(output_node, reference_node):
-            return [_("The output does not say of which image it is, as after loading or copying it: choose a new "
-                      "segmentation as output.")]
-        image = (name_of(other) if named else _("another image")) if other else (
-            _("an image that is no longer in the scene"))
-        return [_("The output holds what a model found in {image}: choose a new segmentation as output.").format(
-            image=image)]
-    if hierarchy.known_apart(output_node, other, reference_node):
-        return [_("The output belongs to another patient than the image: choose a new segmentation as output.")]
-    kept = kept_segments(output_node, manifest) if kept is None else kept
-    if len(_replaceable(manifest, output_node, kept)) == segmentation.GetNumberOfSegments():
-        return []
-    if holds_surfaces(output_node):
-        return [_("The output holds surfaces instead of voxels: choose a new segmentation as output.")]
-    if not same_frame(output_node, reference_node):
-        return [_("The output has segments of yours under another transform than the image: choose a new segmentation "
-                  "as output.")]
-    if has_own_voxels(output_node, reference_node):
-        return [_("The output has voxels of its own (finer or cropped): choose a new segmentation as output.")]
-    if not lies_on(output_node, reference_node):
-        return [_("The output has segments of yours that were drawn on other voxels, or before the image was moved: "
-                  "choose a new segmentation as output.")]
-    return []
-
-
-def _holds_a_result(segmentation_node) -> bool:
-    """Tell whether a model made segments of this node."""
-    segmentation = segmentation_node.GetSegmentation()
-    return any(tag_of(segmentation.GetSegment(item), HASH_TAG) for item in segmentation.GetSegmentIDs())
-
-
-def _replaceable(manifest: Manifest, segmentation_node, kept: Collection[str]) -> dict[str, str]:
-    """Return structure id to id of the segment that a new result replaces: made by the module, and not to be kept."""
-    structures = {structure.id for structure in manifest.structures}
-    found: dict[str, str] = {}
-    for segment_id in segmentation_node.GetSegmentation().GetSegmentIDs():
-        segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
-        structure = tag_of(segment, STRUCTURE_TAG)
-        if tag_of(segment, HASH_TAG) and structure in structures and segment_id not in kept:
-            found.setdefault(structure, segment_id)
-    return found
 
 
 def default_name(volume) -> str:

@@ -18,7 +18,8 @@ from .engine.job_folder import JobError, JobFolder
 from .engine.outcome import lines_of
 from .engine.output import Note, ProgressEvent, Started
 from .engine.request import SegmentRequest
-from .result import check_output, load_result
+from .output_check import check_output
+from .result import load_result
 from .result_files import ResultError
 from .segment_voxels import grid_of_volume, same_grid
 from .sequences import Frame
@@ -167,7 +168,8 @@ class SegmentationJob(EngineJob):
                               "again, then segment it.").format(title=self.manifest.input(name).title)]
         if self._output is not None and self._output.IsA("vtkMRMLSegmentationNode"):
             study_record.find_images_again(self._output)
-        return problems or check_output(self.manifest, self.reference, self._output, named=False)
+        images = self._inputs.values()
+        return problems or check_output(self.manifest, self.reference, self._output, images=images, named=False)
 
     def _request(self, files: dict[str, str]) -> SegmentRequest:
         """Return what the engine is asked; `files`: input name to file in the job folder."""
@@ -178,7 +180,8 @@ class SegmentationJob(EngineJob):
 
     def _load_result(self, folder: Path) -> object:
         """Bring what the engine wrote into the scene. Raises ResultError; the scene is then as before."""
-        result = load_result(self.manifest, folder, self.reference, self._output, self._notes)
+        images = self._inputs.values()
+        result = load_result(self.manifest, folder, self.reference, self._output, self._notes, images)
         study_record.remember(result.segmentation, self._inputs, self._record)
         return result
 

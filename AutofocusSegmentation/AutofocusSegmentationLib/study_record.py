@@ -61,6 +61,16 @@ def images_of(segmentation) -> list:
     return [node for node in nodes if node is not None]
 
 
+def made_of_another(segmentation):
+    """Return the volume node that a segmentation was made on, if its geometry was made that of one that is neither an
+    image of its study nor of the same patient since (Specify geometry in the Segment Editor does that); else None."""
+    shown = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
+    made = segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + (_reference_name(_recorded(segmentation)) or ""))
+    if made is None or shown in (None, *images_of(segmentation)) or hierarchy.same_patient(made, shown):
+        return None
+    return made
+
+
 def find_images_again(segmentation) -> None:
     """Give a segmentation back the references to its images that it lost, as a clone made in the Data module does.
 

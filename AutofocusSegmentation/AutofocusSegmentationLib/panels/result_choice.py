@@ -13,6 +13,7 @@ from ..display import other_results
 from ..models import short_title, title_of_maker
 from ..result import default_name
 from ..segment_voxels import has_own_voxels, lies_on
+from ..study_record import made_of_another
 from ..transforms import is_linear, volume_factor
 from ..volumes import name_of
 
@@ -54,6 +55,10 @@ def _image(segmentation) -> str:
     image = reference_image(segmentation)
     if image is None:
         return ""
+    made = made_of_another(segmentation)
+    if made is not None:
+        return _("It was made of {image}, but its geometry is now that of {other}: check that both are of the same "
+                 "patient.").format(image=name_of(made), other=name_of(image))
     volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")  # a study may have the name of another's
     study = dict(hierarchy.studies(volumes)).get(hierarchy.study_item(image), "")
     if study:  # scanners give the series of all patients the same names

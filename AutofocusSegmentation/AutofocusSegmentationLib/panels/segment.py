@@ -13,8 +13,9 @@ from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
 from ..job_queue import QueuedStudy
+from ..output_check import check_output, output_note
 from ..parameters import AutofocusSegmentationParameters
-from ..result import Result, check_output
+from ..result import Result
 from ..segment_tags import kept_segments
 from ..sequences import FrameWatch
 from ..window import SlicerWindow
@@ -243,28 +244,23 @@ class SegmentPanel(VTKObservationMixin):
                 image=other.image_name)
 
     def _output_state(self) -> tuple:
-        """Return what `_check_output` depends on, but for the voxels: model, output and image, and their transforms."""
-        manifest, output = self._model.manifest, self._parameters.output
-        image = self._parameters.input_node(manifest.reference) if manifest else None
-        return manifest, *((node.GetID(), node.GetTransformNodeID()) if node else () for node in (output, image))
+        """Return what `_check_output` depends on, but for the voxels: model, output, images, and their transforms."""
+        nodes = (self._parameters.output, *self._inputs().values())
+        return self._model.manifest, *((node.GetID(), node.GetTransformNodeID()) if node else () for node in nodes)
 
     def _check_output(self) -> None:
         """Say below the output what will happen to it. Looks at its voxels: on entering, or for another choice."""
         output, manifest = self._parameters.output, self._model.manifest
         self._output_checked = self._output_state()
-        self._output_problem, text = "", ""
-        if output is not None and manifest is not None:
-            reference = self._parameters.input_node(manifest.reference)
+        self._output_problem, note = "", ""
+        reference = self._parameters.input_node(manifest.reference) if manifest else None
+        if output is not None and reference is not None:
             kept = kept_segments(output, manifest)
             study_record.find_images_again(output)
-            if reference:
-                self._output_problem = next(iter(check_output(manifest, reference, output, kept)), "")
-            text = _("Segments that this module made are replaced; all others are kept.")
-            if kept:
-                names = ", ".join(output.GetSegmentation().GetSegment(segment_id).GetName() for segment_id in kept)
-                text = _("You edited, renamed or completed {names}: they are kept, and what is found otherwise is "
-                         "added beside them.").format(names=names)
-        text = self._output_problem or text
+            images = self._inputs().values()
+            self._output_problem = next(iter(check_output(manifest, reference, output, kept, images)), "")
+            note = output_note(reference, output, kept)
+        text = self._output_problem or note
         self.ui.outputProblemLabel.setText(text)
         self.ui.outputProblemLabel.setVisible(bool(text))
 

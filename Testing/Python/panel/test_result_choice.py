@@ -259,7 +259,7 @@ def regrid(segmentation, volume, box, oversampling=1):
     ids=["finer", "cropped", "both"])
 def test_voxels_of_its_own_are_no_moved_image(pelvis, box, oversampling):  # noqa: F811
     """Who followed that advice lost the edits. Once the image is moved, it is told."""
-    from AutofocusSegmentationLib.result import check_output
+    from AutofocusSegmentationLib.output_check import check_output
 
     regrid(pelvis.segmentation, pelvis.volume, box, oversampling)
     pelvis.panel.enter()

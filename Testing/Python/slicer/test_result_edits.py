@@ -200,7 +200,7 @@ def test_the_output_of_another_patient(tmp_path, pelvis):
     import slicer
     from study_nodes import put_in_study
 
-    from AutofocusSegmentationLib.result import check_output
+    from AutofocusSegmentationLib.output_check import check_output
     from harness.scene_makers import make_segmentation
 
     adams, brown, unknown = (reference_volume() for _ in range(3))
@@ -210,7 +210,9 @@ def test_the_output_of_another_patient(tmp_path, pelvis):
     assert check_output(pelvis, adams, drawn) == []
     (problem,) = check_output(pelvis, brown, drawn)
     assert problem == "The output belongs to another patient than the image: choose a new segmentation as output."
-    assert check_output(pelvis, unknown, drawn) == [], "another contrast, perhaps"
+    (unsure,) = check_output(pelvis, unknown, drawn, named=False)
+    assert unsure == ("The output has segments of yours that were drawn on another image: choose a new segmentation as "
+                      "output."), "nobody knows that it is Adams"
     slicer.mrmlScene.RemoveNode(adams)
     put_in_study(drawn, "Adams", "CT 1")
     assert check_output(pelvis, brown, drawn) == [problem]

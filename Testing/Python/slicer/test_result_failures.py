@@ -171,7 +171,7 @@ def test_outputs_that_cannot_take_a_result(tmp_path, pelvis):
     import slicer
     from test_transforms import linear_transform, rigid
 
-    from AutofocusSegmentationLib.result import check_output
+    from AutofocusSegmentationLib.output_check import check_output
     from AutofocusSegmentationLib.result_files import ResultError
 
     reference = reference_volume()

@@ -185,7 +185,7 @@ def test_a_models_result_from_a_file_is_not_ticked_until_it_is_corrected(loaded_
 
 
 def test_a_result_from_a_file_is_no_output(loaded_again, pelvis, make_volume):
-    from AutofocusSegmentationLib.result import check_output
+    from AutofocusSegmentationLib.output_check import check_output
 
     segmentation, reference = loaded_again
     (problem,) = check_output(pelvis, reference, segmentation)
