@@ -140,7 +140,7 @@ def test_models_of_the_user_are_listed_and_a_broken_one_says_why(panel, copy_mod
 
 
 def test_models_are_told_apart_where_the_panel_is_narrow(panel, copy_model):
-    whole = "Male pelvis on CT (prostate, seminal vesicles, bladder, rectum, femora), fine-tuned"
+    whole = "Male pelvis on CT (prostate, seminal vesicles, bladder, rectum, femurs), fine-tuned"
     copy_model("tuned", title=whole)
     panel.panel.enter()
     selector = panel.ui.modelSelector
