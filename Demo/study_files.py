@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from afnet.models.image_names import first_match
+from afnet.images.names import first_match, image_stem, image_suffix
 from afnet.models.manifest import Manifest
-
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 class StudyNotFound(Exception):
@@ -28,12 +26,12 @@ def study_files(manifest: Manifest, study: Path) -> dict[str, Path]:
         raise StudyNotFound(
             f"The model {manifest.id} needs {len(names)} images; give a folder that holds them as {', '.join(names)}."
         )
-    left = [entry for entry in sorted(study.iterdir()) if entry.is_dir() or entry.name.lower().endswith(IMAGE_ENDINGS)]
+    left = [entry for entry in sorted(study.iterdir()) if entry.is_dir() or image_suffix(entry)]
     found: dict[str, Path] = {}
     for rule in (_named, _matching):
         for item in manifest.inputs:
-            match = None if item.name in found else next((entry for entry in left if rule(item, stem(entry))), None)
-            if match:
+            match = next((entry for entry in left if rule(item, image_stem(entry))), None)
+            if match and item.name not in found:
                 found[item.name] = match
                 left.remove(match)
     missing = [name for name in names if name not in found]
@@ -43,12 +41,6 @@ def study_files(manifest: Manifest, study: Path) -> dict[str, Path]:
             f"name the files after the inputs, for example {missing[0]}.nii.gz."
         )
     return {name: found[name] for name in names}
-
-
-def stem(entry: Path) -> str:
-    """The name without its image ending."""
-    ending = next((ending for ending in IMAGE_ENDINGS if entry.name.lower().endswith(ending)), "")
-    return entry.name[: len(entry.name) - len(ending)]
 
 
 def _named(item, name: str) -> bool:

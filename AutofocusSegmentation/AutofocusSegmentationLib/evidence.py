@@ -10,7 +10,7 @@ from textwrap import shorten
 
 from slicer.i18n import tr as _
 
-from afnet.models.image_names import first_match
+from afnet.images.names import first_match
 from afnet.models.manifest import Manifest
 
 from .dicom_tags import SeriesTags, modality_of, series_tags

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from afnet.models.image_names import first_match
+from afnet.images.names import first_match, image_stem, image_suffix
 from afnet.models.manifest import Input, Manifest
 
 from ..evidence import NO_SCAN
 from ..guessing import assign
 from .cases import TuningCase, free_name, state_of
 
-_IMAGE = re.compile(r"(?i)\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$")
 _SEGMENTATION = re.compile(r"(?i)\.seg\.nrrd$")
 _DRAWN = re.compile(r"(?i)(?<![a-z])(seg|segmentation|labels?|labelmap|mask|truth)(?![a-z])")
 _HIDDEN = re.compile(r"^[._]")
@@ -58,12 +57,14 @@ def cases_from_folder(
 def _segmentations_in(folder: Path) -> list[Path]:
     files = _files(folder)
     return ([file for file in files if _SEGMENTATION.search(file.name)]
-            or [file for file in files if _IMAGE.search(file.name) and _DRAWN.search(_stem(file))])
+            or [file for file in files if image_suffix(file) and _DRAWN.search(image_stem(file))])
 
 
 def _files_of_inputs(manifest: Manifest, folder: Path, segmentation: Path) -> dict[str, Path | None]:
-    images = [file for file in _files(folder) if _IMAGE.search(file.name) and file != segmentation]
-    candidates = [file for file in images if not _SEGMENTATION.search(file.name) and not NO_SCAN.search(_stem(file))]
+    images = [file for file in _files(folder) if image_suffix(file) and file != segmentation]
+    candidates = [
+        file for file in images if not _SEGMENTATION.search(file.name) and not NO_SCAN.search(image_stem(file))
+    ]
     candidates += sorted(path for path in folder.iterdir() if path.is_dir())
     ranks: dict[str, list] = {item.name: [] for item in manifest.inputs}
     for file in candidates:
@@ -78,7 +79,8 @@ def _files_of_inputs(manifest: Manifest, folder: Path, segmentation: Path) -> di
 
 
 def _rank(item: Input, file: Path) -> int | None:
-    return -1 if _stem(file).casefold() == item.name.casefold() else first_match(item.name_patterns, _stem(file))
+    name = image_stem(file)
+    return -1 if name.casefold() == item.name.casefold() else first_match(item.name_patterns, name)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -86,7 +88,3 @@ def _files(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.is_file())
     except OSError:
         return []
-
-
-def _stem(file: Path) -> str:
-    return _IMAGE.sub("", file.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..errors import RequestError, is_out_of_memory
+from ..errors import InputError, RequestError, is_out_of_memory
 from .native_stderr import native_stderr_closed
 from .nrrd_header import check_data_files, check_nrrd, unread_header
 from .refusals import check_name, damaged, sheared, without_room
@@ -73,3 +73,31 @@ def read_with_itk(
     if image.GetNumberOfComponentsPerPixel() == 1 and "vector" in image.GetPixelIDTypeAsString():
         image = sitk.VectorIndexSelectionCast(image, 0)  # an axis of one component, as NRRD can have
     return image, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
+def read_volume(path: Path, what: str, io: str) -> sitk.Image:
+    """Read a file as `read_with_itk` does, unless its header is not that of one scalar volume."""
+    image, _ = read_with_itk(path, what, io, lambda reader: _check_kind(reader, what))
+    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+
+
+def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
+    if "Segment0_ID" in reader.GetMetaDataKeys():
+        raise RequestError(
+            f"{what} is a segmentation; where a scan is wanted, give the one that it was drawn on, where a "
+            "segmentation is, give the file the ending .seg.nrrd."
+        )
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise InputError(f"{what} holds complex numbers; save the magnitude image.")
+    if reader.GetNumberOfComponents() > 1:
+        raise InputError(
+            f"{what} has {reader.GetNumberOfComponents()} values per voxel (colour, vector or several "
+            "volumes); save one scalar volume of it."
+        )
+    size = reader.GetSize()
+    if len(size) < 3:
+        raise InputError(f"{what} is a single 2-D picture; give the whole volume.")
+    if len(size) > 4 or any(count > 1 for count in size[3:]):
+        raise InputError(
+            f"{what} has {len(size)} dimensions (a series of volumes); save one of its volumes alone."
+        )

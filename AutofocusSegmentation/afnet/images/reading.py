@@ -15,44 +15,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, RequestError
-from .compressed_stream import at_gzip
 from .dicom_reading import read_dicom_folder
-from .geometry import check_geometry, index_to_lps, perpendicular
-from .itk_reading import first_bytes, opening, read_with_itk
+from .geometry import check_geometry
+from .itk_reading import first_bytes, opening, read_volume
 from .metaimage_header import check_metaimage
-from .nifti_header import ContradictoryScaling, NiftiHeader, Truncated, read_nifti_header
-from .refusals import (
-    contradictory_places,
-    contradictory_size,
-    damaged,
-    not_finite,
-    sheared,
-    without_orientation,
-    without_voxels,
-)
-
-GEOMETRY_TOLERANCE = 0.1
-"""Largest difference, in voxels at a corner, between the position ITK took from a NIfTI file and the file's own."""
-
-VOXEL_SIZE_TOLERANCE = 0.01
-"""Largest relative difference between the voxel sizes that a NIfTI file's qform and sform state."""
-
-TURN_TOLERANCE, PLACE_TOLERANCE = 3.0, 5.0
-"""Largest differences between a NIfTI file's qform and sform: the angle of an axis in degrees, a corner's place in mm.
-
-Rounding makes 0.01 mm of it, and programs that write both write one pose. A contour would be seen to lie wrong in a
-program that believes the other matrix beyond a few mm.
-"""
-
-TEMPLATE_TURN = 45.0
-"""Largest angle, in degrees, between an axis of the qform and of an sform that leads to a template."""
-
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
-IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".nhdr", ".mha", ".mhd")
-"""Endings, in lower case, of the files that are read; a folder is read as DICOM."""
-
-_IO = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO",
-       ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
+from .names import image_suffix
+from .nifti_reading import read_nifti
+from .refusals import not_finite
 
 
 def read_image(path: str | os.PathLike, what: str = "The image", modality: str = "") -> sitk.Image:
@@ -96,12 +65,6 @@ def describe_grid(image: sitk.Image) -> dict:
     }
 
 
-def image_suffix(path: Path) -> str | None:
-    """The ending of `path` among IMAGE_SUFFIXES, or None."""
-    name = path.name.lower()
-    return max((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), key=len, default=None)
-
-
 def _read(path: Path, what: str, modality: str = "") -> sitk.Image:
     start = first_bytes(path, what)
     if start is None:
@@ -119,123 +82,22 @@ def _read(path: Path, what: str, modality: str = "") -> sitk.Image:
         )
     if not start:
         raise InputError(f"{what} is an empty file; copy or export it again.")
-    if suffix in NIFTI_SUFFIXES:
-        return _read_nifti(path, what)
-    if suffix in (".mha", ".mhd"):
-        check_metaimage(path, what)
-    return _read_volume(path, what, _IO[suffix])
+    return _READERS[suffix](path, what)
 
 
-def _read_volume(path: Path, what: str, io: str) -> sitk.Image:
-    """Read a file unless its header is not that of one scalar volume."""
-    image, _ = read_with_itk(path, what, io, lambda reader: _check_kind(reader, what))
-    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+def _read_nrrd(path: Path, what: str) -> sitk.Image:
+    return read_volume(path, what, "NrrdImageIO")
 
 
-def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
-    if "Segment0_ID" in reader.GetMetaDataKeys():
-        raise RequestError(
-            f"{what} is a segmentation; where a scan is wanted, give the one that it was drawn on, where a "
-            "segmentation is, give the file the ending .seg.nrrd."
-        )
-    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-        raise InputError(f"{what} holds complex numbers; save the magnitude image.")
-    if reader.GetNumberOfComponents() > 1:
-        raise InputError(
-            f"{what} has {reader.GetNumberOfComponents()} values per voxel (colour, vector or several "
-            "volumes); save one scalar volume of it."
-        )
-    size = reader.GetSize()
-    if len(size) < 3:
-        raise InputError(f"{what} is a single 2-D picture; give the whole volume.")
-    if len(size) > 4 or any(count > 1 for count in size[3:]):
-        raise InputError(
-            f"{what} has {len(size)} dimensions (a series of volumes); save one of its volumes alone."
-        )
+def _read_metaimage(path: Path, what: str) -> sitk.Image:
+    check_metaimage(path, what)
+    return read_volume(path, what, "MetaImageIO")
 
 
-def _read_nifti(path: Path, what: str) -> sitk.Image:
-    suffix = image_suffix(path)
-    if not path.name.endswith((suffix, suffix.upper())):  # ITK knows no other way to write it
-        raise InputError(f"{what} has an ending with capital letters among small ones; rename it to {suffix}.")
-    try:
-        header = read_nifti_header(path)
-    except ValueError:
-        raise InputError(
-            f"{what} is no readable NIfTI file (damaged, NIfTI-2, or a pair of header and data); save it as NIfTI-1 or "
-            "NRRD."
-        ) from None
-    except (Truncated, OverflowError):
-        raise damaged(what) from None
-    except ContradictoryScaling:
-        raise InputError(
-            f"{what} states a rescaling of its values that contradicts itself (slope and intercept); export it again."
-        ) from None
-    if min(header.size) == 0:
-        raise without_voxels(what)
-    if path.suffix.lower() == ".nii" and _is_gzip(path):
-        raise InputError(f"{what} is compressed, though its name ends in .nii; give it a name that ends in .nii.gz.")
-    if header.not_finite:
-        raise not_finite(header.not_finite, what)
-    _check_nifti_orientation(header, what)
-    image = _read_volume(path, what, "NiftiImageIO")
-    if not _matches(image, header):
-        raise contradictory_size(what)
-    return image
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return at_gzip(file)
-
-
-def _check_nifti_orientation(header: NiftiHeader, what: str) -> None:
-    """Refuse a NIfTI header whose orientation is missing, sheared or contradictory."""
-    for matrix in (header.qform, header.sform):
-        if matrix is not None and not (np.isfinite(matrix).all() and matrix[:3, :3].any(axis=0).all()):
-            raise damaged(what)
-    if header.qform is None and header.sform is None:
-        raise without_orientation(what)
-    if header.sform is None:
-        return
-    if header.sform_is_template:
-        if _point_elsewhere(header.qform[:3, :3], header.sform[:3, :3]):
-            raise contradictory_places(what)
-        return
-    if not perpendicular(header.sform[:3, :3]):
-        raise sheared(what)
-    if header.qform is None:
-        return
-    sizes = [np.linalg.norm(matrix[:3, :3], axis=0) for matrix in (header.qform, header.sform)]
-    if not np.allclose(*sizes, rtol=VOXEL_SIZE_TOLERANCE, atol=0):
-        raise contradictory_size(what)
-    cosines = (header.qform * header.sform)[:3, :3].sum(axis=0) / (sizes[0] * sizes[1])
-    apart = np.abs((header.qform - header.sform) @ _corners(header.size)).max()
-    if cosines.min() < np.cos(np.radians(TURN_TOLERANCE)) or apart > PLACE_TOLERANCE:
-        raise contradictory_places(what)
-
-
-def _point_elsewhere(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether an axis (column of 3×3) of `b` points elsewhere than that of `a`, or one of the two is mirrored: then it
-    depends on the program where left is. No template asks that of a patient in a scanner."""
-    cosines = (a * b).sum(axis=0) / (np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0))
-    return bool(cosines.min() < np.cos(np.radians(TEMPLATE_TURN))) or np.linalg.det(a) * np.linalg.det(b) <= 0
-
-
-def _corners(size: tuple[int, ...]) -> np.ndarray:
-    """The eight corners of an image in voxels, as columns (i, j, k, 1)."""
-    return np.array(np.meshgrid(*[(0, count) for count in size], [1.0])).reshape(4, -1)
-
-
-def _matches(image: sitk.Image, header: NiftiHeader) -> bool:
-    """Whether ITK put the image's corners where one of the header's matrices puts them."""
-    corners = _corners(image.GetSize())
-    taken = index_to_lps(image) @ corners
-    tolerance = GEOMETRY_TOLERANCE * min(image.GetSpacing())
-    return any(
-        matrix is not None and np.abs(matrix @ corners - taken).max() <= tolerance
-        for matrix in (header.qform, header.sform)
-    )
+_READERS = {
+    ".nii": read_nifti, ".nii.gz": read_nifti, ".nrrd": _read_nrrd, ".nhdr": _read_nrrd, ".mha": _read_metaimage,
+    ".mhd": _read_metaimage,
+}
 
 
 def _check_values(image: sitk.Image, what: str) -> sitk.Image:

@@ -14,6 +14,7 @@ from unprivileged import unprivileged
 import afnet
 from afnet.errors import AfnetError, InputError, RequestError
 from afnet.images.geometry import index_to_lps
+from afnet.images.names import IMAGE_SUFFIXES, image_stem
 from afnet.images.reading import describe_grid, read_image, read_labelmap
 
 KINDS = ["nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd"]
@@ -61,6 +62,13 @@ def test_describe_grid():
         "size": [11, 10, 9], "spacing_mm": [0.9, 1.1, 2.5], "origin_mm": [-30.0, 12.5, 7.25],
         "direction": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
     }
+
+
+def test_every_kind_is_known_by_its_name_in_any_case():
+    assert {f".{kind}" for kind in KINDS} == set(IMAGE_SUFFIXES)
+    for kind in KINDS:
+        assert image_stem(Path(f"a.b.{kind.upper()}")) == "a.b"
+    assert image_stem(Path("a.png")) == "a.png"
 
 
 # What a user can get wrong about the path

@@ -36,9 +36,9 @@ SLICER_SIDE_MAY_IMPORT = {
 ENGINE_FILES_FOR_BOTH = {
     "afnet", "afnet.architectures", "afnet.atomic_file", "afnet.attention_request", "afnet.errors",
     "afnet.finetuning", "afnet.finetuning.request", "afnet.hounsfield", "afnet.images",
-    "afnet.images.compressed_stream", "afnet.images.geometry", "afnet.images.nrrd_header", "afnet.images.refusals",
-    "afnet.json_documents", "afnet.models", "afnet.models.image_names", "afnet.models.json_schema",
-    "afnet.models.laterality",
+    "afnet.images.compressed_stream", "afnet.images.geometry", "afnet.images.names", "afnet.images.nrrd_header",
+    "afnet.images.refusals",
+    "afnet.json_documents", "afnet.models", "afnet.models.json_schema", "afnet.models.laterality",
     "afnet.models.manifest", "afnet.models.manifest_consistency", "afnet.models.model_places",
     "afnet.models.model_store", "afnet.models.terminology", "afnet.models.training_folder",
     "afnet.models.weights_file", "afnet.output", "afnet.output.segment_header", "afnet.process",
