@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError, RequestError, is_out_of_memory
 from .native_stderr import native_stderr_closed
-from .nrrd_header import check_data_files, check_nrrd, unread_header
+from .nrrd_header import check_nrrd, check_where_data_are, unread_header
 from .refusals import check_name, damaged, sheared, without_room
 
 
@@ -56,7 +56,7 @@ def read_with_itk(
     try:
         with native_stderr_closed():
             if nrrd:
-                check_data_files(path, what)
+                check_where_data_are(path, what)
             reader.ReadImageInformation()
             known = True
             check(reader)

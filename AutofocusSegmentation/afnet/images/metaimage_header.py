@@ -17,6 +17,7 @@ from .refusals import (
     damaged,
     impossible_voxel_size,
     in_another_unit,
+    several_files,
     without_orientation,
     without_spacing,
 )
@@ -111,7 +112,7 @@ def _check_data(path: Path, fields: dict[str, str], data_start: int, count: int,
     those may be a header that it was not told of. Raises InputError, DamagedStream, OSError, ValueError."""
     where = fields["ElementDataFile"]
     if _SEVERAL_FILES.search(where):
-        raise InputError(f"{what} is spread over several files; save it as one .mha or .nrrd file.")
+        raise several_files(what)
     local = where in ("LOCAL", "Local", "local")
     data, start = (path, data_start) if local else (path.parent / where, 0)
     check_data_file(data, what)

@@ -14,7 +14,14 @@ from typing import BinaryIO
 
 from ..errors import InputError
 from .compressed_stream import DamagedStream, check_stream
-from .refusals import check_data_file, damaged, in_another_unit, without_data_file, without_orientation
+from .refusals import (
+    check_data_file,
+    damaged,
+    in_another_unit,
+    several_files,
+    without_data_file,
+    without_orientation,
+)
 
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", ""}
 """Texts for the unit that all geometry is in; one that is empty says nothing."""
@@ -30,20 +37,16 @@ _BYTES = (
 
 _LONGEST_HEADER = 1 << 24
 
-_NUMBERED_FILES = re.compile(r"(.*)%(0?\d?)d(\S*)\s+(\d{1,6})\s+(\d{1,6})\s+(-?[1-9]\d{0,5})(?:\s+\d+)?")
-"""A file of data for each number, which stands in its name as C's printf writes it: first number, last, step."""
+_SEVERAL_FILES = re.compile(r"^LIST\b|%\d*d")
+"""How a field for the file of data begins a list of them, or names one for each number as C's printf writes it."""
 
 
 @dataclass(frozen=True)
 class NrrdHeader:
-    """What a header says. `fields`: the format's own, by names in lower case. `texts`: the key/value pairs.
-
-    `listed`: names of the data files where the header lists them, relative to its folder.
-    """
+    """What a header says. `fields`: the format's own, by names in lower case. `texts`: the key/value pairs."""
 
     fields: dict[str, str]
     texts: dict[str, str]
-    listed: tuple[str, ...] = ()
 
     @property
     def encoding(self) -> str:
@@ -70,7 +73,7 @@ class NrrdHeader:
 
     @property
     def data_file(self) -> str:
-        """Where the data are: the name of a file, that of numbered files, LIST; empty if they follow the header."""
+        """Where the data are: the name of a file; empty if they follow the header."""
         return _either(self.fields, "data file")
 
     def skip(self, unit: str) -> int:
@@ -87,22 +90,19 @@ def read_nrrd_header(file: BinaryIO) -> NrrdHeader:
         raise ValueError("no NRRD file")
     fields: dict[str, str] = {}
     texts: dict[str, str] = {}
-    listed: list[str] = []
     while line := file.readline(_LONGEST_HEADER - file.tell()):
         text = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
         if not text:
             break
         name, mark, value = re.match(r"([^:]*)(:=|: |)(.*)", text).groups()
-        if _either(fields, "data file").startswith("LIST"):
-            listed.append(text)
-        elif mark == ":=":
+        if mark == ":=":
             texts[name] = value
         elif mark and not text.startswith("#"):
             fields[name.strip().lower()] = value.strip()
     else:
         if not _either(fields, "data file"):
             raise ValueError("the header has no end")
-    return NrrdHeader(fields, texts, tuple(listed))
+    return NrrdHeader(fields, texts)
 
 
 def _either(fields: dict[str, str], name: str) -> str:
@@ -135,17 +135,19 @@ def check_nrrd(path: Path, space: str, what: str) -> None:
         raise damaged(what) from None
 
 
-def check_data_files(path: Path, what: str) -> None:
-    """Raise InputError about `what` if a header names anything but files as its data. Raises OSError where one is
+def check_where_data_are(path: Path, what: str) -> None:
+    """Raise InputError about `what` if a header names anything but one file as its data. Raises OSError where that is
     missing."""
     try:
         with path.open("rb") as file:
-            names = _data_files(read_nrrd_header(file))
+            name = read_nrrd_header(file).data_file
     except ValueError:
         raise damaged(what) from None
-    for name in names:
-        if name == "-":  # ITK reads standard input
-            raise without_data_file(what)
+    if _SEVERAL_FILES.search(name):
+        raise several_files(what)
+    if name == "-":  # ITK reads standard input
+        raise without_data_file(what)
+    if name:
         check_data_file(path.parent / name, what)
 
 
@@ -153,16 +155,10 @@ def unread_header(path: Path, what: str) -> InputError:
     """The error for a header that ITK does not read: what it is that it does not know, or damage."""
     try:
         with path.open("rb") as file:
-            version = file.readline(16).strip().decode("ascii")
-            file.seek(0)
             header = read_nrrd_header(file)
             rank = len(header.sizes)
     except (OSError, ValueError):
         return damaged(what)
-    if not re.fullmatch("NRRD000[1-5]", version):
-        return InputError(
-            f"{what} is of a version of NRRD that is not known here (1 to 5 are); save it as one of these."
-        )
     if rank > 3 and len(header.axes) == 3:
         return InputError(
             f"{what} has {rank} axes, of which only three are directions in space; save one of its volumes alone, with "
@@ -172,38 +168,21 @@ def unread_header(path: Path, what: str) -> InputError:
 
 
 def _check_compressed(path: Path, file: BinaryIO, header: NrrdHeader) -> None:
-    """Raise DamagedStream unless every file of data holds its part. `file` is at the end of the header."""
-    names = _data_files(header)
-    share, left = divmod(header.voxel_bytes, max(1, len(names)))
-    if left:
-        raise DamagedStream
+    """Raise DamagedStream unless all voxels are there. `file` is at the end of the header."""
     if not header.data_file:
-        _check_part(file, header, share)
-    for name in names:
-        with (path.parent / name).open("rb") as part:
-            _check_part(part, header, share)
+        _check_voxels(file, header)
+        return
+    with (path.parent / header.data_file).open("rb") as data:
+        _check_voxels(data, header)
 
 
-def _check_part(file: BinaryIO, header: NrrdHeader, share: int) -> None:
+def _check_voxels(file: BinaryIO, header: NrrdHeader) -> None:
     """Check the data at the file's position: lines to skip stand before the stream, bytes to skip in it."""
     for _ in range(header.skip("line")):
         if not file.readline():
             raise DamagedStream
     skip = header.skip("byte")
     if skip >= 0:
-        check_stream(file, skip + share)
-    elif check_stream(file) < share:
+        check_stream(file, skip + header.voxel_bytes)
+    elif check_stream(file) < header.voxel_bytes:
         raise DamagedStream
-
-
-def _data_files(header: NrrdHeader) -> list[str]:
-    """The names of the files of data; none if the data follow the header."""
-    where = header.data_file
-    if where.startswith("LIST"):
-        return list(header.listed)
-    numbered = _NUMBERED_FILES.fullmatch(where)
-    if numbered is None:
-        return [where] if where else []
-    before, width, after, *numbers = numbered.groups()
-    first, last, step = (int(number) for number in numbers)
-    return [f"{before}{number:{width}d}{after}" for number in range(first, last + (1 if step > 0 else -1), step)]

@@ -32,6 +32,11 @@ def without_data_file(what: str) -> InputError:
     )
 
 
+def several_files(what: str) -> InputError:
+    """The header names several files of data."""
+    return InputError(f"{what} is spread over several files; save it as one .mha or .nrrd file.")
+
+
 def without_room(what: str) -> OutOfMemory:
     """The image is larger than the memory."""
     return OutOfMemory(f"{what} does not fit into memory; crop it or use a machine with more memory.")
