@@ -5,7 +5,6 @@ GDCM reads the headers. It fills in pixels that a file lacks without a word, so 
 
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import RequestError
+from ..errors import InputError, RequestError
 from .refusals import check_name
 
 _SOP_CLASS, _MODALITY, _INSTANCE, _SERIES = "0008|0016", "0008|0060", "0008|0018", "0020|000e"
@@ -22,18 +21,12 @@ _FRAMES, _PHOTOMETRIC, _ALLOCATED, _SAMPLES = "0028|0008", "0028|0004", "0028|01
 _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
 _SIGNED, _PADDING, _PADDING_LIMIT = "0028|0103", "0028|0120", "0028|0121"
 
-_BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
-_UNCOMPRESSED = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", _BIG_ENDIAN, _DEFLATED})
-"""Transfer syntaxes whose pixels take as many bytes as they are wide (when the whole data set is inflated, where it is
-deflated); '' where a file has no meta header."""
+_BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"  # hardly ever used for scans
+_UNCOMPRESSED = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+"""Transfer syntaxes whose pixels take as many bytes as they are wide; '' where a file has no meta header."""
 
-_VALUE_TABLE = re.compile(
-    rb"\x28\0\0\x30(SQ\0\0)?.{4}\xfe\xff\0\xe0|\0\x28\x30\0(SQ\0\0)?.{4}\xff\xfe\xe0\0", re.DOTALL
-)
-"""The element Modality LUT Sequence (0028,3000) and the item that it begins with, in either order of bytes."""
-
-_MOST_BESIDE_PIXELS = 1 << 24
-"""Bytes of a deflated data set beyond its pixels, to which it is inflated at most: few headers have a megabyte."""
+_VALUE_TABLE = re.compile(rb"\x28\0\0\x30(SQ\0\0)?.{4}\xfe\xff\0\xe0", re.DOTALL)
+"""The element Modality LUT Sequence (0028,3000) and the item that it begins with."""
 
 MOST_FILES = 20_000
 """A folder with more files than this is no series, but somebody's disk."""
@@ -133,6 +126,11 @@ def read_part(folder: Path, visited: set[str], files: Iterator[int], what: str) 
             kind, syntax = _meta_header(file)
             if kind is not None and kind not in _IMAGE_CLASSES:
                 continue
+            if syntax in (_BIG_ENDIAN, _DEFLATED):
+                raise InputError(
+                    f"{what} is DICOM in a transfer syntax that is not read here (deflated or big-endian); export the "
+                    "series again as Explicit VR Little Endian."
+                )
             reader.SetFileName(str(file))
             try:
                 reader.ReadImageInformation()
@@ -144,8 +142,8 @@ def read_part(folder: Path, visited: set[str], files: Iterator[int], what: str) 
                 continue
             start, count = None, _pixel_bytes(reader)
             if syntax in _UNCOMPRESSED:
-                start = _before_pixels(file, count, syntax)
-                if not _has_pixels(start, count, syntax):
+                start = _before_pixels(file, count)
+                if not _has_pixels(start, count):
                     found.damaged += 1
                     continue
             item = _slice(file, reader, kind, start)
@@ -156,40 +154,24 @@ def read_part(folder: Path, visited: set[str], files: Iterator[int], what: str) 
     return found
 
 
-def _before_pixels(file: Path, count: int, syntax: str) -> bytes:
-    """What is not the last `count` bytes of a file that is not compressed, inflated: its header at least."""
-    if syntax == _DEFLATED:
-        start = _inflated(file, count + _MOST_BESIDE_PIXELS)
-        return start[: max(len(start) - count, 0)]
+def _before_pixels(file: Path, count: int) -> bytes:
+    """What is not the last `count` bytes of a file that is not compressed: its header at least."""
     with file.open("rb") as stream:
         return stream.read(max(file.stat().st_size - count, 0))
 
 
-def _has_pixels(start: bytes, count: int, syntax: str) -> bool:
+def _has_pixels(start: bytes, count: int) -> bool:
     """Whether the element Pixel Data (7FE0,0010) has `count` bytes and the file, of which `start` is what lies before
     its last `count`, has them; GDCM fills in what is missing."""
-    order = "big" if syntax == _BIG_ENDIAN else "little"
-    tag = b"".join(part.to_bytes(2, order) for part in (0x7FE0, 0x0010))
+    tag = b"\xe0\x7f\x10\0"
     place = start.find(tag)
     while place >= 0:
         explicit = start[place + 4 : place + 6] in (b"OW", b"OB")
         length = start[place + 8 : place + 12] if explicit else start[place + 4 : place + 8]
-        if int.from_bytes(length, order) >= count:
+        if int.from_bytes(length, "little") >= count:
             return True
         place = start.find(tag, place + 1)  # that was an icon's, or stood in other data by chance
     return False
-
-
-def _inflated(file: Path, most: int) -> bytes:
-    """The data set of a file in the deflated transfer syntax (PS3.5 A.5); empty if damaged or of over `most` bytes."""
-    content = file.read_bytes()
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    after_meta_header = 144 + int.from_bytes(content[140:144], "little")  # its first element is its length (PS3.10 7.1)
-    try:
-        data_set = stream.decompress(content[after_meta_header:], most)
-    except zlib.error:
-        return b""
-    return data_set if stream.eof else b""
 
 
 def pattern(file: Path) -> str:
