@@ -70,7 +70,8 @@ def evaluate(
 
     `truth`, `prediction`: a label map (file or image) in the model's codes, or a .seg.nrrd file. `only`: ids, names
     or codes of the structures that were drawn in the truth; the others are not scored. A prediction on another grid
-    is refused unless it is a part of the same lattice of voxels or `resample` allows nearest-neighbour resampling.
+    is refused unless both are parts of one lattice of voxels or `resample` allows nearest-neighbour resampling. What
+    lies outside a grid is background there: a truth or prediction that was saved cropped is scored as the whole.
     `tell` gets a sentence on what may make the scores wrong.
 
     Returns one dict per structure: id, name, drawn, dice, hd95_mm, surface_distance_mm, truth_ml, prediction_ml; a
@@ -90,14 +91,13 @@ def evaluate(
         )
     rows = []
     for structure in manifest.structures:
-        b = _onto(expected.grid, found.grid, found.mask(structure))
+        a, b = _on_one_box(expected.grid, expected.mask(structure), found.grid, found.mask(structure))
         row = {
             "id": structure.id, "name": structure.name, "drawn": structure.id in drawn, "dice": None,
             "hd95_mm": None, "surface_distance_mm": None, "truth_ml": None,
             "prediction_ml": np.count_nonzero(b) * voxel_ml,
         }
         if row["drawn"]:
-            a = expected.mask(structure)
             row["truth_ml"] = np.count_nonzero(a) * voxel_ml
             row["dice"] = dice(a, b)
             if a.any() and b.any():
@@ -210,16 +210,40 @@ def _overlap(a: sitk.Image, b: sitk.Image) -> bool:
     return bool((low < other_high).all() and (other_low < high).all())
 
 
-def _onto(target: sitk.Image, grid: sitk.Image, mask: np.ndarray) -> np.ndarray:
-    """`mask`, on `grid`, as it is on the grid of `target`: itself if they agree, else by nearest neighbour."""
-    if grid.GetSize() == target.GetSize() and _same_lattice(target, grid):
-        offset = target.TransformPhysicalPointToContinuousIndex(grid.GetOrigin())
-        if np.abs(offset).max() < 0.5:
-            return mask
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    image.CopyInformation(grid)
-    moved = sitk.Resample(image, target, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-    return sitk.GetArrayFromImage(moved) > 0
+def _on_one_box(
+    grid: sitk.Image, mask: np.ndarray, other_grid: sitk.Image, other: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks (z × y × x) on the smallest box of the lattice of `grid` that holds what either marks.
+
+    `other`, on `other_grid`, comes there by nearest neighbour, which on one lattice moves nothing. Neither is cut to
+    the other's grid: what is found beyond a truth that was saved cropped is as wrong as elsewhere.
+    """
+    boxes = [bounding_box(mask), bounding_box(other)]
+    ends = []  # along x, y, z: the first voxel, and the one after the last
+    if boxes[0]:
+        ends.append(np.array([(side.start, side.stop) for side in boxes[0][::-1]]).T)
+    if boxes[1]:
+        corners = itertools.product(*((side.start - 0.5, side.stop - 0.5) for side in boxes[1][::-1]))
+        points = [other_grid.TransformContinuousIndexToPhysicalPoint(corner) for corner in corners]
+        places = np.array([grid.TransformPhysicalPointToContinuousIndex(point) for point in points])
+        ends.append(np.ceil([places.min(axis=0), places.max(axis=0)]).astype(int))
+    if not ends:
+        return mask, np.zeros_like(mask)
+    first, end = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
+    size = np.maximum(end - first, 1)  # a coarse lattice may have no voxel centre in a small mask
+    placed, moved = np.zeros((2, *size[::-1]), bool)
+    if boxes[0]:
+        there = tuple(slice(side.start - at, side.stop - at) for side, at in zip(boxes[0], first[::-1]))
+        placed[there] = mask[boxes[0]]
+    if boxes[1]:
+        image = sitk.GetImageFromArray(other.astype(np.uint8))
+        image.CopyInformation(other_grid)
+        origin = grid.TransformContinuousIndexToPhysicalPoint(first.astype(float).tolist())
+        moved = sitk.GetArrayFromImage(sitk.Resample(
+            image, size.tolist(), sitk.Transform(), sitk.sitkNearestNeighbor, origin, grid.GetSpacing(),
+            grid.GetDirection(), 0,
+        )) > 0
+    return placed, moved
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:

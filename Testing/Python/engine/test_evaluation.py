@@ -242,6 +242,51 @@ def test_cropped_prediction_lies_on_the_same_lattice(pelvis):
     assert all(row["dice"] == 1 for row in evaluate(pelvis, truth, cropped))
 
 
+def with_something_elsewhere() -> tuple[sitk.Image, sitk.Image]:
+    """A truth, and a prediction that has more of the bladder, and a femur, far from what the truth holds."""
+    truth, values = pelvis_values(), pelvis_values()
+    truth[truth != 3] = 0
+    values[values == 1] = 0
+    values[0:2, 13:17, 16:19] = 3
+    values[11:14, 0:2, 10:12] = 6
+    oblique = (0.36, 0.48, -0.8, -0.8, 0.6, 0.0, 0.48, 0.64, 0.6)
+    return codes(truth, oblique), codes(values, oblique)
+
+
+def test_what_lies_outside_a_cropped_truth_is_wrong(pelvis, tmp_path):
+    """Slicer saves a segmentation cropped to its segments."""
+    truth, prediction = with_something_elsewhere()
+    whole = evaluate(pelvis, truth, prediction)
+    assert by_id(whole)["bladder"]["dice"] < 0.95 and by_id(whole)["femur_right"]["dice"] == 0
+    cropped = truth[4:9, 3:9, 7:11]
+    write_segmentation(tmp_path / "cropped.seg.nrrd", cropped, pelvis)
+    for drawn in (cropped, tmp_path / "cropped.seg.nrrd"):
+        for resample in (False, True):
+            for row, wanted in zip(evaluate(pelvis, drawn, prediction, resample=resample), whole, strict=True):
+                assert row == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_truth_and_a_prediction_cropped_to_different_boxes(pelvis):
+    truth, prediction = with_something_elsewhere()
+    whole = evaluate(pelvis, truth, prediction)
+    for row, wanted in zip(evaluate(pelvis, truth[2:9, 3:9, 5:11], prediction[4:19, :, :]), whole, strict=True):
+        assert row == pytest.approx(wanted, abs=1e-6)
+
+
+def test_resampling_cuts_nothing_off(pelvis):
+    """As the comparison of a fine-tuning meets it: drawn on a finer grid, and saved cropped."""
+    truth, prediction = with_something_elsewhere()
+    fine = sitk.Resample(
+        truth, (38, 34, 28), sitk.Transform(), sitk.sitkNearestNeighbor,
+        truth.TransformContinuousIndexToPhysicalPoint((-0.25, -0.25, -0.25)), (0.45, 0.55, 1.25), truth.GetDirection(),
+    )
+    rows = by_id(evaluate(pelvis, fine[8:18, 6:18, 14:22], prediction, resample=True))
+    whole = by_id(evaluate(pelvis, truth, prediction))
+    for name in ("bladder", "femur_right", "rectum"):
+        for key in ("dice", "truth_ml", "prediction_ml"):
+            assert rows[name][key] == pytest.approx(whole[name][key]), (name, key)
+
+
 def test_other_order_of_axes_needs_resampling_and_is_exact(pelvis):
     truth = codes(pelvis_values())
     turned = sitk.PermuteAxes(sitk.Flip(truth, (True, False, False)), (2, 0, 1))

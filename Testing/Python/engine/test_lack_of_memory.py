@@ -17,7 +17,7 @@ def fail(*arguments):
 def test_while_segmentations_are_compared(refused, tmp_path, monkeypatch):
     file = tmp_path / "labels.nrrd"
     sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkUInt8), str(file))
-    monkeypatch.setattr(evaluation, "_onto", fail)
+    monkeypatch.setattr(evaluation, "_on_one_box", fail)
     refused(4, ["evaluate", "--model", "pelvis-ct", "--truth", file, "--prediction", file], "ran out of memory")
 
 
