@@ -86,7 +86,7 @@ def scale(images: dict[str, sitk.Image], manifest: Manifest) -> Scaled:
     if manifest.inputs[0].modality == "CT":
         image = images[manifest.reference]
         check_hounsfield(image)
-        hounsfield = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, AIR, CT_CEILING)
+        hounsfield = sitk.Clamp(image, sitk.sitkFloat32, AIR, CT_CEILING)
         return Scaled({manifest.reference: hounsfield}, {}, ())
     scaled, masks = {}, {}
     for item in manifest.inputs:

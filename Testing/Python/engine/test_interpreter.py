@@ -1,4 +1,4 @@
-"""A Python that cannot run the engine, too old or without its packages: one sentence, and exit code 2."""
+"""A Python that cannot run the engine, too old or without its packages: one sentence, and exit code 2; its threads."""
 
 import ast
 import subprocess
@@ -42,3 +42,21 @@ def test_evaluate_without_a_package(package, tmp_path):
     arguments = ["evaluate", "--model", "pelvis-ct", "--truth", str(tmp_path / "a.nii"), "--prediction", "b.nii"]
     code, text = ended(f"sys.modules[{package!r}] = None", *arguments)
     assert (code, text.count("\n")) == (2, 1) and f"The Python package {package} cannot be loaded" in text
+
+
+AT_IMPORT_OF_NUMPY = """
+import os
+class Watcher:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'numpy':
+            print(os.environ['GOMP_SPINCOUNT'], os.environ['OPENBLAS_NUM_THREADS'], file=sys.stderr)
+sys.meta_path.insert(0, Watcher())
+os.environ.pop('GOMP_SPINCOUNT', None)
+"""
+
+
+@pytest.mark.parametrize(("own", "expected"), [("", "1000 1"), ("os.environ['GOMP_SPINCOUNT'] = '7'", "7 1")])
+def test_how_threads_wait_is_set_before_numpy_and_torch_read_it(own, expected, monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    arguments = ["evaluate", "--model", "pelvis-ct", "--truth", "no.nii", "--prediction", "no.nii"]
+    assert ended(AT_IMPORT_OF_NUMPY + own, *arguments)[1].splitlines()[0] == expected
