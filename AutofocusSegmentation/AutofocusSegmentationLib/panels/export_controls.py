@@ -1,5 +1,6 @@
 """The export part of the results section: folder, name, one button a format, and what came of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import qt
@@ -19,9 +20,12 @@ FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"
 
 
 class ExportControls:
-    """Connects the export widgets of Results.ui with a segmentation. exporters: Slicer's DICOM exporters."""
+    """Connects the export widgets of Results.ui with a segmentation. exporters: Slicer's DICOM exporters.
 
-    def __init__(self, ui, exporters: DicomExporters) -> None:
+    used: called, perhaps with a value, when the user opens the section or does something in it.
+    """
+
+    def __init__(self, ui, exporters: DicomExporters, used: Callable[..., None]) -> None:
         self._ui = ui
         self._exporters = exporters
         self._segmentation = None
@@ -33,7 +37,11 @@ class ExportControls:
             (ui.exportNrrdButton, self._nrrd_clicked), (ui.exportNiftiButton, self._nifti_clicked),
             (ui.exportStlButton, self._stl_clicked),
         ):
+            button.connect("clicked(bool)", used)
             button.connect("clicked(bool)", clicked)
+        ui.exportSection.connect("contentsCollapsed(bool)", used)
+        ui.exportFolderButton.connect("directoryChanged(QString)", used)
+        ui.exportNameEdit.connect("textEdited(QString)", used)
         for button in (ui.exportSegButton, ui.exportRtButton):
             self._tips[button] = button.toolTip
         self.clear_message()

@@ -30,6 +30,7 @@ class ResultChoice:
     def __init__(self, ui, chosen: Callable[[object], None]) -> None:
         self._selector, self._label = ui.resultSelector, ui.resultInfoLabel
         self._chosen = chosen
+        self._ready: list = []  # has just come, and was not yet chosen
         self._selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ID)
         # Not currentNodeChanged: Qt selects the first line of a list that was empty, as while a scene is loaded.
         self._selector.connect("nodeActivated(vtkMRMLNode*)", self._activated)
@@ -39,11 +40,17 @@ class ResultChoice:
         self._selector.blockSignals(True)
         self._selector.setCurrentNode(segmentation)
         self._selector.blockSignals(False)
-        about = (_image(segmentation), _place(segmentation), _scaled(segmentation), _hidden(segmentation),
-                 _model(segmentation))
+        others = other_results(segmentation)
+        self._ready = [node for node in self._ready if node in others]
+        about = (_image(segmentation), _place(segmentation), _scaled(segmentation), _ready(self._ready),
+                 *_shown(segmentation, others, self._ready), _model(segmentation))
         text = "\n".join(sentence for sentence in about if sentence)
         self._label.setText(text)
         self._label.setVisible(bool(text))
+
+    def announce(self, segmentation) -> None:
+        """Say of a new result that it is ready, until it is chosen."""
+        self._ready.append(segmentation)
 
     def _activated(self, node) -> None:
         if node is not None:
@@ -96,16 +103,30 @@ def _scaled(segmentation) -> str:
         factor=factor)
 
 
-def _hidden(segmentation) -> str:
-    """Return what the views do not show: this result, or others."""
+def _ready(results: list) -> str:
+    if len(results) == 1:
+        return _("{name} is ready: choose it above to see it.").format(name=name_of(results[0]))
+    return _("{count} new results are ready: choose one above to see it.").format(
+        count=len(results)) if results else ""
+
+
+def _shown(segmentation, others: list, ready: list) -> list[str]:
+    """Return what the views do not show, this result or others that are not `ready`, and which others they show, too:
+    the colours are the same for all patients."""
     if not segmentation.GetDisplayNode().GetVisibility():
-        return _("This result is hidden: press Show in views to see it.")
-    hidden = [node for node in other_results(segmentation)
-              if node.GetDisplayNode() is not None and not node.GetDisplayNode().GetVisibility()]
+        return [_("This result is hidden: press Show in views to see it.")]
+    others = [node for node in others if node.GetDisplayNode() is not None]
+    shown = [node for node in others if node.GetDisplayNode().GetVisibility()]
+    hidden = [node for node in others if node not in shown and node not in ready]
+    about = []
+    if shown:
+        name = name_of(shown[0]) if len(shown) == 1 else _("{count} other results").format(count=len(shown))
+        about.append(_("The views show {name}, too: press Show in views to see this result alone.").format(name=name))
     if len(hidden) == 1:
-        return _("{name} is hidden: choose it above to see it.").format(name=name_of(hidden[0]))
-    return _("{count} other results are hidden: choose one above to see it.").format(
-        count=len(hidden)) if hidden else ""
+        about.append(_("{name} is hidden: choose it above to see it.").format(name=name_of(hidden[0])))
+    elif hidden:
+        about.append(_("{count} other results are hidden: choose one above to see it.").format(count=len(hidden)))
+    return about
 
 
 def _model(segmentation) -> str:

@@ -47,7 +47,7 @@ class ResultsPanel(VTKObservationMixin):
         self.widget.setMRMLScene(slicer.mrmlScene)
         self._choice = ResultChoice(self.ui, self._result_chosen)
         self._table = StructureTable(self.ui.resultsTable, self._row_selected, self._row_activated, self._row_toggled)
-        self._export = ExportControls(self.ui, exporters or SlicerDicomExporters())
+        self._export = ExportControls(self.ui, exporters or SlicerDicomExporters(), self._use)
         self._timer = qt.QTimer()  # many events of the scene, one refresh
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -57,8 +57,8 @@ class ResultsPanel(VTKObservationMixin):
             (self.ui.viewsButton, self._views_clicked), (self.ui.updateButton, self._update_clicked),
             (self.ui.nestingButton, self._nesting_clicked),
         ):
+            button.connect("clicked(bool)", self._use)
             button.connect("clicked(bool)", clicked)
-        self.ui.exportNameEdit.connect("textEdited(QString)", self._use)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
         self._show(None)
 
@@ -75,19 +75,20 @@ class ResultsPanel(VTKObservationMixin):
         self._show((parameters.result or self._segmentation) if parameters else None)
 
     def run_began(self) -> None:
-        """A run has begun: its result may be shown when it comes, unless the user takes up another one meanwhile."""
+        """A first run has begun: results may be shown as they come, unless the user takes one up meanwhile."""
         self._in_use = False
 
     def show_new(self, result: Result) -> None:
         """Choose a result that a run has just made, and arrange the views on it; a first one in 3D too.
 
         While the user works in another module, the views are left alone and a new segmentation is hidden until this
-        module is entered. The result that is in the Segment Editor, or that the user has chosen or given a name for
-        export since the run began, also stays the chosen one.
+        module is entered. The result that is in the Segment Editor, or that the user has done something with since the
+        first of the runs began, also stays the chosen one.
         """
         edited = editing.edited_segmentation() if self._window.shows_segment_editor() else None
         in_use = self._segmentation is not None and (self._in_use or edited is self._segmentation)
         waits = in_use and self._segmentation is not result.segmentation
+        self._choice.announce(result.segmentation)
         if not waits:
             self._export.clear_message()
             self._show(result.segmentation)
@@ -239,8 +240,8 @@ class ResultsPanel(VTKObservationMixin):
 
     # Clicks
 
-    def _use(self, text: str = "") -> None:
-        self._in_use = True
+    def _use(self, value=None) -> None:
+        self._in_use = True  # a new result must not come under the next click
 
     def _result_chosen(self, segmentation) -> None:
         self._use()
@@ -253,6 +254,7 @@ class ResultsPanel(VTKObservationMixin):
         self.ui.definitionLabel.setVisible(bool(text))
 
     def _row_activated(self, row: StructureRow) -> None:
+        self._use()
         hide_held_out()
         image = arrangement.reference_image(self._segmentation)
         if not self._segmentation.GetDisplayNode().GetVisibility():
@@ -263,6 +265,7 @@ class ResultsPanel(VTKObservationMixin):
         arrangement.show_in_slices(self._segmentation, [row.segment_id])
 
     def _row_toggled(self, row: StructureRow, shown: bool) -> None:
+        self._use()
         hide_held_out()
         display.set_visible(self._segmentation, row.segment_id, shown)
 

@@ -23,7 +23,7 @@ class RunView:
 
     window: Slicer's main window. make_engine: see JobQueue. on_finished(study): a study has ended.
     on_change(): something runs, waits or has ended, so that other widgets may have to follow. The attribute on_started,
-    called when a study begins to run, is for who shows the results.
+    called when the first of a series of studies begins to run, is for who shows the results.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class RunView:
         if study is self.queue.entries[0]:
             self._rest.stop()
             self._ui.logText.clear()
+            self.on_started()
         else:
             self._rest.start()
             self._ui.logText.appendPlainText("")  # why an earlier one failed stays to be read
         self._ui.progressBar.setValue(0)
         self._ui.progressBar.setVisible(True)
         self._window.watch_close(self._may_close)
-        self.on_started()
 
     def _show_progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
         self._ui.progressBar.setValue(round(100 * fraction))

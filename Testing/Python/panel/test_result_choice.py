@@ -187,9 +187,11 @@ def test_a_result_that_the_user_has_taken_up_stays_chosen(two):
     assert visible(two.first, two.second, third) == [True, False, False] and two.ui.exportNameEdit.text == "plan 17"
     assert two.window.told == ["CT Brown segmentation_1 is ready: choose it under Results in Autofocus Segmentation."]
     two.process()
-    assert said(two) == ["2 other results are hidden: choose one above to see it."]
+    assert said(two) == ["CT Brown segmentation_1 is ready: choose it above to see it.",
+                         "CT Brown segmentation is hidden: choose it above to see it."], "until it is chosen"
     choose(two, third)
     assert visible(two.first, third) == [False, True] and two.ui.show3DButton.checked
+    assert said(two) == ["2 other results are hidden: choose one above to see it."]
     fourth = end(begin())
     assert two.logic.getParameterNode().result is fourth, "chosen before that run began"
     two.ui.exportSection.collapsed = False
@@ -215,10 +217,9 @@ def test_what_is_said_of_hidden_results_follows_the_scene(two):
     assert said(two) == ["CT segmentation is hidden: choose it above to see it."]
     two.first.GetDisplayNode().SetVisibility(True)
     two.process()
-    assert said(two) == []
-    two.first.GetDisplayNode().SetVisibility(False)
-    two.process()
-    assert said(two) == ["CT segmentation is hidden: choose it above to see it."]
+    assert said(two) == ["The views show CT segmentation, too: press Show in views to see this result alone."]
+    click(two.ui.viewsButton)
+    assert said(two) == ["CT segmentation is hidden: choose it above to see it."] and not any(visible(two.first))
 
 
 def test_an_image_that_was_moved_or_deleted_is_told(pelvis, scene):  # noqa: F811
@@ -394,7 +395,7 @@ def test_nesting_mends_the_segmentation_that_was_asked_about(brain):  # noqa: F8
 
     brain.window.confirm = confirm
     click(brain.ui.nestingButton)
-    assert brain.logic.getParameterNode().result is not brain.segmentation
+    assert brain.logic.getParameterNode().result is brain.segmentation
     assert check_nesting(brain.segmentation, manifest) is None
     assert not brain.ui.nestingButton.isVisible()
 

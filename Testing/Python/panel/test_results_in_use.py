@@ -1,0 +1,97 @@
+"""Results come while the user is at another patient's: what he clicks on stays that patient's until he chooses."""
+
+import pytest
+from clicks import choose_model, click, click_cell, spin
+from engine_result import write_result
+from result_lines import said
+from test_result_choice import choose
+from test_results_panel import NAME, SHOWN, STATUS, pelvis, run  # noqa: F401
+
+from afnet.models.manifest import find_model
+
+
+@pytest.fixture
+def queue(results, make_ct):
+    """Adams has a result that is shown; `queue.start("Brown", ...)` segments these after each other, `queue.end()` ends
+    the one that runs; both return nothing."""
+    choose_model(results.segment.ui, "pelvis-ct")
+
+    def start(*names):
+        for name in names:
+            results.logic.getParameterNode().set_input_node("ct", make_ct(f"CT {name}"))
+            results.process()
+            click(results.segment.ui.segmentButton)
+
+    def end():
+        count = len(results.engines)
+        write_result(results.engines[-1], find_model("pelvis-ct"))
+        spin(lambda: len(results.engines) > count or not results.segment.running)
+        results.process()
+
+    results.start, results.end = start, end
+    start("Adams")
+    end()
+    assert shown(results) == "CT Adams segmentation"
+    results.ui.exportSection.collapsed = False
+    results.process()
+    return results
+
+
+def shown(panel):
+    node = panel.logic.getParameterNode().result
+    assert node is panel.ui.resultSelector.currentNode()
+    return node.GetName()
+
+
+def choose_folder(panel):
+    panel.ui.exportFolderButton.directoryChanged.emit(str(panel.ui.exportFolderButton.directory))
+
+
+USES = {
+    "row": lambda panel: click_cell(panel.ui.resultsTable, 2, NAME),
+    "check box": lambda panel: click_cell(panel.ui.resultsTable, 3, SHOWN),
+    "3D": lambda panel: click(panel.ui.show3DButton),
+    "views": lambda panel: click(panel.ui.viewsButton),
+    "export": lambda panel: click(panel.ui.exportStlButton),
+    "export section": lambda panel: setattr(panel.ui.exportSection, "collapsed", True),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_result_that_is_looked_through_stays_chosen(queue, use, tmp_path):
+    """Edit and Export would else be of the patient whose result has just come."""
+    queue.ui.exportFolderButton.directory = str(tmp_path)
+    queue.start("Brown")
+    USES[use](queue)
+    queue.end()
+    assert shown(queue) == "CT Adams segmentation"
+    assert said(queue) == ["CT Brown segmentation is ready: choose it above to see it."]
+
+
+def test_a_result_that_nobody_touched_makes_way(queue):
+    click_cell(queue.ui.resultsTable, 2, NAME)
+    queue.start("Brown")
+    queue.end()
+    assert shown(queue) == "CT Brown segmentation", "what was clicked before that run began is done with"
+
+
+def test_a_result_stays_chosen_for_the_whole_queue(queue):
+    queue.start("Brown", "Clark", "Davis")
+    queue.end()
+    assert shown(queue) == "CT Brown segmentation"
+    choose(queue, queue.logic.getParameterNode().result)
+    queue.end()
+    queue.end()
+    assert shown(queue) == "CT Brown segmentation"
+    assert said(queue) == ["2 new results are ready: choose one above to see it.",
+                           "CT Adams segmentation is hidden: choose it above to see it."]
+
+
+def test_a_run_into_the_result_in_use_is_shown_in_place(queue):
+    result = queue.logic.getParameterNode().result
+    queue.segment.ui.outputSelector.setCurrentNode(result)
+    queue.process()
+    click(queue.segment.ui.segmentButton)
+    click_cell(queue.ui.resultsTable, 2, NAME)
+    queue.end()
+    assert queue.logic.getParameterNode().result is result and said(queue) == []
