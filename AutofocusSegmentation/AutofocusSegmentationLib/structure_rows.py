@@ -48,9 +48,9 @@ def structure_rows(
         rows.append(StructureRow(
             segment_id, segment.GetName(), segment.GetColor(),
             is_shown(segmentation, segment_id), volume,
-            _status(segment, volume, segment_id in edited, surfaces),
+            _status(segment, volume, segment_id in edited, surfaces, manifest),
             definitions.get(structure_of(segment, manifest), ""),
-            _remarks(segment, volume, made.get(segment_id), segment_id in edited, surfaces),
+            _remarks(segment, volume, made.get(segment_id), segment_id in edited, surfaces, manifest),
         ))
     return rows
 
@@ -83,7 +83,12 @@ def _definition(structure) -> str:
     return f"{structure.name}: {structure.definition}"
 
 
-def _status(segment, volume: float | None, edited: bool, surfaces: bool) -> str:
+def _made_as(segment, manifest: Manifest | None) -> str:
+    """Return the name under which the model made a segment to which a user gave another meaning; empty if none did."""
+    return "" if structure_of(segment, manifest) else tag_of(segment, NAME_TAG)
+
+
+def _status(segment, volume: float | None, edited: bool, surfaces: bool, manifest: Manifest | None) -> str:
     """Return the status that a person set in Slicer, or 'Flagged', else what the module knows."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     status = logic.GetSegmentStatus(segment)
@@ -96,7 +101,7 @@ def _status(segment, volume: float | None, edited: bool, surfaces: bool) -> str:
     if edited:
         return _("Edited")
     if volume != 0:
-        return ""
+        return _("Renamed") if _made_as(segment, manifest) else ""
     return _("Left out") if _left_out(segment) else _("Not found")
 
 
@@ -105,13 +110,18 @@ def _left_out(segment) -> bool:
     return tag_of(segment, LEFT_OUT_TAG) == "true"
 
 
-def _remarks(segment, volume: float | None, made: float | None, edited: bool, surfaces: bool) -> str:
+def _remarks(
+    segment, volume: float | None, made: float | None, edited: bool, surfaces: bool, manifest: Manifest | None
+) -> str:
     remarks, logic = [], slicer.vtkSlicerSegmentationsModuleLogic
     if surfaces:
         remarks.append(_("It is kept as a surface: to see whether it was edited, and to export it, make the binary "
                          "label map the source in the Segmentations module."))
     if tag_of(segment, EDGE_TAG) == "true":
         remarks.append(_("It reaches the edge of the image, so a part of it may be missing."))
+    made_as = _made_as(segment, manifest)
+    if made_as:
+        remarks.append(_("The model made it as {name}.").format(name=made_as))
     if not tag_of(segment, HASH_TAG):
         remarks.append(_("You added it; a run into this segmentation keeps it."))
     elif edited:
@@ -119,6 +129,8 @@ def _remarks(segment, volume: float | None, made: float | None, edited: bool, su
     elif logic.GetSegmentStatus(segment) == logic.Completed:
         remarks.append(_("You completed it; a run into this segmentation keeps it, and adds a new one beside it if "
                          "that differs."))
+    elif made_as:
+        remarks.append(_("You renamed it; a run into this segmentation keeps it and adds a new one beside it."))
     elif volume == 0:
         remarks.append(_("Left out as too doubtful; see the notes.") if _left_out(segment) else
                        _("The model did not find it."))

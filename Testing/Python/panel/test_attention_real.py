@@ -1,6 +1,6 @@
 """The section with the real engine and the bundled pelvis model on a phantom, and pictures of what is then seen.
 
-The pictures go into the folder named by AUTOFOCUS_PICTURES (build/pictures is ignored by git), else the test's own.
+The pictures go into the folder named by AFNET_PICTURES (build/pictures is ignored by git), else the test's own.
 """
 
 import os
@@ -17,7 +17,7 @@ from PIL import Image
 
 @pytest.fixture
 def pictures(tmp_path) -> Path:
-    folder = Path(os.environ.get("AUTOFOCUS_PICTURES") or tmp_path)
+    folder = Path(os.environ.get("AFNET_PICTURES") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -372,3 +372,16 @@ def test_cleanup_leaves_nothing(pelvis, scene):
     pelvis.segmentation.GetSegmentation().AddEmptySegment("mine", "Mine", (1, 1, 0))
     pelvis.process()
     assert not pelvis.panel._timer.active
+
+
+def test_a_renamed_segment_says_what_the_model_made_it_as(pelvis):
+    """As where a user corrects the side; a name of the same meaning is no news."""
+    segments = pelvis.segmentation.GetSegmentation()
+    segments.GetSegment("femur_left").SetName("Right femur ")
+    segments.GetSegment("femur_right").SetName("Femur_R")
+    pelvis.process()
+    assert rows(pelvis.ui.resultsTable, NAME, STATUS)[4:] == [("Right femur ", "Renamed"), ("Femur_R", "")]
+    click_cell(pelvis.ui.resultsTable, 4, NAME)
+    assert pelvis.ui.definitionLabel.text == (
+        "The model made it as Left femur. You renamed it; a run into this segmentation keeps it and adds a new one "
+        "beside it.")
