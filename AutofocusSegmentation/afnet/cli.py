@@ -5,8 +5,6 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
@@ -65,6 +63,9 @@ def run(arguments: list[str]) -> int:
             return _fail_unexpectedly(progress, error)
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  or Python would try to write there at its end
         return _fail(progress, str(refusal(error, "The printed text")), RequestError.exit_code)
+    except ImportError as error:
+        missing = package_missing(error)
+        return _fail(progress, str(missing), missing.exit_code) if missing else _fail_unexpectedly(progress, error)
     except Exception as error:
         return _fail_unexpectedly(progress, error)
 
@@ -195,8 +196,7 @@ def _models(options, progress: Progress) -> None:
 
 def _segment(options, progress: Progress) -> None:
     request = _study_request(options)
-    with _packages():
-        from .segmentation import segment
+    from .segmentation import segment
 
     report = segment(request, progress)
     progress.done()
@@ -210,8 +210,7 @@ def _segment(options, progress: Progress) -> None:
 
 def _attend(options, progress: Progress) -> None:
     request = _study_request(options)
-    with _packages():
-        from .attending import attend
+    from .attending import attend
 
     report = attend(request, progress)
     progress.done()
@@ -241,18 +240,9 @@ def _study_request(options) -> StudyRequest:
     )
 
 
-@contextmanager
-def _packages() -> Iterator[None]:
-    """Say in one sentence which package an import lacks. Raises RequestError."""
-    try:
-        yield
-    except ImportError as error:
-        raise package_missing(error) from None
-
-
 def _import_checkpoint(options, progress: Progress) -> None:
-    with _packages():
-        from .models.checkpoint_import import import_checkpoint
+    from .models.checkpoint_import import import_checkpoint
+
     manifest = import_checkpoint(options.file, options.output, options.inputs, options.execution)
     print(f"{manifest.title}\n  model: {manifest.id} in {manifest.folder}")
     print(f"  channels: {', '.join(channel['input'] for channel in manifest.channels)}")
@@ -260,8 +250,7 @@ def _import_checkpoint(options, progress: Progress) -> None:
 
 
 def _evaluate(options, progress: Progress) -> None:
-    with _packages():
-        from .evaluation import evaluate, format_table
+    from .evaluation import evaluate, format_table
 
     manifest = find_model(options.model, options.models)
     only = None if options.only is None else [name.strip() for name in options.only.split(",") if name.strip()]

@@ -44,10 +44,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | OutOfMemory) or any(word in said for word in OUT_OF_MEMORY)
 
 
-def package_missing(error: ImportError) -> Exception:
-    """Return the sentence for a package that cannot be loaded, or the error itself if it is of our own code."""
+def package_missing(error: ImportError) -> RequestError | None:
+    """Return the error for a package that cannot be loaded; None if the module is of our own code."""
     if (error.name or "").startswith("afnet"):
-        return error
+        return None
     return RequestError(
         f"The Python package {error.name or 'torch'} cannot be loaded; "
         "install it (in Slicer: with the PyTorch extension)."

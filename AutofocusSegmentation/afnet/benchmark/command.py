@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..architectures import NETWORKS
-from ..errors import RequestError, package_missing
+from ..errors import RequestError
 from ..process.progress import Progress
 from ..regular_file import named_path
 from . import table
@@ -45,12 +45,10 @@ def add_benchmark(commands, shared: dict[str, dict]) -> None:
 
 def benchmark(options, progress: Progress) -> None:
     """Run `afnet benchmark`. Raises RequestError for options that make no sense."""
-    try:
-        from ..devices import choose_device, has_bfloat16
-        from .measures import Setting
-        from .rivals import Missing
-    except ImportError as error:
-        raise package_missing(error) from None
+    from ..devices import choose_device, has_bfloat16
+    from .measures import Setting
+    from .rivals import Missing
+
     if options.measure:
         _measure_here(options.measure, Missing)
         return

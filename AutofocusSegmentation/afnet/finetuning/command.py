@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError, package_missing
+from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError
 from ..json_documents import ComparisonDocument
 from ..models.manifest import Manifest, find_model
 from ..models.model_places import readable_folder
@@ -96,7 +96,6 @@ def finetune(options, progress: Progress) -> None:
         raise RequestError("The new model needs a folder; give --output FOLDER.")
     for folder in options.models:
         readable_folder(folder)
-    _load_torch()
     from .card import check_output
     from .folder import RunFolder
     from .processes import Processes
@@ -144,13 +143,6 @@ def _run(request: FineTuningRequest, folder, options, progress: Progress, stops,
         if options.progress == "text":
             print(format_comparison(comparison))
             print(folder.candidate if request.candidate_only else folder.output)
-
-
-def _load_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise package_missing(error) from None
 
 
 def _start(options, progress: Progress, processes):
@@ -251,7 +243,6 @@ def _check_only(options, progress: Progress, stops: StopRequests) -> None:
     """Check the cases and say what was found; nothing is written. Raises InputError if one cannot be used."""
     base, (cases, drop, add) = _base_and_cases(options)
     stops.watch_signals()
-    _load_torch()
     import torch
 
     progress.start(torch.__version__, "cpu")

@@ -37,11 +37,22 @@ def test_an_old_python_can_read_what_refuses_it():
     assert not any(isinstance(node, ast.ImportFrom) for node in tree.body)
 
 
-@pytest.mark.parametrize("package", ["numpy", "SimpleITK"])
-def test_evaluate_without_a_package(package, tmp_path):
-    arguments = ["evaluate", "--model", "pelvis-ct", "--truth", str(tmp_path / "a.nii"), "--prediction", "b.nii"]
+@pytest.mark.parametrize("package,arguments", [
+    ("numpy", ["evaluate", "--model", "pelvis-ct", "--truth", "a.nii", "--prediction", "b.nii"]),
+    ("SimpleITK", ["evaluate", "--model", "pelvis-ct", "--truth", "a.nii", "--prediction", "b.nii"]),
+    ("torch", ["finetune", "--base", "pelvis-ct", "--cases", "cases.json", "--output", "new"]),
+    ("torch", ["benchmark", "--quick"]),
+    ("torch", ["import-checkpoint", "a.pth.tar", "--output", "new", "--inputs", "t1"]),
+])
+def test_a_package_that_is_missing(package, arguments):
     code, text = ended(f"sys.modules[{package!r}] = None", *arguments)
     assert (code, text.count("\n")) == (2, 1) and f"The Python package {package} cannot be loaded" in text
+
+
+def test_a_module_of_ours_that_is_missing_is_no_package():
+    code, text = ended("sys.modules['afnet.evaluation'] = None", "evaluate", "--model", "pelvis-ct", "--truth", "a.nii",
+                       "--prediction", "b.nii")
+    assert code == 1 and "An unexpected error happened" in text
 
 
 AT_IMPORT_OF_NUMPY = """
