@@ -92,14 +92,10 @@ def vary_ct(channels: torch.Tensor, windows: list[tuple[float, float]], generato
     """
     offset = uniform(generator, -15, 15)
     noise = white_noise(generator, channels.shape[1:], channels.device) * uniform(generator, 0, 20)
-    state = generator.get_state()
-    blurred = uniform(generator, 0, 1) < 0.2
+    if uniform(generator, 0, 1) < 0.2:
+        channels = coarser(channels, generator)
     varied = []
     for x, (low, high) in zip(channels, windows):
-        if blurred:  # alike in every window, for they show one scan
-            generator.set_state(state)
-            uniform(generator, 0, 1)
-            x = coarser(x[None], generator)[0]
         inside = (x > 0) & (x < 1)
         varied.append(torch.where(inside, (x + (offset + noise) / (high - low)).clamp(0, 1), x))
     return torch.stack(varied)
