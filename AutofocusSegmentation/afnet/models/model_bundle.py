@@ -31,7 +31,7 @@ def load_network(manifest: Manifest) -> AutofocusNetwork | DeepMedic:
     """
     network = build_network(plan_of(manifest))
     expected = network.state_dict()
-    arrays = read_weights(manifest, {name: tensor.numel() for name, tensor in expected.items()})
+    arrays = read_weights(manifest)
     state = {}
     for name, tensor in expected.items():
         array = arrays.get(name)

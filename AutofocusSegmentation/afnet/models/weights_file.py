@@ -6,8 +6,6 @@ unpack to too much is not unpacked: a file of 3 MB can hold 3 GB.
 
 import hashlib
 import io
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +18,25 @@ LARGEST_WEIGHTS = 1 << 27
 """Most bytes of a weights file, and of all that it holds unpacked: 34 million float32, the paper's largest network 35
 times."""
 
-LARGEST_NUMBER, LARGEST_HEADER = 8, 4096
-"""Most bytes of a number in an array, and of what stands before them."""
+LARGEST_NUMBER = 8
+"""Most bytes of a number in an array."""
 
 AGAIN = "install the model again from its source"
 
 
-def read_weights(manifest: Manifest, numbers: Mapping[str, int] | None = None) -> dict[str, np.ndarray | None]:
+def read_weights(manifest: Manifest) -> dict[str, np.ndarray]:
     """Return the arrays of the weights beside a manifest by name, each of integers or finite floats.
 
-    `numbers`: how many each array may hold; one that is larger, or not named there, is not unpacked and None.
     Floats count as finite if they are so in float32. Raises RequestError if the file is missing, may not be read, is
     too large, has another SHA-256 than the manifest's, is no .npz of plain numbers, or holds others.
     """
     content = _content(manifest)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            sizes = _sizes(archive.zip)
-            wanted = {name for name in sizes if numbers is None or _holds_at_most(sizes[name], numbers.get(name))}
-            if sum(sizes[name] for name in wanted) > LARGEST_WEIGHTS:
+            if sum(item.file_size for item in archive.zip.infolist()) > LARGEST_WEIGHTS:
                 raise _too_large(manifest)
-            arrays = {name: archive[name] if name in wanted else None for name in sizes}
-        plain = bool(arrays) and all(array is None or _is_plain(array) for array in arrays.values())
+            arrays = {name: archive[name] for name in archive.files}
+        plain = bool(arrays) and all(_is_plain(array) for array in arrays.values())
     except RequestError:
         raise
     except Exception:  # whatever numpy, zipfile and its compressors say of a file that is no .npz of plain numbers
@@ -49,7 +44,7 @@ def read_weights(manifest: Manifest, numbers: Mapping[str, int] | None = None) -
     if not plain:
         raise RequestError(f"The weights of {manifest.id} are not a plain .npz file of numbers; {AGAIN}.")
     for name, array in arrays.items():
-        if array is not None and not _is_finite(array):
+        if not _is_finite(array):
             raise RequestError(f"The weights of {manifest.id} hold values that are not numbers (at {name}); {AGAIN}.")
     return arrays
 
@@ -75,15 +70,6 @@ def _too_large(manifest: Manifest) -> RequestError:
     return RequestError(
         f"The weights of {manifest.id} take more than {LARGEST_WEIGHTS >> 20} MB, the most that is read; {AGAIN}."
     )
-
-
-def _sizes(archive: zipfile.ZipFile) -> dict[str, int]:
-    """Bytes that each array takes when it is unpacked, by its name."""
-    return {item.filename.removesuffix(".npy"): item.file_size for item in archive.infolist()}
-
-
-def _holds_at_most(size: int, numbers: int | None) -> bool:
-    return numbers is not None and size <= LARGEST_NUMBER * numbers + LARGEST_HEADER
 
 
 def _is_plain(array: np.ndarray) -> bool:

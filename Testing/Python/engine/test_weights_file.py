@@ -65,10 +65,9 @@ READERS = {
 def test_an_archive_that_unpacks_to_far_too_much_is_not_unpacked(bundle, read):
     """A hundred and sixty kilobytes that are 160 MB: Slicer's own process would hold them."""
     manifest = with_weights(bundle, zeros())
-    words = ["do not fit its network"] if read is load_network else ["take more than 128 MB"]
     tracemalloc.start()
     try:
-        refused(lambda: read(manifest), *words)
+        refused(lambda: read(manifest), "take more than 128 MB")
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
@@ -100,11 +99,3 @@ def test_what_is_no_plain_finite_number(bundle, arrays, words):
     manifest = with_weights(bundle, packed(**arrays))
     refused(lambda: read_weights(manifest), words)
     refused(lambda: model_store.verified(manifest.folder), words)
-
-
-def test_only_what_is_asked_for_is_unpacked(bundle):
-    manifest = with_weights(bundle, packed(a=np.arange(3.0), b=np.arange(3), large=np.zeros(9000), other=np.ones(1)))
-    found = read_weights(manifest, {"a": 3, "b": 3, "large": 3})
-    assert found["a"].tolist() == [0, 1, 2] and found["b"].tolist() == [0, 1, 2]
-    assert found["large"] is None and found["other"] is None
-    assert read_weights(manifest)["large"].shape == (9000,)
