@@ -12,11 +12,9 @@ import torch
 
 from .atomic_file import refusal
 from .attention_request import MAP_STEPS, AttentionRequest, map_file
-from .autofocus import AutofocusLayer
 from .json_documents import AttentionEntry
 from .output.writing import write_volume
 from .preprocessing.grid import WorkingGrid
-from .streaming import FoldedLayer
 from .tensors import to_numpy
 
 HEADER = "AutofocusSegmentation."
@@ -26,30 +24,29 @@ HEADER = "AutofocusSegmentation."
 class AttentionMaps:
     """An AttentionSink: collects the wanted maps of a pass over the crop on `grid`, in which `patient` is (z, y, x).
 
-    `request` names its layers (see attention_request.checked). `focus` (float32, mm) and `rate_maps` (uint8, K ×
-    voxels) are keyed by layer. `device` and `precision` are those of the last layer seen.
+    `request` names its layers (see attention_request.checked), `rates` are theirs. `focus` (float32, mm) and
+    `rate_maps` (uint8, K × voxels) are keyed by layer. `device` and `precision` are those of the last layer seen.
     """
 
-    def __init__(self, request: AttentionRequest, grid: WorkingGrid, patient: np.ndarray):
+    def __init__(self, request: AttentionRequest, rates: tuple[int, ...], grid: WorkingGrid, patient: np.ndarray):
         self.request = request
+        self.rates = rates
         self.grid = grid
         self.patient = patient
         self.focus: dict[str, np.ndarray] = {}
         self.rate_maps: dict[str, np.ndarray] = {}
-        self.rates: dict[str, tuple[int, ...]] = {}
         self.device = self.precision = ""
         self._ended: set[str] = set()
 
-    def __call__(self, name: str, layer: FoldedLayer | AutofocusLayer, start: int, maps: torch.Tensor) -> None:
+    def __call__(self, name: str, start: int, maps: torch.Tensor) -> None:
         """Take a slab of the layer called `name`: `maps` (K, z, y, x), the weight of each rate, summing to about 1.
 
         A slab spans the crop but along its axis, where it lies from `start` on; slabs come in order, the last one ends
         the layer. Layers that are not wanted are passed over.
         """
-        self.device, self.precision = maps.device.type, str(layer.weight.dtype).removeprefix("torch.")
+        self.device, self.precision = maps.device.type, str(maps.dtype).removeprefix("torch.")
         if name not in self.request.layers:
             return
-        self.rates[name] = layer.rates
         maps = maps.float()
         maps = maps / maps.sum(0)  # rounded to bfloat16 they do not quite sum to 1
         shape = self.patient.shape
@@ -57,12 +54,12 @@ class AttentionMaps:
         stop = start + maps.shape[1 + axis]
         place = (slice(None),) * axis + (slice(start, stop),)
         if self.request.focus:
-            reach = torch.tensor(layer.rates, dtype=torch.float32, device=maps.device) * self.grid.spacing
+            reach = torch.tensor(self.rates, dtype=torch.float32, device=maps.device) * self.grid.spacing
             values = to_numpy((maps * reach.view(-1, 1, 1, 1)).sum(0))
             self.focus.setdefault(name, np.zeros(shape, np.float32))[place] = values
         if self.request.each_rate:
             values = to_numpy((maps * MAP_STEPS).round().to(torch.uint8))
-            stored = self.rate_maps.setdefault(name, np.zeros((len(layer.rates), *shape), np.uint8))
+            stored = self.rate_maps.setdefault(name, np.zeros((len(self.rates), *shape), np.uint8))
             stored[(slice(None), *place)] = values
         if stop == shape[axis]:
             self._ended.add(name)
@@ -85,7 +82,7 @@ class AttentionMaps:
         inside = self.patient[box]
         layers = []
         for name in self.request.layers:
-            entry = {"layer": name, "rates": list(self.rates[name]), "files": {}, "bytes": 0}
+            entry = {"layer": name, "rates": list(self.rates), "files": {}, "bytes": 0}
             for key, array, header in self._volumes(name):
                 array = array[box] * inside.astype(array.dtype)
                 file = map_file(name, key)
@@ -107,7 +104,7 @@ class AttentionMaps:
         if self.request.focus:
             yield "focus", self.focus[name], {"Map": "focus", "Unit": "mm"}
         if self.request.each_rate:
-            for k, rate in enumerate(self.rates[name]):
+            for k, rate in enumerate(self.rates):
                 header = {"Map": "rate", "Rate": str(rate), "Scale": f"1/{MAP_STEPS}"}
                 yield f"rate{rate}", self.rate_maps[name][k], header
 

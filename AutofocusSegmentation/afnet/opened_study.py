@@ -9,7 +9,7 @@ import torch
 
 from .atomic_file import write_json
 from .attention import AttentionMaps, patient_mask
-from .attention_request import check_size, checked
+from .attention_request import check_size, checked, rates
 from .devices import choose_device, memory_limit, peak_memory_mb
 from .errors import RequestError
 from .images.reading import describe_grid, read_image
@@ -80,7 +80,7 @@ def open_study(request: StudyRequest, progress: Progress) -> OpenedStudy:
     if request.attention_folder:
         wanted, patient = checked(request.attention_request, manifest), patient_mask(prepared.mask)
         check_size(wanted, manifest, prod(side.stop - side.start for side in bounding_box(patient)))
-        collector = AttentionMaps(wanted, prepared.grid, patient)
+        collector = AttentionMaps(wanted, rates(manifest), prepared.grid, patient)
     return OpenedStudy(manifest, predictor, resources, images, prepared, collector, companion)
 
 

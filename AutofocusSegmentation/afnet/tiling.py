@@ -87,9 +87,8 @@ class Tiling:
         row[name][(slice(None), slice(None), *inside[1:])] = part
 
     def _send(self, row: dict, start: int) -> None:
-        layers = dict(self.network.named_autofocus_layers())
         for name, maps in row.items():
-            self.attention(name, layers[name], start, maps)
+            self.attention(name, start, maps)
         row.clear()
 
 

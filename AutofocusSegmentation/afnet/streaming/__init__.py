@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 import torch
 
-from ..autofocus import AutofocusLayer
 from ..convolution import wants_zero_frame
 from ..networks import AutofocusNetwork
 from ..widths import AS_THEY_ARE, Widths
@@ -23,10 +22,9 @@ from .folding import FoldedHead, FoldedLayer, Placement, fold
 from .layout import Layout
 from .planes import Planes, Slab, oldest_needed
 
-AttentionSink = Callable[[str, FoldedLayer | AutofocusLayer, int, torch.Tensor], None]
-"""Called with a layer's name, the layer (for its `rates`, and the number type of its `weight`), a slab's first plane
-and its maps (K, z, y, x), which have the crop's size but along its longest axis (the first of equals): there they are
-the slab's planes."""
+AttentionSink = Callable[[str, int, torch.Tensor], None]
+"""Called with a layer's name, a slab's first plane and its maps (K, z, y, x) in the pass's number type, which have the
+crop's size but along its longest axis (the first of equals): there they are the slab's planes."""
 
 
 class Streaming:
@@ -96,8 +94,7 @@ class Streaming:
             back = [0, *(1 + layout.axes.index(axis) for axis in range(3))]
 
             def sink(shares: torch.Tensor) -> None:
-                kept = torch.promote_types(shares.dtype, torch.float32)
-                self.attention(layer.name, layer, slab.start, shares[0].permute(back).to(kept))
+                self.attention(layer.name, slab.start, shares[0].permute(back))
 
         return layer(x, shortcut, self._tick, sink, stage.reach if layout.zero_frame else 0)
 

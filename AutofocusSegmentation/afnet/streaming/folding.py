@@ -91,10 +91,6 @@ class FoldedLayer:
     skip: Convolution | bool = False
 
     @property
-    def rates(self) -> tuple[int, ...]:
-        return tuple(branch.rate for branch in self.branches)
-
-    @property
     def reach(self) -> int:
         return max(branch.reach for branch in self.branches)
 
@@ -102,11 +98,6 @@ class FoldedLayer:
     def work(self) -> int:
         skip = [self.skip] if isinstance(self.skip, Convolution) else []
         return sum(convolution.work for convolution in (*self.branches, *(self.attention or ()), *skip))
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """The first branch's, to ask for device and number type."""
-        return self.branches[0].weight
 
     def __call__(self, x: torch.Tensor, shortcut: torch.Tensor | None, tick: Tick, sink=None,
                  frame: int = 0) -> torch.Tensor:

@@ -7,7 +7,6 @@ import torch
 
 from afnet.attention import AttentionMaps, patient_mask
 from afnet.attention_request import AttentionRequest
-from afnet.autofocus import AutofocusLayer
 from afnet.preprocessing.grid import WorkingGrid
 
 SHAPE = (5, 3, 4)
@@ -15,15 +14,14 @@ GRID = WorkingGrid((-3, 10, 4), (4, 3, 5), 2.5)
 EVERYWHERE = np.ones(SHAPE, bool)
 
 
-def collector_of(*layers, kind="both", patient=EVERYWHERE, spacing=2.5) -> AttentionMaps:
-    return AttentionMaps(AttentionRequest(layers, kind), WorkingGrid(GRID.first, GRID.size, spacing), patient)
+def collector_of(*layers, rates=(2, 6), kind="both", patient=EVERYWHERE, spacing=2.5) -> AttentionMaps:
+    return AttentionMaps(AttentionRequest(layers, kind), rates, WorkingGrid(GRID.first, GRID.size, spacing), patient)
 
 
 def collected(maps: torch.Tensor, rates, axis=0, cuts=(0, 2, 5), **options) -> AttentionMaps:
-    collector = collector_of("layer8", **options)
-    layer = AutofocusLayer(4, 4, rates)
+    collector = collector_of("layer8", rates=rates, **options)
     for start, stop in zip(cuts, cuts[1:]):
-        collector("layer8", layer, start, maps.narrow(axis + 1, start, stop - start))
+        collector("layer8", start, maps.narrow(axis + 1, start, stop - start))
     return collector
 
 
@@ -54,18 +52,18 @@ def test_focus_on_one_rate_is_its_reach_in_mm(chosen, expected):
 @pytest.mark.parametrize("kind,has_focus,has_maps", [("focus", True, False), ("maps", False, True)])
 def test_only_what_is_wanted_is_kept(kind, has_focus, has_maps, tmp_path):
     collector = collected(random_maps(2), (2, 6), kind=kind)
-    collector("layer6", AutofocusLayer(4, 4, (2, 6)), 0, random_maps(2))
+    collector("layer6", 0, random_maps(2))
     assert (list(collector.focus), list(collector.rate_maps)) == (["layer8"] * has_focus, ["layer8"] * has_maps)
     report = collector.write(tmp_path)
     assert set(report["layers"][0]["files"]) == ({"focus"} if has_focus else {"rate2", "rate6"})
 
 
 def test_it_is_complete_with_the_last_slab_of_every_wanted_layer():
-    collector, layer, maps = collector_of("layer6", "layer8"), AutofocusLayer(4, 4, (2, 6)), random_maps(2)
+    collector, maps = collector_of("layer6", "layer8"), random_maps(2)
     seen = []
     for name in ("layer6", "layer7", "layer8"):
         for start, stop in ((0, 2), (2, 5)):
-            collector(name, layer, start, maps[:, start:stop])
+            collector(name, start, maps[:, start:stop])
             seen.append(collector.complete)
     assert seen == [False] * 5 + [True]
 
@@ -74,7 +72,7 @@ def test_files_lie_on_the_working_grid_and_say_what_they_are(tmp_path):
     maps = random_maps(2)
     collector = collector_of("layer7", "layer8")
     for name, values in (("layer8", maps), ("layer7", maps.flip(0))):
-        collector(name, AutofocusLayer(4, 4, (2, 6)), 0, values)
+        collector(name, 0, values)
     report = collector.write(tmp_path / "a" / "b")
     names = {f"{name}-{kind}.nrrd" for name in ("layer7", "layer8") for kind in ("focus-mm", "rate2", "rate6")}
     assert {file.name for file in (tmp_path / "a" / "b").iterdir()} == names
@@ -118,13 +116,6 @@ def test_gas_inside_belongs_to_the_patient():
     mask[1, 1, 1] = False  # a corner of the skin
     filled = patient_mask(mask)
     assert filled[:, 3, 3].all() and not filled[1, 1, 1] and not (filled & ~body).any()
-
-
-def test_layers_may_differ_in_their_number_of_rates():
-    collector = collector_of("layer7", "layer8")
-    collector("layer7", AutofocusLayer(4, 4, (2, 6)), 0, random_maps(2))
-    collector("layer8", AutofocusLayer(4, 4, (2, 6, 10, 14)), 0, random_maps(4))
-    assert collector.rate_maps["layer7"].shape == (2, *SHAPE) and collector.rate_maps["layer8"].shape == (4, *SHAPE)
 
 
 def test_half_precision_maps():

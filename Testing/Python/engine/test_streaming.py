@@ -88,7 +88,7 @@ def test_does_not_depend_on_the_slab(planes):
 @pytest.mark.parametrize("shape", [(9, 37, 11), (8, 9, 40), (12, 12, 12), (10, 12, 12)])
 def test_slabs_lie_along_the_longest_axis(shape):
     net, x, maps = network("AFN-2"), channels(shape), []
-    result = in_slabs(net, x, 5, attention=lambda name, layer, start, part: maps.append((start, part.shape[1:])))
+    result = in_slabs(net, x, 5, attention=lambda name, start, part: maps.append((start, part.shape[1:])))
     assert relative(result, at_once(net, x)) <= 1e-12
     axis = shape.index(max(shape))
     assert {part[axis] for _, part in maps} == {5, shape[axis] % 5} - {0}
@@ -204,7 +204,7 @@ def test_a_cancel_gets_through_after_every_convolution():
 
 def test_attention_reaches_the_sink_plane_by_plane():
     net, x, parts = network("AFN-3").float(), channels().float(), {}
-    in_slabs(net, x, 10, attention=lambda name, _, start, maps: parts.setdefault(name, []).append((start, maps)))
+    in_slabs(net, x, 10, attention=lambda name, start, maps: parts.setdefault(name, []).append((start, maps)))
     assert set(parts) == {"layer6", "layer7", "layer8"}
     wanted, captured = dict(net.named_autofocus_layers()), {}
     hooks = [

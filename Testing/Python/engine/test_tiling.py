@@ -129,7 +129,7 @@ def test_stops_where_its_progress_raises(small_tiles):
 def test_attention_is_that_of_the_tiles(small_tiles):
     net, x, parts = network("AFN-3"), channels(), {}
     plain = Tiling(net).run(x)
-    run = Tiling(net, attention=lambda name, layer, start, maps: parts.setdefault(name, []).append((start, maps)))
+    run = Tiling(net, attention=lambda name, start, maps: parts.setdefault(name, []).append((start, maps)))
     assert torch.equal(run.run(x), plain), "collecting the maps changes nothing"
     assert list(parts) == ["layer6", "layer7", "layer8"]
     twin = valid_twin(net)

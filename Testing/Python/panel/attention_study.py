@@ -38,11 +38,8 @@ def attention_of(layer: str, rates: int, shape) -> np.ndarray:
 
 def write_maps(engine, manifest, grid=None, patient=None, **changes) -> dict:
     """Write what was asked of a FakeEngine into its folder and end it well; returns the report."""
-    import torch
-
     from afnet.attention import AttentionMaps
     from afnet.attention_request import AttentionRequest, rates
-    from afnet.autofocus import AutofocusLayer
     from afnet.preprocessing.grid import WorkingGrid
     from afnet.tensors import to_torch
 
@@ -51,11 +48,9 @@ def write_maps(engine, manifest, grid=None, patient=None, **changes) -> dict:
     grid = grid or WorkingGrid((-5, -4, 0), GRID_SIZE, manifest.spacing)
     shape = tuple(reversed(grid.size))
     wanted = AttentionRequest(tuple(request.attention_layers), request.attention_kind)
-    collector = AttentionMaps(wanted, grid, np.ones(shape, bool) if patient is None else patient)
-    with torch.no_grad():
-        for layer in wanted.layers:
-            maps = to_torch(attention_of(layer, len(rates(manifest)), shape))
-            collector(layer, AutofocusLayer(2, 2, rates(manifest)), 0, maps)
+    collector = AttentionMaps(wanted, rates(manifest), grid, np.ones(shape, bool) if patient is None else patient)
+    for layer in wanted.layers:
+        collector(layer, 0, to_torch(attention_of(layer, len(rates(manifest)), shape)))
     report = {
         "protocol": 1, "model": {"id": manifest.id, "version": manifest.version,
                                  "weights_sha256": manifest.weights_sha256},
