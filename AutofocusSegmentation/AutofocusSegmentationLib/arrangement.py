@@ -9,7 +9,6 @@ from . import hierarchy, view_layers
 from .node_marks import SEGMENTATION_ROLE
 from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
 from .study_record import images_of
-from .transforms import is_linear, linear_to_world, matrix_of
 from .view_layers import BACKGROUND, FOREGROUND
 from .volumes import is_attention_map
 
@@ -93,7 +92,7 @@ def show_in_slices(segmentation, segment_ids: Iterable[str] | None = None) -> bo
         return False
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         node.JumpSliceByOffsetting(*point)
-        to_slice = np.linalg.inv(matrix_of(node.GetSliceToRAS()))
+        to_slice = np.linalg.inv(slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS()))
         across = np.abs((to_slice @ [*point, 1])[:2])  # mm from the middle of the view
         if np.any(across > CENTRAL_PART / 2 * np.array(node.GetFieldOfView()[:2])):
             node.JumpSliceByCentering(*point)
@@ -134,9 +133,6 @@ def _areas(voxels: Voxels) -> list[np.ndarray]:
 
 
 def _to_world(node, point: np.ndarray) -> np.ndarray:
-    parent = node.GetParentTransformNode()
-    if is_linear(parent):
-        return (linear_to_world(parent) @ [*point, 1])[:3]
     moved = [0.0, 0.0, 0.0]
     node.TransformPointToWorld(point.tolist(), moved)
     return np.array(moved)

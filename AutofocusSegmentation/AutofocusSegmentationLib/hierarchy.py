@@ -63,13 +63,8 @@ def put_beside(node, other) -> None:
 
 
 def put_under(node, parent: int) -> None:
-    """Make the item of `node` a child of the item `parent`."""
-    tree = made_tree()
-    item = tree.GetItemByDataNode(node)  # Slicer makes it with the node; without its window nobody does
-    if item:
-        tree.SetItemParent(item, parent)
-    else:
-        tree.CreateItem(parent, node)
+    """Make the item of `node` a child of the item `parent`. It is made if there is none, as without Slicer's window."""
+    made_tree().CreateItem(parent, node)
 
 
 def remove_item(node) -> int:

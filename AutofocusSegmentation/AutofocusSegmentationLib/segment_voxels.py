@@ -16,10 +16,8 @@ from .transforms import (
     ijk_to_local,
     is_linear,
     linear_to_world,
-    matrix_of,
     same_frame,
     volume_factor,
-    vtk_matrix_of,
 )
 
 LATTICE_TOLERANCE = 0.02
@@ -203,7 +201,7 @@ def label_map(voxels: Voxels, grid: VoxelGrid):
     k, j, i = voxels.mask.shape
     start = voxels.start
     image = slicer.vtkOrientedImageData()
-    image.SetGeometryFromImageToWorldMatrix(vtk_matrix_of(grid.matrix))
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(grid.matrix))
     image.SetExtent(start[0], start[0] + i - 1, start[1], start[1] + j - 1, start[2], start[2] + k - 1)
     if voxels.mask.size:
         scalars = numpy_to_vtk(voxels.mask.astype(np.uint8).ravel(), deep=1, array_type=vtk.VTK_UNSIGNED_CHAR)
@@ -259,7 +257,7 @@ def _representation(segmentation, segment_id: str):
 def _matrix_of_image(image) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    return matrix_of(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def _on_grid(mask: np.ndarray, matrix: np.ndarray, grid: VoxelGrid) -> Voxels:

@@ -5,7 +5,7 @@ from pathlib import Path
 import slicer
 import vtk
 
-from .transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between, vtk_matrix_of
+from .transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between
 from .volume_export import ExportError
 
 
@@ -37,11 +37,11 @@ def _bring_to_frame(copy, segmentation, reference) -> None:
     matrix = linear_to_reference(segmentation, reference)
     if matrix is not None:
         transform = vtk.vtkTransform()
-        transform.SetMatrix(vtk_matrix_of(matrix))
+        transform.SetMatrix(slicer.util.vtkMatrixFromArray(matrix))
         copy.ApplyLinearTransform(transform)
         return
     to_world, _ = rigid_to_world(reference)
-    from_world = vtk_matrix_of(to_world)
+    from_world = slicer.util.vtkMatrixFromArray(to_world)
     from_world.Invert()
     bent = vtk.vtkGeneralTransform()
     bent.PostMultiply()
@@ -55,7 +55,7 @@ def _make_voxels(copy, reference) -> None:
     if copy.GetSourceRepresentationName() == voxels:
         return
     image = slicer.vtkOrientedImageData()
-    image.SetGeometryFromImageToWorldMatrix(vtk_matrix_of(ijk_to_local(reference)))
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijk_to_local(reference)))
     image.SetExtent(reference.GetImageData().GetExtent())
     copy.SetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(),

@@ -41,22 +41,18 @@ class FrameWatch(VTKObservationMixin):
 
 def current_frame(node) -> Frame | None:
     """Return the frame that a sequence's proxy shows; None for other nodes."""
-    scene = slicer.mrmlScene
-    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
-        browser = scene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
-        if not browser.IsProxyNodeID(node.GetID()) or not has_voxels(node):
-            continue
-        sequence = browser.GetMasterSequenceNode() or browser.GetSequenceNode(node)
-        selected = browser.GetSelectedItemNumber()
-        if sequence is None or not 0 <= selected < sequence.GetNumberOfDataNodes():
-            continue
-        index = " ".join(
-            part for part in (sequence.GetIndexName(), sequence.GetNthIndexValue(selected), sequence.GetIndexUnit())
-            if part
-        )
-        text = _("frame {number} of {count} ({index})").format(
-            number=selected + 1, count=sequence.GetNumberOfDataNodes(), index=index)
-        image = vtk.vtkImageData()
-        image.ShallowCopy(node.GetImageData())
-        return Frame(text, image, grid_of_volume(node))
-    return None
+    browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(node)
+    if browser is None or not has_voxels(node):
+        return None
+    sequence = browser.GetMasterSequenceNode() or browser.GetSequenceNode(node)
+    selected = browser.GetSelectedItemNumber()
+    if sequence is None or not 0 <= selected < sequence.GetNumberOfDataNodes():
+        return None
+    index = " ".join(
+        part for part in (sequence.GetIndexName(), sequence.GetNthIndexValue(selected), sequence.GetIndexUnit()) if part
+    )
+    text = _("frame {number} of {count} ({index})").format(
+        number=selected + 1, count=sequence.GetNumberOfDataNodes(), index=index)
+    image = vtk.vtkImageData()
+    image.ShallowCopy(node.GetImageData())
+    return Frame(text, image, grid_of_volume(node))

@@ -17,23 +17,11 @@ RIGID_TOLERANCE_MM = 0.5
 _SAMPLES_IN_PLANE, _SAMPLES_ACROSS = 9, 512
 
 
-def matrix_of(vtk_matrix: vtk.vtkMatrix4x4) -> np.ndarray:
-    """Return a vtkMatrix4x4 as a 4x4 array."""
-    return np.array([[vtk_matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-
-
-def vtk_matrix_of(matrix: np.ndarray) -> vtk.vtkMatrix4x4:
-    """Return a 4x4 array as a vtkMatrix4x4."""
-    result = vtk.vtkMatrix4x4()
-    result.DeepCopy(np.asarray(matrix, float).ravel().tolist())
-    return result
-
-
 def ijk_to_local(volume) -> np.ndarray:
     """Return a volume node's 4x4 IJK-to-RAS matrix, without its parent transform."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
-    return matrix_of(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def transform_between(source, target) -> vtk.vtkGeneralTransform:
@@ -53,7 +41,7 @@ def linear_to_world(transform_node) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     if transform_node is not None:
         transform_node.GetMatrixTransformToWorld(matrix)
-    return matrix_of(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def volume_factor(transform_node) -> float:

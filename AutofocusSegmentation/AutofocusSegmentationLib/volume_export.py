@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 import vtk
 
-from .transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between, vtk_matrix_of
+from .transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between
 
 SCALAR_TYPES = (
     vtk.VTK_UNSIGNED_CHAR, vtk.VTK_SHORT, vtk.VTK_UNSIGNED_SHORT, vtk.VTK_INT, vtk.VTK_UNSIGNED_INT,
@@ -45,12 +45,12 @@ def resampled_copy(volume, reference, voxels=None):
     matrix, size = _finer_grid(volume, reference)
     to_input = vtk.vtkGeneralTransform()
     to_input.PostMultiply()
-    to_input.Concatenate(vtk_matrix_of(matrix))
+    to_input.Concatenate(slicer.util.vtkMatrixFromArray(matrix))
     if reference.GetParentTransformNode() is not volume.GetParentTransformNode():
         to_world, _ = rigid_to_world(reference)
-        to_input.Concatenate(vtk_matrix_of(to_world))
+        to_input.Concatenate(slicer.util.vtkMatrixFromArray(to_world))
         to_input.Concatenate(transform_between(None, volume.GetParentTransformNode()))
-    to_input.Concatenate(vtk_matrix_of(np.linalg.inv(ijk_to_local(volume))))
+    to_input.Concatenate(slicer.util.vtkMatrixFromArray(np.linalg.inv(ijk_to_local(volume))))
 
     image = vtk.vtkImageData()
     image.ShallowCopy(voxels or volume.GetImageData())
@@ -94,7 +94,7 @@ def write_nrrd(private_node, path: Path) -> None:
 def _private_node(image: vtk.vtkImageData, ijk_to_ras: np.ndarray):
     node = slicer.vtkMRMLScalarVolumeNode()
     node.SetAndObserveImageData(image)
-    node.SetIJKToRASMatrix(vtk_matrix_of(ijk_to_ras))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(ijk_to_ras))
     return node
 
 

@@ -68,13 +68,13 @@ def load_maps(manifest: Manifest, folder: Path, maps_folder: str, segmentation, 
 
 def nodes_of(segmentation) -> list:
     """Return all nodes that were made for a segmentation's attention: maps, tables, plots."""
-    return [node for node in _every_node() if node.GetAttribute(ATTENTION_ATTRIBUTE)
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLNode") if node.GetAttribute(ATTENTION_ATTRIBUTE)
             and node.GetNodeReferenceID(SEGMENTATION_ROLE) == segmentation.GetID()]
 
 
 def removable(segmentation) -> list:
     """Return all that was made for the attention of a segmentation (None: of none) and of those that are gone."""
-    made = [node for node in _every_node() if node.GetAttribute(ATTENTION_ATTRIBUTE)
+    made = [node for node in slicer.util.getNodesByClass("vtkMRMLNode") if node.GetAttribute(ATTENTION_ATTRIBUTE)
             and not node.IsA("vtkMRMLColorNode")]
     return [node for node in made if node.GetNodeReference(SEGMENTATION_ROLE) in (None, segmentation)]
 
@@ -104,10 +104,6 @@ def remove_maps(segmentation) -> None:
         remove_node(node)
     if not any(node.GetAttribute(MAP) for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")):
         remove_node(color_table())
-
-
-def _every_node() -> list:
-    return [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
 
 
 def layer_title(layer: str) -> str:

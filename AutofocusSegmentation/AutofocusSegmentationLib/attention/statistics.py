@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
+from ..charts import draw_line
 from ..node_marks import ATTENTION_ATTRIBUTE
 from ..segment_voxels import OffLattice, own_grid, segment_voxels, with_label_maps
 from ..transforms import ijk_to_local, moved_points, transform_between
@@ -76,8 +76,7 @@ def fill_nodes(segmentation, reference, measured: list[SegmentFocus]) -> None:
         return
     table = _node(segmentation, reference, TABLE, "vtkMRMLTableNode", _("{name} attention"))
     chart = _node(segmentation, reference, CHART, "vtkMRMLPlotChartNode", _("{name} attention plot"))
-    table.RemoveAllColumns()
-    _add_column(table, LAYER_COLUMN, [float(layer.removeprefix("layer")) for layer in layers])
+    columns = {LAYER_COLUMN: [float(layer.removeprefix("layer")) for layer in layers]}
     names = _column_names(measured)
     for item in measured:
         focuses = [item.layers.get(layer) for layer in layers]
@@ -87,7 +86,8 @@ def fill_nodes(segmentation, reference, measured: list[SegmentFocus]) -> None:
         for index, percent in enumerate(PERCENTILES):
             parts[f"{percent} %"] = [focus.percentiles[index] if focus else np.nan for focus in focuses]
         for part, values in parts.items():
-            _add_column(table, f"{names[item.segment_id]} {part} (mm)", values)
+            columns[f"{names[item.segment_id]} {part} (mm)"] = values
+    slicer.util.updateTableFromArray(table, [np.round(column, 3) for column in columns.values()], [*columns])
     table.SetUseColumnNameAsColumnHeader(True)
     table.SetLocked(True)
     _fill_chart(segmentation, reference, chart, table, measured, names)
@@ -156,13 +156,7 @@ def _fill_chart(segmentation, reference, chart, table, measured: list[SegmentFoc
             continue
         series = spare.pop(0) if spare else _new_node(segmentation, reference, SERIES, "vtkMRMLPlotSeriesNode", "")
         series.SetName(names[item.segment_id])
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName(LAYER_COLUMN)
-        series.SetYColumnName(f"{names[item.segment_id]} {_('mean')} (mm)")
-        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
-        series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
-        series.SetColor(*item.color)
+        draw_line(series, table, LAYER_COLUMN, f"{names[item.segment_id]} {_('mean')} (mm)", item.color)
         if not chart.HasPlotSeriesNodeID(series.GetID()):
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
     for series in spare:
@@ -200,11 +194,3 @@ def _new_node(segmentation, reference, kind: str, class_name: str, name: str):
 
 def _of_kind(segmentation, kind: str) -> list:
     return [node for node in nodes_of(segmentation) if node.GetAttribute(ATTENTION_ATTRIBUTE) == kind]
-
-
-def _add_column(table, name: str, values: list[float]) -> None:
-    column = vtk.vtkDoubleArray()
-    column.SetName(name)
-    for value in values:
-        column.InsertNextValue(round(value, 3))
-    table.AddColumn(column)

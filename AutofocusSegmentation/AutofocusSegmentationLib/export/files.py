@@ -29,7 +29,7 @@ from ..segment_voxels import (
     segment_volumes,
     segment_voxels,
 )
-from ..transforms import LPS_TO_RAS, is_linear, linear_to_world, vtk_matrix_of
+from ..transforms import LPS_TO_RAS, is_linear, linear_to_world
 from ..volumes import name_of
 from .folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
@@ -89,7 +89,7 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
     image.SetDimensions(*grid.size)
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     node.SetAndObserveImageData(image)
-    node.SetIJKToRASMatrix(vtk_matrix_of(grid.matrix))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.matrix))
     labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(grid.size[::-1])
     labels[:] = 0
     for code in codes:
@@ -184,7 +184,7 @@ def world_copy(segmentation):
     # Made anew where it is wanted: that of the scene may be older than the voxels, or simplified.
     copy.GetSegmentation().RemoveRepresentation(slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName())
     if segmentation.GetParentTransformNode() is not None:
-        copy.ApplyTransformMatrix(vtk_matrix_of(linear_to_world(segmentation.GetParentTransformNode())))
+        copy.ApplyTransformMatrix(slicer.util.vtkMatrixFromArray(linear_to_world(segmentation.GetParentTransformNode())))
     return copy
 
 
@@ -259,7 +259,7 @@ def _stl_names(segmentation, segments: list[str], name: str) -> list[str]:
 def _write_stl(surface: vtk.vtkPolyData, file: Path) -> bool:
     """Write a surface given in RAS; tell whether the file is whole."""
     to_lps = vtk.vtkTransform()
-    to_lps.SetMatrix(vtk_matrix_of(LPS_TO_RAS))
+    to_lps.SetMatrix(slicer.util.vtkMatrixFromArray(LPS_TO_RAS))
     turned = vtk.vtkTransformPolyDataFilter()
     turned.SetInputData(surface)
     turned.SetTransform(to_lps)

@@ -3,12 +3,11 @@
 The table keeps what the chart shows, so that it is saved with the scene and can be copied into a spreadsheet.
 """
 
-import math
-
+import numpy as np
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
+from ..charts import draw_line
 from ..engine.finetuning_events import EpochDone
 
 EPOCH_COLUMN, LOSS_COLUMN, DICE_COLUMN = "Pass", "Loss", "Dice"
@@ -60,19 +59,12 @@ class TuningChart:
         chart.SetLegendVisibility(True)
 
     def _fill(self, table) -> None:
-        columns = {EPOCH_COLUMN: vtk.vtkIntArray(), LOSS_COLUMN: vtk.vtkDoubleArray(),
-                   DICE_COLUMN: vtk.vtkDoubleArray()}
-        for name, column in columns.items():
-            column.SetName(name)
-        for number in sorted(self._epochs):
-            epoch = self._epochs[number]
-            columns[EPOCH_COLUMN].InsertNextValue(number)
-            columns[LOSS_COLUMN].InsertNextValue(math.nan if epoch.loss is None else epoch.loss)
-            columns[DICE_COLUMN].InsertNextValue(math.nan if epoch.held_out_dice is None else epoch.held_out_dice)
+        epochs = [self._epochs[number] for number in sorted(self._epochs)]
+        numbers = np.array([epoch.epoch for epoch in epochs], np.int32)
+        losses = np.array([epoch.loss for epoch in epochs], float)  # None becomes NaN, which no chart shows
+        dice = np.array([epoch.held_out_dice for epoch in epochs], float)
         modified = table.StartModify()
-        table.RemoveAllColumns()
-        for column in columns.values():
-            table.AddColumn(column)
+        slicer.util.updateTableFromArray(table, [numbers, losses, dice], [EPOCH_COLUMN, LOSS_COLUMN, DICE_COLUMN])
         table.SetLocked(True)
         table.EndModify(modified)
 
@@ -80,24 +72,14 @@ class TuningChart:
 def _series(table, column: str, name: str):
     node = _find(column) or _make("vtkMRMLPlotSeriesNode", name, column)
     node.SetName(name)
-    node.SetAndObserveTableNodeID(table.GetID())
-    node.SetXColumnName(EPOCH_COLUMN)
-    node.SetYColumnName(column)
-    node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-    node.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
-    node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
-    node.SetColor(*_COLORS[column])
+    draw_line(node, table, EPOCH_COLUMN, column, _COLORS[column])
     return node
 
 
 def _find(what: str):
-    scene = slicer.mrmlScene
-    for kind in ("vtkMRMLTableNode", "vtkMRMLPlotSeriesNode", "vtkMRMLPlotChartNode"):
-        for number in range(scene.GetNumberOfNodesByClass(kind)):
-            node = scene.GetNthNodeByClass(number, kind)
-            if node.GetAttribute(CHART_ATTRIBUTE) == what:
-                return node
-    return None
+    kinds = "vtkMRMLTableNode", "vtkMRMLPlotSeriesNode", "vtkMRMLPlotChartNode"
+    nodes = (node for kind in kinds for node in slicer.util.getNodesByClass(kind))
+    return next((node for node in nodes if node.GetAttribute(CHART_ATTRIBUTE) == what), None)
 
 
 def _make(kind: str, name: str, what: str):

@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 
 from afnet.attention_request import AttentionRequest
 
-from .. import chart_layout, rich_text, view_layers
+from .. import charts, rich_text, view_layers
 from ..attention import maps, overlay, statistics
 from ..attention.display import FocusMeasurements, MapDisplay
 from ..attention.maps import FOCUS, map_title
@@ -255,7 +255,7 @@ class AttentionPanel(VTKObservationMixin):
 
     def _remove_clicked(self, checked=False) -> None:
         maps.remove_maps(self._subject.segmentation)
-        chart_layout.hide_chart(None)  # that one is deleted now
+        charts.hide_chart(None)  # that one is deleted now
         self._parameters.attention_shown = False
         self.run.say("")
         self._update()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import vtk
 from slicer.util import VTKObservationMixin
 
-from .. import chart_layout
+from .. import charts
 
 
 class ChartButton(VTKObservationMixin):
@@ -22,10 +22,10 @@ class ChartButton(VTKObservationMixin):
 
     def update(self, caller=None, event=None) -> None:
         """Press the button while its chart is shown."""
-        layout = chart_layout.layout_node()
+        layout = charts.layout_node()
         if layout is not None and not self.hasObserver(layout, vtk.vtkCommand.ModifiedEvent, self.update):
             self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self.update)
-        self._button.setChecked(chart_layout.is_chart_shown(self._chart()))
+        self._button.setChecked(charts.is_chart_shown(self._chart()))
 
     def cleanup(self) -> None:
         """The module goes: leave no observer behind."""
@@ -34,9 +34,9 @@ class ChartButton(VTKObservationMixin):
     def _clicked(self, checked=False) -> None:
         chart = self._chart()
         if not checked:
-            chart_layout.hide_chart(chart)
+            charts.hide_chart(chart)
         elif chart is not None:
-            chart_layout.show_chart(chart)
+            charts.show_chart(chart)
         else:
             self._missing()
         self.update()

@@ -87,9 +87,9 @@ def test_a_view_that_looks_elsewhere_is_centred(views):
 
 def in_view(view, point):
     """A world position in mm from the middle of the view: to the right, up, out of the slice."""
-    from AutofocusSegmentationLib.transforms import matrix_of
+    import slicer
 
-    return (np.linalg.inv(matrix_of(view.node.GetSliceToRAS())) @ [*point, 1])[:3]
+    return (np.linalg.inv(slicer.util.arrayFromVTKMatrix(view.node.GetSliceToRAS())) @ [*point, 1])[:3]
 
 
 def test_a_foreground_of_the_user_stays(views):

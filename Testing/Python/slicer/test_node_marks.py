@@ -6,7 +6,7 @@ pytestmark = pytest.mark.usefixtures("slicer_app")
 
 
 def test_saved_scenes_are_read_by_the_names_that_they_were_written_with():
-    from AutofocusSegmentationLib import chart_layout, node_marks, parameters, segment_tags, study_record
+    from AutofocusSegmentationLib import charts, node_marks, parameters, segment_tags, study_record
     from AutofocusSegmentationLib.attention import maps
     from AutofocusSegmentationLib.finetuning import held_out_view
 
@@ -20,8 +20,8 @@ def test_saved_scenes_are_read_by_the_names_that_they_were_written_with():
     assert segment_tags.HASH_TAG == "AutofocusSegmentation.VoxelHash"
     assert [maps.LAYER, maps.MAP, maps.STUDY] == [
         f"AutofocusSegmentation.Attention{word}" for word in ("Layer", "Map", "Study")]
-    assert chart_layout.LAYOUT_BEFORE == "AutofocusSegmentation.LayoutBefore"
-    assert chart_layout.CHART_SHOWN == "AutofocusSegmentation.ChartShown"
+    assert charts.LAYOUT_BEFORE == "AutofocusSegmentation.LayoutBefore"
+    assert charts.CHART_SHOWN == "AutofocusSegmentation.ChartShown"
     assert held_out_view._HIDDEN_ATTRIBUTE == "AutofocusSegmentation.HiddenForHeldOut"
     assert held_out_view._IMAGE_ATTRIBUTE == "AutofocusSegmentation.HeldOutImage"
     assert held_out_view._VOXELS_ATTRIBUTE == "AutofocusSegmentation.ComparisonVoxels"

@@ -103,24 +103,24 @@ def layout(scene):
 def test_the_chart_goes_into_the_layout(scene, layout):
     import slicer
 
-    from AutofocusSegmentationLib import chart_layout
+    from AutofocusSegmentationLib import charts
 
     layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     chart = chart_with(epoch(0, None, 0.6))
-    chart_layout.show_chart(chart.chart)
-    assert chart_layout.is_chart_shown(chart.chart) and not chart_layout.is_chart_shown(None)
+    charts.show_chart(chart.chart)
+    assert charts.is_chart_shown(chart.chart) and not charts.is_chart_shown(None)
     assert slicer.modules.plots.logic().GetLayoutWithPlot(layout.GetViewArrangement()) == layout.GetViewArrangement()
     selection = slicer.app.applicationLogic().GetSelectionNode()
     assert selection.GetActivePlotChartID() == chart.chart.GetID()
     other = scene.AddNewNodeByClass("vtkMRMLPlotChartNode")
-    chart_layout.show_chart(other)
-    assert chart_layout.is_chart_shown(other) and not chart_layout.is_chart_shown(chart.chart)
+    charts.show_chart(other)
+    assert charts.is_chart_shown(other) and not charts.is_chart_shown(chart.chart)
     layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView)
-    chart_layout.hide_chart(chart.chart)
-    assert chart_layout.is_chart_shown(other), "it is not this one's to hide"
-    chart_layout.hide_chart(other)
+    charts.hide_chart(chart.chart)
+    assert charts.is_chart_shown(other), "it is not this one's to hide"
+    charts.hide_chart(other)
     assert layout.GetViewArrangement() == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
-    assert not chart_layout.is_chart_shown(other)
+    assert not charts.is_chart_shown(other)
 
 
 def test_saved_and_loaded_with_the_scene(scene, tmp_path):

@@ -1,4 +1,4 @@
-"""A chart beside the views, and back to the layout that was there. Through MRML nodes alone."""
+"""Charts: the lines in them; one beside the views, and back to the layout that was there. Through MRML nodes alone."""
 
 import slicer
 
@@ -7,6 +7,17 @@ LAYOUT_BEFORE = "AutofocusSegmentation.LayoutBefore"
 
 CHART_SHOWN = "AutofocusSegmentation.ChartShown"
 """Attribute of the layout node: the id of that chart."""
+
+
+def draw_line(series, table, x: str, y: str, color: tuple[float, float, float]) -> None:
+    """Make a plot series node a line with points, of column `y` over column `x` of a table node. color: RGB, 0..1."""
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName(x)
+    series.SetYColumnName(y)
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+    series.SetColor(*color)
 
 
 def show_chart(chart) -> None:
