@@ -25,7 +25,7 @@ def reference_image(segmentation):
 
 
 def is_of_study(volume, segmentation) -> bool:
-    """Tell whether a volume node (None: no) is an image that a segmentation was made of, or of the same patient."""
+    """Tell whether a volume node (None: False) is an image that a segmentation was made of, or of the same patient."""
     image = reference_image(segmentation)
     if volume is None or image is None:
         return False
@@ -35,7 +35,7 @@ def is_of_study(volume, segmentation) -> bool:
 
 
 def is_foreign(volume, node) -> bool:
-    """Tell whether a volume node (None: no) belongs to a patient who is not known to be the one of another node.
+    """Tell whether a volume node (None: False) belongs to a patient who is not known to be the one of another node.
 
     Stricter than `hierarchy.known_apart`: beside a node of nobody known, a known patient's volume is foreign.
     """

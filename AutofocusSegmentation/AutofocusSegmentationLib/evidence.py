@@ -1,7 +1,7 @@
 """What tells which input of a model a volume is: DICOM's series description, then its times, then the name.
 
-The first of these that fits any input of the model decides; the others are then not asked. All of them are matched
-with the name patterns of the model's manifest, so that a new model needs no code.
+Later sources are used only if no earlier one fits an input of the model. All of them are matched with the name patterns
+of the model's manifest, so that a new model needs no code.
 """
 
 import re

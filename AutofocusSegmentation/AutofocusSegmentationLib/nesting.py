@@ -12,7 +12,15 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest, Structure
 
 from .segment_tags import edited_segments, segments_of_structures
-from .segment_voxels import OffLattice, VoxelGrid, cut_to_box, grid_of_segmentation, replace_voxels, segment_voxels
+from .segment_voxels import (
+    OffLattice,
+    VoxelGrid,
+    cut_to_box,
+    grid_of_segmentation,
+    name_of_segment,
+    replace_voxels,
+    segment_voxels,
+)
 from .transforms import volume_factor
 
 
@@ -79,7 +87,7 @@ def check_nesting(
     for inner, outer in _pairs(manifest, arrays):
         count = int(np.count_nonzero(arrays[inner] & ~arrays[outer]))
         if count:
-            names = [segmentation.GetSegmentation().GetSegment(segments[item]).GetName() for item in (inner, outer)]
+            names = [name_of_segment(segmentation, segments[item]) for item in (inner, outer)]
             overhangs.append(Overhang(*names, count, count * voxel_ml))
             failing.append(inner)
     if not overhangs:

@@ -11,7 +11,7 @@ from . import hierarchy
 from .arrangement import reference_image
 from .node_marks import COMPARISON_ATTRIBUTE
 from .segment_tags import HASH_TAG, kept_segments, tag_of
-from .segment_voxels import has_own_voxels, holds_surfaces, lies_on
+from .segment_voxels import has_own_voxels, holds_surfaces, lies_on, name_of_segment, segments_of
 from .study_record import made_of_another
 from .transforms import same_frame
 from .volumes import name_of
@@ -68,31 +68,28 @@ def check_output(
 
 def output_note(reference_node, output_node, kept: Collection[str]) -> str:
     """Return what a run does to a segmentation that `check_output` finds no fault with. kept: its `kept_segments`."""
-    segmentation = output_node.GetSegmentation()
     if kept:
-        names = ", ".join(segmentation.GetSegment(segment_id).GetName() for segment_id in kept)
+        names = ", ".join(name_of_segment(output_node, segment_id) for segment_id in kept)
         return _("You edited, renamed or completed {names}: they are kept, and what is found otherwise is added beside "
                  "them.").format(names=names)
-    if (reference_image(output_node) is None and segmentation.GetNumberOfSegments()
+    if (reference_image(output_node) is None and output_node.GetSegmentation().GetNumberOfSegments()
             and not hierarchy.same_patient(output_node, reference_node)):
         return _("Its segments are kept, but it does not say on which image they were drawn: check that they are of "
                  "this patient.")
     return _("Segments that this module made are replaced; all others are kept.")
 
 
-def replaceable_segments(manifest: Manifest, segmentation_node, kept: Collection[str]) -> dict[str, str]:
+def replaceable_segments(manifest: Manifest, segmentation, kept: Collection[str]) -> dict[str, str]:
     """Return structure id to id of the segment that a new result replaces: made by the module, and not to be kept."""
     structures = {structure.id for structure in manifest.structures}
     found: dict[str, str] = {}
-    for segment_id in segmentation_node.GetSegmentation().GetSegmentIDs():
-        segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+    for segment_id, segment in segments_of(segmentation):
         structure = tag_of(segment, STRUCTURE_TAG)
         if tag_of(segment, HASH_TAG) and structure in structures and segment_id not in kept:
             found.setdefault(structure, segment_id)
     return found
 
 
-def _holds_a_result(segmentation_node) -> bool:
+def _holds_a_result(segmentation) -> bool:
     """Tell whether a model made segments of this node."""
-    segmentation = segmentation_node.GetSegmentation()
-    return any(tag_of(segmentation.GetSegment(item), HASH_TAG) for item in segmentation.GetSegmentIDs())
+    return any(tag_of(segment, HASH_TAG) for _segment_id, segment in segments_of(segmentation))

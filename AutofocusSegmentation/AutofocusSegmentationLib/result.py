@@ -36,8 +36,10 @@ from .segment_tags import HASH_TAG, kept_segments, mark_as_made, structure_of, t
 from .segment_voxels import (
     OffLattice,
     label_map,
+    name_of_segment,
     replace_voxels,
     segment_voxels,
+    segments_of,
     voxel_hash,
 )
 from .terminology_list import register_terminology
@@ -134,48 +136,46 @@ def _place(segmentation, reference_node) -> None:
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
 
 
-def _fill(segmentation_node, manifest: Manifest, found: Found, replaceable: dict[str, str]) -> dict[str, str]:
+def _fill(segmentation, manifest: Manifest, found: Found, replaceable: dict[str, str]) -> dict[str, str]:
     """Put the structures in; return structure id to segment id."""
     segments, new = {}, {}
     for structure in manifest.structures:
         segment_id = replaceable.get(structure.id)
-        kept = "" if segment_id else _same_as_found(segmentation_node, manifest, structure.id, found)
+        kept = "" if segment_id else _same_as_found(segmentation, manifest, structure.id, found)
         if kept:
             segments[structure.id] = kept
             continue
         if segment_id is None:
-            segment_id = new[structure.id] = _add_segment(segmentation_node, structure, found)
+            segment_id = new[structure.id] = _add_segment(segmentation, structure, found)
         else:
-            replace_voxels(segmentation_node, segment_id, found.voxels[structure.id], found.grid)
+            replace_voxels(segmentation, segment_id, found.voxels[structure.id], found.grid)
         mark_as_made(
-            segmentation_node.GetSegmentation().GetSegment(segment_id), segment_id, structure, manifest,
+            segmentation.GetSegmentation().GetSegment(segment_id), segment_id, structure, manifest,
             found.voxels[structure.id], found.entry(structure.id),
         )
         segments[structure.id] = segment_id
-    let_inner_structures_be_seen(segmentation_node, manifest, new)
+    let_inner_structures_be_seen(segmentation, manifest, new)
     return segments
 
 
-def _same_as_found(segmentation_node, manifest: Manifest, structure_id: str, found: Found) -> str:
+def _same_as_found(segmentation, manifest: Manifest, structure_id: str, found: Found) -> str:
     """Return the id of a segment that was kept and has the very voxels that were found; empty if there is none.
 
     A run on the same image finds the same again: beside what a user has only approved, that would be a twin.
     """
-    segmentation = segmentation_node.GetSegmentation()
-    for item in segmentation.GetSegmentIDs():
-        segment = segmentation.GetSegment(item)
+    for item, segment in segments_of(segmentation):
         if tag_of(segment, HASH_TAG) and structure_of(segment, manifest) == structure_id:
             with contextlib.suppress(OffLattice):
-                kept = segment_voxels(segmentation_node, item, found.grid)
+                kept = segment_voxels(segmentation, item, found.grid)
                 if voxel_hash(item, kept) == voxel_hash(item, found.voxels[structure_id]):
                     return item
     return ""
 
 
-def _add_segment(segmentation_node, structure: Structure, found: Found) -> str:
-    segmentation = segmentation_node.GetSegmentation()
+def _add_segment(segmentation, structure: Structure, found: Found) -> str:
+    segments = segmentation.GetSegmentation()
     segment = slicer.vtkSegment()
-    segment.SetName(_free_name(segmentation, structure.name))
+    segment.SetName(_free_name(segments, structure.name))
     segment.SetColor(*(channel / 255 for channel in structure.color))
     segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminology_entry(structure))
     segment.SetTag(STRUCTURE_TAG, structure.id)
@@ -183,18 +183,18 @@ def _add_segment(segmentation_node, structure: Structure, found: Found) -> str:
         slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName(),
         label_map(found.voxels[structure.id], found.grid),
     )
-    segment_id = segmentation.GenerateUniqueSegmentID(structure.id)
-    if not segmentation.AddSegment(segment, segment_id):
+    segment_id = segments.GenerateUniqueSegmentID(structure.id)
+    if not segments.AddSegment(segment, segment_id):
         raise RuntimeError(f"segment {segment_id} was refused")
     return segment_id
 
 
-def _free_name(segmentation, name: str) -> str:
+def _free_name(segments, name: str) -> str:
     """Return `name`, or 'name (new)', 'name (new 2)' ... if a segment has it already."""
-    if not segmentation.GetSegmentIdBySegmentName(name):
+    if not segments.GetSegmentIdBySegmentName(name):
         return name
     number = 1
-    while segmentation.GetSegmentIdBySegmentName(name_beside(name, number)):
+    while segments.GetSegmentIdBySegmentName(name_beside(name, number)):
         number += 1
     return name_beside(name, number)
 
@@ -208,6 +208,6 @@ def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, st
             note = _("Left out as too doubtful") if entry.get("left_out") else _("Not found")
         elif entry.get("touches_edge"):
             note = _("Touches the edge of the image and may be cut off")
-        name = segmentation.GetSegmentation().GetSegment(segments[structure.id]).GetName()
+        name = name_of_segment(segmentation, segments[structure.id])
         rows.append((segments[structure.id], name, found.volume_ml(structure.id), note))
     return rows

@@ -9,7 +9,6 @@ from slicer.i18n import tr as _
 
 from afnet.json_documents import Report, StructureEntry
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import STRUCTURE_TAG
 
 from .engine.request import REPORT_FILE, SEGMENTATION_FILE
 from .segment_voxels import VoxelGrid, Voxels, grid_of_volume, same_grid
@@ -79,7 +78,7 @@ def _read_voxels(manifest: Manifest, path: Path, grid: VoxelGrid) -> dict[str, V
     if not path.is_file():
         raise _missing()
     try:
-        file = read_segmentation_file(path, STRUCTURE_TAG)
+        file = read_segmentation_file(path)
     except DamagedFile:
         raise _damaged() from None
     if set(file.segments) != {structure.id for structure in manifest.structures}:

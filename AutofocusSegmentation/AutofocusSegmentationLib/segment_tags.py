@@ -22,7 +22,15 @@ from afnet.models.terminology import (
     still_called,
 )
 
-from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, holds_surfaces, segment_voxels, voxel_hash
+from .segment_voxels import (
+    OffLattice,
+    Voxels,
+    grid_of_segmentation,
+    holds_surfaces,
+    segment_voxels,
+    segments_of,
+    voxel_hash,
+)
 
 HASH_TAG = "AutofocusSegmentation.VoxelHash"
 """Segment tag: `voxel_hash` of the voxels as the model made them."""
@@ -83,8 +91,8 @@ def edited_segments(segmentation) -> list[str]:
     """Return the ids of segments made by the module whose voxels are no longer what the model made."""
     grid = grid_of_segmentation(segmentation)
     edited = []
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        made = tag_of(segmentation.GetSegmentation().GetSegment(segment_id), HASH_TAG)
+    for segment_id, segment in segments_of(segmentation):
+        made = tag_of(segment, HASH_TAG)
         if not made:
             continue
         try:
@@ -105,8 +113,7 @@ def kept_segments(segmentation, manifest: Manifest | None) -> list[str]:
     """
     logic, edited = slicer.vtkSlicerSegmentationsModuleLogic, edited_segments(segmentation)
     kept = []
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    for segment_id, segment in segments_of(segmentation):
         if not tag_of(segment, HASH_TAG):
             continue
         completed = logic.GetSegmentStatus(segment) == logic.Completed
@@ -123,8 +130,7 @@ def mark_edits(segmentation) -> list[str]:
     if holds_surfaces(segmentation):
         return []
     edited = edited_segments(segmentation)
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    for segment_id, segment in segments_of(segmentation):
         kind = SEMIAUTOMATIC if segment_id in edited else AUTOMATIC
         if tag_of(segment, HASH_TAG) and tag_of(segment, ALGORITHM_TYPE) != kind:
             segment.SetTag(ALGORITHM_TYPE, kind)
@@ -139,8 +145,8 @@ def results_in_scene() -> list:
 def segments_of_structures(segmentation, manifest: Manifest | None) -> dict[str, str]:
     """Return structure id to the id of its segment: the first, where a user kept an edited one beside a new one."""
     found: dict[str, str] = {}
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        structure = structure_of(segmentation.GetSegmentation().GetSegment(segment_id), manifest)
+    for segment_id, segment in segments_of(segmentation):
+        structure = structure_of(segment, manifest)
         if structure:
             found.setdefault(structure, segment_id)
     return found

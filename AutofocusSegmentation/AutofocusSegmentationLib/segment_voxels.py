@@ -98,8 +98,10 @@ def lies_within(grid: VoxelGrid, other: VoxelGrid) -> bool:
 
 
 def lies_on(segmentation, volume) -> bool:
-    """Tell whether a segmentation node has the voxels of a volume node, and lies on them in the views; also if that
-    cannot be told of either."""
+    """Tell whether a segmentation node has the voxels of a volume node, and lies on them in the views.
+
+    True if either has no grid.
+    """
     if grid_of_segmentation(segmentation) is None or volume.GetImageData() is None:
         return True
     grids = _comparable_grids(segmentation, volume)
@@ -124,6 +126,17 @@ def _comparable_grids(segmentation, volume) -> tuple[VoxelGrid, VoxelGrid] | Non
     if not same_frame(segmentation, volume):
         grids = in_world(grids[0], segmentation), in_world(grids[1], volume)
     return None if any(grid is None for grid in grids) else grids
+
+
+def segments_of(segmentation) -> list[tuple[str, object]]:
+    """Return (segment id, vtkSegment) of the segments of a segmentation node, in their order."""
+    segments = segmentation.GetSegmentation()
+    return [(segment_id, segments.GetSegment(segment_id)) for segment_id in segments.GetSegmentIDs()]
+
+
+def name_of_segment(segmentation, segment_id: str) -> str:
+    """Return the name of a segment of a segmentation node."""
+    return segmentation.GetSegmentation().GetSegment(segment_id).GetName()
 
 
 def cut_to_box(mask: np.ndarray) -> Voxels:
@@ -155,7 +168,7 @@ def own_grid(segmentation, segment_id: str) -> VoxelGrid | None:
 def with_label_maps(segmentation):
     """Return a segmentation node whose segments are label maps: this one or, where some must be made of surfaces, a
     copy outside any scene and under no transform. What cannot be made is missing there."""
-    if all(_representation(segmentation, item) for item in segmentation.GetSegmentation().GetSegmentIDs()):
+    if all(_representation(segmentation, segment_id) for segment_id, _segment in segments_of(segmentation)):
         return segmentation
     copy = slicer.vtkMRMLSegmentationNode()
     copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())
@@ -231,8 +244,7 @@ def segment_volumes(segmentation) -> dict[str, float]:
     A transform above the node that scales is counted, as in the files and the views; one that bends is not.
     """
     volumes, factor = {}, volume_factor(segmentation.GetParentTransformNode())
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    for segment_id, segment in segments_of(segmentation):
         image = _representation(segmentation, segment_id)  # shared between segments, told apart by their label values
         if image is None:
             continue

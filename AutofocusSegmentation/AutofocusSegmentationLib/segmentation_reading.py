@@ -14,6 +14,7 @@ import numpy as np
 
 from afnet.images.compressed_stream import DamagedStream, inflated
 from afnet.images.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_header
+from afnet.models.terminology import STRUCTURE_TAG
 from afnet.output.segment_header import Segment, read_segments
 
 from .segment_voxels import VoxelGrid, Voxels, cut_to_box
@@ -37,8 +38,8 @@ class SegmentationFile:
         return cut_to_box(self.layers[..., layer] == label)
 
 
-def read_segmentation_file(path: Path, structure_tag: str) -> SegmentationFile:
-    """Read a .seg.nrrd of bytes, gzip or raw; a segment's structure is in the tag `structure_tag`, else its id.
+def read_segmentation_file(path: Path) -> SegmentationFile:
+    """Read a .seg.nrrd of bytes, gzip or raw; a segment's structure is in its STRUCTURE_TAG, else its id.
 
     Raises DamagedFile unless the file holds exactly the voxels and segments that its header promises.
     """
@@ -47,7 +48,7 @@ def read_segmentation_file(path: Path, structure_tag: str) -> SegmentationFile:
             header = read_nrrd_header(file)
             content = _read_voxels(file, header)
         layers = np.frombuffer(content, np.uint8).reshape(*reversed(header.sizes[-3:]), -1)
-        segments = _by_structure(read_segments(header.texts), structure_tag)
+        segments = _by_structure(read_segments(header.texts))
         if not all(layer < layers.shape[-1] for layer, _ in segments.values()):
             raise DamagedFile
         return SegmentationFile(VoxelGrid(_matrix(header), header.sizes[-3:]), layers, segments)
@@ -68,10 +69,10 @@ def _read_voxels(file: BinaryIO, header: NrrdHeader) -> bytes:
     return content
 
 
-def _by_structure(segments: Iterable[Segment], structure_tag: str) -> dict[str, tuple[int, int]]:
+def _by_structure(segments: Iterable[Segment]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for segment in segments:
-        structure = segment.tags.get(structure_tag) or segment.id
+        structure = segment.tags.get(STRUCTURE_TAG) or segment.id
         if structure in found:
             raise ValueError("two segments of one structure")
         found[structure] = segment.layer, segment.label

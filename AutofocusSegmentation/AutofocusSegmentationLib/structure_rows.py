@@ -11,7 +11,7 @@ from afnet.models.terminology import EDGE_TAG, LEFT_OUT_TAG, NAME_TAG
 
 from .display import is_shown
 from .segment_tags import HASH_TAG, structure_of, tag_of
-from .segment_voxels import holds_surfaces
+from .segment_voxels import holds_surfaces, segments_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ def structure_rows(
     """
     definitions = {item.id: _definition(item) for item in manifest.structures} if manifest else {}
     rows, surfaces = [], holds_surfaces(segmentation)
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    for segment_id, segment in segments_of(segmentation):
         volume = volumes.get(segment_id)
         rows.append(StructureRow(
             segment_id, segment.GetName(), segment.GetColor(),

@@ -81,14 +81,14 @@ def find_images_again(segmentation) -> None:
     wanted = [geometry, *(SEGMENTED_INPUT_ROLE + name for name in before)] if before else []
     lost = any(segmentation.GetNodeReference(role) is None for role in wanted)
     # During an import the references are still to come.
-    chief = _reference_name(before) if lost and not slicer.mrmlScene.IsImporting() else None
-    if chief is None:
+    main_input = _reference_name(before) if lost and not slicer.mrmlScene.IsImporting() else None
+    if main_input is None:
         return
     inputs = {name: segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + name) for name in before}
-    reference = inputs.get(chief) or _found(segmentation, before.get(chief))
+    reference = inputs.get(main_input) or _found(segmentation, before.get(main_input))
     if reference is None:
         return
-    for name, node in (inputs | {chief: reference}).items():
+    for name, node in (inputs | {main_input: reference}).items():
         node = node or _found(segmentation, before.get(name), reference)
         if node is not None:
             segmentation.SetNodeReferenceID(SEGMENTED_INPUT_ROLE + name, node.GetID())

@@ -21,12 +21,12 @@ class LentLayers:
     """Layers of slice views (vtkMRMLSliceCompositeNode) that one purpose has for a while.
 
     purpose: begins the names of the attributes and node references on the views, such as 'AutofocusSegmentation.Map'.
-    chief: the layer that it is about; where the user has changed that one, the other stays as it is, too.
+    main_layer: if the user has changed it, the other layer is not given back either.
     end: takes away what this purpose shows, and gives the views back; does nothing if it shows nothing.
     """
 
-    def __init__(self, purpose: str, chief: str, end: Callable[[], None]) -> None:
-        self._purpose, self._chief, self._end = purpose, chief, end
+    def __init__(self, purpose: str, main_layer: str, end: Callable[[], None]) -> None:
+        self._purpose, self._main_layer, self._end = purpose, main_layer, end
         _borrowers.append(self)
 
     def begin(self) -> None:
@@ -47,8 +47,8 @@ class LentLayers:
         show(view, layer, volume)
 
     def has(self, view) -> bool:
-        """Tell whether the chief layer of a view shows what was put there, or nothing because that was deleted."""
-        return self._has(view, self._chief)
+        """Tell whether the main layer of a view shows what was put there, or nothing because that was deleted."""
+        return self._has(view, self._main_layer)
 
     def give_back(self, view) -> None:
         """Show in a view what was there, with the opacity. A layer that the user changed since stays so."""

@@ -26,7 +26,7 @@ class MapDisplay:
         return bool(self._shown) and self._shown[0] == node.GetID()
 
     def forget(self) -> None:
-        """Another scene: what is shown is to be looked at anew."""
+        """Look anew at what is shown, as for another scene or another subject."""
         self._shown = None
 
     def show(self, subject: Subject, layer: str, key: str, opacity: float) -> None:

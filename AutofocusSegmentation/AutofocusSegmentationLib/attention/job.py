@@ -11,10 +11,7 @@ from .. import study_record
 from ..engine.request import SegmentRequest
 from ..result_files import ResultError
 from ..segmentation_job import SegmentationJob
-from .maps import load_maps
-
-MAPS_FOLDER = "attention"
-"""Name of the folder of maps in the job folder."""
+from .maps import MAPS_FOLDER, load_maps
 
 
 class AttentionJob(SegmentationJob):
@@ -46,7 +43,7 @@ class AttentionJob(SegmentationJob):
     def _load_result(self, folder: Path) -> object:
         if self._segmentation.GetScene() is None:
             raise ResultError(_("The maps were discarded because their segmentation was removed meanwhile."))
-        return load_maps(self.manifest, folder, MAPS_FOLDER, self._segmentation, self.reference)
+        return load_maps(self.manifest, folder, self._segmentation, self.reference)
 
     def _cancelled_text(self) -> str:
         return _("The computation of attention maps was cancelled.")

@@ -30,6 +30,9 @@ from ..volumes import has_voxels
 from . import overlay
 from .colors import color_table
 
+MAPS_FOLDER = "attention"
+"""Name of the folder of maps in the job folder."""
+
 FOCUS = "focus"
 """Key of a layer's focus map; that of the map of rate 6 is 'rate6'."""
 
@@ -45,14 +48,14 @@ class _File:
     ijk_to_ras: np.ndarray
 
 
-def load_maps(manifest: Manifest, folder: Path, maps_folder: str, segmentation, reference) -> list:
+def load_maps(manifest: Manifest, folder: Path, segmentation, reference) -> list:
     """Load the maps that `afnet attend` wrote into the job folder; return their volume nodes.
 
     They lie under the parent transform of `reference`, for a study is read in its local frame. Maps of the same
     layer and rate are replaced, and `stale_maps` removed. Raises ResultError with one
     sentence before the scene is touched.
     """
-    files = _read(manifest, Path(folder), maps_folder)
+    files = _read(manifest, Path(folder))
     for node in stale_maps(segmentation):
         remove_node(node)
     present = maps_of(segmentation)
@@ -197,7 +200,7 @@ def remove_node(node) -> None:
         tree.RemoveItem(folder)
 
 
-def _read(manifest: Manifest, folder: Path, maps_folder: str) -> list[_File]:
+def _read(manifest: Manifest, folder: Path) -> list[_File]:
     """Read and check the maps that the report names. Raises ResultError."""
     try:
         report: Report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
@@ -209,7 +212,7 @@ def _read(manifest: Manifest, folder: Path, maps_folder: str) -> list[_File]:
             if entry["layer"] not in autofocus_layers(manifest):
                 raise ValueError("another network")
             for key, file in entry["files"].items():
-                files.append(_read_map(folder / maps_folder / Path(file).name, entry["layer"], key, told["grid"]))
+                files.append(_read_map(folder / MAPS_FOLDER / Path(file).name, entry["layer"], key, told["grid"]))
         if not files or sum(file.array.nbytes for file in files) > LIMIT_BYTES:
             raise ValueError("no maps, or too many")
         return files

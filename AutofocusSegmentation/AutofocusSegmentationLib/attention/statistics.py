@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from ..charts import draw_line
 from ..node_marks import ATTENTION_ATTRIBUTE
-from ..segment_voxels import OffLattice, own_grid, segment_voxels, with_label_maps
+from ..segment_voxels import OffLattice, own_grid, segment_voxels, segments_of, with_label_maps
 from ..transforms import ijk_to_local, moved_points, transform_between
 from .maps import mark, nodes_of, put_in_folder, remove_node
 
@@ -56,9 +56,7 @@ def measure(segmentation, focus_maps: Mapping[str, object]) -> list[SegmentFocus
     between = None if own is other else transform_between(own, other)
     measured = with_label_maps(segmentation)
     found = []
-    segments = segmentation.GetSegmentation()
-    for segment_id in segments.GetSegmentIDs():
-        segment = segments.GetSegment(segment_id)
+    for segment_id, segment in segments_of(segmentation):
         counts = _counts(measured, segment_id, between, first)
         layers = {layer: _focus(values, counts) for layer, values in arrays.items()}
         layers = {layer: focus for layer, focus in layers.items() if focus is not None}

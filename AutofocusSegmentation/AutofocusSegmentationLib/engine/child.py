@@ -1,9 +1,9 @@
 """The segmentation engine as Slicer sees it: start, poll, cancel, outcome. Pure Python: no slicer, qt, vtk.
 
-The engine is the command line `afnet` in a process of its own (launcher.py starts
-it). Nothing here waits: `start()`, `poll()` and `cancel()` return at once, and a timer of the caller that
-calls `poll()` until `running` is false drives everything, the kill after an unheeded cancel included.
-Standard input is the leash: the engine ends itself when it is closed (afnet/process/parent.py).
+The engine is the command line `afnet` in a process of its own (launcher.py starts it). Nothing here waits: `start()`,
+`poll()` and `cancel()` return at once, and a timer of the caller that calls `poll()` until `running` is false drives
+everything, the kill after an unheeded cancel included. Standard input is the leash: the engine ends itself
+when it is closed (afnet/process/parent.py).
 """
 
 import os

@@ -8,9 +8,6 @@ from typing import Protocol
 SEGMENTATION_FILE, REPORT_FILE = "segmentation.seg.nrrd", "report.json"
 """What a segmentation leaves in the job folder."""
 
-_CANCEL_GRACE_S = 1.0
-"""How long a cancelled segmentation may take to end by itself before its process tree is killed."""
-
 
 class EngineRequest(Protocol):
     """What the engine is asked: one of its commands."""
@@ -36,7 +33,6 @@ class SegmentRequest(EngineRequest):
     """Input name ('ct'; 't1', 't1c', 't2', 'flair') to file."""
     output: str | None = SEGMENTATION_FILE
     """None asks for attention maps alone (`afnet attend`)."""
-    report: str = REPORT_FILE
     device: str = "auto"
     """auto, cuda, mps or cpu."""
     attention: str | None = None
@@ -48,7 +44,9 @@ class SegmentRequest(EngineRequest):
     memory: str | None = None
     """Limit for the network's activations, for example '2GB'."""
     precision: str | None = None
-    """auto, float32 or bfloat16."""
+    """float32 or bfloat16; None leaves it to the engine."""
+
+    cancel_grace_s = 1.0
 
     def arguments(self) -> list[str]:
         """Return the command line after `afnet`."""
@@ -57,7 +55,7 @@ class SegmentRequest(EngineRequest):
             arguments += ["--input", f"{name}={file}"]
         options = {
             "--output": self.output,
-            "--report": self.report,
+            "--report": REPORT_FILE,
             "--device": self.device,
             "--attention": self.attention,
             "--attention-layers": ",".join(self.attention_layers) or None,
@@ -71,10 +69,6 @@ class SegmentRequest(EngineRequest):
         # The folder is the working directory, so that no argument holds a path of the user's.
         return [*arguments, "--progress", "json", "--parent-pipe", "--job-folder", "."]
 
-    @property
-    def cancel_grace_s(self) -> float:
-        return _CANCEL_GRACE_S
-
     def outputs(self) -> list[str]:
         """Return the files that must exist after success."""
-        return [name for name in (self.output, self.report, self.attention) if name]
+        return [name for name in (self.output, REPORT_FILE, self.attention) if name]

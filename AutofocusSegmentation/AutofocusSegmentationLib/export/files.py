@@ -26,8 +26,10 @@ from ..segment_voxels import (
     VoxelGrid,
     grid_of_segmentation,
     holds_surfaces,
+    name_of_segment,
     segment_volumes,
     segment_voxels,
+    segments_of,
 )
 from ..transforms import LPS_TO_RAS, is_linear, linear_to_world
 from ..volumes import name_of
@@ -115,7 +117,7 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
             "A label map holds one structure a voxel: voxels of {names} went to others that they lie in.").format(
                 names=", ".join(_("{name} ({count})").format(name=name, count=count) for name, count in lost)))
     if gone:
-        names = [segmentation.GetSegmentation().GetSegment(code.segment_id).GetName() for code in gone]
+        names = [name_of_segment(segmentation, code.segment_id) for code in gone]
         notes.append(_(
             "NOT in these files, for a label map holds one structure a voxel and they lie wholly in others or outside "
             "the image: {names}. Choose NRRD for a file that holds all segments.").format(names=", ".join(names)))
@@ -146,12 +148,11 @@ def filled_segments(segmentation) -> tuple[list[str], tuple[str, ...]]:
     there is none."""
     _refuse_without_segments(segmentation)
     volumes = segment_volumes(segmentation)
-    ids = segmentation.GetSegmentation().GetSegmentIDs()
-    filled = [segment_id for segment_id in ids if volumes.get(segment_id)]
+    segments = segments_of(segmentation)
+    filled = [segment_id for segment_id, _segment in segments if volumes.get(segment_id)]
     if not filled:
         raise ExportFailed(_("There is nothing to export: all structures are empty."))
-    names = [segmentation.GetSegmentation().GetSegment(item).GetName() for item in ids if item not in filled]
-    return filled, tuple(names)
+    return filled, tuple(segment.GetName() for segment_id, segment in segments if segment_id not in filled)
 
 
 def world_grid(segmentation) -> VoxelGrid:
@@ -205,7 +206,7 @@ def _lost_voxels(
     lost, gone = [], []
     for code in codes:
         box, mask = _on_image(segmentation, code.segment_id)
-        name = segmentation.GetSegmentation().GetSegment(code.segment_id).GetName()
+        name = name_of_segment(segmentation, code.segment_id)
         kept = int(np.count_nonzero(np.isin(labels[box][mask], (code.value, *code.inside))))
         if not kept:
             gone.append(code)
@@ -220,7 +221,7 @@ def _on_image(segmentation, segment_id: str) -> tuple[tuple[slice, ...], np.ndar
     try:
         voxels = segment_voxels(segmentation, segment_id, grid)
     except OffLattice:
-        name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+        name = name_of_segment(segmentation, segment_id)
         raise ExportFailed(
             _("{name} is not kept on the voxels of the image: choose NRRD or STL, or copy it into a new segmentation "
               "of that image.").format(name=name)) from None
@@ -247,7 +248,7 @@ def _stl_names(segmentation, segments: list[str], name: str) -> list[str]:
     """Return a file name for each segment, all different, also on a disk that takes upper case for lower."""
     names: list[str] = []
     for segment_id in segments:
-        stem = file_name(name, "-" + segmentation.GetSegmentation().GetSegment(segment_id).GetName())
+        stem = file_name(name, "-" + name_of_segment(segmentation, segment_id))
         wanted, number = f"{stem}.stl", 1
         while wanted.lower() in (other.lower() for other in names):
             number += 1

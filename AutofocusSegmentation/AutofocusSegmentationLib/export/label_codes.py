@@ -10,7 +10,7 @@ from afnet.models.manifest import Manifest
 from afnet.models.terminology import CODE_NAME_TAG, CODES_TAG, MODEL_ID, STRUCTURE_TAG, code_tags
 
 from ..segment_tags import segments_of_structures, structure_of, tag_of
-from ..segment_voxels import segment_volumes
+from ..segment_voxels import segment_volumes, segments_of
 from .folder import ExportFailed
 
 HIGHEST = 255
@@ -40,14 +40,14 @@ def label_codes(segmentation, manifest: Manifest | None, segment_ids: Sequence[s
     so that a target volume does not erase the organ in it, nor what another run found the structure that a user
     corrected; but one that was made inside another is painted after that. Raises ExportFailed above 255.
     """
-    segments, made = segmentation.GetSegmentation(), _made_codes(segmentation, manifest)
+    segments, made = dict(segments_of(segmentation)), _made_codes(segmentation, manifest)
     of_structures = set(segments_of_structures(segmentation, manifest).values())
     used = [*manifest.code_names] if manifest else []
     used += [value for values, _name in made.values() for value in values]
     codes: list[Code] = []
     free = max(used, default=0) + 1
     for segment_id in segment_ids:
-        segment, (values, name) = segments.GetSegment(segment_id), made[segment_id]
+        segment, (values, name) = segments[segment_id], made[segment_id]
         if segment_id not in of_structures or not values or values[0] in [code.value for code in codes]:
             values, name = (free,), segment.GetName()
             free += 1
@@ -79,9 +79,9 @@ def code_list(codes: Sequence[Code]) -> str:
 def codes_are_lost(segmentation, manifest: Manifest | None, segment_ids: Sequence[str]) -> bool:
     """Tell whether some of these segments, made by a model, have other codes than the model's: without its manifest,
     those without a tag that says them, and those of another model than the node's."""
-    segments, made = segmentation.GetSegmentation(), _made_codes(segmentation, manifest)
+    segments, made = dict(segments_of(segmentation)), _made_codes(segmentation, manifest)
     return manifest is None and any(
-        structure_of(segments.GetSegment(item), None) and not made[item][0] for item in segment_ids)
+        structure_of(segments[item], None) and not made[item][0] for item in segment_ids)
 
 
 def _made_codes(segmentation, manifest: Manifest | None) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -89,8 +89,7 @@ def _made_codes(segmentation, manifest: Manifest | None) -> dict[str, tuple[tupl
     its own code first, then those of structures inside; none for segments of others."""
     tags = {item.id: code_tags(item, manifest) for item in manifest.structures} if manifest else {}
     found = {}
-    for segment_id in segmentation.GetSegmentation().GetSegmentIDs():
-        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    for segment_id, segment in segments_of(segmentation):
         own = tags.get(tag_of(segment, STRUCTURE_TAG), {})
         if manifest is None and tag_of(segment, MODEL_ID) == segmentation.GetAttribute(MODEL_ID):
             own = {name: tag_of(segment, name) for name in (CODES_TAG, CODE_NAME_TAG)}

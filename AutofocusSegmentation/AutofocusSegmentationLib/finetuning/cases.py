@@ -12,6 +12,7 @@ from afnet.models.manifest import Manifest
 from .. import hierarchy
 from ..engine.finetuning_events import CaseChecked, MappedSegment
 from ..segment_tags import tag_of
+from ..segment_voxels import segments_of
 from ..study import input_problems
 
 
@@ -152,11 +153,9 @@ def state_of(segmentation) -> object:
             return segmentation.stat().st_size, segmentation.stat().st_mtime_ns
         except OSError:
             return None
-    segments = segmentation.GetSegmentation()
-    source = segments.GetSourceRepresentationName()
+    source = segmentation.GetSegmentation().GetSourceRepresentationName()
     state = []
-    for segment_id in segments.GetSegmentIDs():
-        segment = segments.GetSegment(segment_id)
+    for segment_id, segment in segments_of(segmentation):
         voxels = segment.GetRepresentation(source)
         state.append((segment_id, segment.GetName(), tag_of(segment, segment.GetTerminologyEntryTagName()),
                       voxels.GetMTime() if voxels else 0))

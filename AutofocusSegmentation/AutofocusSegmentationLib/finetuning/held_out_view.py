@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import STRUCTURE_TAG, terminology_entry
+from afnet.models.terminology import terminology_entry
 from afnet.models.training_folder import BASE, NEW, REFERENCE, scored_file
 
 from ..arrangement import reference_image
@@ -69,7 +69,7 @@ def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
     files = {}
     for role, name in _FILES.items():
         try:
-            files[role] = read_segmentation_file(case.folder / name, STRUCTURE_TAG)
+            files[role] = read_segmentation_file(case.folder / name)
         except DamagedFile:
             raise HeldOutError(_("The result for {case} is missing or damaged: fine-tune again to see it.").format(
                 case=case.name)) from None

@@ -12,7 +12,7 @@ from ..arrangement import reference_image
 from ..guessing import guess_inputs
 from ..node_marks import COMPARISON_ATTRIBUTE
 from ..segment_tags import HASH_TAG, edited_segments, structure_of, tag_of
-from ..segment_voxels import segment_volumes
+from ..segment_voxels import segment_volumes, segments_of
 from ..study_record import STUDY_ATTRIBUTE, find_images_again
 from .cases import TuningCase, free_name, state_of
 
@@ -49,7 +49,7 @@ def find_inputs_again(manifest: Manifest, cases: Iterable[TuningCase]) -> list[T
 
 
 def look_again(case: TuningCase, manifest: Manifest | None) -> bool:
-    """Forget what an edit of a case's segmentation has made untrue: the check's result, and that nothing is corrected.
+    """Take in what was edited in a case's segmentation: its check and the remark that nothing is corrected may go.
 
     A case that was left out because nothing was corrected is used from then on. manifest: of the base model, None if
     that is not here. Returns whether it was edited.
@@ -69,12 +69,12 @@ def _untouched(node, manifest: Manifest | None) -> str:
 
     Its segments tell, not its node: that knows of no model once a result was saved as .seg.nrrd and loaded again.
     """
-    segments = node.GetSegmentation()
-    made = {item for item in segments.GetSegmentIDs() if tag_of(segments.GetSegment(item), HASH_TAG)}
-    if not made or any(not structure_of(segments.GetSegment(item), manifest) for item in made):
+    segments = dict(segments_of(node))
+    made = {item for item, segment in segments.items() if tag_of(segment, HASH_TAG)}
+    if not made or any(not structure_of(segments[item], manifest) for item in made):
         return ""
     volumes_ml = segment_volumes(node)
-    drawn = {item for item in segments.GetSegmentIDs() if volumes_ml.get(item) != 0}
+    drawn = {item for item in segments if volumes_ml.get(item) != 0}
     if drawn - made or edited_segments(node):
         return ""
     return _("Made by a model and not corrected: a model learns nothing from its own result. Correct it, or tick it if "

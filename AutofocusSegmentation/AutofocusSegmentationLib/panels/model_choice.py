@@ -1,4 +1,4 @@
-"""The chooser of models, with whom the chosen one was made for and its card below."""
+"""The chooser of models; below it, for whom the chosen one was made, and its card."""
 
 from collections.abc import Callable
 

@@ -24,7 +24,7 @@ from .structure_table import StructureTable
 
 
 class ResultsPanel(VTKObservationMixin):
-    """Shows in the widgets of Results.ui the segmentation that is the parameter node's result, and lets choose it.
+    """Shows in the widgets of Results.ui the segmentation that is the parameter node's result; the user can choose it.
 
     Names, colours, visibility and status follow the scene; volumes, edits and nesting, which need a look at all
     voxels, are examined when a result comes, on entering the module and on request, not at every stroke.

@@ -56,7 +56,7 @@ def write_maps(engine, manifest, grid=None, patient=None, **changes) -> dict:
                                  "weights_sha256": manifest.weights_sha256},
         "attention": collector.write(engine.folder / request.attention), **changes,
     }
-    (engine.folder / request.report).write_text(json.dumps(report), encoding="ascii")
+    (engine.folder / "report.json").write_text(json.dumps(report), encoding="ascii")
     engine.succeed()
     return report
 

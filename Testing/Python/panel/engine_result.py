@@ -43,6 +43,6 @@ def write_result(engine, manifest, codes=None, edges=(), array=None, left_out=()
         "geometry": [], "notes": list(notes), "structures": structures, "inputs": {},
     }
     write_segmentation(engine.folder / engine.request.output, image, manifest, report)
-    (engine.folder / engine.request.report).write_text(json.dumps(report), encoding="ascii")
+    (engine.folder / "report.json").write_text(json.dumps(report), encoding="ascii")
     engine.succeed()
     return report

@@ -130,7 +130,7 @@ def test_a_damaged_result_leaves_the_scene_unchanged(ready, scene, vtk_errors):
     before = scene_state(scene)
     engine = start(ready)
     (engine.folder / engine.request.output).write_bytes(b"NRRD0004\n")
-    (engine.folder / engine.request.report).write_text("{}", encoding="ascii")
+    (engine.folder / "report.json").write_text("{}", encoding="ascii")
     engine.succeed()
     spin(lambda: not ready.panel.running)
     assert ready.ui.messageIcon.isVisible() and ready.ui.messageLabel.text

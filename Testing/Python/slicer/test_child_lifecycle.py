@@ -111,7 +111,7 @@ def test_cancel_leaves_nothing(phase, python, temporary_folder, tmp_path):
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_child_needs_no_kill(phase, temporary_folder, tmp_path, monkeypatch):
     """Whatever it is doing, it ends itself and removes its folder; the kill is put off to prove that."""
-    monkeypatch.setattr("AutofocusSegmentationLib.engine.request._CANCEL_GRACE_S", 25.0)
+    monkeypatch.setattr(SegmentRequest, "cancel_grace_s", 25.0)
     _, outcome, removed = run_until_cancelled(PHASES[phase], temporary_folder, tmp_path, LAUNCHER)
     assert outcome.exit_code == 130 and (removed or os.name == "nt")
 
@@ -194,7 +194,7 @@ def test_a_launcher_that_is_asked_to_end_does_not(temporary_folder, tmp_path):
 @unix
 def test_two_engines_do_not_hold_each_others_pipes(temporary_folder, tmp_path, monkeypatch):
     """The first is cancelled after the second has started, and ends although the second runs on."""
-    monkeypatch.setattr("AutofocusSegmentationLib.engine.request._CANCEL_GRACE_S", 25.0)
+    monkeypatch.setattr(SegmentRequest, "cancel_grace_s", 25.0)
     program = write_program(tmp_path / "program", "introduce()\n" + PHASES["slab"])
     with folder_for_a_run(temporary_folder) as folder, folder_for_a_run(temporary_folder) as other_folder:
         first, second = ChildProcess(LAUNCHER, program), ChildProcess(LAUNCHER, program)
