@@ -97,7 +97,7 @@ def load_result(
             for name, value in provenance(manifest).items():
                 node.SetAttribute(name, value)
         segmentation.SetAttribute(MODEL_TITLE_ATTRIBUTE, manifest.title)
-        told = [*notes, *found.report.get("geometry", ()), *found.report.get("notes", ())]
+        told = [*notes, *found.report["geometry"], *found.report["notes"]]
         segmentation.SetDescription("\n".join(dict.fromkeys(told)))  # kept with the scene
         for node in added:
             hierarchy.put_beside(node, reference_node)
@@ -151,7 +151,7 @@ def _fill(segmentation, manifest: Manifest, found: Found, replaceable: dict[str,
             replace_voxels(segmentation, segment_id, found.voxels[structure.id], found.grid)
         mark_as_made(
             segmentation.GetSegmentation().GetSegment(segment_id), segment_id, structure, manifest,
-            found.voxels[structure.id], found.entry(structure.id),
+            found.voxels[structure.id], found.entries[structure.id],
         )
         segments[structure.id] = segment_id
     let_inner_structures_be_seen(segmentation, manifest, new)
@@ -203,11 +203,11 @@ def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, st
     """Return the table's rows: what the model found, also for structures of which an edited segment was kept."""
     rows = []
     for structure in manifest.structures:
-        note, entry = "", found.entry(structure.id)
+        note, entry = "", found.entries[structure.id]
         if not found.voxels[structure.id].count:
-            note = _("Left out as too doubtful") if entry.get("left_out") else _("Not found")
-        elif entry.get("touches_edge"):
+            note = _("Left out as too doubtful") if entry["left_out"] else _("Not found")
+        elif entry["touches_edge"]:
             note = _("Touches the edge of the image and may be cut off")
         name = name_of_segment(segmentation, segments[structure.id])
-        rows.append((segments[structure.id], name, found.volume_ml(structure.id), note))
+        rows.append((segments[structure.id], name, entry["volume_ml"], note))
     return rows

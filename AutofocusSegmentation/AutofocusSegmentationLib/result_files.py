@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from slicer.i18n import tr as _
 
 from afnet.json_documents import Report, StructureEntry
@@ -21,23 +20,12 @@ class ResultError(Exception):
 
 @dataclass(frozen=True)
 class Found:
-    """What the engine found. voxels: structure id to voxels, on the reference's grid.
-
-    Of the report only what `read_result` needs was checked; it may lack other keys.
-    """
+    """What was found. voxels: structure id to voxels, on the reference's grid; entries: to the report's entry."""
 
     grid: VoxelGrid
     voxels: dict[str, Voxels]
+    entries: dict[str, StructureEntry]
     report: Report
-
-    def entry(self, structure_id: str) -> StructureEntry | dict:
-        """Return the report's entry of a structure; empty if it has none."""
-        return next((item for item in self.report["structures"] if item.get("id") == structure_id), {})
-
-    def volume_ml(self, structure_id: str) -> float:
-        """Return a structure's volume in ml: the report's, else voxels times voxel size."""
-        voxel_ml = abs(float(np.linalg.det(self.grid.matrix[:3, :3]))) / 1000
-        return float(self.entry(structure_id).get("volume_ml", self.voxels[structure_id].count * voxel_ml))
 
 
 def read_result(manifest: Manifest, folder: Path, reference_node) -> Found:
@@ -46,31 +34,29 @@ def read_result(manifest: Manifest, folder: Path, reference_node) -> Found:
     Raises ResultError if a file is missing or damaged, is of another model or another image, or the two disagree.
     """
     folder = Path(folder)
-    report = _read_report(manifest, folder / REPORT_FILE)
+    report, entries = _read_report(manifest, folder / REPORT_FILE)
     if reference_node.GetImageData() is None:
         raise ResultError(_("The result has no image to lie on: choose the image again, then segment again."))
     grid = grid_of_volume(reference_node)
-    found = Found(grid, _read_voxels(manifest, folder / SEGMENTATION_FILE, grid), report)
-    for structure, voxels in found.voxels.items():
-        if found.entry(structure).get("voxels", voxels.count) != voxels.count:
+    voxels = _read_voxels(manifest, folder / SEGMENTATION_FILE, grid)
+    for structure, each in voxels.items():
+        if structure not in entries or entries[structure]["voxels"] != each.count:
             raise _damaged()
-    return found
+    return Found(grid, voxels, entries, report)
 
 
-def _read_report(manifest: Manifest, path: Path) -> Report:
+def _read_report(manifest: Manifest, path: Path) -> tuple[Report, dict[str, StructureEntry]]:
+    """Return the report, and structure id to its entry."""
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report: Report = json.loads(path.read_text(encoding="utf-8"))
+        model, entries = report["model"]["id"], {entry["id"]: entry for entry in report["structures"]}
     except FileNotFoundError:
         raise _missing() from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise _damaged() from None
-    structures = report.get("structures") if isinstance(report, dict) else None
-    if not isinstance(structures, list) or not all(isinstance(item, dict) for item in structures):
-        raise _damaged()
-    model = report.get("model")
-    if isinstance(model, dict) and model.get("id", manifest.id) != manifest.id:
+    if model != manifest.id:
         raise _other_model()
-    return report
+    return report, entries
 
 
 def _read_voxels(manifest: Manifest, path: Path, grid: VoxelGrid) -> dict[str, Voxels]:

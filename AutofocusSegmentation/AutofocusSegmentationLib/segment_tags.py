@@ -51,7 +51,7 @@ def tag_of(segment, name: str) -> str:
 
 
 def mark_as_made(
-    segment, segment_id: str, structure: Structure, manifest: Manifest, voxels: Voxels, entry: StructureEntry | dict
+    segment, segment_id: str, structure: Structure, manifest: Manifest, voxels: Voxels, entry: StructureEntry
 ) -> None:
     """Tag a segment (vtkSegment) that has just got its voxels from the model. entry: the structure's, of report.json.
 
@@ -59,14 +59,14 @@ def mark_as_made(
     status, and so does one on whose former voxels somebody was at work.
     """
     status = slicer.vtkSlicerSegmentationsModuleLogic
-    before, touches_edge = status.GetSegmentStatus(segment), bool(entry.get("touches_edge"))
+    before, touches_edge = status.GetSegmentStatus(segment), entry["touches_edge"]
     if touches_edge:
         status.SetSegmentStatus(segment, status.Flagged)
     elif before == status.InProgress or (before == status.Flagged and tag_of(segment, EDGE_TAG) == "true"):
         status.SetSegmentStatus(segment, status.NotStarted)
     segment.SetTag(HASH_TAG, voxel_hash(segment_id, voxels))
     segment.SetTag(EDGE_TAG, "true" if touches_edge else "false")
-    segment.SetTag(LEFT_OUT_TAG, "true" if entry.get("left_out") else "false")
+    segment.SetTag(LEFT_OUT_TAG, "true" if entry["left_out"] else "false")
     segment.SetTag(ALGORITHM_TYPE, AUTOMATIC)
     segment.SetTag(ALGORITHM_NAME, f"AutofocusSegmentation {manifest.id} {manifest.version}"[:_LONGEST_LO])
     segment.SetTag(NAME_TAG, structure.name)

@@ -53,7 +53,7 @@ def job(folder, manifest, reference, array, left_out=(), **changes):
             "left_out": structure.id in left_out,
         })
     report = {
-        "protocol": 1, "structures": structures,
+        "protocol": 1, "geometry": [], "notes": [], "structures": structures,
         "model": {"id": manifest.id, "version": manifest.version, "weights_sha256": manifest.weights_sha256},
         **changes,
     }

@@ -97,6 +97,12 @@ def other_volumes(folder):
     (folder / "report.json").write_text(json.dumps(report))
 
 
+def entry_missing(folder):
+    report = json.loads((folder / "report.json").read_text())
+    del report["structures"][2]
+    (folder / "report.json").write_text(json.dumps(report))
+
+
 def other_grid(folder):
     manifest = find_model("pelvis-ct")
     job(folder, manifest, reference_volume(oblique(origin=(-31, 17, 6))), labels(manifest))
@@ -112,6 +118,7 @@ def other_grid(folder):
         (half_a_report, "is damaged"), (report_of_something_else, "is damaged"),
         (other_structures, "does not hold the structures"), (one_structure_less, "does not hold the structures"),
         (other_model, "does not hold the structures"), (other_volumes, "is damaged"),
+        (entry_missing, "is damaged"),
         (other_grid, "does not lie on the grid"),
     ],
 )
