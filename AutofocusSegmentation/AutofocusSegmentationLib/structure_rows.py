@@ -1,6 +1,6 @@
 """What the results table says of each segment of a result: colour, name, volume, whether it is shown, status."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import slicer
@@ -52,27 +52,6 @@ def structure_rows(
             _remarks(segment, volume, made.get(segment_id), segment_id in edited, surfaces, manifest),
         ))
     return rows
-
-
-def further_notes(
-    segmentation, rows: Sequence[StructureRow], notes: Mapping[str, str], made: Mapping[str, float]
-) -> list[str]:
-    """Return 'Bladder, Rectum: Touches the edge ...' for what is said neither by the status of a row nor by the
-    segmentation's description, which has the engine's own notes; not that what a user has drawn since was not found.
-
-    notes, made: segment id to the note and the volume that the table of volumes keeps.
-    """
-    edges = [line.lower() for line in (segmentation.GetDescription() or "").splitlines() if " edge: " in line]
-    names: dict[str, list[str]] = {}
-    for row in rows:
-        segment, note = segmentation.GetSegmentation().GetSegment(row.segment_id), notes.get(row.segment_id)
-        drawn_since = row.volume_ml and not made.get(row.segment_id)
-        if not note or drawn_since or row.status in (_("Left out"), _("Not found")):
-            continue
-        called = (tag_of(segment, NAME_TAG) or row.name).lower()
-        if tag_of(segment, EDGE_TAG) != "true" or not any(called in line for line in edges):
-            names.setdefault(note, []).append(row.name)
-    return [f"{', '.join(each)}: {note}" for note, each in names.items()]
 
 
 def _definition(structure) -> str:
@@ -130,7 +109,7 @@ def _remarks(
                          "that differs."))
     elif made_as:
         remarks.append(_("You renamed it; a run into this segmentation keeps it and adds a new one beside it."))
-    elif volume == 0:
+    if volume == 0 and not edited and tag_of(segment, HASH_TAG):
         remarks.append(_("Left out as too doubtful; see the notes.") if _left_out(segment) else
                        _("The model did not find it."))
     if made is not None and volume is not None and abs(made - volume) >= 0.05:

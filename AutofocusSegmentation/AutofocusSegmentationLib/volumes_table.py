@@ -41,16 +41,6 @@ def structure_volumes(table) -> dict[str, float]:
     return {segments.GetValue(row): float(volumes.GetValue(row)) for row in range(content.GetNumberOfRows())}
 
 
-def structure_notes(table) -> dict[str, str]:
-    """Return segment id to note ('Touches the edge ...') for the rows of the table of volumes that have one."""
-    content = table.GetTable()
-    segments, notes = content.GetColumnByName(SEGMENT_COLUMN), content.GetColumnByName("Note")
-    if segments is None or notes is None:
-        return {}
-    rows = ((segments.GetValue(row), notes.GetValue(row)) for row in range(content.GetNumberOfRows()))
-    return {segment: note for segment, note in rows if note}
-
-
 def new_table(name: str):
     """Add an empty table node to the scene."""
     return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(name))

@@ -1,8 +1,8 @@
 """Whether a result can be what the model is made for: volumes, densities and positions that its manifest expects.
 
-The limits stand in the manifest under `plausibility`; a model without them is not judged. They find a scan of something
-else (a woman's pelvis for a model of men's, a chest) and organs that the scan cuts off or does not reach; they do not
-tell a good contour from a bad one. Positions are mm, LPS.
+The limits stand in the manifest under `plausibility`; of a model without them is told only what the scan cuts off. They
+find a scan of something else (a woman's pelvis for a model of men's, a chest) and organs that the scan cuts off or does
+not reach; they do not tell a good contour from a bad one. Positions are mm, LPS.
 """
 
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
     """
     rules = manifest.raw.get("plausibility")
     if not rules:
-        return labels, [], []
+        return labels, _cut_off_structures(labels, manifest), []
     names = manifest.code_names
     found = _measure(labels, image, names)
     beyond = _beyond(labels, found, rules)
@@ -70,13 +70,27 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
     for face in DIRECTIONS:
         cut = [code for code, item in found.items() if face in item.cut and code not in left_out]
         if cut:
-            notes.append(f"Cut off by the scan's {face} edge: {_listed(names, cut)}; the volumes are those of the part "
-                         "that the scan shows.")
+            notes.append(_cut_off(face, _listed(names, cut)))
         missing = [code for code, edge in beyond.items() if edge == face]
         if missing:
             notes.append(f"Not found, as the scan ends before: {_listed(names, missing)}; use a scan that reaches "
                          f"further to the {'feet' if face == 'inferior' else 'head'}.")
     return labels, notes, left_out
+
+
+def _cut_off_structures(labels: sitk.Image, manifest: Manifest) -> list[str]:
+    """Return a sentence for each face of the image that cuts structures off, which may lie in each other."""
+    array, notes = sitk.GetArrayViewFromImage(labels), []
+    for face, (axis, last) in _faces(labels).items():
+        outermost = array.take(last, axis=2 - axis)
+        cut = [item.name.lower() for item in manifest.structures if np.isin(outermost, item.labels).any()]
+        if cut:
+            notes.append(_cut_off(face, ", ".join(cut)))
+    return notes
+
+
+def _cut_off(face: str, names: str) -> str:
+    return f"Cut off by the scan's {face} edge: {names}; the volumes are those of the part that the scan shows."
 
 
 def _listed(names: dict[int, str], codes: list[int]) -> str:

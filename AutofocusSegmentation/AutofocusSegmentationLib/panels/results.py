@@ -14,9 +14,9 @@ from ..parameters import AutofocusSegmentationParameters
 from ..result import Result
 from ..segment_tags import mark_edits, results_in_scene
 from ..segment_voxels import segment_volumes
-from ..structure_rows import StructureRow, further_notes, structure_rows
+from ..structure_rows import StructureRow, structure_rows
 from ..study_record import find_images_again
-from ..volumes_table import structure_notes, structure_volumes, table_of
+from ..volumes_table import structure_volumes, table_of
 from ..window import SlicerWindow
 from .export_controls import ExportControls
 from .result_choice import ResultChoice
@@ -186,17 +186,15 @@ class ResultsPanel(VTKObservationMixin):
         self._segmentation.CreateDefaultDisplayNodes()  # someone may have deleted it
         table = table_of(self._segmentation)
         made = structure_volumes(table) if table else {}
-        listed = structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited)
-        self._table.show(listed)
+        self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
         self._row_selected(self._table.row())
         self._choice.show(self._segmentation)
         for other in display.other_results(self._segmentation):  # which of them are hidden is told
             if not self.hasObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._other_changed):
                 self.addObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._other_changed)
-        found = structure_notes(table) if table else {}
-        notes = [self._segmentation.GetDescription() or "", *further_notes(self._segmentation, listed, found, made)]
-        self.ui.notesLabel.setText("\n".join(note for note in notes if note))
-        self.ui.notesLabel.setVisible(any(notes))
+        notes = self._segmentation.GetDescription() or ""
+        self.ui.notesLabel.setText(notes)
+        self.ui.notesLabel.setVisible(bool(notes))
         self.ui.show3DButton.setChecked(display.is_shown_in_3d(self._segmentation))
 
     def _arrange(self) -> None:

@@ -92,5 +92,15 @@ def test_a_model_without_limits_is_not_judged():
     labels, image = man({5: None, 6: None, 3: None})
     result, notes, gone = judge(labels, image, BRAIN)
     assert (notes, gone) == ([], []) and codes(result) == codes(labels)
-    raw = {key: value for key, value in PELVIS.raw.items() if key != "plausibility"}
-    assert judge(labels, image, replace(PELVIS, raw=raw))[1] == []
+
+
+def test_without_limits_what_is_cut_off_is_told_by_structures():
+    """Which may lie in each other; also of a model of one's own for the pelvis."""
+    array = np.zeros((20, 20, 20), np.uint8)
+    array[8:, 8:12, 8:12], array[12:17, 9:11, 9:11] = 2, 4
+    labels = sitk.GetImageFromArray(array)
+    assert judge(labels, labels, BRAIN)[1] == [
+        "Cut off by the scan's superior edge: whole tumour; the volumes are those of the part that the scan shows."]
+    own = replace(PELVIS, raw={key: value for key, value in PELVIS.raw.items() if key != "plausibility"})
+    (note,) = judge(*man(low=-18.0, direction=ORIENTATIONS[29]), own)[1]
+    assert note.startswith("Cut off by the scan's inferior edge: prostate")
