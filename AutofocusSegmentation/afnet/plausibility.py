@@ -10,14 +10,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 
-from .hounsfield import HIGHEST_HU
+from .errors import InputError
+from .hounsfield import AIR, HIGHEST_HU
 from .models.manifest import Manifest
+from .preprocessing.foreground import body_mask
 from .preprocessing.grid import bounding_box
 from .preprocessing.imaging import like
 
 DIRECTIONS = {"left": (0, 1), "posterior": (1, 1), "superior": (2, 1), "right": (0, -1), "anterior": (1, -1),
               "inferior": (2, -1)}
 """Axis of LPS and its sign, for each direction."""
+
+_METAL_SPACING = 3.0
+"""mm: grid on which the body is looked for and the metal in it counted."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,10 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
     if doubts.reasons:
         notes.append(f"The scan does not look like {rules['looks_like']} ({'; '.join(doubts.reasons)}); "
                      "check that it shows one, and correct every segment.")
+    metal = _metal_ml(image, rules["metal"]["above_hu"]) if "metal" in rules else 0.0
+    if metal >= rules.get("metal", {}).get("ml", 1.0):
+        notes.append(f"The scan shows {metal:.0f} ml of metal in the body, as of a hip prosthesis, for which this "
+                     "model was not made: check every segment.")
     if left_out:
         notes.append(f"Left out as too doubtful: {_listed(names, left_out)}; draw by hand what the scan does show.")
         array = sitk.GetArrayFromImage(labels)
@@ -91,6 +100,21 @@ def _cut_off_structures(labels: sitk.Image, manifest: Manifest) -> list[str]:
 
 def _cut_off(face: str, names: str) -> str:
     return f"Cut off by the scan's {face} edge: {names}; the volumes are those of the part that the scan shows."
+
+
+def _metal_ml(image: sitk.Image, above_hu: float) -> float:
+    """Volume (ml) in the body above a density (HU): what lies outside, as in a couch, is nobody's prosthesis."""
+    if not (sitk.GetArrayViewFromImage(image) > above_hu).any():
+        return 0.0
+    size = [max(1, round(n * side / _METAL_SPACING)) for n, side in zip(image.GetSize(), image.GetSpacing())]
+    coarse = sitk.Resample(image, size, sitk.Transform(), sitk.sitkNearestNeighbor, image.GetOrigin(),
+                           [_METAL_SPACING] * 3, image.GetDirection(), AIR)
+    values = sitk.GetArrayFromImage(coarse)
+    try:
+        body = body_mask(values, _METAL_SPACING)
+    except InputError:
+        return 0.0
+    return float((body & (values > above_hu)).sum()) * _METAL_SPACING**3 / 1000
 
 
 def _listed(names: dict[int, str], codes: list[int]) -> str:

@@ -134,6 +134,7 @@ def _plausibility_problems(document: dict) -> list[str]:
         ranges = [item[key] for key in ("volume_ml", "distance_mm") if key in item] + item.get("median_hu", [])
         if any(low > high for low, high in ranges):
             found.append(f"a limit of plausibility for the code {item['code']} must rise")
-    if any("median_hu" in item for item in limits) and {item["modality"] for item in document["inputs"]} != {"CT"}:
+    in_hu = "metal" in rules or any("median_hu" in item for item in limits)
+    if in_hu and {item["modality"] for item in document["inputs"]} != {"CT"}:
         found.append("plausibility has limits in HU, which only CT has")
     return found

@@ -186,6 +186,7 @@ def with_change(change) -> dict:
         (lambda d: d["plausibility"]["positions"][0].update(of=[8]), "plausibility uses the code 8"),
         (lambda d: d["plausibility"]["structures"][0].update(volume_ml=[9, 8]), "for the code 1 must rise"),
         (lambda d: d["plausibility"]["positions"][0].update(direction="up"), "direction must be one of"),
+        (lambda d: d["plausibility"]["metal"].update(ml=0), "ml must be"),
     ],
 )
 def test_parts_that_do_not_fit_together(tmp_path, change, words):

@@ -104,3 +104,27 @@ def test_without_limits_what_is_cut_off_is_told_by_structures():
     own = replace(PELVIS, raw={key: value for key, value in PELVIS.raw.items() if key != "plausibility"})
     (note,) = judge(*man(low=-18.0, direction=ORIENTATIONS[29]), own)[1]
     assert note.startswith("Cut off by the scan's inferior edge: prostate")
+
+
+def with_metal(centre, radius, hu=3000, organs=None):
+    """A man in air, with a ball of metal (LPS, mm)."""
+    labels, ct = man(organs)
+    points, values = world(ct), sitk.GetArrayFromImage(ct)
+    values[(points[..., 0] / 140) ** 2 + (points[..., 1] / 80) ** 2 > 1] = -1000
+    values[((points - np.array(centre)) ** 2).sum(-1) < radius**2] = hu
+    return labels, like(values, ct)
+
+
+@pytest.mark.parametrize("centre,radius,hu,told", [
+    ((90, 0, 25), 20, 3000, True),
+    ((90, 0, 25), 20, 2000, False),  # cortical bone, contrast in the bladder
+    ((0, 0, -15), 4, 3000, False),  # a gold seed, with what it outshines
+    ((120, 80, 0), 14, 3000, False),  # in the couch
+], ids=["prosthesis", "bone", "seed", "couch"])
+def test_a_prosthesis_is_told(centre, radius, hu, told):
+    labels, ct = with_metal(centre, radius, hu)
+    notes = [note for note in judge(labels, ct, PELVIS)[1] if "metal" in note]
+    assert len(notes) == told
+    if told:
+        millilitres = float(notes[0].removeprefix("The scan shows ").split(" ml of metal in the body, as of a hip")[0])
+        assert millilitres == pytest.approx(4 / 3 * np.pi * 2**3, rel=0.1)
