@@ -33,7 +33,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     """Dice's coefficient of two masks of one shape, 2·|a ∩ b| / (|a| + |b|); 1 if both are empty."""
     a, b = np.asarray(a, bool), np.asarray(b, bool)
     total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2.0 * np.count_nonzero(a & b) / total if total else 1.0
+    return float(2 * np.count_nonzero(a & b) / total) if total else 1.0  # numpy 2.4 counts in its own scalars
 
 
 def surface_distances(

@@ -110,7 +110,10 @@ class EpochTraining(Training):
     def _restore(self, state: dict) -> None:
         super()._restore(state)
         self.losses, self.ended_by = list(state["losses"]), state["ended_by"]
-        self.history = [Epoch(*parts) for parts in state["history"]]
+        self.history = [
+            Epoch(number, loss, {case: {id: float(dice) for id, dice in row.items()} for case, row in held_out.items()})
+            for number, loss, held_out in state["history"]
+        ]
         self.saved_epochs = len(self.history)
 
     def resume(self) -> bool:

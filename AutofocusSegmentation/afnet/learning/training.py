@@ -4,6 +4,7 @@ Nothing here reads a file of patients: `sample(generator)` gives one sample, so 
 clinic's own cases train alike. Needs torch and numpy only.
 """
 
+import contextlib
 import copy
 import io
 import json
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -74,7 +76,8 @@ class Training:
         """Continue from the folder's checkpoint if there is one."""
         if not self.checkpoint_file.exists():
             return False
-        self._restore(torch.load(self.checkpoint_file, map_location=self.device, weights_only=True))
+        with _numbers_of_numpy():
+            self._restore(torch.load(self.checkpoint_file, map_location=self.device, weights_only=True))
         return True
 
     def _restore(self, state: dict) -> None:
@@ -97,6 +100,8 @@ class Training:
         partial = self.checkpoint_file.with_suffix(".part")
         content = io.BytesIO()  # torch's own writer tells a full disk as a RuntimeError
         torch.save(self._state(), content)
+        content.seek(0)
+        torch.load(content, map_location="meta", weights_only=True)  # what resume cannot read replaces nothing
         try:
             with partial.open("wb") as file:
                 file.write(content.getbuffer())
@@ -186,6 +191,14 @@ class Training:
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
+
+
+def _numbers_of_numpy() -> contextlib.AbstractContextManager:
+    """Context in which torch.load also takes numpy's scalars, which checkpoints of former versions hold."""
+    if not hasattr(torch.serialization, "safe_globals"):  # torch below 2.5
+        return contextlib.nullcontext()
+    make, (kind, _) = np.float64().__reduce__()
+    return torch.serialization.safe_globals([make, np.dtype, type(kind)])
 
 
 def norms_of(network: nn.Module) -> list[nn.BatchNorm3d]:
