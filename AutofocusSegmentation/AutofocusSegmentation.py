@@ -46,12 +46,7 @@ class AutofocusSegmentation(ScriptedLoadableModule):
 
 
 class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's window: its panels, and what happens to the scene around them.
-
-    make_engine: makes the process (an EngineProcess) of each job of the panels; None for the real one.
-    """
-
-    make_engine: Callable | None = None
+    """The module's window: its panels, and what happens to the scene around them."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -77,7 +72,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.logic = AutofocusSegmentationLogic()
         self.one_engine = one_engine = OneEngine(in_process=True)
         self.segment_panel = SegmentPanel(
-            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), self._made_engine, one_engine,
+            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), lambda: self.make_engine(), one_engine,
             models_changed=self._look_again,
         )
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
@@ -85,10 +80,12 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.segment_panel.run.on_started = self.results_panel.run_began
         self.attention_panel = AttentionPanel(
             self.resourcePath("UI/Attention.ui"), ApplicationWindow(), one_engine,
-            log=self.segment_panel.ui.logText.appendPlainText, make_engine=self._made_engine,
+            log=self.segment_panel.ui.logText.appendPlainText, make_engine=lambda: self.make_engine(),
         )
         self.finetune_panel = FineTunePanel(
-            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self._look_again, self._made_engine)
+            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self._look_again,
+            lambda: self.make_engine(),
+        )
         self.models_panel = ModelsPanel(
             self.resourcePath("UI/Models.ui"), ApplicationWindow(), one_engine, self._look_again)
         self.first_use_panel = FirstUsePanel(
@@ -132,8 +129,9 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.finetune_panel.enter()
         self.models_panel.refresh()
 
-    def _made_engine(self):
-        return self.make_engine() if self.make_engine else None
+    def make_engine(self):
+        """Return the process (an EngineProcess) of a panel's next job; None for the real one. Tests have their own."""
+        return None
 
     def _result_came(self, result: Result):
         self.results_panel.show_new(result)

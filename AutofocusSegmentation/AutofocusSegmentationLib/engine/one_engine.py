@@ -1,7 +1,12 @@
-"""One engine process at a time, whichever panel starts it: two would share the memory and both might run out of it."""
+"""Whether a panel can start the engine: PyTorch is there, and no other panel runs it.
+
+Two processes would share the memory, and both might run out of it.
+"""
 
 from collections.abc import Callable
 from typing import ClassVar
+
+from . import doctor
 
 POLL_INTERVAL_MS = 100
 """How often a panel asks the engine that it runs."""
@@ -17,6 +22,7 @@ class OneEngine:
     _of_process: ClassVar[list["OneEngine"]] = []
 
     def __init__(self, in_process: bool = False) -> None:
+        self._problem = ""
         self._user: object = None
         self._sentence = ""
         self._watchers: list[Callable[[], None]] = []
@@ -33,16 +39,25 @@ class OneEngine:
         """Call `changed` whenever the engine was taken or let go."""
         self._watchers.append(changed)
 
+    def look(self) -> None:
+        """Look whether PyTorch is there, which takes milliseconds: when the module is opened, or PyTorch changed."""
+        self._problem = doctor.torch_problem(in_panel=True) or ""
+
     def take(self, user: object, sentence: str) -> None:
         """Say that `user` runs it now; sentence: what other panels tell a user who wants to start."""
-        self._user, self._sentence = user, sentence
-        self._tell()
+        if (self._user, self._sentence) != (user, sentence):
+            self._user, self._sentence = user, sentence
+            self._tell()
 
     def release(self, user: object) -> None:
         """Say that `user` runs it no longer; nothing happens if another one does."""
         if self._user is user:
             self._user, self._sentence = None, ""
             self._tell()
+
+    def hindrance(self, user: object) -> str:
+        """Return why `user` cannot start a job now: no PyTorch at the last `look`, or a `refusal`; empty if it can."""
+        return self._problem or self.refusal(user)
 
     def refusal(self, user: object) -> str:
         """Return why `user` cannot start now; empty if nobody else runs the engine."""

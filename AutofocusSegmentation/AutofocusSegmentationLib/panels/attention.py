@@ -15,7 +15,6 @@ from ..attention import maps, overlay, statistics
 from ..attention.display import FocusMeasurements, MapDisplay
 from ..attention.maps import FOCUS, map_title
 from ..attention.subject import Subject, subject_of
-from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
@@ -39,10 +38,9 @@ class AttentionPanel(VTKObservationMixin):
         window: SlicerWindow,
         one_engine: OneEngine,
         log: Callable[[str], None] = lambda line: None,
-        make_engine: Callable[[], EngineProcess] | None = None,
+        make_engine: Callable[[], EngineProcess | None] = lambda: None,
     ) -> None:
         super().__init__()
-        self._make_engine = make_engine
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._manifests: dict = {}
@@ -56,8 +54,7 @@ class AttentionPanel(VTKObservationMixin):
         self.widget.setMRMLScene(slicer.mrmlScene)
         focus_table.prepare(self.ui.focusTable)
         self.run = AttentionRun(
-            self.ui, window, one_engine, log, make_engine=lambda: self._make_engine() if self._make_engine else None,
-            on_finished=self._finished, on_change=self._update,
+            self.ui, window, one_engine, log, make_engine, on_finished=self._finished, on_change=self._update,
         )
         self.ui.attentionSection.connect("contentsCollapsed(bool)", self._section_opened_or_closed)
         self.ui.layerSlider.connect("valueChanged(double)", self._layer_chosen)
@@ -72,6 +69,7 @@ class AttentionPanel(VTKObservationMixin):
         self._views_timer.setInterval(0)
         self._views_timer.connect("timeout()", self._look_at_views)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
+        self._one_engine = one_engine
         one_engine.watch(self._update)
 
     @property
@@ -95,6 +93,7 @@ class AttentionPanel(VTKObservationMixin):
 
     def enter(self) -> None:
         """The user opens the module: segments may have been edited, views changed, models added meanwhile."""
+        self._one_engine.look()
         self._manifests.clear()
         self._measurements.forget()
         if self._parameters is None:
@@ -191,7 +190,7 @@ class AttentionPanel(VTKObservationMixin):
     def _enable(self) -> None:
         """Say what can be done, what a click would cost, and why something cannot be done."""
         ui, subject, layer = self.ui, self._subject, self._layer
-        blocked = subject.problem or doctor.torch_problem(in_panel=True) or self.run.refusal
+        blocked = subject.problem or self.run.hindrance
         about = "" if subject.problem else self._about_subject()
         ui.subjectLabel.setText("\n".join(filter(None, (about, blocked))))
         ui.mapsButton.setText(_("Load the {count} maps").format(count=len(subject.map_keys) or 4))

@@ -47,12 +47,12 @@ class AttentionRun:
         return self._job is not None and self._job.running
 
     @property
-    def refusal(self) -> str:
-        """Why a job cannot start now: another panel has the engine. Empty if it can."""
-        return self._one_engine.refusal(self)
+    def hindrance(self) -> str:
+        """Why a job cannot start now, see OneEngine; empty if it can."""
+        return self._one_engine.hindrance(self)
 
     def start(self, manifest, segmentation, wanted, **options) -> None:
-        """Start a job; not while there is a `refusal`.
+        """Start a job; not while there is a `hindrance`.
 
         Arguments as for AttentionJob; options: device, memory, precision.
         """

@@ -12,7 +12,6 @@ from afnet.errors import AfnetError
 from afnet.models import model_store
 
 from .. import models, rich_text
-from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.finetuning_events import CaseChecked
 from ..engine.one_engine import OneEngine
@@ -49,7 +48,7 @@ class FineTunePanel(VTKObservationMixin):
         window: SlicerWindow,
         one_engine: OneEngine,
         models_changed: Callable[[], None] = lambda: None,
-        make_engine: Callable[[], EngineProcess] | None = None,
+        make_engine: Callable[[], EngineProcess | None] = lambda: None,
     ) -> None:
         super().__init__()
         self._window, self._one_engine, self._models_changed = window, one_engine, models_changed
@@ -104,6 +103,7 @@ class FineTunePanel(VTKObservationMixin):
 
     def enter(self) -> None:
         """The user opens the module, or the list of models changed."""
+        self._one_engine.look()
         if self._parameters is not None:
             self._comparison.look_again()
             self._parameters.tuningBase = self._base.refresh(self._parameters.tuningBase)
@@ -182,7 +182,8 @@ class FineTunePanel(VTKObservationMixin):
             return
         ui, running = self.ui, self.running
         self._list.show(self.base, self._parameters.holdOut is HoldOut.CHOSEN)
-        missing, hindrance = self._missing(), self._hindrance()
+        hindrance = self._one_engine.hindrance(self._run)
+        missing = self._missing() or hindrance
         ui.setupBox.setEnabled(not running)
         ui.titleEdit.setPlaceholderText(self._default_title())
         ui.epochsSpinBox.setEnabled(not self._parameters.chooseEpochs)
@@ -201,18 +202,14 @@ class FineTunePanel(VTKObservationMixin):
         self._unfinished.set_state(not running, hindrance)
         self._run.update()
 
-    def _hindrance(self) -> str:
-        """Return why the engine cannot be started at all, empty if it can."""
-        return self._one_engine.refusal(self._run) or doctor.torch_problem(in_panel=True) or ""
-
     def _missing(self) -> str:
-        """Return why Start cannot be pressed, empty if it can."""
+        """Return what base model, cases and settings lack for a training, empty if nothing."""
         cases = self._list.used
         if self._base.problem:
             return self._base.problem
         if not cases:
             return _("Add cases and tick those to learn from.")
-        return hold_out_problem(self._parameters, cases) or self._list.problem() or self._hindrance()
+        return hold_out_problem(self._parameters, cases) or self._list.problem()
 
     def _default_title(self) -> str:
         return _("{id} of our scanner").format(id=self.base.id) if self.base else ""

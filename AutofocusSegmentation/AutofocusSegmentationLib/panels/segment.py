@@ -9,7 +9,6 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from .. import guessing, hierarchy, study, study_record
-from ..engine import doctor
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
 from ..job_queue import QueuedStudy
@@ -28,7 +27,7 @@ from .study_choice import StudyChoice
 class SegmentPanel(VTKObservationMixin):
     """Connects the widgets of Segment.ui and the parameter node. What the user asks for runs one after the other.
 
-    window: Slicer's main window. make_engine: makes the process of each job; None for the real one.
+    window: Slicer's main window. make_engine: makes the process of each job, None for the real one.
     on_result: called with the Result of a run that ended well. one_engine: shared with the other panels.
     models_changed: called when the user has chosen another folder of models.
     """
@@ -37,17 +36,15 @@ class SegmentPanel(VTKObservationMixin):
         self,
         ui_file: str,
         window: SlicerWindow,
-        make_engine: Callable[[], EngineProcess] | None = None,
+        make_engine: Callable[[], EngineProcess | None] = lambda: None,
         one_engine: OneEngine | None = None,
         models_changed: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
-        self._make_engine = make_engine
         self.on_result: Callable[[Result], None] = lambda result: None
         self._one_engine, self._models_changed = one_engine or OneEngine(), models_changed
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
-        self._engine_problem: str | None = None
         self._output_checked: tuple = ()
         self._output_problem = ""
         self._study_item: int | None = None  # chosen by the user; 0: any
@@ -59,8 +56,7 @@ class SegmentPanel(VTKObservationMixin):
         self._studies = StudyChoice(self.ui, self._study_chosen)
         self._slots = InputSlots(self.ui.inputsSection.layout(), self.ui.studySelector, self._input_chosen)
         self.run = RunView(
-            self.ui, window, make_engine=lambda: self._make_engine() if self._make_engine else None,
-            on_finished=self._finished, on_change=self._run_changed,
+            self.ui, window, make_engine, on_finished=self._finished, on_change=self._run_changed,
         )
         self.ui.outputProblemLabel.setVisible(False)
         self.ui.segmentButton.connect("clicked(bool)", self._segment_clicked)
@@ -93,7 +89,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def enter(self) -> None:
         """The user opens the module, or PyTorch was installed: look again at the engine, the models and the scene."""
-        self._engine_problem = doctor.torch_problem(in_panel=True)
+        self._one_engine.look()
         if self._parameters is not None:
             self._check_output()
             self._list_models()
@@ -234,7 +230,7 @@ class SegmentPanel(VTKObservationMixin):
         if self._model.manifest is None:
             return _("Choose a model that can be used.")
         missing = next(iter(problems.values()), "") or self._output_problem or self._output_promised()
-        return missing or self._engine_problem or self._one_engine.refusal(self)
+        return missing or self._one_engine.hindrance(self)
 
     def _output_promised(self) -> str:
         """Return that a study on another image will be written into the output; empty if not."""
@@ -288,7 +284,7 @@ class SegmentPanel(VTKObservationMixin):
             self._one_engine.take(self, _("A segmentation is running: wait until it has ended, or cancel it."))
         else:
             self._one_engine.release(self)
-            self._update()
+        self._update()
 
 
 def _volumes() -> list:

@@ -34,7 +34,7 @@ class TuningRun:
         one_engine: OneEngine,
         case_checked: Callable[[CaseChecked], None],
         ended: Callable[[TuningOutcome], None],
-        make_engine: Callable[[], EngineProcess] | None = None,
+        make_engine: Callable[[], EngineProcess | None] = lambda: None,
     ) -> None:
         self._ui, self._window, self._one_engine = ui, window, one_engine
         self._message = MessageLine(ui.tuneMessageIcon, ui.tuneMessageLabel)
@@ -69,7 +69,7 @@ class TuningRun:
         ui = self._ui
         ui.tuneLogText.clear()
         self._run = self._epoch = None
-        self._job = FineTuningJob(self._make_engine() if self._make_engine else None, self._heard, self._finished)
+        self._job = FineTuningJob(self._make_engine(), self._heard, self._finished)
         self._one_engine.take(self, _("The cases of a fine-tuning are being checked: wait until that has ended.")
                               if checking else
                               _("A fine-tuning is running: wait until it has ended, or stop it."))
