@@ -1,13 +1,14 @@
 """The inputs of a model as node selectors, one slot each, with what is wrong written below."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from afnet.models.manifest import Input
+from afnet.models.manifest import Input, Manifest
 
+from .. import study
 from ..rich_text import literal
 from ..volumes import attention_map_ids
 
@@ -72,6 +73,7 @@ class InputSlots:
         self._before = before
         self._changed = changed
         self._slots: list[_Slot] = []
+        self._explained: tuple | None = None
         self._showing = False
 
     def build(self, inputs: tuple[Input, ...]) -> None:
@@ -83,6 +85,7 @@ class InputSlots:
         order = [self._before, *(_focus_widget(slot.selector) for slot in self._slots)]
         for one, other in zip(order, order[1:], strict=False):  # new widgets come last otherwise
             qt.QWidget.setTabOrder(one, other)
+        self._explained = None
         self._showing = False
 
     def show_nodes(self, nodes: Mapping[str, object]) -> None:
@@ -94,8 +97,22 @@ class InputSlots:
             slot.show(nodes.get(slot.name))
         self._showing = False
 
-    def show_reasons(self, reasons: Mapping[str, str]) -> None:
-        """Write beside each input name why its volume was taken; none clears it."""
+    def look_again(self) -> None:
+        """The volumes of the scene may be others: `explain` is to look at them."""
+        self._explained = None
+
+    def explain(self, manifest: Manifest | None, nodes: Mapping[str, object], volume_nodes: Iterable,
+                problems: Mapping[str, str]) -> None:
+        """Write below each input without a problem why its volume was taken, or what to check.
+
+        Looks at all of `volume_nodes`, but only for other nodes or problems than before, or after `look_again`.
+        """
+        state = manifest, {name: node and (node.GetID(), node.GetName()) for name, node in nodes.items()}, [*problems]
+        if state == self._explained:
+            return
+        self._explained = state
+        told = study.input_reasons(manifest, nodes, volume_nodes) if manifest else {}
+        reasons = {name: text for name, text in told.items() if name not in problems}
         for slot in self._slots:
             slot.reason.setText(reasons.get(slot.name, ""))
             slot.reason.setVisible(bool(reasons.get(slot.name)))

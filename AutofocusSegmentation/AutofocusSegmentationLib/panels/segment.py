@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import guessing, hierarchy, study, study_record
+from .. import guessing, study, study_record
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
 from ..job_queue import QueuedStudy
@@ -47,17 +47,18 @@ class SegmentPanel(VTKObservationMixin):
         self._binding = None
         self._output_checked: tuple = ()
         self._output_problem = ""
-        self._study_item: int | None = None  # chosen by the user; 0: any
         self._frames = FrameWatch(lambda: qt.QTimer.singleShot(0, self._update))
+        self._nodes_timer = qt.QTimer()  # many volumes are loaded, one look
+        self._nodes_timer.setSingleShot(True)
+        self._nodes_timer.setInterval(0)
+        self._nodes_timer.connect("timeout()", self._nodes_changed)
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
         self._model = ModelChoice(self.ui, self._model_chosen, self._models_folder_chosen)
         self._studies = StudyChoice(self.ui, self._study_chosen)
         self._slots = InputSlots(self.ui.inputsSection.layout(), self.ui.studySelector, self._input_chosen)
-        self.run = RunView(
-            self.ui, window, make_engine, on_finished=self._finished, on_change=self._run_changed,
-        )
+        self.run = RunView(self.ui, window, make_engine, on_finished=self._finished, on_change=self._run_changed)
         self.ui.outputProblemLabel.setVisible(False)
         self.ui.segmentButton.connect("clicked(bool)", self._segment_clicked)
         for section in (self.ui.inputsSection, self.ui.outputsSection):
@@ -77,7 +78,8 @@ class SegmentPanel(VTKObservationMixin):
             self._parameters.disconnectGui(self._binding)
             self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._parameters = parameters
-        self._study_item = None
+        self._studies.forget()
+        self._slots.look_again()
         self._frames.watch(())
         if parameters is None:
             return
@@ -90,6 +92,7 @@ class SegmentPanel(VTKObservationMixin):
     def enter(self) -> None:
         """The user opens the module, or PyTorch was installed: look again at the engine, the models and the scene."""
         self._one_engine.look()
+        self._slots.look_again()
         if self._parameters is not None:
             self._check_output()
             self._list_models()
@@ -100,6 +103,7 @@ class SegmentPanel(VTKObservationMixin):
         """The module goes: end what runs and leave no timer, observer or filter behind."""
         self.run.abandon(_("The module was closed or loaded again, so the running segmentation was cancelled."))
         self.set_parameters(None)
+        self._nodes_timer.stop()
         self.removeObservers()
 
     def scene_about_to_close(self) -> None:
@@ -126,7 +130,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def _model_chosen(self, model_id: str) -> None:
         if self._parameters is not None:
-            self._study_item = self._study_item and (self._chosen_study() or None)  # a script may have filled otherwise
+            self._studies.model_chosen(_volumes(), self._inputs().values())
             self._parameters.model = model_id
             self._show_model()
             self._fill_inputs()
@@ -146,21 +150,21 @@ class SegmentPanel(VTKObservationMixin):
 
     def _input_chosen(self, name: str, node) -> None:
         if self._parameters is not None:
-            if self._study_item:  # not for Any, which no volume contradicts
-                self._study_item = None
+            self._studies.input_chosen()
             self._parameters.set_input_node(name, node)
             self._update()
 
-    def _study_chosen(self, item: int) -> None:
+    def _study_chosen(self) -> None:
         if self._parameters is not None and self._model.manifest is not None:
-            self._study_item = item
+            self._slots.look_again()
             self._fill_inputs()
             self._update()
 
     def _fill_inputs(self) -> None:
         """Fill all inputs anew from the study that the user chose; from any, only those that are empty."""
-        if self._study_item and self._model.manifest is not None:
-            for name, node in guessing.guess_inputs(self._model.manifest, _volumes(), study=self._study_item).items():
+        manifest, item = self._model.manifest, self._studies.chosen
+        if item and manifest is not None:
+            for name, node in guessing.guess_inputs(manifest, _volumes(), study=item).items():
                 self._parameters.set_input_node(name, node)
         else:
             self._guess_inputs()
@@ -170,24 +174,21 @@ class SegmentPanel(VTKObservationMixin):
         chosen = self._inputs()
         if not chosen or all(chosen.values()):
             return
-        guess = guessing.guess_inputs(self._model.manifest, _volumes(), chosen, self._chosen_study())
+        item = self._studies.restriction(_volumes(), chosen.values())
+        guess = guessing.guess_inputs(self._model.manifest, _volumes(), chosen, item)
         for name, node in guess.items():
             if chosen[name] is None and node is not None:
                 self._parameters.set_input_node(name, node)
-
-    def _chosen_study(self) -> int:
-        """Return the study that the user chose, while it has volumes and is that of the filled inputs; 0: any."""
-        item, filled = self._study_item, {hierarchy.study_item(node) for node in self._inputs().values() if node}
-        return item if item in dict(hierarchy.studies(_volumes())) and (not filled or filled - {0} == {item}) else 0
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_came_or_went(self, caller, event, node) -> None:
         """A volume just loaded may be what an empty input waits for (it gets its name after this event)."""
         if self._parameters is not None and node.IsA("vtkMRMLDisplayableNode"):
-            qt.QTimer.singleShot(0, self._nodes_changed)
+            self._nodes_timer.start()
 
     def _nodes_changed(self) -> None:
         if self._parameters is not None and not slicer.mrmlScene.IsImporting():
+            self._slots.look_again()
             self._guess_inputs()
             self._update()
 
@@ -199,6 +200,7 @@ class SegmentPanel(VTKObservationMixin):
             if not collapsed:
                 self._show_model()
                 self._check_output()
+                self._slots.look_again()
             self._update()
 
     def _update(self, caller=None, event=None) -> None:
@@ -212,14 +214,13 @@ class SegmentPanel(VTKObservationMixin):
         inputs = self._inputs()
         self._frames.watch(inputs.values())
         self._slots.show_nodes(inputs)
-        self._studies.show(_volumes(), inputs.values(), self._study_item)
+        self._studies.show(_volumes(), inputs.values())
         problems = study.input_problems(manifest, inputs) if manifest else {}
         if self._output_checked != self._output_state():
             self._check_output()
         shown = {name: text for name, text in problems.items() if inputs.get(name)}
         self._slots.show_problems(shown)
-        reasons = study.input_reasons(manifest, inputs, _volumes()) if manifest else {}
-        self._slots.show_reasons({name: text for name, text in reasons.items() if name not in shown})
+        self._slots.explain(manifest, inputs, _volumes(), shown)
         seen = [] if self.ui.inputsSection.collapsed else [*shown.values()]
         seen += [] if self.ui.outputsSection.collapsed else [self._output_problem]
         missing = self._missing(problems)

@@ -255,6 +255,34 @@ def test_pytorch_is_not_replaced_while_the_engine_runs(without_card):
     assert panel.ui.actionButton.enabled and "running" not in panel.ui.sentenceLabel.text
 
 
+def test_a_step_of_the_opacity_looks_neither_for_pytorch_nor_at_all_volumes(opened, make_ct, monkeypatch):
+    import slicer
+
+    from AutofocusSegmentationLib import study
+    from AutofocusSegmentationLib.engine import doctor
+
+    def counted(owner, name):
+        look = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *arguments: looks.append(name) or look(*arguments))
+
+    slicer.app.processEvents()
+    looks = []
+    counted(study, "input_reasons")
+    counted(doctor, "find_torch")
+    for step in range(5):
+        opened.logic.getParameterNode().attention_opacity = 0.1 * step
+        slicer.app.processEvents()
+    assert looks == []
+    volumes = [make_ct(f"CT {number}") for number in range(3)]
+    slicer.app.processEvents()
+    assert looks == ["input_reasons"], "once for all that are loaded together"
+    looks.clear()
+    opened.logic.getParameterNode().set_input_node("ct", volumes[0])
+    assert looks == ["input_reasons"]
+    opened.enter()
+    assert looks.count("input_reasons") == 2 and "find_torch" in looks
+
+
 def test_another_folder_of_models_is_listed_everywhere(opened, copy_model, tmp_path):
     copy_model("our-pelvis", title="Our pelvis")
     opened.enter()
