@@ -162,7 +162,8 @@ class ResultsPanel(VTKObservationMixin):
         for event, changed in events:
             if self._segmentation is not None:
                 self.removeObserver(self._segmentation, event, changed)
-            if segmentation is not None:
+            # One of the others is observed already, and a second observation would be refused.
+            if segmentation is not None and not self.hasObserver(segmentation, event, changed):
                 self.addObserver(segmentation, event, changed)
         self._segmentation = segmentation
 
@@ -190,8 +191,8 @@ class ResultsPanel(VTKObservationMixin):
         self._row_selected(self._table.row())
         self._choice.show(self._segmentation)
         for other in display.other_results(self._segmentation):  # which of them are hidden is told
-            if not self.hasObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._other_changed):
-                self.addObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._other_changed)
+            if not self.hasObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._looks_changed):
+                self.addObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._looks_changed)
         notes = self._segmentation.GetDescription() or ""
         self.ui.notesLabel.setText(notes)
         self.ui.notesLabel.setVisible(bool(notes))
@@ -227,9 +228,6 @@ class ResultsPanel(VTKObservationMixin):
             self._show(None)
 
     def _looks_changed(self, caller, event) -> None:
-        self._timer.start()
-
-    def _other_changed(self, caller, event) -> None:
         self._timer.start()
 
     def _voxels_changed(self, caller, event) -> None:
