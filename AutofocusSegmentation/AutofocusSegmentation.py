@@ -18,7 +18,6 @@ from slicer.util import VTKObservationMixin
 
 from AutofocusSegmentationLib import guessing, logic, models, sample_data, terminology_list
 from AutofocusSegmentationLib.engine import doctor
-from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out
 from AutofocusSegmentationLib.finetuning.parameters import FineTuningParameters
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
 from AutofocusSegmentationLib.result import Result
@@ -147,7 +146,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self._set_parameters()
 
     def onSceneEndImport(self, caller, event):
-        hide_held_out()  # a scene that was saved while a test case was shown
+        self.finetune_panel.scene_imported()
         self._set_parameters()
 
     def _set_parameters(self):

@@ -51,7 +51,7 @@ class ComparisonView(VTKObservationMixin):
         """
         same = folder == self.folder  # as when it was saved as a model: a case that is shown stays
         if not same:
-            hide_held_out()
+            self.show_case(False)
         self.folder, self._images = folder, dict(images or {})
         self.comparison = Comparison.read(folder) if folder else None
         ui, shown = self._ui, self.comparison is not None
@@ -99,7 +99,7 @@ class ComparisonView(VTKObservationMixin):
         texts = (self.comparison.advice, self.comparison.forgotten, "" if there else gone)
         ui.adviceLabel.setText("\n".join(text for text in texts if text))
         if not there:
-            hide_held_out()
+            self.show_case(False)
         for widget in (ui.heldOutSelector, ui.showHeldOutButton):
             widget.setVisible(there)
         ui.showHeldOutButton.setChecked(is_held_out_shown())
@@ -123,15 +123,16 @@ class ComparisonView(VTKObservationMixin):
                 table.setItem(number, column, item)
         fit_height(table)
 
-    def _show_clicked(self, checked=False) -> None:
-        if not checked:
-            hide_held_out()
-            return
-        case = self.comparison.cases[max(0, self._ui.heldOutSelector.currentIndex)]
-        image = slicer.mrmlScene.GetNodeByID(self._images.get(case.name, ""))
+    def show_case(self, shown: bool) -> None:
+        """Show the chosen test case in the views, or none; the button follows."""
         self._showing = True
         try:
-            show_held_out(case, self._manifest(), image)
+            if shown:
+                case = self.comparison.cases[max(0, self._ui.heldOutSelector.currentIndex)]
+                image = slicer.mrmlScene.GetNodeByID(self._images.get(case.name, ""))
+                show_held_out(case, self._manifest(), image)
+            else:
+                hide_held_out()
         except (HeldOutError, AfnetError) as error:
             hide_held_out()  # the case before
             self._tell(str(error))
@@ -139,17 +140,21 @@ class ComparisonView(VTKObservationMixin):
             self._showing = False
         self._ui.showHeldOutButton.setChecked(is_held_out_shown())
 
+    def _show_clicked(self, checked=False) -> None:
+        self.show_case(checked)
+
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_removed(self, caller, event, node) -> None:
         """Another panel has ended what is shown, or the user has deleted it."""
         if node.GetAttribute(COMPARISON_ATTRIBUTE) and not self._showing and not is_held_out_shown():
-            self._ui.showHeldOutButton.setChecked(False)
-            if not slicer.mrmlScene.IsClosing():
-                hide_held_out()
+            if slicer.mrmlScene.IsClosing():
+                self._ui.showHeldOutButton.setChecked(False)
+            else:
+                self.show_case(False)
 
     def _case_chosen(self, index: int) -> None:
         if self._ui.showHeldOutButton.checked:
-            self._show_clicked(True)
+            self.show_case(True)
 
     def _manifest(self):
         """Return the new model's manifest, as a candidate or saved."""

@@ -127,6 +127,10 @@ class FineTunePanel(VTKObservationMixin):
             self._run.tell("")  # it was of this scene's cases
         self.set_parameters(None)
 
+    def scene_imported(self) -> None:
+        """A scene has come, which may have been saved while a test case was shown."""
+        self._comparison.show_case(False)
+
     # Base model and cases
 
     def _base_chosen(self, chosen: str) -> None:
