@@ -182,7 +182,7 @@ class FineTunePanel(VTKObservationMixin):
 
     def _update(self, caller=None, event=None) -> None:
         """Bring the widgets in line with the parameter node, the cases and the job."""
-        if self._parameters is None:
+        if self._parameters is None or slicer.mrmlScene.IsImporting():
             return
         ui, running = self.ui, self.running
         self._list.show(self.base, self._parameters.holdOut is HoldOut.CHOSEN)

@@ -205,7 +205,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def _update(self, caller=None, event=None) -> None:
         """Bring the widgets in line with the parameter node and the queue."""
-        if self._parameters is None:
+        if self._parameters is None or slicer.mrmlScene.IsImporting():
             return
         manifest = self._model.manifest
         if manifest is None or self._parameters.model != manifest.id:
