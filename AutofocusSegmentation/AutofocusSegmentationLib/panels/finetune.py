@@ -39,7 +39,8 @@ class FineTunePanel(VTKObservationMixin):
     """Connects the widgets of FineTune.ui, the parameter node and the parts of the panel.
 
     window: Slicer's main window. one_engine: shared with the other panels. models_changed: called when there is another
-    model or training, or one less. make_engine: makes the process of each job; None for the real one.
+    model or training, or one less; it has all panels look again, this one too. make_engine: makes the process of each
+    job; None for the real one.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class FineTunePanel(VTKObservationMixin):
         ui_file: str,
         window: SlicerWindow,
         one_engine: OneEngine,
-        models_changed: Callable[[], None] = lambda: None,
+        models_changed: Callable[[], None],
         make_engine: Callable[[], EngineProcess | None] = lambda: None,
     ) -> None:
         super().__init__()
@@ -260,10 +261,8 @@ class FineTunePanel(VTKObservationMixin):
             self._folders_changed()
 
     def _folders_changed(self) -> None:
-        """There is another model or training, or one less: this panel shows it, and so do the others."""
         if self._parameters is not None:
             self._models_changed()
-            self.enter()
 
     def _failed(self, text: str) -> None:
         self._run.tell(text, failed=True)

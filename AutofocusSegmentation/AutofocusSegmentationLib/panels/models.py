@@ -34,12 +34,11 @@ class _Line:
 class ModelsPanel:
     """Connects the widgets of Models.ui with afnet.models.model_store and afnet.models.training_folder.
 
-    models_changed: called after a change, so that other panels list the models again.
+    models_changed: called after a change; it has all panels list the models again, this one too.
     """
 
     def __init__(
-        self, ui_file: str, window: SlicerWindow, one_engine: OneEngine,
-        models_changed: Callable[[], None] = lambda: None,
+        self, ui_file: str, window: SlicerWindow, one_engine: OneEngine, models_changed: Callable[[], None],
     ) -> None:
         self._window, self._one_engine, self._models_changed = window, one_engine, models_changed
         self._lines: list[_Line] = []
@@ -164,12 +163,11 @@ class ModelsPanel:
             self._do(lambda: size_text(training_folder.delete_caches(folder)), _("{result} freed."))
 
     def _do(self, action: Callable[[], object], done: str) -> None:
-        """Do it, tell how it ended, list again. `done` may name the {result}."""
+        """Do it, tell how it ended, have the models listed again. `done` may name the {result}."""
         try:
             self._message.say(done.format(result=action()))
         except AfnetError as error:
             self._message.say(str(error), failed=True)
-        self.refresh()
         self._models_changed()
 
 

@@ -45,7 +45,7 @@ def section(module, repository, models_folder):
     def open_section():
         changed, window, one_engine = [], RecordedWindow(), OneEngine()
         ui_file = repository / "AutofocusSegmentation" / "Resources" / "UI" / "Models.ui"
-        panel = ModelsPanel(str(ui_file), window, one_engine, lambda: changed.append(1))
+        panel = ModelsPanel(str(ui_file), window, one_engine, lambda: changed.append(1) or panel.refresh())
         host = qt.QWidget()
         qt.QVBoxLayout(host).addWidget(panel.widget)
         host.layout().addStretch(1)

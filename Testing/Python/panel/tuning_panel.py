@@ -33,7 +33,7 @@ def open_panel(repository, messages):
 
     window, one_engine = RecordedWindow(), OneEngine()
     ui_file = repository / "AutofocusSegmentation" / "Resources" / "UI" / "FineTune.ui"
-    panel = FineTunePanel(str(ui_file), window, one_engine, lambda: changed.append(1), make_engine)
+    panel = FineTunePanel(str(ui_file), window, one_engine, lambda: changed.append(1) or panel.enter(), make_engine)
     host = qt.QWidget()
     qt.QVBoxLayout(host).addWidget(panel.widget)
     host.layout().addStretch(1)
