@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-import qt
 from slicer.i18n import tr as _
 
 from ..attention.job import AttentionJob
 from ..engine.child import EngineProcess
-from ..engine.one_engine import POLL_INTERVAL_MS, OneEngine
+from ..engine.one_engine import OneEngine
 from ..segmentation_job import JobOutcome
 from ..window import SlicerWindow
+from .job_timer import JobTimer
 from .message_line import MessageLine
-from .progress_text import stage_text, time_left_text
+from .progress_text import stage_text, with_time_left
 
 
 class AttentionRun:
@@ -32,19 +32,17 @@ class AttentionRun:
         on_finished: Callable[[JobOutcome], None],
         on_change: Callable[[], None],
     ) -> None:
-        self._ui, self._window, self._one_engine, self._log = ui, window, one_engine, log
+        self._ui, self._one_engine, self._log = ui, one_engine, log
         self._make_engine, self._on_finished, self._on_change = make_engine, on_finished, on_change
         self._job: AttentionJob | None = None
         self._message = MessageLine(ui.attentionMessageIcon, ui.attentionMessageLabel)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_INTERVAL_MS)
-        self._timer.connect("timeout()", lambda: self._job.poll())
+        self._timer = JobTimer(window, lambda: _("Attention maps are being computed. Stop and close Slicer?"))
         ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
 
     @property
     def running(self) -> bool:
         """Whether maps are being computed."""
-        return self._job is not None and self._job.running
+        return self._timer.running
 
     @property
     def hindrance(self) -> str:
@@ -60,12 +58,12 @@ class AttentionRun:
             manifest, segmentation, wanted, **options, engine=self._make_engine(),
             on_progress=self._show_progress, on_log=self._log, on_finished=self._finished,
         )
-        self._window.watch_close(self._may_close)
+        self._timer.watch(self._job)
         self._job.start()
         if self.running:
             self._one_engine.take(
                 self, _("Attention maps are being computed: wait until that has ended, or cancel it."))
-            self._timer.start()
+            self._timer.follow()
 
     def cancel(self) -> None:
         """Ask the engine to end; polling goes on until it is gone."""
@@ -74,10 +72,7 @@ class AttentionRun:
 
     def abandon(self) -> None:
         """Cancel and wait until the engine is gone. Leaves no timer."""
-        if self.running:
-            self._job.abandon()
-        self._timer.stop()
-        self._window.stop_watching_close()
+        self._timer.abandon()
 
     def show(self) -> None:
         """Bring Cancel and the bar in line with the job."""
@@ -101,21 +96,10 @@ class AttentionRun:
     def _show_progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
         self._ui.attentionProgressBar.setValue(round(100 * fraction))
         text = _("Computing the attention") if stage == "network" else stage_text(stage)
-        left = time_left_text(seconds_left)
-        self.say(f"{text}, {left}" if left else text)
+        self.say(with_time_left(text, seconds_left))
 
     def _finished(self, outcome: JobOutcome) -> None:
-        self._timer.stop()
-        self._window.stop_watching_close()
+        self._timer.rest()
         self._one_engine.release(self)
         self.say(outcome.message, failed=outcome.kind == "failed")
         self._on_finished(outcome)
-
-    def _may_close(self) -> bool:
-        """Ask before Slicer closes over a running job; it may end while the question stands."""
-        if not self.running:
-            return True
-        if not self._window.confirm(_("Attention maps are being computed. Stop and close Slicer?")):
-            return False
-        self._job.abandon()
-        return True

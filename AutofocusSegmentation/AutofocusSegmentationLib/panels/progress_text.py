@@ -31,6 +31,12 @@ def tuning_stage_text(stage: str) -> str:
     }.get(stage, stage)
 
 
+def with_time_left(text: str, seconds: float | None) -> str:
+    """Return the text of a stage, and how long the job will take from now if that is known."""
+    left = time_left_text(seconds)
+    return f"{text}, {left}" if left else text
+
+
 def time_left_text(seconds: float | None) -> str:
     """Return 'about 40 s left' or 'about 3 min left'; empty if it is not known."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:

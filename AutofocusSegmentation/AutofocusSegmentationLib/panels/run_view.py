@@ -6,12 +6,12 @@ import qt
 from slicer.i18n import tr as _
 
 from ..engine.child import EngineProcess
-from ..engine.one_engine import POLL_INTERVAL_MS
 from ..job_queue import JobQueue, QueuedStudy
 from ..rich_text import literal
 from ..window import SlicerWindow
+from .job_timer import JobTimer
 from .message_line import MessageLine
-from .progress_text import stage_text, time_left_text
+from .progress_text import stage_text, with_time_left
 from .queue_list import QueueList
 
 CANCEL_REST_MS = 3000
@@ -46,9 +46,7 @@ class RunView:
             on_log=ui.logText.appendPlainText, on_finished=self._finished, on_change=self._changed,
         )
         self._list = QueueList(ui, self.queue.remove)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_INTERVAL_MS)
-        self._timer.connect("timeout()", self.poll)
+        self._timer = JobTimer(window, lambda: _("A segmentation is running. Stop it and close Slicer?"))
         self._rest = qt.QTimer()
         self._rest.setSingleShot(True)
         self._rest.setInterval(CANCEL_REST_MS)
@@ -67,9 +65,6 @@ class RunView:
         """Start a study, or let it wait its turn."""
         self._reason = ""
         self.queue.add(study)
-
-    def poll(self) -> None:
-        self.queue.poll()
 
     def show(self, missing: str, study: QueuedStudy | None, seen: Collection[str] = ()) -> None:
         """Bring Segment in line with the present choice, and say above it why that cannot be segmented.
@@ -107,9 +102,8 @@ class RunView:
         """Cancel all and wait until the engine is gone; `reason` goes to the status bar. Leaves no timer."""
         if self.queue.abandon():
             self._window.tell(reason)
-        self._timer.stop()
+        self._timer.rest()
         self._rest.stop()
-        self._window.stop_watching_close()
 
     def say(self, text: str, failed: bool = False) -> None:
         """Show a message, with a warning sign if something failed."""
@@ -125,12 +119,11 @@ class RunView:
             self._ui.logText.appendPlainText("")  # why an earlier one failed stays to be read
         self._ui.progressBar.setValue(0)
         self._ui.progressBar.setVisible(True)
-        self._window.watch_close(self._may_close)
+        self._timer.watch(self.queue)
 
     def _show_progress(self, stage: str, fraction: float, seconds_left: float | None) -> None:
         self._ui.progressBar.setValue(round(100 * fraction))
-        left = time_left_text(seconds_left)
-        self.say(f"{stage_text(stage)}, {left}" if left else stage_text(stage))
+        self.say(with_time_left(stage_text(stage), seconds_left))
 
     def _finished(self, study: QueuedStudy) -> None:
         outcome = study.outcome
@@ -142,10 +135,9 @@ class RunView:
         """Follow the queue: timer, watch over closing, bar, Cancel, list."""
         current = self.queue.current
         if current is None:
-            self._timer.stop()
-            self._window.stop_watching_close()
-        elif not self._timer.active:
-            self._timer.start()
+            self._timer.rest()
+        else:
+            self._timer.follow()
         self._ui.progressBar.setVisible(current is not None)
         self._show_cancel()
         self._list.show(self.queue.entries)
@@ -163,12 +155,3 @@ class RunView:
         if self.running:
             self.say(_("Cancelling"))
             self.queue.cancel()
-
-    def _may_close(self) -> bool:
-        """Ask before Slicer closes over a running job; it may end while the question stands."""
-        if not self.running:
-            return True
-        if not self._window.confirm(_("A segmentation is running. Stop it and close Slicer?")):
-            return False
-        self.queue.abandon()
-        return True

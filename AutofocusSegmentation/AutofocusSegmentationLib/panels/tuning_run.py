@@ -3,21 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from ..engine.child import EngineProcess
 from ..engine.finetuning_events import CaseChecked, EpochDone, RunBegun
-from ..engine.one_engine import POLL_INTERVAL_MS, OneEngine
+from ..engine.one_engine import OneEngine
 from ..engine.outcome import lines_of
 from ..engine.output import Note, ProgressEvent, Started
 from ..finetuning.chart import TuningChart
 from ..finetuning.job import FineTuningJob, TuningOutcome
 from ..window import SlicerWindow
 from .chart_button import ChartButton
+from .job_timer import JobTimer
 from .message_line import MessageLine
-from .progress_text import time_left_text, tuning_stage_text
+from .progress_text import tuning_stage_text, with_time_left
 
 
 class TuningRun:
@@ -36,7 +36,7 @@ class TuningRun:
         ended: Callable[[TuningOutcome], None],
         make_engine: Callable[[], EngineProcess | None] = lambda: None,
     ) -> None:
-        self._ui, self._window, self._one_engine = ui, window, one_engine
+        self._ui, self._one_engine = ui, one_engine
         self._message = MessageLine(ui.tuneMessageIcon, ui.tuneMessageLabel)
         self._case_checked, self._ended, self._make_engine = case_checked, ended, make_engine
         self._about: Path | None = None
@@ -46,9 +46,7 @@ class TuningRun:
         self._chart = TuningChart()
         self._chart_button = ChartButton(
             ui.chartButton, lambda: self._chart.chart, lambda: self.tell(_("The chart is no longer in the scene.")))
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_INTERVAL_MS)
-        self._timer.connect("timeout()", self._poll)
+        self._timer = JobTimer(window, self._question)
         ui.tuneProgressBar.setVisible(False)
         ui.stopButton.connect("clicked(bool)", self._stop_clicked)
         ui.finishButton.connect("clicked(bool)", self._finish_clicked)
@@ -57,7 +55,7 @@ class TuningRun:
     @property
     def running(self) -> bool:
         """Whether the engine trains, or looks at the cases."""
-        return self._job is not None and self._job.running
+        return self._timer.running
 
     @property
     def folder(self) -> Path | None:
@@ -73,20 +71,17 @@ class TuningRun:
         self._one_engine.take(self, _("The cases of a fine-tuning are being checked: wait until that has ended.")
                               if checking else
                               _("A fine-tuning is running: wait until it has ended, or stop it."))
-        self._window.watch_close(self._may_close)
+        self._timer.watch(self._job)
         ui.tuneProgressBar.setValue(0)
         ui.tuneProgressBar.setVisible(True)
         self.tell(tuning_stage_text("start"))
         start(self._job)
-        if self.running:
-            self._timer.start()
+        self._timer.follow()
         self.update()
 
     def abandon(self) -> None:
         """The module goes: stop, wait for the checkpoint, and leave no timer or observer behind."""
-        if self.running:
-            self._job.abandon()
-        self._timer.stop()
+        self._timer.abandon()
         self._chart_button.cleanup()
 
     def tell(self, text: str, about: Path | None = None, failed: bool = False) -> None:
@@ -103,9 +98,6 @@ class TuningRun:
         self._ui.finishButton.setEnabled(running and not self._job.checking and not self._job.cancelled)
         self._ui.chartButton.setVisible(self._chart.chart is not None)
         self._chart_button.update()
-
-    def _poll(self) -> None:
-        self._job.poll()
 
     def _heard(self, event) -> None:
         if isinstance(event, ProgressEvent):
@@ -138,8 +130,7 @@ class TuningRun:
             parts.append(_("{done} of {count} passes done").format(done=self._epoch.epoch, count=self._epoch.epochs))
         if self._run is not None and self._run.of > 1:
             parts.append(_("training {number} of {count}").format(number=self._run.number, count=self._run.of))
-        left = time_left_text(progress.seconds_left)
-        return ", ".join([*parts, left] if left else parts)
+        return with_time_left(", ".join(parts), progress.seconds_left)
 
     def _run_title(self) -> str:
         if self._run.run == "final":
@@ -160,8 +151,7 @@ class TuningRun:
         self._log(_("Finish after the present pass"))
 
     def _finished(self, outcome: TuningOutcome) -> None:
-        self._timer.stop()
-        self._window.stop_watching_close()
+        self._timer.rest()
         self._ui.tuneProgressBar.setVisible(False)
         text = outcome.message
         if outcome.kind == "done":
@@ -177,19 +167,12 @@ class TuningRun:
     def _log(self, text: str) -> None:
         self._ui.tuneLogText.appendPlainText(text)
 
-    def _may_close(self) -> bool:
-        """Ask before Slicer closes over a running job, and wait for its checkpoint."""
-        if not self.running:
-            return True
-        question = (
+    def _question(self) -> str:
+        """Return what to ask before Slicer closes; stopping waits for the checkpoint."""
+        return (
             _("The cases of a fine-tuning are being checked. Stop that and close Slicer?") if self._job.checking else
             _("A fine-tuning is running. Stop it after the present step and close Slicer? You can resume it later.")
         )
-        if not self._window.confirm(question):
-            return False
-        self._job.abandon()
-        return True
-
 
 def _epoch_text(epoch: EpochDone) -> str:
     parts = [_("Pass {number} of {count}").format(number=epoch.epoch, count=epoch.epochs)]

@@ -161,7 +161,7 @@ def test_a_defect_of_ours_ends_the_engine_and_is_told(ready, scene):
         raise KeyError("defect")
 
     original, engine.poll = engine.poll, broken
-    ready.panel.run.poll()
+    ready.panel.run.queue.poll()
     assert engine.cancelled
     engine.poll = original
     spin(lambda: not ready.panel.running)
