@@ -176,5 +176,7 @@ def test_an_image_that_is_not_registered_is_told_while_it_is_segmented(tmp_path,
     progress = Progress()
     files = write_images(tmp_path, images)
     report = segment(StudyRequest(str(tiny_brain.folder), files, tmp_path / "s.seg.nrrd"), progress)
-    sentence = "T2 and T1 with contrast show the brain in different places; check that they are registered."
+    sentence = (
+        "T2 and T1 with contrast show the brain in different places; check that they are registered and of one patient."
+    )
     assert sentence in progress.notes and sentence in report["notes"]
