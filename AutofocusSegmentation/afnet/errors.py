@@ -33,8 +33,12 @@ class Cancelled(AfnetError):
     exit_code = CANCELLED_EXIT_CODE
 
 
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "bad_alloc")
-"""Words of CUDA and MPS, of PyTorch's allocator on a CPU under Windows and elsewhere, and of SimpleITK's C++."""
+OUT_OF_MEMORY = (
+    "out of memory", "not enough memory", "allocate memory", "bad_alloc", "unable to join thread",
+    "unable to create thread",
+)
+"""Words of CUDA and MPS, of PyTorch's allocator on a CPU under Windows and elsewhere, of SimpleITK's C++, and of ITK
+where a thread finds no room for its stack."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -44,11 +48,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | OutOfMemory) or any(word in said for word in OUT_OF_MEMORY)
 
 
+_COMPILED_PARTS = {"_C": "torch", "_SimpleITK": "SimpleITK"}
+"""Names that an error has for the compiled part of a package, and the package."""
+
+
 def package_missing(error: ImportError) -> RequestError | None:
     """Return the error for a package that cannot be loaded; None if the module is of our own code."""
     if (error.name or "").startswith("afnet"):
         return None
+    name = (error.name or "torch").split(".")[0]
+    name = _COMPILED_PARTS.get(name, name)
+    if not isinstance(error, ModuleNotFoundError):
+        return RequestError(
+            f"The Python package {name} is installed but cannot be loaded (too little memory, or made for another "
+            "computer or Python); close other programs, or install it again."
+        )
     return RequestError(
-        f"The Python package {error.name or 'torch'} cannot be loaded; "
-        "install it (in Slicer: with the PyTorch extension)."
+        f"The Python package {name} cannot be loaded; install it (in Slicer: with the PyTorch extension)."
     )

@@ -71,3 +71,19 @@ def test_how_threads_wait_is_set_before_numpy_and_torch_read_it(own, expected, m
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     arguments = ["evaluate", "--model", "pelvis-ct", "--truth", "no.nii", "--prediction", "no.nii"]
     assert ended(AT_IMPORT_OF_NUMPY + own, *arguments)[1].splitlines()[0] == expected
+
+
+@pytest.mark.parametrize("part", ["_C", "torch._C", "torch"])
+def test_torch_is_there_but_does_not_load(part):
+    """As with too little memory for it: nothing is to be installed, least of all its compiled part."""
+    stub = f"""
+class Failing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ImportError("failed to map segment from shared object", name={part!r})
+sys.meta_path.insert(0, Failing())
+"""
+    arguments = ["segment", "--model", "pelvis-ct", "--input", "ct=a.nii", "--output", "s.seg.nrrd"]
+    code, text = ended(stub, *arguments)
+    assert (code, text.count("\n")) == (2, 1)
+    assert "The Python package torch is installed but cannot be loaded (too little memory" in text

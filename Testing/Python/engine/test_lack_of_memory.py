@@ -21,6 +21,17 @@ def test_while_segmentations_are_compared(refused, tmp_path, monkeypatch):
     refused(4, ["evaluate", "--model", "pelvis-ct", "--truth", file, "--prediction", file], "ran out of memory")
 
 
+@pytest.mark.parametrize("step", ["create", "join"])
+def test_while_a_thread_is_made(refused, tmp_path, monkeypatch, step):
+    def no_thread(*arguments):
+        raise RuntimeError(f"Exception thrown in SimpleITK Resample: ITK ERROR: Unable to {step} thread.")
+
+    file = tmp_path / "labels.nrrd"
+    sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkUInt8), str(file))
+    monkeypatch.setattr(evaluation, "_on_one_box", no_thread)
+    refused(4, ["evaluate", "--model", "pelvis-ct", "--truth", file, "--prediction", file], "ran out of memory")
+
+
 def test_while_a_file_is_read(tmp_path, monkeypatch):
     sitk.WriteImage(sitk.GaussianSource(size=[4, 4, 4]), str(tmp_path / "scan.nrrd"))
     monkeypatch.setattr(sitk.ImageFileReader, "Execute", fail)
