@@ -230,7 +230,7 @@ def _study_request(options) -> StudyRequest:
             raise RequestError(f"--input '{text}' is not NAME=FILE; write for example --input ct=scan.nii.gz.")
         if name in inputs:
             raise RequestError(f"The input '{name}' is given twice; give it once.")
-        inputs[name] = file
+        inputs[name] = os.path.expanduser(file)  # a shell leaves ~ as it is after "="
     layers = tuple(name.strip() for name in options.attention_layers.split(",") if name.strip())
     if not options.attention and (layers or options.attention_kind != "both"):
         raise RequestError("--attention-layers and --attention-kind need a folder: add --attention FOLDER.")

@@ -13,7 +13,7 @@ from ..study_request import StudyRequest
 from .segmentation_file import SEGMENTATION_SUFFIX
 from .writing import VOLUME_SUFFIXES, check_folder, check_writable
 
-_MAPS = "The folder of attention maps"
+_MAP, _MAPS = "An attention map", "The folder of attention maps"
 
 
 def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
@@ -26,7 +26,7 @@ def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
     ) if place]
     if request.attention_folder is not None:
         names = files_of(request.attention_request, manifest)
-        files += [(request.attention_folder / name, "An attention map") for name in names]
+        files += [(request.attention_folder / name, _MAP) for name in names]
     model = (manifest.folder / "model.json", *(member.weights_file for member in manifest.members))
     taken = {_real(file): "a file of the model" for file in model}
     taken |= {_real(file): "an input image" for file in request.inputs.values()}
@@ -36,8 +36,8 @@ def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
         if real in taken:
             raise RequestError(f"{what} would replace {taken[real]}; choose another name.")
         taken[real] = named[real] = what[0].lower() + what[1:]
-    for place, _ in files:  # the folder of attention maps may not exist yet, and be called as a file is to be
-        for parent in named.keys() & set(_real(place).parents):
+    for place, what in files:  # the folder of attention maps may not exist yet, and be called as a file is to be
+        for parent in named.keys() & set(_real(place).parents if what == _MAP else ()):
             raise RequestError(f"The folder of attention maps has the name of {named[parent]}; choose another.")
     if request.output:
         check_writable(request.output, (SEGMENTATION_SUFFIX,), "The segmentation")

@@ -53,6 +53,8 @@ def test_missing_modality(refused, mr_files, tiny_brain, out):
         (["--attention", "a-file"], "its name is that of a file"),
         (["--attention", "a-file/maps"], "its name is that of a file"),
         (["--attention", "maps", "--attention-layers", "layer1"], "has no autofocus layer 'layer1'; it has layer7"),
+        (["--report", "."], "The report needs a name that ends in .json"),
+        (["--labelmap", ".."], "The label map needs a name that ends in .nii"),
         (["--report", ""], "argument --report: it needs a name"),
         (["--labelmap", ""], "argument --labelmap: it needs a name"),
         (["--output", ""], "argument --output: it needs a name"),
@@ -167,6 +169,14 @@ def test_a_copy_of_one_image_as_two_inputs(refused, mr_files, tiny_brain, out, t
     inputs = [f"--input={name}={mr_files[name]}" for name in ("t1", "t1c", "flair")]
     refused(3, ["segment", "--model", tiny_brain.folder, *inputs, f"--input=t2={copy}", "--output", out / "s.seg.nrrd"],
             "T1 and T2 hold the same image")
+
+
+def test_an_input_in_the_home_folder(refused, tiny_pelvis, out, tmp_path, monkeypatch):
+    """The shell expands ~ at the beginning of a word only, not in --input ct=~/scan.nii.gz."""
+    (tmp_path / "scan.nii.gz").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    refused(3, ct_arguments("~/scan.nii.gz", tiny_pelvis, out), "CT is an empty file")
 
 
 def test_missing_input_file(refused, tiny_pelvis, out, tmp_path):
