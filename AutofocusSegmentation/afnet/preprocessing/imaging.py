@@ -149,8 +149,8 @@ def _brain(masks: dict[str, sitk.Image], manifest: Manifest, grid: WorkingGrid) 
             )
         if 2 * common < REGISTERED_DICE * (inside[item.name].sum() + reference.sum()):
             notes.append(
-                f"{item.title} and {title} show the brain in different places; check that they are registered and of one "
-                "patient."
+                f"{item.title} and {title} show the brain in different places; check that they are registered "
+                "and of one patient."
             )
     return np.logical_or.reduce(list(inside.values())), notes
 
