@@ -19,6 +19,7 @@ _SOP_CLASS, _MODALITY, _INSTANCE, _SERIES = "0008|0016", "0008|0060", "0008|0018
 _POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
 _FRAMES, _PHOTOMETRIC, _ALLOCATED, _SAMPLES = "0028|0008", "0028|0004", "0028|0100", "0028|0002"
 _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
+_PATIENT, _FRAME_OF_REFERENCE, _HIGH_BIT, _STORED = "0010|0020", "0020|0052", "0028|0102", "0028|0101"
 _SIGNED, _PADDING, _PADDING_LIMIT = "0028|0103", "0028|0120", "0028|0121"
 
 _BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"  # hardly ever used for scans
@@ -53,8 +54,10 @@ class Slice:
 
     `form`: '' for a slice that states its place, else what holds the frames: the name of an enhanced class, or
     'multi-frame'. `rescale`: whether slope and intercept are there. `unscaled`: whether what the values mean cannot be
-    known, for one of these is no number or a table stands in their place. `padding`: from where to where values,
-    rescaled, stand for no tissue; None if the file names no such value. Lengths in mm, as exact as the file has them.
+    known, for one of these is no number or a table stands in their place. `shifted`: whether the values are in upper
+    bits. `whose`: patient and frame of reference, for comparing alone: never shown or logged. `padding`: from where to
+    where values, rescaled, stand for no tissue; None if the file names no such value. Lengths in mm, as exact as the
+    file has them.
     """
 
     file: Path
@@ -72,6 +75,8 @@ class Slice:
     inverted: bool
     rescale: tuple[bool, bool]
     unscaled: bool
+    shifted: bool
+    whose: tuple[str, str]
     padding: tuple[float, float] | None
 
 
@@ -246,7 +251,8 @@ def _slice(file: Path, reader: sitk.ImageFileReader, kind: str | None, start: by
         spacing or (1.0, 1.0), axes or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), position or (0.0, 0.0, 0.0), frames, form,
         reader.GetPixelID(),
         _text(reader, _PHOTOMETRIC) == "MONOCHROME1", (bool(_text(reader, _SLOPE)), bool(_text(reader, _INTERCEPT))),
-        _is_unscaled(file, reader, start), _padding(reader),
+        _is_unscaled(file, reader, start), _is_shifted(reader),
+        (_text(reader, _PATIENT), _text(reader, _FRAME_OF_REFERENCE)), _padding(reader),
     )
 
 
@@ -257,6 +263,13 @@ def _is_unscaled(file: Path, reader: sitk.ImageFileReader, start: bytes | None) 
     if stated:
         return any(_numbers(reader, key, 1) is None for key in stated)
     return _VALUE_TABLE.search(file.read_bytes() if start is None else start) is not None
+
+
+def _is_shifted(reader: sitk.ImageFileReader) -> bool:
+    """Whether the values of the header just read end above their number of bits (as PS3.5 allowed until 2014): GDCM
+    would take the lower ones."""
+    high, stored = _numbers(reader, _HIGH_BIT, 1), _numbers(reader, _STORED, 1)
+    return high is not None and stored is not None and high[0] != stored[0] - 1
 
 
 def _padding(reader: sitk.ImageFileReader) -> tuple[float, float] | None:

@@ -44,6 +44,11 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
             f"{what} has {unscaled} of {len(stack)} slices whose rescale slope or intercept is no number or stands in "
             "a table (Modality LUT), so their values are unknown; export the series again."
         )
+    if any(item.shifted for item in stack):
+        raise InputError(
+            f"{what} stores its values in the upper bits of its pixels (High Bit), which is not read here; export the "
+            "series again."
+        )
     ct = "CT" in (expected, stack[0].modality)
     if ct:
         _check_rescale(stack, what)

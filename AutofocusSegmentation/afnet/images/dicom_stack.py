@@ -89,13 +89,14 @@ def only_stack(folder: Folder, what: str) -> list[Slice]:
             "the files (as with git annex get), or copy the series without links."
         )
     stacks: dict[tuple, list[Slice]] = defaultdict(list)
-    for item in folder.slices:
+    for item in sorted(folder.slices, key=lambda item: "" in item.whose):  # a slice without a name joins those with one
         alike = (item.series, _grid(item))
         near = (
             key for key in stacks
             if key[:2] == alike and np.abs(np.subtract(key[2], item.axes)).max() <= ORIENTATION_TOLERANCE
+            and _of_one_patient(key[3], item.whose)
         )
-        stacks[next(near, (*alike, item.axes))].append(item)
+        stacks[next(near, (*alike, item.axes, item.whose))].append(item)
     found = sorted(stacks.values(), key=_frames, reverse=True)
     if not found:
         if folder.damaged:
@@ -175,6 +176,12 @@ def _check_placeless(folder: Folder, stack: list[Slice], what: str) -> None:
             f"{what} has {count(lost, 'slice')} in colour or without a readable position, orientation or pixel spacing "
             f"beside {len(stack)} others, so slices would be missing; export the series again."
         )
+
+
+def _of_one_patient(a: tuple[str, str], b: tuple[str, str]) -> bool:
+    """Whether two slices may be of one patient and frame of reference: one without a name may be of any. After names
+    were removed, series of several patients may have one number or none."""
+    return all(one == other or "" in (one, other) for one, other in zip(a, b, strict=True))
 
 
 def _grid(item: Slice) -> tuple:

@@ -141,6 +141,34 @@ def test_several_series_are_listed_without_names(tmp_path, capfd):
     assert "3 DICOM series (9 slices of CT, 2 times 5 slices of MR)" in sentence
 
 
+@pytest.mark.parametrize(
+    "tag,names", [("PatientID", ("ID4711", "Secret2")), ("FrameOfReferenceUID", ("1.2.4", "1.2.5"))]
+)
+@pytest.mark.parametrize("second", [slice(4, 8), slice(1, 8, 2)])
+def test_two_patients_in_one_series(tmp_path, tag, names, second, capfd):
+    """As after names were removed: the slices would make one image, the one on top of the other or between it."""
+    slices = series()
+    for item in slices:
+        setattr(item, tag, names[0])
+    for item in slices[second]:
+        setattr(item, tag, names[1])
+    refused(stored(tmp_path / "series", slices), RequestError, "2 DICOM series (2 times 4 slices of CT)", capfd)
+
+
+@pytest.mark.parametrize("tag,name", [("PatientID", "ID4711"), ("FrameOfReferenceUID", "1.2.4")])
+@pytest.mark.parametrize("without", [slice(0, 8), slice(2, 4), slice(0, 7)])
+def test_slices_that_do_not_say_whose_they_are(tmp_path, tag, name, without):
+    slices = series()
+    for item in slices:
+        setattr(item, tag, name)
+    for number, item in enumerate(slices[without]):
+        if number % 2:
+            delattr(item, tag)
+        else:
+            setattr(item, tag, "")
+    assert read_image(stored(tmp_path / "series", slices)).GetSize()[2] == 8
+
+
 def test_modality_is_no_way_to_leak(tmp_path, capfd):
     stored(tmp_path, series(3, modality="SECRETPATIENT"), "a")
     stored(tmp_path, series(4, series="1.2.3.2"), "b")

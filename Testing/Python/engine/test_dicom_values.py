@@ -155,3 +155,13 @@ def test_padding_of_other_modalities_and_without_a_rescale_stays(tmp_path):
 @pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian])
 def test_syntaxes_that_are_not_read(tmp_path, syntax, capfd):
     refused(stored(tmp_path, series(syntax=syntax)), InputError, "(deflated or big-endian); export the series", capfd)
+
+
+@pytest.mark.parametrize("some", [slice(0, 8), slice(3, 4)])
+def test_values_in_the_upper_bits(tmp_path, some, capfd):
+    """Twelve bits that end at the sixteenth; GDCM would keep the lower twelve, which are noise."""
+    slices = series(bits=12)
+    for item in slices[some]:
+        item.HighBit = 15
+        item.PixelData = (np.frombuffer(item.PixelData, np.uint16) << 4).tobytes()
+    refused(stored(tmp_path / "series", slices), InputError, "upper bits of its pixels (High Bit)", capfd)
