@@ -121,7 +121,7 @@ def _written(partial: Path, image: sitk.Image, compress: bool) -> bool:
             raise
         return False
     read, array = sitk.GetArrayViewFromImage(copy), sitk.GetArrayViewFromImage(image)
-    return np.array_equal(read, array, equal_nan=array.dtype.kind == "f")  # on whole numbers a third of a GB for nothing
+    return np.array_equal(read, array, equal_nan=array.dtype.kind == "f")  # needless memory for whole numbers
 
 
 def _name_for_itk(file: Path) -> str:
