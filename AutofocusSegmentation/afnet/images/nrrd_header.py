@@ -35,6 +35,9 @@ _BYTES = (
 )
 """Names of the types of a number, and its bytes."""
 
+_UNREAD_SPACES = {"rps", "right-posterior-superior", "lpi", "left-posterior-inferior", "rai", "right-anterior-inferior"}
+"""Spaces that some programs write, which the format does not have."""
+
 _LONGEST_HEADER = 1 << 24
 
 _SEVERAL_FILES = re.compile(r"^LIST\b|%\d*d")
@@ -164,6 +167,8 @@ def unread_header(path: Path, what: str) -> InputError:
             f"{what} has {rank} axes, of which only three are directions in space; save one of its volumes alone, with "
             "three axes."
         )
+    if header.fields.get("space", "").lower() in _UNREAD_SPACES:
+        return without_orientation(what)
     return damaged(what)
 
 

@@ -202,3 +202,12 @@ def test_a_header_without_an_end(tmp_path, capfd):
     path = nrrd(tmp_path, encoding="gzip")
     path.write_bytes(path.read_bytes()[:300].partition(b"\n\n")[0])
     refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("space", ["RPS", "right-posterior-superior"])
+def test_a_space_that_the_format_does_not_have_is_no_damage(tmp_path, space, capfd):
+    path = nrrd(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"left-posterior-superior", space.encode()))
+    assert path.read_bytes() != content
+    refused(path, InputError, "does not say how the patient lies in it", capfd)
