@@ -80,8 +80,8 @@ def download(folder: Path) -> Path:
         return archives[0]
     if "HASHES" in result.stderr or result.returncode == 0:
         raise ExampleUnavailable(
-            "The example CT was not used because the file that came is not the one that was checked; "
-            "give your own CT instead: make demo STUDY=path."
+            "The example CT was not used because the downloaded file is not the expected one; give your own CT "
+            "instead: make demo STUDY=path."
         )
     raise ExampleUnavailable(
         "The example CT could not be fetched by pip; connect this computer to the internet and run make demo again, "

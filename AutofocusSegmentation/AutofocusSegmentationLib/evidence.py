@@ -95,10 +95,10 @@ def explain(manifest: Manifest, name: str, node) -> str:
     """Return one sentence on why a volume node is taken as the input `name`, or what speaks against it."""
     found = matches(manifest, node)
     if name in found:
-        return _("By {reason}.").format(reason=found[name].reason)
+        return _("Chosen by {reason}.").format(reason=found[name].reason)
     if found:
         other = min(found, key=lambda each: found[each].rank)
-        return _("Looks like {title} by {reason}: check it.").format(
+        return _("Looks like {title}, judging by {reason}: check it.").format(
             title=manifest.input(other).title, reason=found[other].reason)
     derived = _derived(node, series_tags(node))
     if derived:

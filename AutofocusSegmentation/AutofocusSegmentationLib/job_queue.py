@@ -158,8 +158,8 @@ class JobQueue:
         nodes = [*study.inputs.values(), *([study.output] if study.output else [])]
         if not all(slicer.mrmlScene.IsNodePresent(node) for node in nodes):
             self._end(study, JobOutcome("failed", _(
-                "A queued segmentation was left out because one of its images or its output was removed from the "
-                "scene meanwhile.")))
+                "A queued segmentation was skipped because one of its images or its output was removed from the "
+                "scene.")))
             return
         study.job = SegmentationJob(
             study.manifest, study.inputs, study.output, study.device, memory=study.memory, precision=study.precision,

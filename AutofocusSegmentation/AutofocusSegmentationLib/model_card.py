@@ -23,10 +23,10 @@ def model_card(manifest: Manifest) -> str:
         _paragraph(_("Use"), manifest.intended_use),
         _paragraph(_("Made for"), manifest.population),
         _paragraph(_("Not validated on"), manifest.not_validated_on),
-        _paragraph(_("How well it does"), scores["summary"]),
+        _paragraph(_("Performance"), scores["summary"]),
         _score_table(manifest),
         _paragraph(_("How this was measured"), scores["how"]),
-        _paragraph(_("Learned from"), "; ".join(_data(item) for item in manifest.raw["training_data"])),
+        _paragraph(_("Training data"), "; ".join(_data(item) for item in manifest.raw["training_data"])),
         _paragraph(_("Licence"), manifest.licence),
         _paragraph(_("Weights (SHA-256)"), manifest.weights_sha256[:16]),
     ]

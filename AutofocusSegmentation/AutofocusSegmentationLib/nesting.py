@@ -44,7 +44,7 @@ class NestingProblem:
     def sentence(self) -> str:
         """Return what is wrong, how much it is, and what `make_nested` will do."""
         parts = "; ".join(
-            _("{inner} reaches out of {outer} by {voxels} voxels ({volume:.2f} ml)").format(
+            _("{inner} extends outside {outer} by {voxels} voxels ({volume:.2f} ml)").format(
                 inner=item.inner, outer=item.outer, voxels=item.voxels, volume=item.volume_ml)
             for item in self.overhangs
         )

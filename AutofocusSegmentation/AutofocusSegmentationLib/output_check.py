@@ -34,14 +34,14 @@ def check_output(
     if not output_node.IsA("vtkMRMLSegmentationNode"):
         return [_("The output is not a segmentation: choose or create a segmentation as output.")]
     if output_node.GetAttribute(COMPARISON_ATTRIBUTE):
-        return [_("The output shows a test case of a fine-tuning, and goes when that is no longer shown: choose a new "
-                  "segmentation as output.")]
+        return [_("The output is the temporary display of a fine-tuning test case: choose a new segmentation as "
+                  "output.")]
     other = made_of_another(output_node) or reference_image(output_node)
     image = name_of(other) if named and other else _("another image")
     if other is not reference_node and _holds_a_result(output_node):
         if other is None and lies_on(output_node, reference_node):
-            return [_("The output does not say of which image it is, as after loading or copying it: choose a new "
-                      "segmentation as output.")]
+            return [_("It is not known which image the output belongs to (for example because it was loaded or "
+                      "copied): choose a new segmentation as output.")]
         return [_("The output holds what a model found in {image}: choose a new segmentation as output.").format(
             image=image if other else _("an image that is no longer in the scene"))]
     if hierarchy.known_apart(output_node, other, reference_node):
@@ -55,10 +55,11 @@ def check_output(
         return [_("The output has segments of yours under another transform than the image: choose a new segmentation "
                   "as output.")]
     if has_own_voxels(output_node, reference_node):
-        return [_("The output has voxels of its own (finer or cropped): choose a new segmentation as output.")]
+        return [_("The output's geometry differs from the image's (finer or cropped): choose a new segmentation as "
+                  "output.")]
     if not lies_on(output_node, reference_node):
-        return [_("The output has segments of yours that were drawn on other voxels, or before the image was moved: "
-                  "choose a new segmentation as output.")]
+        return [_("The output has segments of yours that were drawn in another geometry, or before the image was "
+                  "moved: choose a new segmentation as output.")]
     # Scans of one protocol have the same voxels in the same place, whoever was scanned.
     if other not in (None, reference_node, *images) and not hierarchy.same_patient(other, reference_node):
         return [_("The output has segments of yours that were drawn on {image}: choose a new segmentation as output."
@@ -70,8 +71,8 @@ def output_note(reference_node, output_node, kept: Collection[str]) -> str:
     """Return what a run does to a segmentation that `check_output` finds no fault with. kept: its `kept_segments`."""
     if kept:
         names = ", ".join(name_of_segment(output_node, segment_id) for segment_id in kept)
-        return _("You edited, renamed or completed {names}: they are kept, and what is found otherwise is added beside "
-                 "them.").format(names=names)
+        return _("You edited or renamed {names}, or marked them as Completed: they are kept, and differing results "
+                 "are added beside them.").format(names=names)
     if (reference_image(output_node) is None and output_node.GetSegmentation().GetNumberOfSegments()
             and not hierarchy.same_patient(output_node, reference_node)):
         return _("Its segments are kept, but it does not say on which image they were drawn: check that they are of "

@@ -205,7 +205,7 @@ def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, st
     for structure in manifest.structures:
         note, entry = "", found.entries[structure.id]
         if not found.voxels[structure.id].count:
-            note = _("Left out as too doubtful") if entry["left_out"] else _("Not found")
+            note = _("Withheld as implausible") if entry["left_out"] else _("Not found")
         elif entry["touches_edge"]:
             note = _("Touches the edge of the image and may be cut off")
         name = name_of_segment(segmentation, segments[structure.id])

@@ -75,7 +75,7 @@ def _read_voxels(manifest: Manifest, path: Path, grid: VoxelGrid) -> dict[str, V
 
 
 def _missing() -> ResultError:
-    return ResultError(_("The engine left no result: segment again, and see the log if it happens again."))
+    return ResultError(_("The engine wrote no result: segment again, and see the log if it happens again."))
 
 
 def _damaged() -> ResultError:

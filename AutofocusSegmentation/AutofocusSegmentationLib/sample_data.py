@@ -51,7 +51,7 @@ def register_sample_data() -> None:
         from SampleData import SampleDataLogic
     except ImportError:
         return
-    for study, title in ((PELVIS, _("Male pelvic CT")), (GLIOMA, _("Glioma, four MR contrasts"))):
+    for study, title in ((PELVIS, _("Male pelvic CT")), (GLIOMA, _("Glioma, four MRI sequences"))):
         SampleDataLogic.registerCustomSampleDataSource(
             category=_("Autofocus Segmentation"),
             sampleName=title,

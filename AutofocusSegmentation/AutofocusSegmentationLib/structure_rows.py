@@ -80,7 +80,7 @@ def _status(segment, volume: float | None, edited: bool, surfaces: bool, manifes
         return _("Edited")
     if volume != 0:
         return _("Renamed") if _made_as(segment, manifest) else ""
-    return _("Left out") if _left_out(segment) else _("Not found")
+    return _("Withheld") if _left_out(segment) else _("Not found")
 
 
 def _left_out(segment) -> bool:
@@ -93,8 +93,8 @@ def _remarks(
 ) -> str:
     remarks, logic = [], slicer.vtkSlicerSegmentationsModuleLogic
     if surfaces:
-        remarks.append(_("It is kept as a surface: to see whether it was edited, and to export it, make the binary "
-                         "label map the source in the Segmentations module."))
+        remarks.append(_("It is kept as a surface: to see whether it was edited, and to export it, in the "
+                         "Segmentations module, under Representations, choose Make source for Binary labelmap."))
     if tag_of(segment, EDGE_TAG) == "true":
         remarks.append(_("It reaches the edge of the image, so a part of it may be missing."))
     made_as = _made_as(segment, manifest)
@@ -105,12 +105,12 @@ def _remarks(
     elif edited:
         remarks.append(_("You edited it; a run into this segmentation keeps it and adds a new one beside it."))
     elif logic.GetSegmentStatus(segment) == logic.Completed:
-        remarks.append(_("You completed it; a run into this segmentation keeps it, and adds a new one beside it if "
-                         "that differs."))
+        remarks.append(_("You marked it as Completed; another run into this segmentation keeps it, and adds a new "
+                         "segment beside it if the result differs."))
     elif made_as:
         remarks.append(_("You renamed it; a run into this segmentation keeps it and adds a new one beside it."))
     if volume == 0 and not edited and tag_of(segment, HASH_TAG):
-        remarks.append(_("Left out as too doubtful; see the notes.") if _left_out(segment) else
+        remarks.append(_("Withheld as implausible; see the notes.") if _left_out(segment) else
                        _("The model did not find it."))
     if made is not None and volume is not None and abs(made - volume) >= 0.05:
         remarks.append(_("As segmented: {volume:.1f} ml.").format(volume=made))

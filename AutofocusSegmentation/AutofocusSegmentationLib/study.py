@@ -91,9 +91,10 @@ def input_reasons(
         if node is not None:
             reasons[name] = explain(manifest, name, node)
             if expected and hierarchy.study_item(node) not in (0, expected):
-                reasons[name] += " " + _("Of another study than {title}: check it.").format(title=reference.title)
+                reasons[name] += " " + _("From a different study than {title}: check "
+                                         "it.").format(title=reference.title)
             if name in unlike:
-                reasons[name] += " " + _("Named unlike the others: check that it is of the same patient.")
+                reasons[name] += " " + _("Its name differs from the others: check that it is from the same patient.")
     several = several_sets(manifest, inputs, volume_nodes)
     if several:
         there = _("There are {count} volumes for {title} here, perhaps of several patients:").format(
@@ -131,7 +132,7 @@ def export_study(
         if copy is None or not perpendicular(ijk_to_local(copy)[:3, :3]):
             copy = resampled_copy(node, reference, voxels)
             notes.append(
-                _("{title} was resampled, because its transform bends or shears it.").format(title=item.title)
+                _("{title} was resampled, because its transform deforms or shears it.").format(title=item.title)
             )
         try:
             write_nrrd(copy, Path(folder) / f"{item.name}.nrrd")
@@ -149,7 +150,7 @@ def _problem_of(item: Input, node) -> str:
     if node is None:
         text = _("Choose a volume for {title}.")
     elif not volumes.is_scalar(node):
-        text = _("{title} is not a volume with one number per voxel: choose a {modality} volume.")
+        text = _("{title} is not a scalar volume: choose the {modality} volume.")
     elif volumes.is_label_map(node):
         text = _("{title} is a label map: choose the {modality} volume itself.")
     elif volumes.is_attention_map(node):
@@ -161,7 +162,7 @@ def _problem_of(item: Input, node) -> str:
     elif not volumes.has_known_type(node):
         text = _("{title} has the voxel type {type}: convert it with the module Cast Scalar Volume.")
     elif modality_of(node) not in ("", item.modality, "OT"):
-        text = _("{title} is of the modality {found}, not {modality}: choose a {modality} volume.")
+        text = _("{title} is of the modality {found}, not {modality}: choose the {modality} volume.")
     else:
         return ""
     known = node is not None and volumes.is_scalar(node) and volumes.has_voxels(node)
@@ -182,8 +183,9 @@ def _frame_problem(item: Input, node) -> str:
     if is_linear(node.GetParentTransformNode()):
         return _("{title} is under a transform that scales, shears or mirrors it by up to {mm:.1f} mm: harden the "
                  "transform in the Data module, or take the volume out of it.").format(title=item.title, mm=deviation)
-    return _("{title} is under a transform that bends it by up to {mm:.1f} mm, as Slicer adds to series with tilted "
-             "or uneven slices: harden the transform in the Data module, or load the series again without gaps."
+    return _("{title} is under a non-linear transform that deforms it by up to {mm:.1f} mm, as Slicer adds to series "
+             "with tilted or unevenly spaced slices: harden the transform in the Data module, or load the complete "
+             "series again."
              ).format(title=item.title, mm=deviation)
 
 

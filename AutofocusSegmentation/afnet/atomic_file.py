@@ -154,7 +154,7 @@ def refusal(error: OSError, what: str) -> RequestError:
         )
     if error.errno in _FORBIDDEN:
         return RequestError(
-            f"{what} may not be written there; choose a folder of your own or change its permissions."
+            f"{what} cannot be written there (no permission); choose a folder of your own or change its permissions."
         )
     if error.errno == errno.EBUSY:
         return RequestError(

@@ -30,7 +30,7 @@ _SHARED = {
     "--device": {"choices": ("auto", "cuda", "mps", "cpu"), "default": "auto",
                  "help": "auto: the GPU if it works, else the CPU (default: auto)"},
     "--progress": {"choices": ("text", "json", "none"), "default": "text",
-                   "help": "what is told meanwhile: lines of text, lines of JSON, or nothing (default: text)"},
+                   "help": "how progress is reported: lines of text, lines of JSON, or nothing (default: text)"},
 }
 """Options that several commands have: name to arguments of `add_argument`."""
 
@@ -123,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--prediction", type=named_path, required=True, metavar="FILE",
                           help="label map or .seg.nrrd")
     evaluate.add_argument("--only", metavar="IDS",
-                          help="comma-separated structures that were drawn in the truth; without it, one that only the "
-                               "prediction holds counts as 0")
+                          help="comma-separated structures to score, those that were drawn in the truth (default: "
+                               "all; a structure found only in the prediction then scores 0)")
     evaluate.add_argument("--resample", action="store_true", help="bring the prediction to the truth's grid")
     evaluate.add_argument("--models", **_SHARED["--models"])
     evaluate.add_argument("--json", action="store_true", help="the scores as JSON instead of a table")
@@ -135,9 +135,11 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--output", type=named_path, required=True, metavar="FOLDER",
                            help="the model folder to make; its name becomes the model's id")
     importing.add_argument("--inputs", required=True, metavar="ORDER",
-                           help="order of the network's channels, for example flair,t1,t1c,t2; no file tells it")
+                           help="order of the network's channels, for example flair,t1,t1c,t2; the checkpoint does "
+                                "not store it")
     importing.add_argument("--execution", choices=(TILES, WHOLE_VOLUME), default=TILES,
-                           help="as the authors did (tiles-75), or faster over the whole brain: another result")
+                           help="tiles-75: as the authors did; whole-volume: faster, but gives different results "
+                                "(default: tiles-75)")
     importing.set_defaults(command=_import_checkpoint)
     add_finetune(commands, _SHARED)
     add_benchmark(commands, _SHARED)
@@ -149,20 +151,21 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
     parser.add_argument("--model", required=True, help="a model's id or folder")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", required=True,
                         help="NIfTI, NRRD or MetaImage file, or DICOM folder; once for every input of the model, "
-                             "whose names 'models' lists (T1 is as good as t1)")
+                             "whose names 'models' lists (case does not matter)")
     parser.add_argument("--attention", type=named_path, required=attention_required, metavar="FOLDER",
                         help="write attention maps: <layer>-focus-mm.nrrd, <layer>-rate<r>.nrrd")
     parser.add_argument("--attention-layers", default="", metavar="LAYERS",
                         help="comma-separated, for example layer6,layer8 (default: all autofocus layers)")
     parser.add_argument("--attention-kind", choices=KINDS, default="both",
-                        help="focus: expected reach in mm; maps: one map per rate, 255 is 1 (default: both)")
+                        help="focus: expected reach in mm; maps: one map per rate, 255 means 1 (default: both)")
     parser.add_argument("--report", type=named_path, metavar="FILE.json",
                         help="volumes, geometry, seconds, memory, model; the name must end in .json")
     parser.add_argument("--device", **_SHARED["--device"])
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
                         help="auto: bfloat16 where the device multiplies it in hardware, else float32 (default: auto)")
     parser.add_argument("--memory", metavar="2GB",
-                        help="memory for the network, besides program and images (default: 70 %% of what is free)")
+                        help="memory for the network, not counting program and images (default: 70 %% of what is "
+                             "free)")
     parser.add_argument("--models", **_SHARED["--models"])
     parser.add_argument("--progress", **_SHARED["--progress"])
     # For Slicer's side: the end of standard input cancels the run, which then removes its own folder.
@@ -203,7 +206,7 @@ def _segment(options, progress: Progress) -> None:
     if options.progress == "text":
         for row in report["structures"]:
             remark = "  (touches the image's edge)" if row["touches_edge"] else ""
-            remark = "  (left out as too doubtful)" if row["left_out"] else remark
+            remark = "  (withheld as implausible)" if row["left_out"] else remark
             print(f"{row['name']:<20} {row['volume_ml']:9.2f} ml{remark}")
         print(f"{report['seconds']['total']:.1f} s on {report['device']}: {options.output}")
 
@@ -255,7 +258,7 @@ def _evaluate(options, progress: Progress) -> None:
     manifest = find_model(options.model, options.models)
     only = None if options.only is None else [name.strip() for name in options.only.split(",") if name.strip()]
     if only == []:
-        raise RequestError(f"--only '{options.only}' names no structure; name some with commas, or leave it out.")
+        raise RequestError(f"--only '{options.only}' names no structure; name some, separated by commas, or omit it.")
     rows = evaluate(
         manifest, options.truth, options.prediction, only, options.resample, lambda text: print(text, file=sys.stderr)
     )

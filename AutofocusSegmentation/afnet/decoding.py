@@ -129,10 +129,10 @@ def clean(labels: sitk.Image, manifest: Manifest) -> tuple[sitk.Image, list[str]
 
 def _left_out(sizes_ml: np.ndarray, smallest_part: float) -> str:
     if len(sizes_ml) == 1:
-        return (f"Left out: an island of {sizes_ml[0]:.1f} ml, less than {smallest_part:.0%} of the largest; "
-                "check that it is no second tumour.")
-    return (f"Left out: {len(sizes_ml)} islands of up to {sizes_ml.max():.1f} ml, each less than {smallest_part:.0%} "
-            "of the largest; check that none of them is a second tumour.")
+        return (f"Removed: an island of {sizes_ml[0]:.1f} ml, less than {smallest_part:.0%} of the largest; check that "
+                "it is not a second tumour.")
+    return (f"Removed: {len(sizes_ml)} islands of up to {sizes_ml.max():.1f} ml, each less than {smallest_part:.0%} of "
+            "the largest; check that none of them is a second tumour.")
 
 
 def _holes(part: np.ndarray, image: sitk.Image) -> np.ndarray:
@@ -160,7 +160,7 @@ def check_found(labels: sitk.Image, manifest: Manifest) -> list[str]:
         return []
     judged = [item["code"] for item in manifest.raw.get("plausibility", {}).get("structures", []) if item["required"]]
     return [
-        f"Not found: {names[code]}; the scan may not show it, or is not what the model is made for."
+        f"Not found: {names[code]}; the scan may not show it, or is not of the kind that the model is made for."
         for code in manifest.output_codes
         if code and code not in present and code not in judged  # plausibility tells of those, and why
     ]

@@ -81,13 +81,12 @@ def evaluate(
     expected = _open(truth, manifest, "The truth", only is not None, tell)
     found = _open(prediction, manifest, "The prediction", only is not None, tell)
     if not _overlap(expected.grid, found.grid):
-        raise RequestError("The prediction does not lie where the truth does; give two of the same image.")
+        raise RequestError("The prediction lies elsewhere than the truth; give two segmentations of the same image.")
     spacing = expected.grid.GetSpacing()[::-1]
     voxel_ml = math.prod(spacing) / 1000.0
     if not resample and not _same_lattice(expected.grid, found.grid):
         raise RequestError(
-            "The prediction lies on another grid than the truth; use --resample to compare it by nearest "
-            "neighbour."
+            "The prediction is on a different grid from the truth; use --resample to compare it by nearest neighbour."
         )
     rows = []
     for structure in manifest.structures:
@@ -122,7 +121,8 @@ def format_table(rows: list[dict]) -> str:
         lines.append("  ".join([row["name"].ljust(width), *(cell.rjust(10) for cell in cells)]) + note)
     lacking = [row["name"] for row in rows if row["truth_ml"] == 0 < row["prediction_ml"]]
     if lacking:
-        lines.append(f"Not in the truth, so counted as 0: {', '.join(lacking)}; --only leaves out what was not drawn.")
+        lines.append(f"Not in the truth, so counted as 0: {', '.join(lacking)}; use --only to exclude what was not "
+                     "drawn.")
     return "\n".join(lines)
 
 
@@ -151,7 +151,8 @@ def _open(
             segmentation = read_segmentation(Path(source), what)
             structures = manifest.structures
             if not named and all(segmentation.mask(item.id, structures) is None for item in structures):
-                raise RequestError(f"{what} has no segment of the model {manifest.id}; give another, or another model.")
+                raise RequestError(f"{what} has no segment of the model {manifest.id}; give another file or another "
+                                   "model.")
             return _Opened(segmentation.grid, segmentation, structures)
         source = read_labelmap(source, what)
     codes = sitk.GetArrayFromImage(source)

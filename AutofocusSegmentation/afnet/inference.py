@@ -107,14 +107,14 @@ def infer(predictor: Predictor, channels: np.ndarray, resources: Resources, prog
             if streams and planes != GPU_SLABS[-1]:
                 progress.note(f"The {device.type} device has too little memory for slabs of {planes} planes; "
                               "they are made thinner.")
-        progress.note(f"The {device.type} device has too little memory, so the CPU computes.")
+        progress.note(f"The {device.type} device has too little memory, so the CPU is used.")
         device = torch.device("cpu")
         dtype = dtype if has_bfloat16(device) else torch.float32
     attempt = Attempt(device, dtype, memory=memory_limit(resources.memory, device))
     needed = memory_needed(predictor, channels.shape[1:], attempt)
     if needed > attempt.memory:
         raise OutOfMemory(
-            f"The study needs {needed / 2**30:.2f} GB of memory and {attempt.memory / 2**30:.2f} GB may be used; "
+            f"The study needs {needed / 2**30:.2f} GB of memory, but only {attempt.memory / 2**30:.2f} GB may be used; "
             "close other programs, allow more memory (--memory), or crop the image to the organs."
         )
     if attempt.memory < 2 * needed:

@@ -72,7 +72,7 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
         notes.append(f"The scan shows {metal:.0f} ml of metal in the body, as of a hip prosthesis, for which this "
                      "model was not made: check every segment.")
     if left_out:
-        notes.append(f"Left out as too doubtful: {_listed(names, left_out)}; draw by hand what the scan does show.")
+        notes.append(f"Withheld as implausible: {_listed(names, left_out)}; draw by hand any that the scan shows.")
         array = sitk.GetArrayFromImage(labels)
         array[np.isin(array, left_out)] = 0
         labels = like(array, labels)
@@ -82,8 +82,8 @@ def judge(labels: sitk.Image, image: sitk.Image, manifest: Manifest) -> tuple[si
             notes.append(_cut_off(face, _listed(names, cut)))
         missing = [code for code, edge in beyond.items() if edge == face]
         if missing:
-            notes.append(f"Not found, as the scan ends before: {_listed(names, missing)}; use a scan that reaches "
-                         f"further to the {'feet' if face == 'inferior' else 'head'}.")
+            notes.append(f"Not found because the scan ends too early: {_listed(names, missing)}; use a scan that "
+                         f"extends further towards the {'feet' if face == 'inferior' else 'head'}.")
     return labels, notes, left_out
 
 

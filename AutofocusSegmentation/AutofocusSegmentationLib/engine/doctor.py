@@ -190,10 +190,11 @@ def _defect(torch: TorchFiles, system: str) -> tuple[State, str] | None:
     if torch.has_metadata != torch.has_package or torch.numbers is None:
         return State.HALF_INSTALLED, _("PyTorch is only half installed, as after an installation that was interrupted")
     if torch.numbers < OLDEST_TORCH:
-        return State.TOO_OLD, _("PyTorch {found} is too old, {needed} or newer is needed").format(
+        return State.TOO_OLD, _("PyTorch {found} is too old ({needed} or newer is needed)").format(
             found=torch.version, needed=".".join(map(str, OLDEST_TORCH)))
     if system == "win32" and torch.numbers >= WINDOWS_BELOW:
-        return State.TOO_NEW, _("PyTorch {found} does not fit Slicer on Windows, one below {limit} is needed").format(
+        return State.TOO_NEW, _("PyTorch {found} does not work in Slicer on Windows (a version below {limit} is "
+                                "needed)").format(
             found=torch.version, limit=".".join(map(str, WINDOWS_BELOW)))
     return None
 

@@ -45,7 +45,7 @@ def success(said_done: bool, missing: Sequence[str]) -> Outcome:
     if said_done and not missing:
         return Outcome("done", 0, "")
     what = f"without its result {missing[0]}" if missing else "before it was done"
-    return Outcome("failed", 0, f"The segmentation engine ended {what}: try again, and see the details.")
+    return Outcome("failed", 0, f"The segmentation engine ended {what}: try again, and see the Log section.")
 
 
 def failure(code: int, sentence: str, last_error: Sequence[str], started: bool) -> Outcome:
@@ -94,10 +94,10 @@ def _explain(code: int, started: bool) -> str:
         )
     if not started:
         return (
-            f"The segmentation engine ended before it could start (exit code {shown}): see the details, and "
-            "check PyTorch with the PyTorch Utils module."
+            f"The segmentation engine ended before it could start (exit code {shown}): see the Log section, and check "
+            "PyTorch with the PyTorch Utils module."
         )
     return (
-        f"The segmentation engine ended unexpectedly (exit code {shown}): see the details, and try again "
-        "with the device set to CPU."
+        f"The segmentation engine ended unexpectedly (exit code {shown}): see the Log section, and try again with the "
+        "device set to CPU."
     )

@@ -57,7 +57,7 @@ class SlicerTorchInstaller:
         interactive, manager.interactive = manager.interactive, False  # no dialogs: the user has agreed already
         try:
             if not manager.installExtensionFromServer(EXTENSION, False):
-                raise InstallFailed(_("the extensions server did not give it"))
+                raise InstallFailed(_("the extensions server does not provide it for this Slicer"))
         finally:
             manager.interactive = interactive
 
@@ -73,7 +73,7 @@ class SlicerTorchInstaller:
             logging.exception("AutofocusSegmentation: PyTorch could not be installed")
             raise InstallFailed(_("the installation stopped, {kind}").format(kind=type(error).__name__)) from error
         if installed is None:
-            raise InstallFailed(_("the installation was called off"))
+            raise InstallFailed(_("the installation was cancelled"))
 
     def restart(self) -> None:
         slicer.util.restart()

@@ -91,7 +91,7 @@ def export_rtstruct(
                 copy.GetSegmentation().GetSegment(segment_id).SetName(roi_name)
             _call(exporters.write_rtstruct, copy, image, working / target, _description(segmentation))
         if not any((working / target).iterdir()):
-            raise ExportFailed(_("SlicerRT wrote no file: see Slicer's log, and try again."))
+            raise ExportFailed(_("SlicerRT wrote no file: see View > Error Log, and try again."))
     return Exported(folder, (target,), left_out)
 
 
@@ -163,7 +163,8 @@ def _call(write, *arguments) -> None:
         logging.exception("AutofocusSegmentation: a DICOM exporter failed")
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ExportFailed(
-            _("Slicer's DICOM exporter failed, and nothing was written: {reason}").format(reason=reason)) from error
+            _("Slicer's DICOM exporter failed, and nothing was written ({reason}): choose NRRD, or see View > Error "
+              "Log.").format(reason=reason)) from error
 
 
 def _description(segmentation) -> str:
@@ -219,7 +220,7 @@ class SlicerDicomExporters:
         for node in (image, segmentation):
             found = plugin.examineForExport(hierarchy.item_of(node))
             if not found:
-                raise RuntimeError(_("SlicerRT cannot export {name}.").format(name=node.GetName()))
+                raise RuntimeError(_("SlicerRT cannot export {name}").format(name=node.GetName()))
             exportables += found
         for exportable in exportables:
             exportable.directory = str(folder)

@@ -56,7 +56,7 @@ class Exported:
         text = _("{source}: {names} written to {folder}.").format(
             source=source, names=", ".join(self.names), folder=self.folder)
         if self.left_out:
-            text += " " + _("Empty, so left out: {names}.").format(names=", ".join(self.left_out))
+            text += " " + _("Empty, so not exported: {names}.").format(names=", ".join(self.left_out))
         return f"{text} {self.note}".strip()
 
 
@@ -111,16 +111,18 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
         (working / files[1]).write_text(code_list(codes), encoding="utf-8", newline="\n")
     notes = []
     if codes_are_lost(segmentation, manifest, segments):
-        notes.append(_("The model is not here: the codes are not the model's."))
+        notes.append(_("The model is not installed here, so the label codes are numbered anew and differ from the "
+                       "model's: use the list of codes (.tsv)."))
     if lost:
         notes.append(_(
-            "A label map holds one structure a voxel: voxels of {names} went to others that they lie in.").format(
+            "A label map holds one structure per voxel: overlapping voxels of {names} were given to other "
+            "structures.").format(
                 names=", ".join(_("{name} ({count})").format(name=name, count=count) for name, count in lost)))
     if gone:
         names = [name_of_segment(segmentation, code.segment_id) for code in gone]
         notes.append(_(
-            "NOT in these files, for a label map holds one structure a voxel and they lie wholly in others or outside "
-            "the image: {names}. Choose NRRD for a file that holds all segments.").format(names=", ".join(names)))
+            "NOT in these files: {names}. A label map holds one structure per voxel, and these lie entirely inside "
+            "others or outside the image. Choose NRRD to save all segments.").format(names=", ".join(names)))
     return Exported(folder, files, left_out, " ".join(notes))
 
 
@@ -162,8 +164,8 @@ def world_grid(segmentation) -> VoxelGrid:
     """
     if holds_surfaces(segmentation):
         raise ExportFailed(
-            _("The segmentation holds surfaces instead of voxels: make the binary label map its source in the "
-              "Segmentations module, then export again."))
+            _("The segmentation holds surfaces instead of voxels: in the Segmentations module, under Representations, "
+              "choose Make source for Binary labelmap, then export again."))
     grid = grid_of_segmentation(segmentation)
     if grid is None:
         raise ExportFailed(_("The segmentation has lost its image geometry: segment again, then export."))
@@ -173,7 +175,7 @@ def world_grid(segmentation) -> VoxelGrid:
         if perpendicular(matrix[:3, :3]):
             return VoxelGrid(matrix, grid.size)
     raise ExportFailed(
-        _("A transform bends or shears this segmentation, which these files cannot hold: harden or remove it in the "
+        _("A transform deforms or shears this segmentation, which these files cannot hold: harden or remove it in the "
           "Transforms module, then export again."))
 
 
@@ -223,8 +225,8 @@ def _on_image(segmentation, segment_id: str) -> tuple[tuple[slice, ...], np.ndar
     except OffLattice:
         name = name_of_segment(segmentation, segment_id)
         raise ExportFailed(
-            _("{name} is not kept on the voxels of the image: choose NRRD or STL, or copy it into a new segmentation "
-              "of that image.").format(name=name)) from None
+            _("The geometry of {name} does not match the image's voxel grid: choose NRRD or STL, or copy it into a "
+              "new segmentation of that image.").format(name=name)) from None
     start, size = np.array(voxels.start[::-1]), np.array(grid.size[::-1])
     first, last = np.clip(start, 0, size), np.clip(start + voxels.mask.shape, 0, size)
     part = tuple(slice(a, b) for a, b in zip(first - start, last - start))

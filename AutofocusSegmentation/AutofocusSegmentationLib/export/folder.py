@@ -97,7 +97,8 @@ def incomplete(folder: Path) -> ExportFailed:
         if shutil.disk_usage(folder).free >= _RESERVE_BYTES:
             return ExportFailed(
                 _("The files could not be written completely although the disk of {folder} has room, and nothing was "
-                  "left behind: change the name or choose another folder, and see Slicer's log.").format(folder=folder))
+                  "left behind: change the name or choose another folder, and see View > Error "
+                  "Log.").format(folder=folder))
     return _full(folder)
 
 

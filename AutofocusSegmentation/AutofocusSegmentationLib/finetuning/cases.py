@@ -108,12 +108,13 @@ def case_problem(manifest: Manifest, case: TuningCase) -> str:
     if any(case.inputs[name] is not None for name in lost):
         return _("An image of it was removed from the scene: load it again and press From scene.")
     if len(lost) == len(case.inputs):
-        return _("On which image it was drawn is not known: load that image, choose it as source geometry in the "
+        return _("It is not known on which image it was drawn: load that image, choose it as source geometry in the "
                  "Segment Editor (button Specify geometry beside the source volume), and press From scene.")
     if lost:
         item = manifest.input(lost[0])
-        return _("Which image is its {title} is not known: in the Data module, give that image a name with '{name}' "
-                 "and put the images of each patient into a study of their own; then press From scene.").format(
+        return _("It is not known which image is its {title}: in the Data module, give that image a name with "
+                 "'{name}' and put the images of each patient into a study of their own; then press From "
+                 "scene.").format(
                      title=item.title, name=item.name)
     stranger = case.input_of_another_patient()
     if stranger:

@@ -47,7 +47,7 @@ class TuningChart:
         self._fill(table)
         chart = _find("chart") or _make("vtkMRMLPlotChartNode", _("Fine-tuning"), "chart")
         tested = all(epoch.on_test_cases for epoch in self._epochs.values())
-        names = _("Loss"), _("Dice of the test cases") if tested else _("Dice of the cases left out")
+        names = _("Loss"), _("Dice of the test cases") if tested else _("Dice of the validation cases")
         series = [_series(table, column, name) for column, name in zip((LOSS_COLUMN, DICE_COLUMN), names)]
         chart.RemoveAllPlotSeriesNodeIDs()
         for node, column in zip(series, (LOSS_COLUMN, DICE_COLUMN)):

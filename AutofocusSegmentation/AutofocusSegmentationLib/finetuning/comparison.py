@@ -91,7 +91,8 @@ def _forgotten(original: OriginalCase | None) -> str:
     ]
     if not parts:
         return ""
-    return _("On a case like those of the base model, old and new model agree: {parts}.").format(parts=", ".join(parts))
+    return _("Agreement (Dice) of old and new model on a case like the base model's: "
+             "{parts}.").format(parts=", ".join(parts))
 
 
 def _dice(value: object) -> float | None:

@@ -41,7 +41,7 @@ def cases_from_folder(
     for place, segmentations in drawn.items():
         if len(segmentations) > 1:
             left_out.append(
-                _("Left out: {folder} holds {files}; leave only the segmentation to learn from there.").format(
+                _("Skipped: {folder} holds {files}; leave only the segmentation to learn from there.").format(
                     folder=place.name, files=", ".join(file.name for file in segmentations)))
         elif segmentations and segmentations[0] not in taken:
             inputs = _files_of_inputs(manifest, place, segmentations[0])
@@ -49,7 +49,7 @@ def cases_from_folder(
                                     state=state_of(segmentations[0])))
     empty = [place.name for place, segmentations in drawn.items() if not segmentations and place != folder]
     if empty:
-        left_out.append(_("Left out, without a segmentation (.seg.nrrd, or an image named labels): {folders}.").format(
+        left_out.append(_("Skipped, without a segmentation (.seg.nrrd, or an image named labels): {folders}.").format(
             folders=", ".join(empty)))
     return found, left_out
 

@@ -99,8 +99,9 @@ class FineTuningJob(EngineJob):
                 inputs = training_folder.begin_export(self.folder)
             except OSError as error:
                 raise CaseError(
-                    _("The models folder cannot be written ({reason}): choose another one under Advanced at the top of "
-                      "the module, My models.").format(reason=error.strerror or type(error).__name__)) from None
+                    _("The models folder cannot be written ({reason}): choose another folder My models (under "
+                      "Advanced, at the top of the module).").format(reason=error.strerror or type(error).__name__)
+                ) from None
             self._export(base, cases, inputs)
             held_out = ",".join(case.name for case in cases if case.hold_out) or "none"
             self._engine.start(TuneRequest(
@@ -144,7 +145,7 @@ class FineTuningJob(EngineJob):
         if self.cancelled or outcome.kind == "cancelled":
             text = _("Stopped. Resume goes on where it was.") if left else _("Stopped before the training began.")
             return TuningOutcome("stopped", text, left)
-        message = outcome.message or _("The engine left no new model: see the details, and try Resume.")
+        message = outcome.message or _("The engine wrote no new model: see the Log section, and try Resume.")
         return self._failed(message, self._engine.details)
 
     def _failed(self, message: str, details: str = "") -> TuningOutcome:
@@ -202,6 +203,6 @@ def _check_free_disk(folder: Path, needed: int) -> None:
     if free < needed + CACHE_RESERVE_BYTES:
         raise CaseError(
             _("There is not enough free disk space in the models folder: the training needs about {needed} MB and "
-              "{free} MB are free; delete files, or choose another folder under Advanced at the top of the module, My "
-              "models.").format(
+              "{free} MB are free; delete files, or choose another folder My models (under Advanced, at the top of "
+              "the module).").format(
                   needed=(needed + CACHE_RESERVE_BYTES) // 1024**2, free=free // 1024**2))

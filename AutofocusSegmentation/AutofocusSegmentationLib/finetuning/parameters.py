@@ -30,8 +30,8 @@ class Tune(enum.Enum):
     def label(self) -> str:
         """Text in the panel's chooser (called by the parameter node wrapper)."""
         return {
-            Tune.ATTENTION: _("Only where it looks (quickest)"),
-            Tune.LAST_BLOCKS: _("The last layers (slower)"),
+            Tune.ATTENTION: _("Attention and classifier (quickest)"),
+            Tune.LAST_BLOCKS: _("Also the last layers (slower)"),
             Tune.ALL: _("Everything (slowest, needs many cases)"),
         }[self]
 

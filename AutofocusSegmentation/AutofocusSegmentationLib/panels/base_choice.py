@@ -41,8 +41,8 @@ class BaseChoice:
             self.problem = tuning_problem(self.manifest)
         elif wanted:
             self.problem = next((entry.problem for entry in listed if entry.id == wanted), None) or _(
-                "The base model '{name}' is not here: check the folder under Advanced at the top of the module, My "
-                "models, or choose another one.").format(name=models.last_title(wanted))
+                "The base model '{name}' was not found: check the folder My models (under Advanced, at the top of the "
+                "module), or choose another model.").format(name=models.last_title(wanted))
         else:
             self.problem = _("There is no model: reinstall the extension.")
         return wanted

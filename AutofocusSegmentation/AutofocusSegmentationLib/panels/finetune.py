@@ -153,7 +153,7 @@ class FineTunePanel(VTKObservationMixin):
             "The scene has no further segmentation: load or draw one, with the images it belongs to."))
 
     def _from_folder_clicked(self, checked=False) -> None:
-        folder = self._window.choose_folder(_("Folder with one sub-folder a case"))
+        folder = self._window.choose_folder(_("Folder with one sub-folder per case"))
         if folder:
             cases, left_out = cases_from_folder(self.base, Path(folder), self._list.cases)
             none = _("No further case is in this folder: put the images and the segmentation (.seg.nrrd, or an image "

@@ -92,13 +92,14 @@ class FirstUsePanel:
     def _install_torch(self) -> None:
         size = _("3 GB") if self._computer.nvidia_driver else _("300 MB")
         question = _("Download and install PyTorch now? This is about {size} and takes some minutes, during which "
-                     "Slicer does not react.").format(size=size)
+                     "Slicer does not respond.").format(size=size)
         replace = self.diagnosis.action is Action.REINSTALL_TORCH
         if replace and self.diagnosis.state is State.OFFLINE:
-            question += "\n" + _("No network was found: without one the present PyTorch is removed and none installed.")
+            question += "\n" + _("No network was found. If you continue without one, the installed PyTorch is removed "
+                                 "and no new one is installed.")
         if not self._window.confirm(question):
             return
-        self._busy(_("PyTorch is being installed. Slicer does not react until this is done."))
+        self._busy(_("PyTorch is being installed. Slicer does not respond until this is done."))
         try:
             self._installer.install_torch(doctor.torch_requirement(self._computer.system), replace)
         except InstallFailed as error:
@@ -121,7 +122,7 @@ class FirstUsePanel:
             self.enter()
 
     def _restart(self) -> None:
-        if self._window.confirm(_("Restart Slicer now? What you have not saved is lost.")):
+        if self._window.confirm(_("Restart Slicer now? Unsaved data will be lost.")):
             self._installer.restart()
 
     def _check_again(self) -> None:
@@ -137,7 +138,7 @@ class FirstUsePanel:
 
     def _failed(self, what: str, reason: str, action: Action) -> None:
         self._show(Diagnosis(State.FAILED, _(
-            "{what} could not be installed ({reason}): check the network, see Slicer's error log, and try again, or "
+            "{what} could not be installed ({reason}): check the network, see View > Error Log, and try again, or "
             "install it without a network as below."
         ).format(what=what, reason=reason), action))
 

@@ -67,7 +67,7 @@ class ModelChoice:
         elif entry:
             info = entry.problem
         elif self._entries and model_id:
-            info = _("'{name}' is not here: check My models, or choose another model.").format(
+            info = _("'{name}' was not found: check My models, or choose another model.").format(
                 name=models.last_title(model_id))
         else:
             info = _("There is no model: reinstall the AutofocusSegmentation extension.")

@@ -114,10 +114,11 @@ class ModelsPanel:
         not_own = _("A bundled model cannot be changed; export a copy, give it an id of its own (in its model.json) "
                     "and import it.")
         for button, possible, why_not, tip in (
-            (ui.renameButton, own and usable, not_own if usable else _("Only a usable model has a name."),
+            (ui.renameButton, own and usable, not_own if usable else _("This model cannot be used, so it cannot be "
+                                                                       "renamed."),
              _("Give the selected model this name.")),
-            (ui.exportButton, usable, _("Only a usable model can be handed on."),
-             _("Copy the selected model into a folder, to hand it on. No patient data go with it.")),
+            (ui.exportButton, usable, _("This model cannot be used, so it cannot be exported."),
+             _("Copy the selected model into a folder to share it. It contains no patient data.")),
             (ui.deleteModelButton, own, _("A bundled model is part of the extension and cannot be deleted alone."),
              _("Delete the selected model with all its files.")),
         ):

@@ -84,7 +84,7 @@ def _place(segmentation) -> str:
     if lies_on(segmentation, image):
         return ""
     if has_own_voxels(segmentation, image):
-        return _("This result has voxels of its own (finer or cropped), not those of {image}.").format(
+        return _("This result's geometry (finer or cropped) differs from that of {image}.").format(
             image=image.GetName())
     return _("{image} no longer lies where it was when this was made: move it back, or segment it again.").format(
         image=image.GetName())
@@ -94,8 +94,8 @@ def _scaled(segmentation) -> str:
     """Say if a transform makes the volumes other than those on the image's own voxels."""
     transform = segmentation.GetParentTransformNode()
     if not is_linear(transform):
-        return _("A transform bends this result: the volumes are those before it. Harden it in the Data module for "
-                 "those after it.")
+        return _("A non-linear transform deforms this result: the volumes are those before it. Harden it in the Data "
+                 "module for those after it.")
     factor = volume_factor(transform)
     if abs(factor - 1) < _SAME_VOLUME:
         return ""

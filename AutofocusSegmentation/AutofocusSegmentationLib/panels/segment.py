@@ -237,7 +237,8 @@ class SegmentPanel(VTKObservationMixin):
         """Return that a study on another image will be written into the output; empty if not."""
         other = self.run.queue.promised_to(self._study())
         return "" if other is None else _(
-            "The output is to take what is found in {image}: choose a new segmentation as output.").format(
+            "A running or queued segmentation of {image} will be written into this output: choose a new segmentation "
+            "as output.").format(
                 image=other.image_name)
 
     def _output_state(self) -> tuple:

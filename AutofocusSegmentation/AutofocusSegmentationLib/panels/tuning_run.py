@@ -181,6 +181,6 @@ def _epoch_text(epoch: EpochDone) -> str:
     if epoch.held_out_dice is not None:
         text = _("Dice of the test cases {dice:.3f}")
         if not epoch.on_test_cases:
-            text = _("Dice of the cases left out {dice:.3f}")
+            text = _("Dice of the validation cases {dice:.3f}")
         parts.append(text.format(dice=epoch.held_out_dice))
     return ", ".join(parts)

@@ -24,20 +24,20 @@ MAIN = Path(__file__).resolve().parents[1] / "__main__.py"
 
 def add_benchmark(commands, shared: dict[str, dict]) -> None:
     """Add the command `benchmark` to the parsers of the command line. `shared`: options as other commands have them."""
-    parser = commands.add_parser("benchmark", help="time the engine beside other ways to segment (up to an hour)")
+    parser = commands.add_parser("benchmark", help="time the engine and other ways to segment (up to an hour)")
     parser.add_argument("--study", choices=("brain", "pelvis", "both"), default="both",
                         help="which volumes (default: both)")
     parser.add_argument("--only", default="", metavar="KINDS",
-                        help=f"comma-separated, of {', '.join(KINDS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="small volumes, one window a rival: a few minutes")
-    parser.add_argument("--scale", type=float, metavar="X", help="part of every side of the volumes (default: 1)")
-    parser.add_argument("--windows", metavar="N|all", help="windows that a rival computes; the rest is counted alike "
+                        help=f"what to measure, comma-separated: {', '.join(KINDS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small volumes, one window per rival: a few minutes")
+    parser.add_argument("--scale", type=float, metavar="X", help="fraction of every side of the volumes (default: 1)")
+    parser.add_argument("--windows", metavar="N|all", help="windows that a rival computes; the rest is extrapolated "
                         "(default: 3)")
-    parser.add_argument("--network", default="AFN-6", help="of the released flavour (default: AFN-6)")
+    parser.add_argument("--network", default="AFN-6", help="network of the authors' released code (default: AFN-6)")
     parser.add_argument("--device", **shared["--device"])
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "both"), default="auto",
                         help="auto: float32, and bfloat16 where it is in hardware (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: all)")
+    parser.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: all)")
     parser.add_argument("--json", type=named_path, metavar="FILE.json", help="also write every measurement")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.set_defaults(command=benchmark)

@@ -6,7 +6,7 @@ COLUMNS = f"{'':<44} {'number type':<10} {'seconds':>9} {'authors / this':>14} {
 def line(title: str, result: dict, authors: float | None, remark: str = "") -> str:
     """Return a line of the table; `authors` are the seconds of the authors' scheme on the same volume."""
     if "missing" in result:
-        return f"{title:<44} left out: the package {result['missing']} is not installed"
+        return f"{title:<44} skipped: the package {result['missing']} is not installed"
     if "error" in result:
         return f"{title:<44} failed: {result['error']}"
     seconds = result["seconds"]
@@ -14,7 +14,7 @@ def line(title: str, result: dict, authors: float | None, remark: str = "") -> s
     memory = result.get("peak_memory_mb")
     remarks = [remark] if remark else []
     if "windows" in result and result["timed"] < result["windows"]:
-        remarks.append(f"{result['timed']} of {result['windows']} windows timed, the rest counted alike")
+        remarks.append(f"{result['timed']} of {result['windows']} windows timed, the rest extrapolated")
     elif "windows" in result:
         remarks.append(f"{result['windows']} windows")
     if "gflops" in result:

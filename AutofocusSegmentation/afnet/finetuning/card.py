@@ -34,7 +34,8 @@ def check_output(folder: RunFolder, resume: bool) -> None:
     output = folder.output
     real = Path(os.path.realpath(output))
     if BUNDLED_MODELS.resolve() in (real, *real.parents):
-        raise RequestError("The folder of the bundled models is never written; choose an output folder of your own.")
+        raise RequestError("The folder of the bundled models is never written to; choose an output folder of your "
+                           "own.")
     check_folder(output, "The new model")
     begun = folder.request_file.is_file()
     if (output / "model.json").exists():
@@ -83,8 +84,8 @@ def new_document(base: Manifest, labels: LabelSet, request: FineTuningRequest, c
 def _scores(comparison: ComparisonDocument) -> dict:
     how = {
         "held-out": "Cases of the user's own that were not trained on, each scored once.",
-        "leave-one-out": "Each of the user's own cases with a model that was trained on the others alone; this model "
-                         "was trained on all of them.",
+        "leave-one-out": "Each of the user's own cases, scored with a model that was trained only on the others; this "
+                         "model was trained on all of them.",
         "none": "Not measured: there was no test case.",
     }[comparison["how"]]
     rows = [

@@ -131,7 +131,7 @@ def _prepare(case: CheckedCase, images: dict[str, sitk.Image], base: Manifest, s
     case.fingerprint = hashlib.sha256(content + repr(reference.GetSize()).encode()).hexdigest()
     if case.fingerprint in seen:
         case.problems.append(
-            f"{case.files.name} shows the same image as {seen[case.fingerprint]}; leave one of them out."
+            f"{case.files.name} shows the same image as {seen[case.fingerprint]}; remove one of them."
         )
     seen.setdefault(case.fingerprint, case.files.name)
     case.prepared = _attempt(case, lambda: prepare(images, base), f"{case.files.name}: ")
@@ -145,7 +145,7 @@ def _read_matches(case: CheckedCase, base: Manifest, labels: LabelSet) -> list[S
     ids = [structure.id for structure in labels.structures]
     for id in [*(target for target in mapping.values() if target), *case.files.absent]:
         if id not in ids:
-            case.problems.append(f"{name}: there is no structure '{id}'; there are {', '.join(ids)}.")
+            case.problems.append(f"{name}: the model has no structure '{id}'; it has {', '.join(ids)}.")
     if file.name.lower().endswith(SEGMENTATION_SUFFIX):
         read = _attempt(case, lambda: read_segmentation(file, what))
         if read is None:
@@ -173,7 +173,7 @@ def _refuse_unknown_segments(case: CheckedCase, matches: list[SegmentMatch]) -> 
         if name not in there:
             case.problems.append(
                 f"{case.files.name}: the mapping names '{name}', which its segmentation does not hold (it holds "
-                f"{', '.join(repr(one) for one in there) or 'nothing'}); correct the name or leave it out."
+                f"{', '.join(repr(one) for one in there) or 'nothing'}); correct the name or remove it."
             )
 
 
@@ -222,7 +222,7 @@ def _sort(case: CheckedCase, matches: list[SegmentMatch], labels: LabelSet) -> N
             case.masks[match.structure] = case.masks.get(match.structure, False) | mask
     for id in case.files.absent:
         if id in case.masks:
-            case.problems.append(f"{name}: {titles[id]} is said to be absent and is drawn; choose one.")
+            case.problems.append(f"{name}: {titles[id]} is marked as absent but is drawn; choose one.")
     case.drawn = [structure.id for structure in labels.structures if structure.id in case.masks]
     case.unknown = [
         structure.id for structure in labels.structures
@@ -251,7 +251,7 @@ def _check_place(case: CheckedCase, reference: sitk.Image) -> None:
     if outside > OUTSIDE_TOLD:
         case.warnings.append(f"{name}: {outside:.1%} of the segmentation lies outside the image and is not used.")
     if not same_grid(case.grid, reference):
-        case.warnings.append(f"{name}: the segmentation lies on another grid than the image and is brought to it.")
+        case.warnings.append(f"{name}: the segmentation is on a different grid from the image and is resampled to it.")
 
 
 def _bring_to_working_grid(case: CheckedCase, labels: LabelSet) -> None:

@@ -37,40 +37,41 @@ SETTINGS = (
 def add_finetune(commands, shared: dict[str, dict]) -> None:
     """Add the command `finetune` to the parsers of the command line. `shared`: options as other commands have them."""
     parser = commands.add_parser("finetune", help="fine-tune a model on your own cases")
-    parser.add_argument("--base", help="id or folder of the model to begin with; it is never changed")
+    parser.add_argument("--base", help="id or folder of the model to start from; it is never changed")
     parser.add_argument("--cases", type=named_path, metavar="cases.json", help="images and segmentations to learn from")
     parser.add_argument("--output", type=named_path, metavar="FOLDER", help="folder of the new model")
     parser.add_argument("--tune", choices=TUNES, default="attention",
-                        help="what learns: attention, normalisation and classifier; also the last two blocks; all "
-                             "(default: attention)")
+                        help="what is trained: attention, normalisation and classifier; these and the last two "
+                             "blocks; or all (default: attention)")
     parser.add_argument("--epochs", default="20", metavar="N|auto",
-                        help="the most epochs; auto: chosen by cross-validation (default: 20)")
+                        help="maximum number of epochs, or auto: chosen by cross-validation (default: 20)")
     parser.add_argument("--max-epochs", type=int, default=20, metavar="N",
-                        help="the most that --epochs auto may choose (default: 20)")
+                        help="upper limit for --epochs auto (default: 20)")
     parser.add_argument("--hold-out", default="auto", metavar="NAMES|auto|none",
-                        help=f"cases to measure with; auto: a third of them, none of fewer than {HOLD_OUT_FROM} "
+                        help=f"cases to test on; auto: a third of them, none if there are fewer than {HOLD_OUT_FROM} "
                              "(default: auto)")
     parser.add_argument("--leave-one-out", action="store_true", help="hold out each case once, then train on all")
-    parser.add_argument("--id", default="", help="of the new model (default: the output folder's name)")
-    parser.add_argument("--title", default="", help="of the new model")
-    parser.add_argument("--candidate-only", action="store_true", help="leave the model in FOLDER/training/candidate")
+    parser.add_argument("--id", default="", help="id of the new model (default: the output folder's name)")
+    parser.add_argument("--title", default="", help="title of the new model")
+    parser.add_argument("--candidate-only", action="store_true",
+                        help="leave the new model in FOLDER/training/candidate")
     parser.add_argument("--original-case", type=named_path, metavar="FILE.npz",
-                        help="packed case to show what was forgotten")
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="default: by what learns")
-    parser.add_argument("--batch", type=int, metavar="N", help="samples a step (default: one a process)")
+                        help="packed case of the base model's kind, to measure what was forgotten")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="learning rate (default: depends on --tune)")
+    parser.add_argument("--batch", type=int, metavar="N", help="samples per step (default: one per process)")
     parser.add_argument("--samples-per-case", type=int, default=SAMPLES_PER_CASE, metavar="N",
-                        help=f"in an epoch (default: {SAMPLES_PER_CASE})")
+                        help=f"samples per case in an epoch (default: {SAMPLES_PER_CASE})")
     parser.add_argument("--patience", type=int, default=5, metavar="N",
                         help="stop when the loss of N epochs is hardly below that of the N before; 0: never "
                              "(default: 5)")
     parser.add_argument("--statistics", choices=("auto", "frozen"), default="auto",
                         help="running statistics of the normalisation: auto re-estimates them once at the end, on "
-                             "whole training volumes, where the training cases gain by it; frozen keeps the base's "
+                             "whole training volumes, if the training cases improve; frozen keeps the base model's "
                              "(default: auto)")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of the random numbers; on a CPU the same one gives the same model (default: 0)")
+                        help="seed of the random numbers; on a CPU the same seed gives the same model (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output folder")
-    parser.add_argument("--check-only", action="store_true", help="check the cases and tell the result as JSON")
+    parser.add_argument("--check-only", action="store_true", help="check the cases and print the result as JSON")
     for name in ("--device", "--progress"):
         parser.add_argument(name, **shared[name])
     # Slicer's side has the cases checked before the user has a folder of models.
@@ -86,7 +87,7 @@ def finetune(options, progress: Progress) -> None:
     """Run `afnet finetune`. Raises AfnetError as every command."""
     stops = StopRequests()
     if options.check_only and options.resume:
-        raise RequestError("--check-only looks at cases and --resume goes on with a training; leave one of them out.")
+        raise RequestError("--check-only and --resume exclude each other; use one of them.")
     if options.check_only:  # whose parent is watched from the start: it ends at once, see __main__.py
         _check_only(options, progress, stops)
         return
@@ -121,7 +122,7 @@ def _refuse_other_settings(options) -> None:
     other = [name for name in SETTINGS if getattr(options, name) != options.default_of(name)]
     if other:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in other)
-        raise RequestError(f"A resumed training goes on as it was begun; leave out {names}, or start another.")
+        raise RequestError(f"A resumed training keeps its settings; omit {names}, or start another.")
 
 
 def _run(request: FineTuningRequest, folder, options, progress: Progress, stops, processes, device) -> None:
@@ -167,7 +168,7 @@ def read_request(options, processes: int) -> FineTuningRequest:
     base, (cases, drop, add) = _base_and_cases(options)
     names = [case.name for case in cases]
     if options.leave_one_out and options.hold_out not in ("auto", "none"):
-        raise RequestError("Leave-one-out holds out every case once; leave --hold-out out.")
+        raise RequestError("Leave-one-out holds out every case once; omit --hold-out.")
     output = options.output.absolute()
     batch = processes if options.batch is None else options.batch
     original = _original_case(options.original_case, base)
@@ -186,7 +187,7 @@ def read_request(options, processes: int) -> FineTuningRequest:
 
 def _base_and_cases(options) -> tuple[Manifest, tuple]:
     if not options.base or not options.cases:
-        raise RequestError("A fine-tuning needs a model to begin with (--base) and cases to learn from (--cases).")
+        raise RequestError("A fine-tuning needs a model to start from (--base) and cases to learn from (--cases).")
     base = find_model(options.base, options.models)
     problem = tuning_problem(base)
     if problem:
@@ -204,7 +205,7 @@ def _epochs(text: str) -> int:
 
 def _at_least_one(value: int, option: str) -> int:
     if value < 1:
-        raise RequestError(f"{option} must be 1 at least.")
+        raise RequestError(f"{option} must be at least 1.")
     return value
 
 
@@ -233,8 +234,8 @@ def _original_case(file: Path | None, base: Manifest) -> str | None:
         fits = False
     if not fits:
         raise RequestError(
-            "The file of --original-case is no packed case of this model; give one that the programs in the sources' "
-            "folder Training packed for it, or leave the option out."
+            "The file of --original-case is not a packed case of this model; give one packed for it by the programs "
+            "in the source folder Training, or omit the option."
         )
     return str(file.absolute())
 

@@ -170,10 +170,10 @@ def _warnings(epochs: int, settings: TuningSettings, training: TrainingCases | N
     """What the trainings themselves say, before anything is measured on other cases."""
     found = []
     if epochs == 0 and settings.get("epochs_chosen_by") == BY_CROSS_VALIDATION:
-        found.append("The new model has the base model's weights: with none of the numbers of passes tried were cases "
-                     "better that were left out of the training.")
+        found.append("The new model keeps the base model's weights: no number of passes that was tried improved the "
+                     "validation cases.")
     if _unlearned(training):
-        found.append(f"Do not use the new model: even on the cases that it learned from mean Dice went from "
+        found.append("Do not use the new model: even on the cases that it was trained on, mean Dice went from "
                      f"{training['base_dice']:.2f} to {training['new_dice']:.2f}.")
     return found
 
@@ -218,7 +218,7 @@ def _advice(
     verdict: str, overall: OverallMean, structures: list[StructureMean], original: OriginalCase | None
 ) -> str:
     if verdict == "not measured":
-        text = ("Not measured: there was no test case, so nobody knows whether the new model is better; keep some "
+        text = ("Not measured: there was no test case, so it is not known whether the new model is better; keep some "
                 "cases apart as a test, or test on each in turn, before you rely on it.")
     else:
         count = "1 case" if overall["n"] == 1 else f"{overall['n']} cases"
@@ -226,7 +226,8 @@ def _advice(
                  f"{overall['new_dice']:.2f} ({overall['improved']} better, {overall['worsened']} worse)")
         text = {
             "better": f"The new model is better: {facts}.",
-            "similar": f"The new model is hardly different: {facts}. Keep the base model unless you want what is new.",
+            "similar": f"The new model is hardly different: {facts}. Keep the base model, unless you need structures "
+                       "that only the new one has.",
             "worse": f"Do not use the new model: it is worse; {facts}.",
         }[verdict]
         if overall["n"] < 6:
@@ -239,7 +240,8 @@ def _advice(
         if row["agreement"] is not None and row["agreement"] < AGREEMENT_KEPT
     ]
     if forgotten:
-        text += f" On a case of the base model's own kind it now answers differently for {', '.join(forgotten)}."
+        text += (f" On a case like the base model's its result is now clearly different for {', '.join(forgotten)}: "
+                 "check these structures on images of that kind.")
     return text
 
 

@@ -28,7 +28,7 @@ from .original_case import compare_original, original_case
 from .plan import Run
 from .request import FineTuningRequest
 
-LEFT_OUT = "The base model's second network is left out, for without it these cases are better."
+LEFT_OUT = "The base model's second network is not used, because these cases score better without it."
 """For the advice."""
 
 
@@ -148,7 +148,7 @@ class Conclusion:
         try:
             channels, truth, what = original_case(self.base, self.labels, pack, self.request.seed)
         except AfnetError as error:
-            self.progress.note(f"What was forgotten is not shown: {error}")
+            self.progress.note(f"What the new model forgot could not be checked: {error}")
             return None
         before = base_probabilities(answer(self.network.to(self.device), channels, self.labels), self.labels)
         after = answer(network.to(self.device), channels, self.labels)

@@ -100,9 +100,9 @@ def _added(add: tuple[dict, ...], known: list[str], kept: list[Structure], codes
     fresh = []
     for number, wish in enumerate(add):
         if wish["id"] in known or wish["id"] in [structure.id for structure in fresh]:
-            raise RequestError(f"The structure '{wish['id']}' to add is there already; choose another id.")
+            raise RequestError(f"The structure '{wish['id']}' to add already exists; choose another id.")
         if any(words_of(wish["name"]) in names_of(structure) for structure in (*kept, *fresh)):
-            raise RequestError(f"The structure '{wish['name']}' to add is there already; choose another name.")
+            raise RequestError(f"The structure '{wish['name']}' to add already exists; choose another name.")
         code = next((code for code in range(1, 256) if code not in codes), None)
         if code is None:
             raise RequestError("A model can have 255 structures at most; drop some.")

@@ -168,8 +168,9 @@ class EpochTraining(Training):
                 self.losses.append(self._step().item())
                 if not math.isfinite(self.losses[-1]):
                     raise RequestError(
-                        "The training diverged (its loss is no longer a number); start again and let less change (What "
-                        "to adapt, --tune attention) or, on the command line, learn more slowly (--learning-rate)."
+                        "The training diverged (its loss is no longer a number); start again and adapt less (What to "
+                        "adapt, --tune attention) or, on the command line, use a lower learning rate "
+                        "(--learning-rate)."
                     )
                 on_step((time.monotonic() - begin) / (self.step - first))
                 if self.step % self.steps_per_epoch == 0:

@@ -29,7 +29,7 @@ def plan_runs(request: FineTuningRequest) -> list[Run]:
     everyone = tuple(range(len(request.cases)))
     if request.leave_one_out:
         if len(everyone) < 2:
-            raise RequestError("Leave-one-out needs two cases at least; add cases or leave it out.")
+            raise RequestError("Leave-one-out needs at least two cases; add cases or omit it.")
         if not request.epochs:
             raise RequestError("Leave-one-out needs a fixed number of epochs; choose one (--epochs).")
         runs = [

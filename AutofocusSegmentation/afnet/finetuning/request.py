@@ -75,9 +75,9 @@ def tuning_problem(base: Manifest) -> str:
     """Say why a model cannot be fine-tuned; empty if it can, as far as its manifest tells."""
     if base.execution == TILES:
         return (
-            f"The model {base.id} is executed in tiles, as its authors did, and a fine-tuning learns over the whole "
-            "volume, which is another function; import its checkpoint again for the whole volume (import-checkpoint "
-            "--execution whole-volume), or choose another base model."
+            f"The model {base.id} is executed in tiles, as its authors did, but a fine-tuning learns over the whole "
+            "volume, which gives different results; import its checkpoint again for the whole volume "
+            "(import-checkpoint --execution whole-volume), or choose another base model."
         )
     network = base.raw["network"]["name"]
     if network in WITHOUT_TUNING:
@@ -176,7 +176,8 @@ def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tupl
     except FileNotFoundError:
         raise RequestError("The list of cases (--cases) was not found; check the path.") from None
     except PermissionError:
-        raise RequestError("The list of cases (--cases) may not be opened; change its permissions.") from None
+        raise RequestError("The list of cases (--cases) cannot be opened (no permission); change its "
+                           "permissions.") from None
     except (OSError, ValueError, RecursionError):
         raise RequestError("The list of cases (--cases) cannot be read as JSON; write it again.") from None
     problems = violations(document, CASES_SCHEMA) or _case_problems(document)
@@ -245,7 +246,7 @@ def choose_held_out(wish: str, names: list[str]) -> tuple[str, ...]:
         if name not in names:
             raise RequestError(f"There is no case called '{name}' to hold out; the cases are: {', '.join(names)}.")
     if not chosen or len(chosen) >= len(names):
-        raise RequestError("Some cases must be held out and some be left to learn from; hold fewer out (--hold-out).")
+        raise RequestError("Some cases must be held out and some left to learn from; hold fewer out (--hold-out).")
     return chosen
 
 

@@ -41,8 +41,8 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
     unscaled = sum(item.unscaled for item in stack)
     if unscaled:
         raise InputError(
-            f"{what} has {unscaled} of {len(stack)} slices whose rescale slope or intercept is no number or stands in "
-            "a table (Modality LUT), so their values are unknown; export the series again."
+            f"{what} has {unscaled} of {len(stack)} slices whose rescale slope or intercept is not a number or is "
+            "given as a table (Modality LUT), so their values are unknown; export the series again."
         )
     if any(item.shifted for item in stack):
         raise InputError(
@@ -112,7 +112,7 @@ def _check_kind(stack: list[Slice], expected: str, what: str) -> None:
         raise InputError(f"{what} is a series of the modality {modality}, not {expected}; give the {expected}.")
     if any(item.inverted for item in stack):
         raise InputError(
-            f"{what} is stored with inverted grey values (MONOCHROME1), which is not read here; export it as "
+            f"{what} is stored with inverted grey values (MONOCHROME1), which is not supported; export it as "
             "MONOCHROME2."
         )
 
@@ -156,8 +156,8 @@ def _check_positions(positions: np.ndarray, normal: np.ndarray, what: str) -> No
     repeated = int(np.count_nonzero(steps < POSITION_TOLERANCE))
     if repeated:
         raise InputError(
-            f"{what} has several slices at the same position ({repeated} of {len(heights)}), as when phases,"
-            " echoes or copies are mixed; export one of them alone."
+            f"{what} has several slices at the same position ({repeated} of {len(heights)}), for example because "
+            "phases, echoes or copies are mixed; export one of them alone."
         )
     step = float(np.median(steps))
     tolerance = max(SPACING_TOLERANCE * step, ROUNDING)

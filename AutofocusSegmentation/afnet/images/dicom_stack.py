@@ -100,14 +100,12 @@ def only_stack(folder: Folder, what: str) -> list[Slice]:
     found = sorted(stacks.values(), key=_frames, reverse=True)
     if not found:
         if folder.damaged:
-            raise InputError(
-                f"{what} has DICOM files, but none of them can be read; export the series again."
-            )
+            raise InputError(f"{what} has DICOM files, but none of them can be read; export the series again.")
         if folder.placeless:
             raise InputError(
-                f"{what} has {count(len(folder.placeless), 'DICOM picture')} in colour or without position, "
-                "orientation or pixel spacing, which make no volume; give the folder of the series itself, or export "
-                "it again."
+                f"{what} has {count(len(folder.placeless), 'DICOM image')} in colour or without position, orientation "
+                "or pixel spacing, which do not form a volume; give the folder of the series itself, or export it "
+                "again."
             )
         raise RequestError(f"{what} is a folder without DICOM slices; give the folder that holds the series.")
     left_out: list[Slice] = []
@@ -128,7 +126,7 @@ def only_stack(folder: Folder, what: str) -> list[Slice]:
         )
     if forms[0]:
         raise InputError(
-            f"{what} is stored as {forms[0]} DICOM, which is not read here; load it in Slicer and save the volume as "
+            f"{what} is stored as {forms[0]} DICOM, which is not supported; load it in Slicer and save the volume as "
             "NRRD."
         )
     if folder.damaged:
@@ -161,8 +159,8 @@ def _check_left_out(stack: list[Slice], left_out: list[Slice], what: str) -> Non
         lost += bool(continues or same and item.kind == stack[0].kind)
     if lost:
         raise InputError(
-            f"{what} has {count(lost, 'slice')} that by place or series should continue its other {len(stack)}, but "
-            "with another matrix, pixel spacing, orientation or series, so slices would be missing; export the series "
+            f"{what} has {count(lost, 'slice')} that by position or series should continue its other {len(stack)}, but "
+            "have another matrix, pixel spacing, orientation or series, so slices would be missing; export the series "
             "again, or remove what is not part of it."
         )
 

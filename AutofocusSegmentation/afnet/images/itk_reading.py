@@ -22,7 +22,7 @@ def opening(what: str) -> Iterator[None]:
         raise RequestError(f"{what} was not found; check the path.") from None
     except PermissionError:
         raise RequestError(
-            f"{what} may not be opened; change its permissions or copy it to a place of your own."
+            f"{what} cannot be opened (no permission); change its permissions or copy it to a folder of your own."
         ) from None
     except (OSError, ValueError):  # a name too long, a link to itself, or with a zero byte; a failing disk
         raise RequestError(f"{what} cannot be opened; check the path and the disk.") from None
@@ -84,8 +84,8 @@ def read_volume(path: Path, what: str, io: str) -> sitk.Image:
 def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
     if "Segment0_ID" in reader.GetMetaDataKeys():
         raise RequestError(
-            f"{what} is a segmentation; where a scan is wanted, give the one that it was drawn on, where a "
-            "segmentation is, give the file the ending .seg.nrrd."
+            f"{what} is a segmentation; if a scan is wanted, give the one that it was drawn on; if a segmentation is, "
+            "rename the file so that it ends in .seg.nrrd."
         )
     if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
         raise InputError(f"{what} holds complex numbers; save the magnitude image.")
@@ -96,7 +96,7 @@ def _check_kind(reader: sitk.ImageFileReader, what: str) -> None:
         )
     size = reader.GetSize()
     if len(size) < 3:
-        raise InputError(f"{what} is a single 2-D picture; give the whole volume.")
+        raise InputError(f"{what} is a single 2-D image; give the whole volume.")
     if len(size) > 4 or any(count > 1 for count in size[3:]):
         raise InputError(
             f"{what} has {len(size)} dimensions (a series of volumes); save one of its volumes alone."

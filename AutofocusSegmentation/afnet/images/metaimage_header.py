@@ -61,7 +61,7 @@ def check_metaimage(path: Path, what: str) -> None:
         _check_place(fields, len(size), what)
         if _numbers(fields.get(_SLOPE, "1"), 1) != [1.0] or _numbers(fields.get(_INTERCEPT, "0"), 1) != [0.0]:
             raise InputError(
-                f"{what} states a rescaling of its values (slope and offset to intensity), which is not applied here; "
+                f"{what} states a rescaling of its values (slope and offset to intensity), which is not supported; "
                 "export it again with the rescaled values."
             )
         numbers = math.prod(size) * int(fields.get("ElementNumberOfChannels", "1"))

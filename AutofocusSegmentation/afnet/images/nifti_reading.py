@@ -43,13 +43,13 @@ def read_nifti(path: Path, what: str) -> sitk.Image:
     RequestError, OutOfMemory."""
     suffix = image_suffix(path)
     if not path.name.endswith((suffix, suffix.upper())):  # ITK knows no other way to write it
-        raise InputError(f"{what} has an ending with capital letters among small ones; rename it to {suffix}.")
+        raise InputError(f"{what} has an ending that mixes capital and small letters; rename it to {suffix}.")
     try:
         header = read_nifti_header(path)
     except ValueError:
         raise InputError(
-            f"{what} is no readable NIfTI file (damaged, NIfTI-2, or a pair of header and data); save it as NIfTI-1 or "
-            "NRRD."
+            f"{what} is not a readable NIfTI file (damaged, NIfTI-2, or a pair of header and data); save it as NIfTI-1 "
+            "or NRRD."
         ) from None
     except (Truncated, OverflowError):
         raise damaged(what) from None

@@ -130,7 +130,7 @@ def check_nrrd(path: Path, space: str, what: str) -> None:
                 raise in_another_unit(what)
             if header.encoding in _BZIP2_ENCODINGS:
                 raise InputError(
-                    f"{what} is compressed with bzip2, which is not read here; save it with gzip or uncompressed."
+                    f"{what} is compressed with bzip2, which is not supported; save it with gzip or uncompressed."
                 )
             if header.encoding in GZIP_ENCODINGS:
                 _check_compressed(path, file, header)

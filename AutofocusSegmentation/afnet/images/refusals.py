@@ -65,8 +65,8 @@ def not_finite(count: int, what: str) -> InputError:
 def without_orientation(what: str) -> InputError:
     """The header names no patient axes."""
     return InputError(
-        f"{what} does not say how the patient lies in it, so left and right cannot be told; export it again with its "
-        "orientation (NIfTI: qform or sform; NRRD: space and space directions; MetaImage: TransformMatrix)."
+        f"{what} does not state the patient orientation, so left and right cannot be distinguished; export it again "
+        "with its orientation (NIfTI: qform or sform; NRRD: space and space directions; MetaImage: TransformMatrix)."
     )
 
 
@@ -98,14 +98,14 @@ def contradictory_size(what: str) -> InputError:
 def contradictory_places(what: str) -> InputError:
     """The two matrices of a NIfTI header put the patient at different places."""
     return InputError(
-        f"{what} states two contradictory places of the patient (qform and sform); export it again from the program in "
-        "which it looks right."
+        f"{what} states two contradictory positions or orientations (qform and sform); export it again from the "
+        "program in which it looks right."
     )
 
 
 def foreign_values(what: str, model: str) -> RequestError:
     """A label map is none of the model of that id: a scan, or one in other codes."""
-    return RequestError(f"{what} holds values that are no codes of the model {model}; give a label map in its codes.")
+    return RequestError(f"{what} holds values that are not codes of the model {model}; give a label map in its codes.")
 
 
 def foreign_code(code: int, what: str, model: str, instead: str) -> RequestError:

@@ -96,15 +96,15 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
                 "opened; import only checkpoints that the authors' code wrote."
             ) from None
         if isinstance(error, PermissionError):
-            raise RequestError(f"The file {file} may not be read; change its permissions.") from None
+            raise RequestError(f"The file {file} cannot be read (no permission); change its permissions.") from None
         raise RequestError(
-            f"The file {file.name} is no PyTorch checkpoint, or is damaged or incomplete; copy or download it again."
+            f"The file {file.name} is not a PyTorch checkpoint, or is damaged or incomplete; copy or download it again."
         ) from None
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         raise RequestError(
-            f"The file {file.name} is no checkpoint of the authors' code (it has no state_dict); "
-            "give a file such as 390_checkpoint.pth.tar."
+            f"The file {file.name} is not a checkpoint of the authors' code (it has no state_dict); give a file such "
+            "as 390_checkpoint.pth.tar."
         )
     if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
         raise RequestError(f"The state_dict in {file.name} holds other things than tensors; download the file again.")
@@ -120,8 +120,8 @@ def manifest_document(network: AutofocusNetwork, order: list[str], identifier: s
         "version": "1.0.0",
         "title": f"Brain tumour on MRI, {plan.name} of the paper's authors (BRATS 2015)",
         "population": "Adults with glioma, as in BRATS 2015; skull-stripped, co-registered MRI of the whole brain",
-        "intended_use": "Research and education. Not for clinical use. Imported weights: their makers answer for "
-                        "them. Check and correct every segment.",
+        "intended_use": "Research and education. Not for clinical use. Imported weights: their authors are "
+                        "responsible for them. Check and correct every segment.",
         "licence": "Not stated in the checkpoint; ask its authors before you pass the weights on.",
         "training_data": [{
             "name": "BRATS 2015, as the paper says", "patients": 193, "licence": "Terms of BRATS 2015",

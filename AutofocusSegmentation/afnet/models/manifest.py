@@ -183,7 +183,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             f"There is no model in {folder}: model.json is missing; give a model's folder or id."
         ) from None
     except PermissionError:
-        raise RequestError(f"The file {file} may not be read; change its permissions.") from None
+        raise RequestError(f"The file {file} cannot be read (no permission); change its permissions.") from None
     except (OSError, ValueError, RecursionError):
         raise RequestError(f"The file {file} cannot be read as JSON; copy the model again from its source.") from None
     schema = document.get("schema") if isinstance(document, dict) else None
@@ -277,7 +277,8 @@ def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -
     except (FileNotFoundError, NotADirectoryError):
         pass
     except PermissionError:
-        raise RequestError(f"The model folder {name_or_folder} may not be opened; change its permissions.") from None
+        raise RequestError(f"The model folder {name_or_folder} cannot be opened (no permission); change its "
+                           "permissions.") from None
     except (OSError, ValueError):  # a link to itself, or a name that is too long, which is not repeated
         raise RequestError(f"No model or folder can have the name given; the models are: {known}.") from None
     raise RequestError(f"There is no model '{name_or_folder}'{unreadable_variable()}; the models are: {known}.")

@@ -25,14 +25,17 @@ def model_folders(place: Path) -> list[Path]:
 def readable_folder(text: str) -> Path:
     """Return the folder given with --models. Raises RequestError where no models can be looked for in it."""
     if not _readable(text):
-        raise RequestError(f"--models '{text}' is no readable folder; give the folder that holds the models' folders.")
+        raise RequestError(f"--models '{text}' is not a readable folder; give the folder that holds the models' "
+                           "folders.")
     return Path(text)
 
 
 def unreadable_variable() -> str:
     """Return a remark where AFNET_MODELS names no folder that may be read, else ''."""
     variable = os.environ.get(FOLDER_VARIABLE)
-    return f" ({FOLDER_VARIABLE} is '{variable}', no readable folder)" if variable and not _readable(variable) else ""
+    if not variable or _readable(variable):
+        return ""
+    return f" ({FOLDER_VARIABLE} is '{variable}', not a readable folder)"
 
 
 def _readable(place: str | Path) -> bool:

@@ -57,7 +57,7 @@ def _content(manifest: Manifest) -> bytes:
         content = read_regular(file)
     except PermissionError:
         raise RequestError(
-            f"The weights of {manifest.id} may not be read ({file}); change their permissions."
+            f"The weights of {manifest.id} cannot be read ({file}: no permission); change their permissions."
         ) from None
     except OSError:
         raise RequestError(f"The weights of {manifest.id} are missing ({file}); {AGAIN}.") from None

@@ -33,7 +33,7 @@ def check_writable(path: str | os.PathLike, suffixes: tuple[str, ...] = (), what
     if suffixes and not name.endswith(suffixes):
         raise RequestError(f"{what} needs a name that ends in {' or '.join(suffixes)}; rename it.")
     if suffixes and SEGMENTATION_SUFFIX not in suffixes and name.endswith(SEGMENTATION_SUFFIX):
-        raise RequestError(f"{what} may not end in {SEGMENTATION_SUFFIX}, which is for segmentations; rename it.")
+        raise RequestError(f"{what} must not end in {SEGMENTATION_SUFFIX}, which is for segmentations; rename it.")
     probe = path.with_name(f".partial-{secrets.token_hex(4)}")
     try:
         with contextlib.suppress(FileNotFoundError):

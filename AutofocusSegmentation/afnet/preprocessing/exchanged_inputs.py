@@ -42,7 +42,7 @@ def exchanged(channels: np.ndarray, mask: np.ndarray, manifest: Manifest) -> str
     if lack <= FAR_LIKELIER or distance > FARTHEST:
         return None
     moved = [manifest.input(name).title for place, name in enumerate(names) if likeliest[place] != place]
-    return f"{', '.join(moved[:-1])} and {moved[-1]} look exchanged; check that each image is in its own place."
+    return f"{', '.join(moved[:-1])} and {moved[-1]} look swapped; check that each image is chosen for the right input."
 
 
 def expected(names: list[str], rules: list[dict]) -> tuple[np.ndarray, np.ndarray]:

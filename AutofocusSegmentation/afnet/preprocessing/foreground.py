@@ -38,8 +38,9 @@ def check_hounsfield(image: sitk.Image) -> None:
         )
     if highest > HIGHEST_HU or lowest < -HIGHEST_HU - 1:
         raise InputError(
-            f"The CT has values that nothing has in Hounsfield units (they go from {lowest:g} to {highest:g}), as from "
-            "padding or a damaged slice; replace them by those of air (-1000), or export the CT again."
+            f"The CT has values outside the Hounsfield range (from {lowest:g} to {highest:g}), for example from "
+            "padding or a damaged slice; set them to air (-1000 HU), in Slicer with the module Simple Filters, or "
+            "export the CT again."
         )
 
 
@@ -64,7 +65,7 @@ def body_mask(hounsfield: np.ndarray, spacing: float, shortest: float = math.inf
                 f"The CT is too short to show a body ({shortest:.0f} mm along its shortest side); choose a CT of the "
                 "whole pelvis."
             )
-        raise InputError("There is no body in the CT; choose a CT of the pelvis in Hounsfield units.")
+        raise InputError("No body was found in the CT; choose a CT of the pelvis in Hounsfield units.")
     return body
 
 
@@ -83,12 +84,12 @@ def brain_mask(image: sitk.Image, title: str) -> np.ndarray:
     volume = inside.sum() * np.prod(image.GetSpacing()) / 1000
     if counts.max() < 0.5 * faces.size or inside.mean() > 0.9:
         raise InputError(
-            f"{title} still shows the skull, or is no brain MRI; remove the skull first "
-            "(for example with the HD-BET or SynthStrip extension) and use images that are 0 outside the brain."
+            f"{title} still shows the skull, or is not a brain MRI; remove the skull first (for example with the "
+            "extension HDBrainExtraction) and use images that are 0 outside the brain."
         )
     if not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         raise InputError(
-            f"{title} shows {volume:.0f} ml of tissue, which is no whole brain; "
-            "choose a skull-stripped MRI of the whole brain."
+            f"{title} shows {volume:.0f} ml of tissue, which is not a whole brain; choose a skull-stripped MRI of the "
+            "whole brain."
         )
     return inside

@@ -173,7 +173,7 @@ def _grid_notes(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:
     reference = images[manifest.reference]
     title = manifest.input(manifest.reference).title
     return [
-        f"{item.title} lies on another grid than {title} and was resampled by its position."
+        f"{item.title} is on a different grid from {title} and was resampled by its position."
         for item in manifest.inputs
         if not same_grid(images[item.name], reference)
     ]

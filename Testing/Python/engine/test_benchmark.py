@@ -32,7 +32,7 @@ def test_small_run(tmp_path, capfd):
     ratio = results["authors"]["seconds"] / results["engine"]["seconds"]
     assert f"{ratio:.2f} x" in text and "1 threads" in text
     if "missing" in results["nnunet"]:
-        assert f"left out: the package {results['nnunet']['missing']} is not installed" in text
+        assert f"skipped: the package {results['nnunet']['missing']} is not installed" in text
     else:
         assert_nnunet(results["nnunet"], text)
 
@@ -137,7 +137,7 @@ def test_lines():
     row = {"seconds": 2.0, "precision": "float32", "peak_memory_mb": 900.4, "windows": 36, "timed": 3}
     text = table.line("tiles", row, 8.0)
     assert "4.00 x" in text and " 900 " in text and "3 of 36 windows timed" in text
-    assert table.line("x", {"missing": "monai"}, 1.0).endswith("left out: the package monai is not installed")
+    assert table.line("x", {"missing": "monai"}, 1.0).endswith("skipped: the package monai is not installed")
     assert "failed: too little memory" in table.line("x", {"error": "too little memory"}, None)
     lines = table.growth([
         {"voxels": 100, "seconds": 1.0, "peak_memory_mb": 50}, {"voxels": 800, "seconds": 8.8, "peak_memory_mb": 60},

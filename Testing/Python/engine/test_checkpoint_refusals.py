@@ -58,16 +58,16 @@ def test_missing_file_and_folder(import_refused, tmp_path):
 def test_other_files(import_refused, tmp_path, content):
     file = tmp_path / "other.pth.tar"
     file.write_bytes(content)
-    import_refused(file, "other.pth.tar is no PyTorch checkpoint", "download it again")
+    import_refused(file, "other.pth.tar is not a PyTorch checkpoint", "download it again")
 
 
 def test_numpy_archive_and_torchscript(import_refused, tmp_path):
     np.savez(tmp_path / "weights.npz", a=np.zeros(3))
-    import_refused(tmp_path / "weights.npz", "is no PyTorch checkpoint")
+    import_refused(tmp_path / "weights.npz", "is not a PyTorch checkpoint")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(torch.nn.Conv3d(1, 1, 1)).save(str(tmp_path / "script.pt"))
-    import_refused(tmp_path / "script.pt", "is no PyTorch checkpoint")
+    import_refused(tmp_path / "script.pt", "is not a PyTorch checkpoint")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -76,7 +76,7 @@ def test_truncated(import_refused, tmp_path, zipped, kept):
     file = State("AFN-2").save(tmp_path / "cut.pth.tar", _use_new_zipfile_serialization=zipped)
     content = file.read_bytes()
     file.write_bytes(content[: int(kept * len(content))])
-    import_refused(file, "cut.pth.tar is no PyTorch checkpoint, or is damaged or incomplete")
+    import_refused(file, "cut.pth.tar is not a PyTorch checkpoint, or is damaged or incomplete")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -86,7 +86,7 @@ def test_code_in_the_file_is_never_run(import_refused, tmp_path, zipped):
     torch.save(content, tmp_path / "bomb.pth.tar", _use_new_zipfile_serialization=zipped)
     import_refused(tmp_path / "bomb.pth.tar", "Python objects besides weights", "was not opened")
     (tmp_path / "bare.pth.tar").write_bytes(pickle.dumps(Bomb(target)))
-    import_refused(tmp_path / "bare.pth.tar", "no PyTorch checkpoint")
+    import_refused(tmp_path / "bare.pth.tar", "not a PyTorch checkpoint")
     assert not target.exists()
 
 

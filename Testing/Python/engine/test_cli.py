@@ -196,7 +196,7 @@ def test_what_was_found_and_left_out_is_not_called_missing(capfd, ct_file, tiny_
         text, strict = capfd.readouterr().out, model is not tiny_pelvis
         assert {name for name, row in rows.items() if row["left_out"]} == ({"bladder"} if strict else set())
         assert (rows["bladder"]["voxels"] == 0) == strict and tags["bladder"] == ("true" if strict else "false")
-        assert tags["rectum"] == "false" and ("  (left out as too doubtful)" in text) == strict
+        assert tags["rectum"] == "false" and ("  (withheld as implausible)" in text) == strict
 
 
 def test_percentages_on_a_terminal():
@@ -356,5 +356,6 @@ def test_every_option_is_explained():
     for words in ("the name must end in .seg.nrrd", "must end in .nii, .nii.gz, .nrrd or .mha", "must end in .json"):
         assert words in text
     text = " ".join(commands.choices["finetune"].format_help().split())
-    for words in ("none of fewer than 6 (default: auto)", "0: never (default: 5)", "auto may choose (default: 20)"):
+    for words in ("none if there are fewer than 6 (default: auto)", "0: never (default: 5)",
+                  "upper limit for --epochs auto (default: 20)"):
         assert words in text

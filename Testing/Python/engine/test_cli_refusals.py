@@ -46,7 +46,7 @@ def test_missing_modality(refused, mr_files, tiny_brain, out):
         (["--precision", "int8"], "The command line is wrong"),
         (["--nonsense"], "The command line is wrong"),
         (["--labelmap", "labels.png"], "The label map needs a name that ends in .nii"),
-        (["--labelmap", "labels.seg.nrrd"], "may not end in .seg.nrrd"),
+        (["--labelmap", "labels.seg.nrrd"], "must not end in .seg.nrrd"),
         (["--report", "report.txt"], "The report needs a name that ends in .json"),
         (["--labelmap", "nowhere/labels.nii.gz"], "a folder that does not exist"),
         (["--report", "nowhere/report.json"], "a folder that does not exist"),
@@ -60,9 +60,9 @@ def test_missing_modality(refused, mr_files, tiny_brain, out):
         (["--output", ""], "argument --output: it needs a name"),
         (["--attention", ""], "argument --attention: it needs a name"),
         (["--memory", ""], "--memory '' is not an amount of memory; write for example 2GB"),
-        (["--models", ""], "--models '' is no readable folder; give the folder that holds the models' folders"),
-        (["--models", "nowhere"], "--models 'nowhere' is no readable folder"),
-        (["--models", ".", "--models", "a-file"], "--models 'a-file' is no readable folder"),
+        (["--models", ""], "--models '' is not a readable folder; give the folder that holds the models' folders"),
+        (["--models", "nowhere"], "--models 'nowhere' is not a readable folder"),
+        (["--models", ".", "--models", "a-file"], "--models 'a-file' is not a readable folder"),
         (["--attention-kind", "focus"], "need a folder: add --attention FOLDER"),
     ],
 )
@@ -104,7 +104,8 @@ def test_a_name_that_no_model_can_have(refused, ct_file, out, name):
 ], ids=lambda arguments: arguments[0])
 def test_models_in_no_folder(refused, arguments, out, monkeypatch):
     monkeypatch.chdir(out)
-    refused(2, [*arguments, "--models", out / "nowhere"], "nowhere' is no readable folder; give the folder that holds")
+    refused(2, [*arguments, "--models", out / "nowhere"], "nowhere' is not a readable folder; give the folder that "
+                                                          "holds")
     assert left_in(out) == []
 
 
@@ -139,7 +140,7 @@ def test_folder_that_may_not_be_written(ct_file, tiny_pelvis, out, refused, monk
     else:
         out.chmod(0o500)
     for more in ([], ["--attention", out / "maps"]):
-        refused(2, ct_arguments(ct_file, tiny_pelvis, out, *more), "may not be written there")
+        refused(2, ct_arguments(ct_file, tiny_pelvis, out, *more), "cannot be written there (no permission)")
     assert left_in(out) == []
 
 
@@ -219,7 +220,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     "change,words",
     [
-        (lambda a: np.full_like(a, -1000) + (a == a.max()) * 1200, "no body in the CT"),
+        (lambda a: np.full_like(a, -1000) + (a == a.max()) * 1200, "No body was found in the CT"),
         (lambda a: (a + 1000) / 2, "not CT in Hounsfield units"),
         (with_nan, "1 voxels without a valid number"),
         (lambda a: np.zeros_like(a), "the same value (0) everywhere"),
@@ -272,7 +273,8 @@ def test_ct_as_mr(refused, mr_files, tiny_brain, out, tmp_path):
     array = np.where(sitk.GetArrayFromImage(ct_image(spacing=4.0)) > -1000, 40, sitk.GetArrayFromImage(noisy))
     files = dict(mr_files) | write_images(tmp_path, {"t2": like(array.astype(np.float32), noisy)})
     inputs = [f"--input={name}={file}" for name, file in files.items()]
-    refused(3, ["segment", "--model", tiny_brain.folder, *inputs, "--output", out / "s.seg.nrrd"], "T2", "no brain MRI")
+    refused(3, ["segment", "--model", tiny_brain.folder, *inputs, "--output", out / "s.seg.nrrd"], "T2", "not a brain "
+                                                                                                         "MRI")
     assert left_in(out) == []
 
 

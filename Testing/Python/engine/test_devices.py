@@ -170,7 +170,7 @@ def test_gpu_without_memory_takes_thinner_slabs_then_hands_over_to_the_cpu(monke
     thinner = [note for note in progress.notes if "thinner" in note]
     assert [f"slabs of {planes} planes" in note for planes, note in zip((28, 14, 4), thinner)] == [True] * len(thinner)
     assert len(thinner) == [28, 14, 4, 1].index(held or 1)
-    assert ("The cuda device has too little memory, so the CPU computes." in progress.notes) == (held == 0)
+    assert ("The cuda device has too little memory, so the CPU is used." in progress.notes) == (held == 0)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["text"] for line in lines if line["event"] == "note"] == progress.notes
     np.testing.assert_allclose(computed.probabilities.sum(0), 1, atol=1e-5)

@@ -202,7 +202,7 @@ def test_slices_that_continue_the_stack_are_no_localizer(tmp_path, which, change
         else:
             item.ImageOrientationPatient = [0.9998, 0.02, 0, -0.02, 0.9998, 0]
     lost = len(slices[which])
-    words = f"has {lost} slice{'s' * (lost > 1)} that by place or series should continue its other {8 - lost}"
+    words = f"has {lost} slice{'s' * (lost > 1)} that by position or series should continue its other {8 - lost}"
     refused(stored(tmp_path / "series", slices), InputError, words, capfd)
 
 

@@ -236,7 +236,7 @@ def test_multi_frame(tmp_path, capfd):
     data = series(1)[0]
     data.NumberOfFrames = 4
     data.PixelData = data.PixelData * 4
-    words = "is stored as multi-frame DICOM, which is not read here; load it in Slicer"
+    words = "is stored as multi-frame DICOM, which is not supported; load it in Slicer"
     refused(stored(tmp_path, [data]), InputError, words, capfd)
     stored(tmp_path, series(2, series="1.2.3.9"), "localizer")
     refused(tmp_path, InputError, words, capfd)
@@ -251,7 +251,7 @@ def test_enhanced_files_of_one_frame(tmp_path, kind, name, capfd):
     for item in slices:  # a sequence that is not read here has them
         del item.ImagePositionPatient, item.ImageOrientationPatient, item.PixelSpacing
     folder = stored(tmp_path / "series", slices)
-    refused(folder, InputError, f"is stored as {name} DICOM, which is not read here; load it in Slicer", capfd)
+    refused(folder, InputError, f"is stored as {name} DICOM, which is not supported; load it in Slicer", capfd)
     stored(folder, series(4), "x")
     refused(folder, RequestError, "2 DICOM series (6 frames of CT, 4 slices of CT)", capfd)
 
@@ -276,7 +276,7 @@ def test_a_slice_without_permission(tmp_path, capfd):
     (folder / "Secret003").chmod(0)
     os.seteuid(65534)
     try:
-        refused(folder, RequestError, "may not be opened", capfd)
+        refused(folder, RequestError, "cannot be opened (no permission)", capfd)
     finally:
         os.seteuid(0)
 

@@ -115,7 +115,7 @@ def test_rows_of_a_model(pelvis):
 def test_what_cannot_be_compared(pelvis, brain, tmp_path):
     far = codes(pelvis_values())
     far.SetOrigin((8000.0, -6.0, 7.0))
-    with pytest.raises(RequestError, match="does not lie where the truth does"):
+    with pytest.raises(RequestError, match="lies elsewhere than the truth"):
         evaluate(pelvis, codes(pelvis_values()), far, resample=True)
     write_segmentation(tmp_path / "brain.seg.nrrd", codes(pelvis_values() > 0), brain)
     with pytest.raises(RequestError, match="no segment of the model pelvis-ct"):
@@ -188,7 +188,7 @@ def test_codes_of_another_convention(brain):
         evaluate(brain, codes(truth), codes(values))
     with pytest.raises(RequestError, match="prediction holds the code 3"):
         evaluate(brain, codes(values), codes(truth))
-    with pytest.raises(RequestError, match="truth holds values that are no codes of the model brain-tumour-mri"):
+    with pytest.raises(RequestError, match="truth holds values that are not codes of the model brain-tumour-mri"):
         evaluate(brain, codes(truth), codes(values), only=["whole_tumour"])
     truth[4, 2:4, 2:4] = 2
     told = []
@@ -206,7 +206,7 @@ def test_a_scan_is_no_label_map(pelvis):
     scan = sitk.GetImageFromArray(np.random.default_rng(3).integers(-100, 200, pelvis_values().shape).astype(np.int16))
     scan.CopyInformation(drawn)
     for truth, prediction, what in [(scan, drawn, "truth"), (drawn, scan, "prediction")]:
-        with pytest.raises(RequestError, match=f"The {what} holds values that are no codes of the model pelvis-ct"):
+        with pytest.raises(RequestError, match=f"The {what} holds values that are not codes of the model pelvis-ct"):
             evaluate(pelvis, truth, prediction, only=["bladder"])
 
 
@@ -322,7 +322,7 @@ def test_what_the_truth_lacks_is_named_below_the_table(pelvis):
     lines = format_table(evaluate(pelvis, codes(truth), codes(pelvis_values()))).splitlines()
     assert len(lines) == 8 and lines[1].split()[:2] == ["Prostate", "0.000"]
     assert lines[7] == (
-        "Not in the truth, so counted as 0: Prostate, Bladder; --only leaves out what was not drawn."
+        "Not in the truth, so counted as 0: Prostate, Bladder; use --only to exclude what was not drawn."
     )
     rows = evaluate(pelvis, codes(truth), codes(pelvis_values()), only=["rectum", "femur_left", "femur_right"])
     assert len(format_table(rows).splitlines()) == 7

@@ -47,12 +47,12 @@ def test_images_in_their_places(brains):
 
 
 def test_two_images_exchanged(brains):
-    sentence = "T2 and FLAIR look exchanged; check that each image is in its own place."
+    sentence = "T2 and FLAIR look swapped; check that each image is chosen for the right input."
     assert doubts(brains, ("t1", "t1c", "flair", "t2")) == (sentence,)
 
 
 def test_three_images_in_each_others_places(brains):
-    sentence = "T1, T1 with contrast and T2 look exchanged; check that each image is in its own place."
+    sentence = "T1, T1 with contrast and T2 look swapped; check that each image is chosen for the right input."
     assert doubts(brains, ("t2", "t1", "t1c", "flair")) == (sentence,)
 
 
@@ -100,7 +100,7 @@ def test_real_patients(shared_data, patient):
     images = {item.name: read_image(folder / f"{item.name}.nii.gz", item.title, "MR") for item in MODEL.inputs}
     prepared = prepare(images, MODEL)
     assert prepared.doubts == ()
-    assert "T2 and FLAIR look exchanged" in exchanged(prepared.channels[[0, 1, 3, 2]], prepared.mask, MODEL)
+    assert "T2 and FLAIR look swapped" in exchanged(prepared.channels[[0, 1, 3, 2]], prepared.mask, MODEL)
 
 
 @pytest.mark.filterwarnings("error")

@@ -237,7 +237,7 @@ def test_where_no_epoch_helps_the_base_model_is_kept(base, tmp_path):
                     "--learning-rate", "0.9") == 0
     comparison = read_comparison(output)
     assert comparison["epochs"] == 0 and comparison["verdict"] == "similar" and not comparison["recommended"]
-    assert comparison["advice"].startswith("The new model has the base model's weights")
+    assert comparison["advice"].startswith("The new model keeps the base model's weights")
     assert same(weights(output), weights(base.folder))
 
 
@@ -288,7 +288,7 @@ def test_a_training_that_diverges_is_told(base, cases, tmp_path, monkeypatch, ca
     monkeypatch.setattr(EpochTraining, "_step", lambda training: torch.tensor(float("nan")))
     assert finetune(base, cases, tmp_path / "out", *SHORT) == 2
     told = capfd.readouterr().err
-    assert "let less change (What to adapt, --tune attention) or, on the command line" in told
+    assert "adapt less (What to adapt, --tune attention) or, on the command line" in told
     assert not (tmp_path / "out" / "model.json").exists()
 
 

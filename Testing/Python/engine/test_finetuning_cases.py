@@ -132,8 +132,8 @@ def test_a_strange_code_belongs_to_the_region_it_is_mapped_to_and_to_those_aroun
 
 def test_a_mapping_of_what_is_not_there_is_refused(checked):
     case = checked(mapping={"7": "bladder"})
-    assert case.problems == ["case 1: the mapping names '7', which its segmentation does not hold (it holds '3', '5'); "
-                             "correct the name or leave it out."]
+    assert case.problems == ["case 1: the mapping names '7', which its segmentation does not hold (it holds '3', "
+                             "'5'); correct the name or remove it."]
     assert checked(mapping={"3": None}).drawn == ["femur_left"]
 
 
@@ -160,7 +160,7 @@ def test_undrawn_is_unknown_unless_it_is_said_to_be_absent(checked):
     assert case.usable and case.drawn == ["femur_left"] and case.unknown == ["bladder"]
     case = checked(without_bladder, absent=["bladder"])
     assert case.usable and case.unknown == []
-    assert checked(absent=["bladder"]).problems == ["case 1: Bladder is said to be absent and is drawn; choose one."]
+    assert checked(absent=["bladder"]).problems == ["case 1: Bladder is marked as absent but is drawn; choose one."]
 
 
 def test_a_segmentation_of_slicer_on_another_grid(checked, base):
@@ -176,7 +176,7 @@ def test_a_segmentation_of_slicer_on_another_grid(checked, base):
 
     case = checked(write, segmentation="patient/s.seg.nrrd")
     assert case.usable and [row["by"] for row in case.mapping] == ["tag", "tag"]
-    assert any("another grid" in text for text in case.warnings)
+    assert any("different grid" in text for text in case.warnings)
     volumes = [found.truth[0].sum() for found in (case, checked())]
     assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
 
@@ -231,9 +231,9 @@ def in_air(image):
         (edit("labels.nrrd", lambda image: image + 40), {}, "The segmentation of case 1 holds the code 40"),
         (edit("labels.nrrd", moved), {}, "The segmentation of case 1 does not belong to its image"),
         (edit("labels.nrrd", in_air), {}, "case 1: Bladder lies outside the patient"),
-        (lambda folder: None, {"mapping": {"3": "liver"}}, "case 1: there is no structure 'liver'"),
+        (lambda folder: None, {"mapping": {"3": "liver"}}, "case 1: the model has no structure 'liver'"),
         (lambda folder: None, {"segmentation": "patient/ct.nrrd"},
-         "The segmentation of case 1 holds values that are no codes of the model known-scanner; give a label map in"),
+         "The segmentation of case 1 holds values that are not codes of the model known-scanner; give a label map in"),
     ],
 )
 def test_a_bad_case_is_told_by_name(checked, spoil, entry, sentence):
@@ -251,7 +251,7 @@ def test_a_scan_in_place_of_the_segmentation_is_one_sentence(checked):
 
     for spoil, file in ((lambda folder: None, "ct.nrrd"), (above_zero, "mr.nrrd")):
         case = checked(spoil, segmentation=f"patient/{file}")
-        assert len(case.problems) == 1 and "holds values that are no codes" in case.problems[0]
+        assert len(case.problems) == 1 and "holds values that are not codes" in case.problems[0]
         assert case.warnings == case.mapping == []
 
 
@@ -296,7 +296,7 @@ def test_letters_that_the_locale_lacks(base, tmp_path):
 def test_a_check_and_a_resumed_training_are_two_things(base, tmp_path, refused):
     cases = write_cases(tmp_path, [1])
     arguments = ["finetune", "--check-only", "--resume", "--base", base.folder, "--cases", cases]
-    refused(2, arguments, "leave one of them out")
+    refused(2, arguments, "use one of them")
 
 
 def test_no_segmentation_waits_for_the_other_cases(base, tmp_path, monkeypatch):
@@ -329,7 +329,7 @@ def test_one_image_does_not_come_twice(base, tmp_path):
     seen = {}
     results = [check_case(files, base, change_labels(base), seen) for files in cases]
     assert results[0].usable and results[1].problems == [
-        "again shows the same image as case 1; leave one of them out."
+        "again shows the same image as case 1; remove one of them."
     ]
 
 
@@ -407,7 +407,7 @@ def test_which_cases_are_held_out():
     assert [suggestion(count) for count in (1, 2, 5, 6)] == [None, "leave-one-out", "leave-one-out", "hold-out"]
     with pytest.raises(RequestError, match="no case called 'x'"):
         choose_held_out("x", names)
-    with pytest.raises(RequestError, match="some be left"):
+    with pytest.raises(RequestError, match="some left"):
         choose_held_out("a,b,c,d,e,f", names)
 
 

@@ -99,10 +99,10 @@ def test_answers_are_decided_as_segmentations_are(base, drop):
 def test_label_sets_that_cannot_be(base):
     for drop, add, sentence in (
         (("liver",), (), "no structure 'liver'"), (("bladder", "femur_left"), (), "No structure would be left"),
-        ((), ({"id": "bladder", "name": "x"},), "'bladder' to add is there already; choose another id"),
-        ((), ({"id": "b2", "name": " bladdeR "},), "is there already; choose another name"),
-        ((), ({"id": "f2", "name": "Femur, left"},), "is there already; choose another name"),
-        ((), ({"id": "x", "name": "Cyst"}, {"id": "y", "name": "cyst"}), "'cyst' to add is there already"),
+        ((), ({"id": "bladder", "name": "x"},), "'bladder' to add already exists; choose another id"),
+        ((), ({"id": "b2", "name": " bladdeR "},), "already exists; choose another name"),
+        ((), ({"id": "f2", "name": "Femur, left"},), "already exists; choose another name"),
+        ((), ({"id": "x", "name": "Cyst"}, {"id": "y", "name": "cyst"}), "'cyst' to add already exists"),
     ):
         with pytest.raises(RequestError, match=sentence):
             change_labels(base, drop, add)
@@ -284,4 +284,4 @@ def test_what_was_forgotten_of_the_original_domain(model):
     assert rows[0]["agreement"] == 0.0 and rows[0]["new_dice"] == 0.0 and rows[0]["base_dice"] == 1.0
     assert all(row["agreement"] == 1.0 for row in rows[1:] if row["agreement"] is not None)
     advice = compare([], {"what": what, "structures": rows}, "none", 1, {})["advice"]
-    assert f"answers differently for {base.structures[0].name}" in advice
+    assert f"is now clearly different for {base.structures[0].name}" in advice

@@ -71,7 +71,7 @@ def test_scan_without_any_air_is_all_body():
     ids=["air", "150 ml", "metal block"],
 )
 def test_no_body(array):
-    refused(lambda: body_mask(array, 4.0), "no body", "choose a CT")
+    refused(lambda: body_mask(array, 4.0), "No body", "choose a CT")
 
 
 @pytest.mark.parametrize("cut", [np.s_[:, :, 20:22], np.s_[:, :, 20:23], np.s_[30:32]])
@@ -100,13 +100,13 @@ def test_not_hounsfield(change):
 
 
 @pytest.mark.parametrize(("value", "words"), [
-    (62512, "go from -1000 to 62512"), (32768, "to 32768"), (-32769, "from -32769 to"),
+    (62512, "from -1000 to 62512"), (32768, "to 32768"), (-32769, "from -32769 to"),
 ])
 def test_values_that_no_ct_has(value, words):
     array = ct_array()
     array[:, :2] = value
-    refused(lambda: check_hounsfield(like(array, ct_image(spacing=4.0))), "that nothing has in Hounsfield units",
-            words, "replace them by those of air (-1000), or export the CT again")
+    refused(lambda: check_hounsfield(like(array, ct_image(spacing=4.0))), "outside the Hounsfield range",
+            words, "set them to air (-1000 HU), in Slicer with the module Simple Filters, or export the CT again")
 
 
 @pytest.mark.parametrize("value", [30710, 32767, -32768], ids=["metal, extended scale", "saturated", "padding"])
@@ -148,7 +148,7 @@ def test_head_with_skull_is_refused():
     refused(lambda: brain_mask(with_skull(), "T1"), "T1 still shows the skull", "remove the skull")
 
 
-@pytest.mark.parametrize("radius,words", [(40, "270 ml"), (90, "no whole brain")])
+@pytest.mark.parametrize("radius,words", [(40, "270 ml"), (90, "not a whole brain")])
 def test_volumes_that_are_no_brain(radius, words):
     box = (np.full(3, -100.0), np.full(3, 100.0))
     ball = sampled(empty_grid(box, 4.0), lambda points: 500.0 * ((points**2).sum(-1) <= radius**2))
@@ -237,7 +237,7 @@ def test_images_on_other_grids_are_brought_to_the_reference_and_named():
     images["flair"] = sampled(grid, lambda points: mr_intensity(points, "flair"), np.int16)
     brain = replace(find_model("brain-tumour-mri"), spacing=2.0)
     prepared, expected = prepare(images, brain), prepare(mr_images(spacing=4.0), brain)
-    assert prepared.notes == ("FLAIR lies on another grid than T1 with contrast and was resampled by its position.",)
+    assert prepared.notes == ("FLAIR is on a different grid from T1 with contrast and was resampled by its position.",)
     assert expected.notes == ()
     a, b = (np.zeros((80, 100, 80), np.float32) for _ in range(2))
     for target, item in ((a, prepared), (b, expected)):
@@ -249,4 +249,4 @@ def test_images_on_other_grids_are_brought_to_the_reference_and_named():
 
 def test_ct_is_not_a_brain():
     body = sampled(empty_grid((1.6 * CT_BOX[0], 1.6 * CT_BOX[1]), 6.0), lambda points: ct_hounsfield(points / 1.6))
-    refused(lambda: brain_mask(body, "T1"), "T1 shows", "no whole brain")
+    refused(lambda: brain_mask(body, "T1"), "T1 shows", "not a whole brain")

@@ -311,7 +311,7 @@ def test_unknown_model_names_the_known_ones(tmp_path):
 def test_the_variable_leads_to_no_folder(tmp_path, monkeypatch):
     for place in (tmp_path / "absent", written(tmp_path / "mine", document(id="mine")) / "model.json"):
         monkeypatch.setenv("AFNET_MODELS", str(place))
-        sentence = refused(lambda: find_model("mine"), f"(AFNET_MODELS is '{place}', no readable folder)")
+        sentence = refused(lambda: find_model("mine"), f"(AFNET_MODELS is '{place}', not a readable folder)")
         assert sentence.startswith("There is no model 'mine' (") and sentence.endswith("; the models are: " + BUNDLED)
         assert find_model("pelvis-ct").id == "pelvis-ct"
 
@@ -331,4 +331,5 @@ def test_what_cannot_be_opened(tmp_path):
     (tmp_path / "models" / "closed").chmod(0)
     with unprivileged():
         assert find_model("user-open", [tmp_path / "models"]).id == "user-open", "its neighbour does not hide it"
-        refused(lambda: find_model(tmp_path / "models" / "closed" / "below"), "may not be opened; change its perm")
+        refused(lambda: find_model(tmp_path / "models" / "closed" / "below"), "cannot be opened (no permission); "
+                                                                              "change its perm")

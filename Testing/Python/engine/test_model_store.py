@@ -131,5 +131,5 @@ def test_a_folder_that_may_not_be_written(home, monkeypatch):
         store.rename_model(home / "our-pelvis", "New", home)
     assert content(home / "our-pelvis") == before
     monkeypatch.setattr(store.Path, "mkdir", refuse)
-    with pytest.raises(RequestError, match="may not be written"):
+    with pytest.raises(RequestError, match="cannot be written"):
         store.ensure_models_folder(home)

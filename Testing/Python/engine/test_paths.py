@@ -62,11 +62,13 @@ def test_outputs_in_a_folder_that_may_not_be_entered(refused, ct_file, tiny_pelv
     out.mkdir(0o777)
     out.chmod(0o777)
     with unprivileged():
-        refused(2, ct_arguments(ct_file, tiny_pelvis, out, option, closed / name), "may not be written there")
+        refused(2, ct_arguments(ct_file, tiny_pelvis, out, option, closed / name), "cannot be written there (no "
+                                                                                   "permission)")
         refused(2, ["import-checkpoint", closed / name, "--output", out / "m", "--inputs", "flair,t1,t1c,t2"],
-                "may not be read; change its permissions")
+                "cannot be read (no permission); change its permissions")
         for more in ("--resume", "--leave-one-out"):
-            refused(2, ["finetune", "--output", closed / name, more], "The new model may not be written there")
+            refused(2, ["finetune", "--output", closed / name, more], "The new model cannot be written there (no "
+                                                                      "permission)")
     assert left_in(out) == []
 
 
@@ -92,7 +94,7 @@ def test_pipes_are_not_waited_for(refused, ct_file, tiny_pelvis, out, tmp_path, 
         cases.write_text('{"cases": [{"name": "a", "inputs": {"ct": "a"}, "segmentation": "b"}]}')
         more = ["--cases", place] if pipe == "cases" else ["--cases", cases, "--original-case", place]
         refused(2, ["finetune", "--base", tiny_pelvis.folder, "--output", out / "new", *more],
-                "as JSON" if pipe == "cases" else "no packed case")
+                "as JSON" if pipe == "cases" else "not a packed case")
     assert left_in(out) == []
 
 
@@ -104,12 +106,13 @@ def test_cases_that_cannot_be_opened(tmp_path, loop):
     pelvis = find_model("pelvis-ct")
     case = CaseFiles("case 1", {"ct": str(loop)}, str(tmp_path / "closed" / "labels.nrrd"))
     with unprivileged():
-        with pytest.raises(RequestError, match="may not be opened; change its permissions"):
+        with pytest.raises(RequestError, match=r"cannot be opened \(no permission\); change its permissions"):
             read_cases(tmp_path / "cases.json")
         problems = check_case(case, pelvis, change_labels(pelvis, (), ()), {}).problems
     assert problems == [
         "CT of case 1 cannot be opened; check the path and the disk.",
-        "The segmentation of case 1 may not be opened; change its permissions or copy it to a place of your own.",
+        "The segmentation of case 1 cannot be opened (no permission); change its permissions or copy it to a folder "
+        "of your own.",
     ]
 
 

@@ -67,9 +67,9 @@ def test_what_a_man_cannot_be_is_said_in_one_sentence(changes, words, left_out):
     if words:
         assert words in told[0]
     assert codes(labels) - codes(result) == left_out == set(gone)
-    assert any(note.startswith("Left out as too doubtful: ") for note in notes) == bool(left_out)
+    assert any(note.startswith("Withheld as implausible: ") for note in notes) == bool(left_out)
     if 1 in left_out:
-        assert any(note.startswith("Left out") and "prostate" in note for note in notes)
+        assert any(note.startswith("Withheld") and "prostate" in note for note in notes)
 
 
 @pytest.mark.parametrize("direction", [None, ORIENTATIONS[29]], ids=["axial", "turned"])
@@ -84,7 +84,8 @@ def test_organs_that_the_scan_cuts_off_are_named(direction):
 def test_an_organ_beyond_the_end_is_no_reason_against_the_scan():
     changes = {1: None, 2: None, 5: ((90, 0, 2), 28, 300), 6: ((-90, 0, 2), 28, 300)}
     _, notes, _ = judge(*man(changes, low=-3.0), PELVIS)
-    assert any("Not found, as the scan ends before: prostate" in n and "to the feet" in n for n in notes), notes
+    told = [note for note in notes if note.startswith("Not found because the scan ends too early: prostate")]
+    assert any("towards the feet" in note for note in told), notes
     assert not any("does not look like" in n for n in notes)
 
 

@@ -100,11 +100,11 @@ def test_no_permission(tmp_path, capfd):
     path = saved(tmp_path, scan(), "nii")
     path.chmod(0)
     with unprivileged():
-        refused(path, RequestError, "may not be opened", capfd)
+        refused(path, RequestError, "cannot be opened (no permission)", capfd)
     folder = tmp_path / "series"
     folder.mkdir(mode=0)
     with unprivileged():
-        refused(folder, RequestError, "may not be opened", capfd)
+        refused(folder, RequestError, "cannot be opened (no permission)", capfd)
 
 
 # What can be wrong with the bytes
@@ -224,7 +224,7 @@ def test_one_slice(tmp_path, kind, capfd):
 
 @pytest.mark.parametrize("kind", ["nrrd", "mha"])
 def test_two_dimensions(tmp_path, kind, capfd):
-    refused(saved(tmp_path, scan()[:, :, 3], kind), InputError, "2-D picture", capfd)
+    refused(saved(tmp_path, scan()[:, :, 3], kind), InputError, "2-D image", capfd)
 
 
 def test_a_segmentation_is_no_scan(tmp_path, capfd):
@@ -293,7 +293,7 @@ def test_nrrd_without_the_patients_space(tmp_path, space, capfd):
         data = data.replace(b"space directions: (1,0,0) (0,1,0) (0,0,2.5)\n", b"")
         data = data.replace(b"space origin: (0,0,0)\n", b"")
     path.write_bytes(data)
-    refused(path, InputError, "does not say how the patient lies", capfd)
+    refused(path, InputError, "does not state the patient orientation", capfd)
 
 
 def test_nrrd_in_slicers_axes(tmp_path):

@@ -133,7 +133,7 @@ def plain(tmp_path, *changes):
 MATRIX, SPACING = b"TransformMatrix = 1 0 0 0 1 0 0 0 1\n", b"ElementSpacing = 1 1.5 2\n"
 
 
-@pytest.mark.parametrize("line,words", [(MATRIX, "does not say how the patient lies"), (SPACING, "voxel size")])
+@pytest.mark.parametrize("line,words", [(MATRIX, "does not state the patient orientation"), (SPACING, "voxel size")])
 def test_without_geometry(tmp_path, line, words, capfd):
     refused(plain(tmp_path, (line, b"")), InputError, words, capfd)
 

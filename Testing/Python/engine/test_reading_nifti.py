@@ -40,7 +40,7 @@ def test_nifti_with_either_form_alone(tmp_path):
 
 
 def test_nifti_without_orientation(tmp_path, capfd):
-    refused(nifti(tmp_path, (CODES, (0, 0))), InputError, "does not say how the patient lies", capfd)
+    refused(nifti(tmp_path, (CODES, (0, 0))), InputError, "does not state the patient orientation", capfd)
 
 
 SHEARED = (1, 0.3, 0, 0, 0, 1.5, 0, 0, 0, 0, 2, 0)
@@ -65,12 +65,13 @@ def test_affine_to_a_template_beside_the_scanners_form_is_no_shear(tmp_path):
 @pytest.mark.parametrize("code", [3, 4, 5])
 def test_a_template_that_lies_elsewhere_than_the_scanner(tmp_path, rows, code, capfd):
     """Which of the two is believed differs between programs, and with it where left is."""
-    refused(nifti(tmp_path, (CODES, (1, code)), (ROWS, rows)), InputError, "contradictory places", capfd)
+    refused(nifti(tmp_path, (CODES, (1, code)), (ROWS, rows)), InputError, "contradictory positions or "
+                                                                           "orientations", capfd)
 
 
 def test_nifti_with_contradictory_forms(tmp_path, capfd):
     mirrored = (1, 0, 0, 0, 0, -1.5, 0, 0, 0, 0, 2, 0)
-    refused(nifti(tmp_path, (ROWS, mirrored)), InputError, "contradictory places", capfd)
+    refused(nifti(tmp_path, (ROWS, mirrored)), InputError, "contradictory positions or orientations", capfd)
 
 
 @pytest.mark.parametrize("codes", [(0, 1), (1, 1)])
@@ -90,7 +91,7 @@ def test_nifti_without_numbers_for_axes(tmp_path, rows, capfd):
     (QOFFSET, (80.0, -12.5, 7.25)),
 ])
 def test_nifti_with_forms_that_lie_apart(tmp_path, field, capfd):
-    refused(nifti(tmp_path, field), InputError, "contradictory places", capfd)
+    refused(nifti(tmp_path, field), InputError, "contradictory positions or orientations", capfd)
     assert read_image(nifti(tmp_path, field, (CODES, (1, 4)))).GetSize() == (11, 10, 9), "the sform is a template's"
 
 

@@ -31,7 +31,7 @@ def nrrd(folder, *lines, directions=AXES, sizes="11 10 9", kinds="domain domain 
 
 @pytest.mark.parametrize("directions", ["none (0,1.5,0) (0,0,2)", "none none none"])
 def test_axes_without_a_direction(tmp_path, directions, capfd):
-    refused(nrrd(tmp_path, directions=directions), InputError, "does not say how the patient lies", capfd)
+    refused(nrrd(tmp_path, directions=directions), InputError, "does not state the patient orientation", capfd)
 
 
 @pytest.mark.parametrize("unit", ["um", "cm", "m"])
@@ -62,7 +62,7 @@ def whole(path) -> bool:
 @pytest.mark.parametrize("encoding", ["bzip2", "bz2", "BZ2"])
 def test_bzip2_is_told_by_its_name(tmp_path, encoding, capfd):
     path = nrrd(tmp_path, data=bz2.compress(VOXELS.tobytes()), encoding=encoding)
-    refused(path, InputError, "compressed with bzip2, which is not read here; save it with gzip", capfd)
+    refused(path, InputError, "compressed with bzip2, which is not supported; save it with gzip", capfd)
 
 
 def zeroed(stream: bytes) -> bytes:

@@ -39,11 +39,11 @@ DIRECTIONS = rb"space directions: .*\n"
 
 
 @pytest.mark.parametrize("old,new,words", [
-    (b"space: .*\n", b"space: scanner-xyz\n", "does not say how the patient lies"),
-    (b"space: .*\n", b"space dimension: 3\n", "does not say how the patient lies"),
+    (b"space: .*\n", b"space: scanner-xyz\n", "does not state the patient orientation"),
+    (b"space: .*\n", b"space dimension: 3\n", "does not state the patient orientation"),
     (DIRECTIONS, b"space directions: (3e20,0,0) (0,1.5,0) (0,0,2)\n", "cannot be right"),
     (DIRECTIONS, b"space directions: (1,0,0) (1,1.5,0) (0,0,2)\n", "not perpendicular"),
-    (DIRECTIONS, b"space directions: none (0,1.5,0) (0,0,2)\n", "does not say how the patient lies"),
+    (DIRECTIONS, b"space directions: none (0,1.5,0) (0,0,2)\n", "does not state the patient orientation"),
     (b"Segment2_LabelValue:=3", b"Segment2_LabelValue:=0", "unreadable header"),
     (b"Segment2_LabelValue:=3", b"Segment2_LabelValue:=-3", "unreadable header"),
     (b"Segment2_LabelValue:=3\n", b"", "unreadable header"),
@@ -113,7 +113,7 @@ def test_a_segment_of_one_slice_is_whole(tmp_path):
 def test_what_cannot_be_opened(file, tmp_path, capfd):
     file.chmod(0)
     with unprivileged():
-        refused(file, RequestError, "may not be opened", capfd, read_segmentation)
+        refused(file, RequestError, "cannot be opened (no permission)", capfd, read_segmentation)
     os.mkfifo(tmp_path / "pipe.seg.nrrd")
     refused(tmp_path / "pipe.seg.nrrd", RequestError, "neither a file", capfd, read_segmentation)
     refused(tmp_path / "none.seg.nrrd", RequestError, "not found", capfd, read_segmentation)

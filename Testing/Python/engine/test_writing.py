@@ -136,7 +136,7 @@ def test_full_disk(tmp_path, name, room, capfd):
 
 
 @pytest.mark.parametrize(("number", "words"), [
-    (errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EROFS, "may not be written there"),
+    (errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EROFS, "cannot be written there"),
     (errno.EACCES, "is open in another program"), (errno.EIO, "choose another folder or disk"),
 ])
 def test_what_the_system_says_at_the_last_moment(tmp_path, monkeypatch, number, words):
@@ -211,7 +211,7 @@ def test_check_writable_says_before_the_work_what_would_fail(tmp_path):
     for path, suffixes, words in [
         (tmp_path / "none" / "a.nii", (), "folder that does not exist; create it"),
         (tmp_path / "a.nrrd", (".seg.nrrd",), "ends in .seg.nrrd; rename it"),
-        (tmp_path / "a.seg.nrrd", VOLUME_SUFFIXES, "may not end in .seg.nrrd"),
+        (tmp_path / "a.seg.nrrd", VOLUME_SUFFIXES, "must not end in .seg.nrrd"),
         (tmp_path / "folder.nrrd", VOLUME_SUFFIXES, "name of a folder"),
         (tmp_path / ("x" * 300), (), "could not be written"),
     ]:
@@ -229,11 +229,11 @@ def test_forbidden_folder_and_protected_file(tmp_path):
     (open_folder / "mine.json").touch(0o400)
     os.seteuid(65534)
     try:
-        with pytest.raises(RequestError, match="may not be written there; choose a folder of your own"):
+        with pytest.raises(RequestError, match="cannot be written there"):
             check_writable(tmp_path / "a.json")
-        with pytest.raises(RequestError, match="may not be written there"):
+        with pytest.raises(RequestError, match="cannot be written there"):
             write_json(tmp_path / "a.json", {})
-        with pytest.raises(RequestError, match="may not be written there"):
+        with pytest.raises(RequestError, match="cannot be written there"):
             write_labelmap(tmp_path / "a.nii", label_map())
         with pytest.raises(RequestError, match="write-protected file"):
             check_writable(open_folder / "mine.json")

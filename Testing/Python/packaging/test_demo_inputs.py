@@ -82,8 +82,8 @@ def pip_that(code: int, stderr: str = "", write: bytes | None = None):
     ("pip", "sentence"),
     [
         (pip_that(1, "ERROR: Could not find a version"), "could not be fetched by pip"),
-        (pip_that(1, "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES"), "not the one that was checked"),
-        (pip_that(0, write=b"something else"), "not the one that was checked"),
+        (pip_that(1, "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES"), "not the expected one"),
+        (pip_that(0, write=b"something else"), "not the expected one"),
     ],
     ids=["offline", "pip refuses the hash", "another file"],
 )

@@ -21,7 +21,7 @@ def test_a_base_whose_folder_is_unplugged_keeps_its_cases(tuning, copy_model, mo
     check(tuning, checked("case 1"), checked("case 2"))
     away = models_folder.rename(models_folder.with_name("away"))
     tuning.panel.enter()
-    assert tuning.ui.hintLabel.text.startswith("The base model 'Our pelvis' is not here: check the folder under")
+    assert tuning.ui.hintLabel.text.startswith("The base model 'Our pelvis' was not found: check the folder My models")
     assert tuning.ui.baseSelector.currentIndex == -1
     for button in (tuning.ui.startButton, tuning.ui.checkButton, tuning.ui.fromSceneButton):
         assert not button.enabled

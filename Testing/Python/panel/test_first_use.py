@@ -160,7 +160,8 @@ def test_a_failed_installation(first_use):
     assert first_use.ui.actionButton.text == "Open PyTorch Utils" and first_use.ui.actionButton.enabled
     click(first_use.ui.actionButton)
     assert first_use.window.modules == ["PyTorchUtils"]
-    first_use.installer.present, first_use.installer.failure = False, "the extensions server did not give it"
+    first_use.installer.present = False
+    first_use.installer.failure = "the extensions server does not provide it for this Slicer"
     first_use.panel.enter()
     click(first_use.ui.actionButton)
     assert "The PyTorch extension could not be installed" in sentence(first_use)

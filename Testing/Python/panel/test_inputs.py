@@ -67,10 +67,10 @@ def chosen(panel) -> dict:
 
 def test_slots_are_filled_by_tags_and_say_why(brain):
     assert chosen(brain) == brain.studies["2019"]
-    assert label(brain, "t1ReasonLabel") == "By series description 't1 mprage'."
-    assert label(brain, "t1cReasonLabel") == "By series description 't1 mprage' with contrast agent."
-    assert label(brain, "t2ReasonLabel") == "By echo time 95 ms, repetition time 4800 ms."
-    assert label(brain, "flairReasonLabel") == "By series description 'dark-fluid'."
+    assert label(brain, "t1ReasonLabel") == "Chosen by series description 't1 mprage'."
+    assert label(brain, "t1cReasonLabel") == "Chosen by series description 't1 mprage' with contrast agent."
+    assert label(brain, "t2ReasonLabel") == "Chosen by echo time 95 ms, repetition time 4800 ms."
+    assert label(brain, "flairReasonLabel") == "Chosen by series description 'dark-fluid'."
     assert brain.ui.segmentButton.enabled
 
 
@@ -204,8 +204,8 @@ def test_a_doubtful_choice_is_told_and_allowed(brain):
     selector(brain, "t2").setCurrentNode(None)
     selector(brain, "t2").setCurrentNode(brain.studies["2024"]["flair"])
     assert label(brain, "t2ReasonLabel") == (
-        "Looks like FLAIR by series description 'dark-fluid': check it. "
-        "Of another study than T1 with contrast: check it.")
+        "Looks like FLAIR, judging by series description 'dark-fluid': check it. From a different study than T1 with "
+        "contrast: check it.")
     assert brain.ui.segmentButton.enabled
 
 
@@ -227,7 +227,8 @@ def test_two_patients_without_dicom_are_not_mixed_however_they_are_loaded(panel,
     assert chosen(panel)["flair"] is None and not panel.ui.segmentButton.enabled
     assert label(panel, "segmentHintLabel") == "Choose a volume for FLAIR."
     selector(panel, "flair").setCurrentNode(loaded["Meier_FLAIR"])
-    assert "Named unlike the others: check that it is of the same patient." in label(panel, "flairReasonLabel")
+    said = label(panel, "flairReasonLabel")
+    assert "Its name differs from the others: check that it is from the same patient." in said
 
 
 def test_a_second_patients_image_does_not_complete_the_first_one(panel, make_volume):
@@ -251,7 +252,7 @@ def test_without_studies_there_is_no_chooser_of_them(panel, make_ct):
     choose_model(panel.ui, "pelvis-ct")
     panel.process()
     assert not panel.ui.studySelector.isVisible() and not panel.ui.studyLabel.isVisible()
-    assert label(panel, "ctReasonLabel") == "By its name."
+    assert label(panel, "ctReasonLabel") == "Chosen by its name."
 
 
 # Refusals beside the field, before the click
@@ -315,7 +316,7 @@ def _bending(grid):
     ("kind", "words"),
     [("2D", "single slice"), ("sheared", "not perpendicular"), ("modality", "of the modality PT, not CT"),
      ("empty", "without voxels"), ("scaled", "scales, shears or mirrors"),
-     ("bent", "bends it")],
+     ("bent", "deforms it")],
 )
 def test_an_unfit_volume_is_explained_beside_its_slot(refusal, kind, words):
     assert words in refusal(kind)
@@ -344,7 +345,7 @@ def test_the_model_card_is_one_click_away(panel, repository, tmp_path):
     panel.host.resize(350, 700)
     Pictures(tmp_path).grab(panel.host, "segment-model-card")
     choose_model(panel.ui, "pelvis-ct")
-    assert "ten unseen men" in panel.ui.modelCardText.toPlainText()
+    assert "ten men not used for training" in panel.ui.modelCardText.toPlainText()
 
 
 def test_a_users_model_without_the_new_field_and_with_markup_in_its_text(panel, copy_model):
@@ -371,7 +372,7 @@ def test_a_chosen_model_that_is_away_stays_chosen(panel, copy_model, models_fold
     away = models_folder.rename(models_folder.with_name("unplugged"))
     panel.panel.enter()
     assert panel.ui.modelSelector.currentIndex == -1 and panel.logic.getParameterNode().model == "our-pelvis"
-    assert panel.ui.modelInfoLabel.text.startswith("'Our pelvis' is not here: check My models")
+    assert panel.ui.modelInfoLabel.text.startswith("'Our pelvis' was not found: check My models")
     assert not panel.ui.segmentButton.enabled and label(panel, "segmentHintLabel") == "Choose a model that can be used."
     away.rename(models_folder)
     panel.panel.enter()
@@ -395,7 +396,7 @@ def test_what_changed_while_a_section_was_closed_is_right_when_it_opens(panel, m
     import qt
 
     assert not panel.widget.findChild(qt.QLabel, "ctProblemLabel").isVisible(), "no empty line"
-    assert label(panel, "ctReasonLabel") == "By its name."
+    assert label(panel, "ctReasonLabel") == "Chosen by its name."
 
 
 def test_advanced_settings_reach_the_engine_and_the_scene(panel, make_ct):

@@ -54,7 +54,7 @@ def test_an_image_in_its_slot_and_as_the_output_of_another(panel, make_ct, scene
     click(panel.ui.segmentButton)
     selector(panel, "ct").setCurrentNode(other)
     panel.process()
-    assert "is to take what is found in" in panel.ui.segmentButton.toolTip
+    assert "will be written into this output" in panel.ui.segmentButton.toolTip
     assert NAME in seen(panel.ui.segmentButton.toolTip)
     assert labels_with_markup(panel.widget) == []
 

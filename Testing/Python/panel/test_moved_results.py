@@ -51,7 +51,7 @@ def test_a_transform_that_bends_is_told_for_it_has_no_one_factor(pelvis, scene):
     pelvis.panel.enter()
     assert rows(pelvis.ui.resultsTable, NAME, VOLUME)[2] == ("Bladder", "0.06")
     assert pelvis.ui.resultInfoLabel.text.startswith(
-        "A transform bends this result: the volumes are those before it.")
+        "A non-linear transform deforms this result: the volumes are those before it.")
 
 
 def displacement():

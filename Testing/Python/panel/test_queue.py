@@ -165,7 +165,7 @@ def test_two_frames_into_one_output_are_refused(two, scene):
     show_frame(two, browser, 1)
     assert not two.ui.segmentButton.enabled
     assert two.ui.segmentButton.toolTip.startswith(
-        f"The output is to take what is found in {proxy.GetName()}, frame 1 of 2 (time 0 s): choose a new")
+        f"A running or queued segmentation of {proxy.GetName()}, frame 1 of 2 (time 0 s) will be written into")
 
 
 def test_a_queued_frame_that_lies_elsewhere_than_the_one_that_is_shown(two):
@@ -191,7 +191,7 @@ def test_one_output_for_two_images_is_refused(two, scene):
     assert two.panel.running
     choose(two, two.second)
     assert not two.ui.segmentButton.enabled
-    assert two.ui.segmentButton.toolTip.startswith("The output is to take what is found in CT first")
+    assert two.ui.segmentButton.toolTip.startswith("A running or queued segmentation of CT first will be")
     done(two, 1)
     spin(lambda: not two.panel.running)
     assert not two.ui.segmentButton.enabled
@@ -252,7 +252,7 @@ def test_an_image_removed_while_its_study_waits(two, scene):
     done(two, 0)
     spin(lambda: not two.panel.running)
     assert len(two.engines) == 1 and len(two.results) == 1
-    assert "left out because one of its images" in two.ui.messageLabel.text and two.ui.messageIcon.isVisible()
+    assert "skipped because one of its images" in two.ui.messageLabel.text and two.ui.messageIcon.isVisible()
     assert two.ui.segmentButton.text == "Segment"
 
 

@@ -265,10 +265,11 @@ def test_voxels_of_its_own_are_no_moved_image(pelvis, box, oversampling):  # noq
     regrid(pelvis.segmentation, pelvis.volume, box, oversampling)
     pelvis.panel.enter()
     label = pelvis.ui.resultInfoLabel
-    assert said(pelvis) == ["This result has voxels of its own (finer or cropped), not those of CT."]
+    assert said(pelvis) == ["This result's geometry (finer or cropped) differs from that of CT."]
     assert rows(pelvis.ui.resultsTable, NAME, VOLUME)[2] == ("Bladder", "0.06")
     (problem,) = check_output(find_model("pelvis-ct"), pelvis.volume, pelvis.segmentation)
-    assert problem == "The output has voxels of its own (finer or cropped): choose a new segmentation as output."
+    assert problem == ("The output's geometry differs from the image's (finer or cropped): choose a new segmentation "
+                       "as output.")
     pelvis.volume.SetOrigin(5, 0, 0)
     pelvis.panel.enter()
     assert label.text.startswith("CT no longer lies where it was when this was made")

@@ -138,9 +138,9 @@ def test_what_is_cut_off_left_out_or_not_found_is_told(results, make_ct):
     assert results.ui.notesLabel.text == note
     click_cell(results.ui.resultsTable, 2, NAME)
     assert "a part of it may be missing" in results.ui.definitionLabel.text
-    assert status["Seminal vesicles"] == "Left out"
+    assert status["Seminal vesicles"] == "Withheld"
     click_cell(results.ui.resultsTable, 1, NAME)
-    assert results.ui.definitionLabel.text.endswith("Left out as too doubtful; see the notes.")
+    assert results.ui.definitionLabel.text.endswith("Withheld as implausible; see the notes.")
     click_cell(results.ui.resultsTable, 3, NAME)
     assert results.ui.definitionLabel.text.endswith("The model did not find it.")
 
@@ -243,7 +243,7 @@ def test_surfaces_are_called_so_and_not_edited(pelvis):
     pelvis.panel.enter()
     assert {row[0] for row in rows(pelvis.ui.resultsTable, STATUS)} == {"Surface"}
     click_cell(pelvis.ui.resultsTable, 2, NAME)
-    assert "make the binary label map the source in the Segmentations module" in pelvis.ui.definitionLabel.text
+    assert "choose Make source for Binary labelmap" in pelvis.ui.definitionLabel.text
     assert "edited it" not in pelvis.ui.definitionLabel.text
     assert {tag_of(segments.GetSegment(each), ALGORITHM_TYPE) for each in segments.GetSegmentIDs()} == {"AUTOMATIC"}
 
@@ -282,7 +282,7 @@ def test_regions_that_no_longer_nest_are_mended_by_one_click(brain):
     assert not brain.ui.nestingButton.isVisible() and not brain.ui.nestingLabel.isVisible()
     paint(brain, "enhancing_tumour", np.s_[5, 5, 6:15], 1)
     brain.panel.enter()
-    assert "Enhancing tumour reaches out of Tumour core by 3 voxels (0.02 ml)" in brain.ui.nestingLabel.text
+    assert "Enhancing tumour extends outside Tumour core by 3 voxels (0.02 ml)" in brain.ui.nestingLabel.text
     before = dict(rows(brain.ui.resultsTable, NAME, VOLUME))
     brain.window.answer = False
     click(brain.ui.nestingButton)

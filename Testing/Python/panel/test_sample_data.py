@@ -45,7 +45,7 @@ def registered(module, monkeypatch):
 def test_two_entries_are_registered(registered, builder):
     from PySide6.QtGui import QImage
 
-    assert [entry.name for entry in registered] == ["Male pelvic CT", "Glioma, four MR contrasts"]
+    assert [entry.name for entry in registered] == ["Male pelvic CT", "Glioma, four MRI sequences"]
     assert {entry.category for entry in registered} == {"Autofocus Segmentation"}
     for entry in registered:
         assert len(entry.uris) == len(entry.files) == len(entry.nodes) == len(entry.checksums)

@@ -83,21 +83,21 @@ def test_the_reason_is_told(brain, pelvis, database):
     from AutofocusSegmentationLib.evidence import explain
 
     tagged = database.load(make_volume(None, "6: x"), modality="MR", description="t1 mprage +C")
-    assert explain(brain, "t1c", tagged) == "By series description 't1 mprage +C'."
+    assert explain(brain, "t1c", tagged) == "Chosen by series description 't1 mprage +C'."
     agent = database.load(make_volume(None, "6: x"), modality="MR", description="t1 mprage", contrast_agent="Gadovist")
-    assert explain(brain, "t1c", agent) == "By series description 't1 mprage' with contrast agent."
+    assert explain(brain, "t1c", agent) == "Chosen by series description 't1 mprage' with contrast agent."
     times = database.load(make_volume(None, "6: x"), modality="MR", te=120, tr=9000, ti=2500)
-    assert explain(brain, "flair", times) == "By echo time 120 ms, inversion time 2500 ms."
+    assert explain(brain, "flair", times) == "Chosen by echo time 120 ms, inversion time 2500 ms."
     assert explain(brain, "t2", times) == (
-        "Looks like FLAIR by echo time 120 ms, inversion time 2500 ms: check it.")
-    assert explain(brain, "t2", make_volume(None, "Patient 1 t2")) == "By its name."
+        "Looks like FLAIR, judging by echo time 120 ms, inversion time 2500 ms: check it.")
+    assert explain(brain, "t2", make_volume(None, "Patient 1 t2")) == "Chosen by its name."
     assert explain(brain, "t2", make_volume(None, "x")).startswith("Neither its DICOM tags nor its name")
     assert explain(brain, "t1", make_volume(None, "t1 mask")) == (
         "Its name or description contains 'mask', as overviews and images computed from a scan do: check that it is "
         "the scan itself.")
     series = make_volume(None, "Recon 2")
     put_in_study(series, "A", "Study", "CT")
-    assert explain(pelvis, "ct", series) == "By modality CT."
+    assert explain(pelvis, "ct", series) == "Chosen by modality CT."
 
 
 def test_a_long_description_is_cut(brain, database):

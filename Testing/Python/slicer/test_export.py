@@ -156,7 +156,7 @@ def test_empty_structures_are_left_out_and_named(tmp_path, folder, pelvis):
     segmentation, reference = result(pelvis, tmp_path, codes=codes)
     exported = export_stl(segmentation, folder, "a")
     assert exported.left_out == ("Seminal vesicles", "Rectum") and len(exported.names) == 4
-    assert exported.sentence(segmentation).endswith("Empty, so left out: Seminal vesicles, Rectum.")
+    assert exported.sentence(segmentation).endswith("Empty, so not exported: Seminal vesicles, Rectum.")
     nothing, _ = result(pelvis, tmp_path, codes=np.zeros_like(codes))
     for export in (export_stl, lambda *arguments: export_nifti(arguments[0], pelvis, *arguments[1:])):
         with pytest.raises(ExportFailed, match="all structures are empty"):
@@ -259,7 +259,7 @@ def test_refusals(kind, tmp_path, folder, pelvis, monkeypatch):
     segmentation.SetAndObserveTransformNodeID(
         grid_transform(lambda points: np.stack([3 * np.sin(points[:, 1] / 50), *np.zeros((2, len(points)))], -1))
         .GetID())
-    with pytest.raises(ExportFailed, match="bends or shears"):
+    with pytest.raises(ExportFailed, match="deforms or shears"):
         export(segmentation, folder, "c")
     assert set(kept) == {file.name for file in folder.iterdir()}
 

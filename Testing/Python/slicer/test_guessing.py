@@ -146,13 +146,13 @@ def test_a_choice_that_is_named_unlike_the_others_is_told(brain):
 
     names = {"t1": "Meier_T1", "t1c": "Meier_T1ce", "t2": "Meier_T2", "flair": "Huber_FLAIR"}
     nodes = {name: make_volume(None, text) for name, text in names.items()}
-    told = {name for name, text in input_reasons(brain, nodes).items() if "Named unlike the others" in text}
+    told = {name for name, text in input_reasons(brain, nodes).items() if "Its name differs from the others" in text}
     assert told == {"flair"}
     told = input_reasons(brain, nodes | {"t2": None, "t1": None})
-    assert "Named unlike" in told["flair"] and "Named unlike" not in told["t1c"], "the reference counts when in doubt"
+    assert "name differs" in told["flair"] and "name differs" not in told["t1c"], "the reference counts when in doubt"
     for node in nodes.values():
         put_in_study(node, "A", "Study")
-    assert not any("Named unlike" in text for text in input_reasons(brain, nodes).values()), "the study is known"
+    assert not any("name differs" in text for text in input_reasons(brain, nodes).values()), "the study is known"
 
 
 # Names that are there twice
@@ -222,11 +222,11 @@ def test_what_is_not_certain_of_two_sets_is_told(brain):
     told = input_reasons(brain, chosen, nodes.values())
     assert told["flair"] == (
         "There are 2 volumes for T1 here, perhaps of several patients: choose the one of the same patient.")
-    assert {told[name] for name in ("t1", "t1c", "t2")} == {"By its name."}
+    assert {told[name] for name in ("t1", "t1c", "t2")} == {"Chosen by its name."}
     told = input_reasons(brain, chosen | {"flair": nodes["flair"], "t2": nodes["t2_1"]}, nodes.values())
     for name in ("flair", "t2"):
-        assert told[name] == ("By its name. There are 2 volumes for T1 here, perhaps of several patients: check that "
-                              "this one is of the same patient.")
+        assert told[name] == ("Chosen by its name. There are 2 volumes for T1 here, perhaps of several patients: "
+                              "check that this one is of the same patient.")
     assert "volumes for" not in told["t1"]
     whole = dict(zip(("t1", "t1c", "t2", "flair"), nodes.values(), strict=False)) | {"flair": nodes["flair"]}
     assert "volumes for" not in "".join(input_reasons(brain, whole, whole.values()).values())

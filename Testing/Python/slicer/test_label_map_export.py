@@ -46,7 +46,7 @@ def test_an_overlap_is_told(organs, folder, pelvis):
     rectum[tuple(bladder.T)] = True
     paint(segmentation, reference, "rectum", rectum)
     exported = export_nifti(segmentation, pelvis, folder, "a")
-    assert "voxels of Bladder (10) went to others" in exported.sentence(segmentation)
+    assert "voxels of Bladder (10) were given to other structures" in exported.sentence(segmentation)
 
 
 def test_a_target_volume_leaves_the_organs_in_it(organs, folder, pelvis):
@@ -69,7 +69,7 @@ def test_a_target_volume_leaves_the_organs_in_it(organs, folder, pelvis):
     assert np.array_equal(array == 7, smaller & ~prostate & ~others)
     assert np.array_equal(array == 8, target & ~smaller & ~others)
     lost = [(target & (array != 8)).sum(), (smaller & (array != 7)).sum()]
-    assert f"voxels of PTV ({lost[0]}), GTV ({lost[1]}) went to others" in exported.note
+    assert f"voxels of PTV ({lost[0]}), GTV ({lost[1]}) were given to other structures" in exported.note
 
 
 def test_a_corrected_structure_wins_over_what_another_run_found(organs, folder, pelvis, tmp_path):
@@ -96,8 +96,8 @@ def test_a_segment_of_which_nothing_is_left_is_named(organs, folder, pelvis):
     paint(segmentation, reference, "lesion", inside, "Lesion")
     codes, told = codes_of(segmentation, pelvis, folder)
     assert told == (
-        "NOT in these files, for a label map holds one structure a voxel and they lie wholly in others or outside the "
-        "image: Lesion. Choose NRRD for a file that holds all segments.")
+        "NOT in these files: Lesion. A label map holds one structure per voxel, and these lie entirely inside others "
+        "or outside the image. Choose NRRD to save all segments.")
     assert set(codes) == set(range(1, 7)) and np.array_equal(written(folder), labels(pelvis))
 
 
@@ -108,7 +108,7 @@ def test_a_renamed_segment_beside_what_a_second_run_found_in_its_place(organs, f
     load(pelvis, tmp_path / "job", reference, segmentation)
     codes, told = codes_of(segmentation, pelvis, folder)
     assert codes[4] == "Rectum" and "Anal canal" not in codes.values()
-    assert told.startswith("NOT in these files") and "outside the image: Anal canal." in told
+    assert told.startswith("NOT in these files: Anal canal.") and "outside the image" in told
     assert np.array_equal(written(folder), labels(pelvis))
 
 
@@ -198,7 +198,8 @@ def test_codes_of_a_model_that_is_gone(regions, folder, brain):
         segment.RemoveTag(CODES_TAG)
     codes, told = codes_of(regions, None, folder, "older")
     assert codes == {1: "Whole tumour", 2: "Tumour core", 3: "Enhancing tumour"}
-    assert told.startswith("The model is not here: the codes are not the model's.")
+    assert told.startswith("The model is not installed here, so the label codes are numbered anew and differ from the "
+                           "model's: use the list of codes (.tsv).")
     assert codes_of(regions, brain, folder, "loaded again") == (expected, "")
 
 
@@ -207,7 +208,8 @@ def test_codes_of_another_model_in_the_same_segmentation(organs, folder, tmp_pat
     job(tmp_path / "brain", brain, organs[1], labels(brain, seed=3))
     both = load(brain, tmp_path / "brain", organs[1], organs[0]).segmentation
     codes, told = codes_of(both, None, folder)
-    assert told.startswith("The model is not here: the codes are not the model's.")
+    assert told.startswith("The model is not installed here, so the label codes are numbered anew and differ from the "
+                           "model's: use the list of codes (.tsv).")
     assert {code: codes[code] for code in (1, 2, 4)} == {
         1: "Necrosis and non-enhancing tumour", 2: "Oedema", 4: "Enhancing tumour"}
     assert min(code for code, name in codes.items() if name == "Prostate") > 4

@@ -66,7 +66,7 @@ def test_painting_inside_grows_what_is_around(tumour, brain):
     (first,) = problem.overhangs  # the core is still inside the whole tumour
     assert (first.inner, first.outer, first.voxels) == ("Enhancing tumour", "Tumour core", 9)
     assert first.volume_ml == pytest.approx(9 * voxel_ml)
-    assert "Enhancing tumour reaches out of Tumour core by 9 voxels (0.02 ml)" in problem.sentence()
+    assert "Enhancing tumour extends outside Tumour core by 9 voxels (0.02 ml)" in problem.sentence()
     assert "nothing drawn is lost" in problem.sentence()
     make_nested(tumour.segmentation, brain)
     assert check_nesting(tumour.segmentation, brain) is None

@@ -121,7 +121,7 @@ def test_what_was_left_out_is_not_called_missing(tmp_path, pelvis):
     job(tmp_path / "job", pelvis, reference, array, left_out=["prostate"])
     result = load(pelvis, tmp_path / "job", reference)
     notes = result.table.GetTable().GetColumnByName("Note")
-    assert [notes.GetValue(row) for row in range(3)] == ["Left out as too doubtful", "Not found", ""]
+    assert [notes.GetValue(row) for row in range(3)] == ["Withheld as implausible", "Not found", ""]
     left_out = "AutofocusSegmentation.LeftOut"
     assert [tag(result.segmentation, item, left_out) for item in ("prostate", "bladder")] == ["true", "false"]
     job(tmp_path / "again", pelvis, reference, whole)

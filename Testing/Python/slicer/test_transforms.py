@@ -178,7 +178,7 @@ def test_sheared_modality_is_resampled(brain, tmp_path):
     reference = make_volume(None, "t1c", np.diag([2.0, 2, 2, 1]))
     other = ramp(np.array([[1.0, 0, 0, -40], [0, 1, 0, -40], [0, 0, 1, -40], [0, 0, 0, 1]]), 0, (140, 140, 140), shear)
     study, images = export(brain, four(reference, t1=other), tmp_path)
-    assert study.notes == ["T1 was resampled, because its transform bends or shears it."]
+    assert study.notes == ["T1 was resampled, because its transform deforms or shears it."]
     assert np.abs(sitk.GetArrayFromImage(images["t1"]) - file_positions(images["t1"])[..., 0]).max() < 0.01
 
 
@@ -214,7 +214,7 @@ def stretch(factor):
     [
         (lambda: linear_transform(stretch(1.1)), "scales"),
         (lambda: linear_transform(np.diag([-1.0, 1, 1, 1])), "mirrors"),
-        (lambda: grid_transform(bend), "bends"),
+        (lambda: grid_transform(bend), "deforms"),
     ],
     ids=["scaling", "mirror", "grid"],
 )
@@ -243,7 +243,7 @@ def test_a_single_displaced_slice_is_seen(pelvis):
     node = make_volume(np.random.default_rng(0).random((100, 8, 8)).astype(np.float32), "ct", np.diag([5.0, 5, 2, 1]))
     assert check_inputs(pelvis, {"ct": node}) == []
     node.SetAndObserveTransformNodeID(grid_transform(jump).GetID())
-    assert "bends" in check_inputs(pelvis, {"ct": node})[0]
+    assert "deforms" in check_inputs(pelvis, {"ct": node})[0]
 
 
 @pytest.mark.parametrize(("factor", "fits"), [(1.002, True), (1.05, False)])

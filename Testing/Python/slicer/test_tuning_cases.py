@@ -189,7 +189,7 @@ def test_a_result_from_a_file_is_no_output(loaded_again, pelvis, make_volume):
 
     segmentation, reference = loaded_again
     (problem,) = check_output(pelvis, reference, segmentation)
-    assert problem.startswith("The output does not say of which image it is")
+    assert problem.startswith("It is not known which image the output belongs to")
     (problem,) = check_output(pelvis, make_volume(None, "another"), segmentation)
     assert "image that is no longer in the scene" in problem
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_used_says_why(pelvis, scene, what, tmp_path):
     (case,) = cases_from_scene(pelvis)
     if what == "removed":
         scene.RemoveNode(volume)
-    sentences = {"no segments": "no segments", "no image": "is not known: load that image", "removed": "load it again"}
+    sentences = {"no segments": "no segments", "no image": "was drawn: load that image", "removed": "load it again"}
     assert sentences[what] in case_problem(pelvis, case)
     with pytest.raises(CaseError, match="^case 1: "):
         export_cases(pelvis, [case], tmp_path)
@@ -260,7 +260,7 @@ def test_subfolders_of_a_folder(brain, tmp_path):
                      (("t1", "t1"), ("t1c", "t1ce"), ("t2", "t2"), ("flair", "flair"))}
     assert cases[1].segmentation.name == "BraTS2021_0000_seg.nii.gz"
     assert [case_problem(brain, case) for case in cases] == ["", ""]
-    assert left_out == ["Left out, without a segmentation (.seg.nrrd, or an image named labels): empty."]
+    assert left_out == ["Skipped, without a segmentation (.seg.nrrd, or an image named labels): empty."]
     assert cases_from_folder(brain, tmp_path, cases)[0] == [], "the same cases are not added twice"
 
 

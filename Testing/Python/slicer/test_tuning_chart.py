@@ -46,7 +46,7 @@ def test_every_pass_is_a_row_and_both_curves_come_from_it():
 
 def test_the_cases_left_out_to_choose_the_passes_are_no_test_cases():
     chart = chart_with(epoch(0, None, 0.61, "choose-1"), epoch(1, 0.5, 0.66, "choose-1"))
-    assert series(chart.chart)[1].GetName() == "Dice of the cases left out"
+    assert series(chart.chart)[1].GetName() == "Dice of the validation cases"
     chart.begin("The training itself")
     chart.add(epoch(0, None, 0.6))
     assert series(chart.chart)[1].GetName() == "Dice of the test cases"

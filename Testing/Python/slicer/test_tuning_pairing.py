@@ -77,7 +77,7 @@ def test_without_patients_a_single_image_is_taken_and_two_are_a_question(pelvis,
     assert case.inputs == {"ct": right} and problem == ""
     ct("CT a")
     ((case, problem),) = found(pelvis)
-    assert case.inputs == {"ct": None} and "On which image it was drawn is not known" in problem
+    assert case.inputs == {"ct": None} and "It is not known on which image it was drawn" in problem
     assert find_inputs_again(pelvis, [case]) == []
     node.SetReferenceImageGeometryParameterFromVolumeNode(right)  # as the sentence says
     assert find_inputs_again(pelvis, [case]) == [case] and case.inputs == {"ct": right}
@@ -120,7 +120,7 @@ def test_sequences_of_two_patients_without_a_study_are_not_mixed(brain):
         node.SetName(name)
     ((case, problem),) = found(brain)
     assert case.inputs == {"t1": None, "t1c": nodes["Huber", "T1ce"], "t2": None, "flair": None}
-    assert "Which image is its T1 is not known" in problem and "study of their own" in problem
+    assert "It is not known which image is its T1" in problem and "study of their own" in problem
     for (who, _), node in nodes.items():
         put_in_study(node, who, "MRI")
     ((case, problem),) = found(brain)
