@@ -115,7 +115,7 @@ def test_the_missing_extension_is_offered_and_then_a_restart(first_use):
     first_use.window.answer = True
     click(first_use.ui.actionButton)
     assert first_use.installer.done == ["extension", "restart"]
-    assert "not saved" in first_use.window.questions[-1]
+    assert "Unsaved data will be lost" in first_use.window.questions[-1]
 
 
 def test_no_network_shows_the_offline_steps_and_lets_one_try(first_use):
@@ -136,7 +136,7 @@ def test_without_a_network_one_is_told_what_replacing_may_cost(first_use):
     first_use.set(torch={**WHOLE, "version": "2.1.0"}, online=False)
     first_use.window.answer = False
     click(first_use.ui.actionButton)
-    assert "the present PyTorch is removed and none installed" in first_use.window.questions[-1]
+    assert "the installed PyTorch is removed and no new one is installed" in first_use.window.questions[-1]
     assert first_use.installer.done == []
 
 
