@@ -66,7 +66,7 @@ def test_colour_pictures_are_no_slices(tmp_path, capfd):
         item.PixelData = bytes(3 * ROWS * COLUMNS)
         del item.RescaleSlope, item.RescaleIntercept
     folder = stored(tmp_path / "pictures", slices)
-    refused(folder, InputError, "8 DICOM pictures in colour or without position", capfd)
+    refused(folder, InputError, "8 DICOM images in colour or without position", capfd)
     stored(folder, series(), prefix="x")
     assert read_image(folder).GetSize() == (COLUMNS, ROWS, 8), "beside a series they are left aside"
 
