@@ -2,6 +2,8 @@
 
 import io
 import json
+import math
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from afnet import devices, inference
-from afnet.devices import agrees_with_cpu, choose_device, free_by_vm_stat, memory_limit
+from afnet.devices import agrees_with_cpu, choose_device, free_by_vm_stat, free_in_groups, memory_limit
 from afnet.errors import OutOfMemory, RequestError
 from afnet.inference import Predictor, Resources
 from afnet.models.model_bundle import load_network
@@ -114,6 +116,37 @@ def test_free_memory_of_macos(monkeypatch):
     monkeypatch.setattr(devices.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=told.pop(0)))
     assert memory_limit(None, torch.device("cpu")) == int(0.7 * 320000 * 16384)
     assert memory_limit(None, torch.device("cpu")) == int(0.7 * 4 * 2**30), "where it cannot be told"
+
+
+def grouped(root, path, **limits):
+    """Files of a machine on which this process is in the control group `path`; limits: of each group, in MB."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(f"1:name=systemd:/\n0::/{path}\n")
+    for group, (most, used, cached) in limits.items():
+        folder = root / "sys/fs/cgroup" / ("" if group == "top" else group)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "memory.max").write_text("max\n" if most is None else f"{most * 10**6}\n")
+        (folder / "memory.current").write_text(f"{used * 10**6}\n")
+        (folder / "memory.stat").write_text(f"anon 7\ninactive_file {cached * 10**6}\nactive_file 5\n")
+
+
+@pytest.mark.parametrize("path, limits, free", [
+    ("", {}, math.inf),
+    ("", {"top": (2000, 700, 200)}, 1500),  # in a container, which sees its own group as the top
+    ("job/step", {"job": (1000, 900, 0), "job/step": (None, 10, 0)}, 100),  # the limit is the parent's
+    ("job", {"job": (1000, 1200, 0)}, 0),
+    ("not/mounted", {"top": (500, 100, 0)}, 400),
+])
+def test_memory_that_a_container_may_still_take(tmp_path, path, limits, free):
+    grouped(tmp_path, path, **limits)
+    assert min(free_in_groups(tmp_path)) == (free if free == math.inf else free * 10**6)
+    assert free_in_groups(tmp_path / "another system") == [math.inf]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="control groups are Linux's")
+def test_the_limit_of_a_container_counts(monkeypatch):
+    monkeypatch.setattr(devices, "free_in_groups", lambda root: [math.inf, 10**6])
+    assert memory_limit(None, torch.device("cpu")) == int(0.7 * 10**6)
 
 
 def test_free_memory_of_windows(monkeypatch):
