@@ -51,6 +51,10 @@ class Comparison:
 
     def headline(self) -> str:
         """Return the verdict in plain words."""
+        if self.recommended is False and self.verdict in ("better", "not measured"):
+            return _("Not recommended: worse on the cases that it learned from")
+        if self.verdict == "better" and len(self.cases) == 1:
+            return _("Better than the base model on the one test case")
         return {
             "better": _("Better than the base model on the test cases"),
             "similar": _("About as good as the base model on the test cases"),

@@ -14,6 +14,9 @@ from ..process.progress import Progress
 from .cache import PreparedCase
 from .label_set import LabelSet
 
+CONSIDERABLE_ML, HARDLY = 20.0, 0.05
+"""Volume and Dice from and below which `drawn_elsewhere` names a structure."""
+
 
 def answer(network: AutofocusNetwork, channels: np.ndarray, labels: LabelSet) -> np.ndarray:
     """Probabilities (outputs, z, y, x) of the whole crop, computed where the network is, or as `infer` can."""
@@ -35,3 +38,14 @@ def dice_on_grid(probabilities: np.ndarray, case: PreparedCase, labels: LabelSet
         for structure, mask, truth, known in zip(labels.structures, masks, case.truth, case.known)
         if known
     }
+
+
+def drawn_elsewhere(case: PreparedCase, labels: LabelSet, spacing: float) -> list[str]:
+    """Names of the structures that are drawn, and found by the base model, in a considerable size at places that hardly
+    overlap: drawings that were shifted, flipped or confused look so. `spacing`: mm of the working grid."""
+    least = CONSIDERABLE_ML * 1000 / spacing**3
+    return [
+        structure.name
+        for structure, mask, truth in zip(labels.structures, decide(case.base, labels), case.truth > 0.5)
+        if min(np.count_nonzero(mask), np.count_nonzero(truth)) >= least and dice(mask, truth) < HARDLY
+    ]

@@ -4,6 +4,8 @@ Files are numbered, not named after the case, and plain .npz. Channels as float1
 0.5 HU of a 1000 HU window off), truth in steps of 1/255, the base model's probabilities as float16.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,16 +50,46 @@ class PreparedCase:
 def signature(files: CaseFiles) -> str:
     """Size and time of change of every file of a case, without its name, so that a change is noticed."""
     parts = []
-    for path in [*(files.inputs[name] for name in sorted(files.inputs)), files.segmentation]:
-        path = Path(path)
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            try:
-                state = file.stat()
-            except OSError:
-                parts.append("missing")
-                continue
-            parts.append(f"{state.st_size}:{state.st_mtime_ns}")
+    for file in _files(files):
+        try:
+            state = file.stat()
+        except OSError:
+            parts.append("missing")
+            continue
+        parts.append(f"{state.st_size}:{state.st_mtime_ns}")
     return " ".join(parts)
+
+
+def _files(files: CaseFiles) -> list[Path]:
+    """Every file of a case, those of its folders in order."""
+    found = []
+    for path in map(Path, [*(files.inputs[name] for name in sorted(files.inputs)), files.segmentation]):
+        found += sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return found
+
+
+def content_hash(files: CaseFiles) -> str:
+    """Return the sha256 of all files of a case, as `signature` takes them. Raises OSError."""
+    found = hashlib.sha256()
+    for file in _files(files):
+        with open(file, "rb") as opened:
+            found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()
+
+
+def unchanged(cache: Path, files: CaseFiles) -> bool:
+    """Whether a case's files hold what its `cache` was made from, though they may be copies. Raises RequestError."""
+    try:
+        with np.load(cache, allow_pickle=False) as pack:
+            made_from, report = str(pack["signature"]), json.loads(str(pack["report"]))
+    except UNREADABLE:
+        raise _damaged() from None
+    if made_from == signature(files):
+        return True
+    try:
+        return report.get("content") == content_hash(files)
+    except OSError:
+        return False
 
 
 def save_prepared(file: Path, case: PreparedCase) -> None:
@@ -82,6 +114,10 @@ def load_prepared(file: Path) -> PreparedCase:
                 mask, pack["base"].astype(np.float32), str(pack["signature"]), str(pack["report"]),
             )
     except UNREADABLE:
-        raise RequestError(
-            "The cache of the training is missing or damaged; delete the training's folder and start again."
-        ) from None
+        raise _damaged() from None
+
+
+def _damaged() -> RequestError:
+    return RequestError(
+        "The cache of the training is missing or damaged; delete the training's folder and start again."
+    )

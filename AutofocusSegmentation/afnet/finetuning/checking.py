@@ -16,9 +16,11 @@ from ..errors import AfnetError
 from ..images.reading import read_image, read_labelmap
 from ..images.refusals import foreign_code, foreign_values
 from ..learning.cases import truth_on_grid
+from ..models.laterality import LEFT, RIGHT, side_of
 from ..models.manifest import Input, Manifest
 from ..output.segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
 from ..preprocessing.imaging import Prepared, extent_of, prepare, same_grid
+from .card import learned_by
 from .label_set import LabelSet
 from .matching import SegmentMatch, match_codes, match_segments
 from .request import CaseFiles
@@ -127,13 +129,18 @@ def _read_images(case: CheckedCase, base: Manifest) -> dict[str, sitk.Image] | N
 
 def _prepare(case: CheckedCase, images: dict[str, sitk.Image], base: Manifest, seen: dict[str, str]) -> None:
     reference = images[base.reference]
-    content = sitk.GetArrayViewFromImage(reference).tobytes()
-    case.fingerprint = hashlib.sha256(content + repr(reference.GetSize()).encode()).hexdigest()
+    turned = sitk.DICOMOrient(reference, "LPS")  # one scan in another file: other axes, another type of number
+    content = sitk.GetArrayFromImage(turned).astype(np.float32).tobytes()
+    case.fingerprint = hashlib.sha256(content + repr(turned.GetSize()).encode()).hexdigest()
     if case.fingerprint in seen:
         case.problems.append(
             f"{case.files.name} shows the same image as {seen[case.fingerprint]}; remove one of them."
         )
     seen.setdefault(case.fingerprint, case.files.name)
+    if case.fingerprint in (learned_by(base) or ()):
+        case.warnings.append(
+            f"{case.files.name}: the model {base.id} has learned from this case, which therefore says little as a test."
+        )
     case.prepared = _attempt(case, lambda: prepare(images, base), f"{case.files.name}: ")
     if case.prepared:
         case.warnings += [f"{case.files.name}: {note}" for note in case.prepared.notes + case.prepared.doubts]
@@ -263,4 +270,22 @@ def _bring_to_working_grid(case: CheckedCase, labels: LabelSet) -> None:
         if structure.id in case.masks and (total == 0 or float(share[mask].sum()) < IN_PATIENT * total):
             case.problems.append(
                 f"{name}: {structure.name} lies outside the patient; check that the segmentation belongs to the image."
+            )
+    _refuse_exchanged_sides(case, labels)
+
+
+def _refuse_exchanged_sides(case: CheckedCase, labels: LabelSet) -> None:
+    """Left lies at the larger x of the working grid, whose axes are the patient's, however he lay in the scanner."""
+    places = {}
+    for structure, share in zip(labels.structures, case.truth):
+        side, total = side_of(structure.terminology), float(share.sum())
+        if side and total:
+            x = float((share.sum((0, 1)) * np.arange(share.shape[2])).sum()) / total
+            places[structure.terminology["type"][1], side] = x, structure.name
+    for (kind, side), (x, name) in places.items():
+        other_x, other = places.get((kind, RIGHT), (x, ""))
+        if side == LEFT and x < other_x:
+            case.problems.append(
+                f"{case.files.name}: {name} lies on the patient's right of {other}; left and right are exchanged, so "
+                "correct the segments, or the mapping."
             )

@@ -110,6 +110,9 @@ def finetune(options, progress: Progress) -> None:
     request = folder.read_request() if options.resume else read_request(options, processes.count)
     stops.watch_signals()  # only now: until here there is no step to end after, and nothing to keep
     device = _start(options, progress, processes)
+    unmeasured = not (options.resume or request.hold_out or request.leave_one_out) and options.hold_out == "auto"
+    if unmeasured and processes.first and options.progress == "text":  # Slicer's side has told it already
+        progress.note("No case is held out, so nobody will know whether the new model is better (--leave-one-out).")
     try:
         _run(request, folder, options, progress, stops, processes, device)
         processes.meet()
@@ -143,6 +146,8 @@ def _run(request: FineTuningRequest, folder, options, progress: Progress, stops,
         progress.done()
         if options.progress == "text":
             print(format_comparison(comparison))
+            if request.id != folder.output.name:
+                print(f"The new model's id is {request.id}.")
             print(folder.candidate if request.candidate_only else folder.output)
 
 

@@ -5,7 +5,7 @@ and only one is made by them at all: whether the base model's companion stays.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,12 +130,13 @@ def better_alone(cases: list[dict[str, ComparedCase]]) -> bool:
 
 def compare(
     cases: list[ComparedCase], original: OriginalCase | None, how: str, epochs: int, settings: TuningSettings,
-    training: TrainingCases | None = None, companion: str | None = None,
+    training: TrainingCases | None = None, remarks: Sequence[str] = (), familiar: int | None = 0,
 ) -> ComparisonDocument:
     """Join the cases' scores to comparison.json: per structure, over all, verdict and advice.
 
     `training`: what `Settled.to_json` says of the training cases. A model that is worse even on these is not
-    recommended, whatever was or was not measured. `companion`: a sentence about the base's companion, for the advice.
+    recommended, whatever was or was not measured. `remarks`: more sentences for the advice. `familiar`: how many of the
+    cases the base model had learned from; None if nobody knows.
     """
     rows: dict[str, list[ComparedStructure]] = {}
     for case in cases:
@@ -150,10 +151,11 @@ def compare(
         "p_sign_flip": sign_flip(differences),
     }
     verdict = judge(differences)
-    advice = " ".join([*_warnings(epochs, settings, training), _advice(verdict, overall, structures, original),
-                       *([companion] if companion else [])])
+    unlearned = _unlearned(training)
+    advice = " ".join([*_warnings(epochs, settings, training),
+                       _advice(verdict, overall, structures, original, unlearned, familiar), *remarks])
     recommended = None if verdict == "not measured" else verdict == "better"
-    if _unlearned(training):
+    if unlearned:
         recommended = False
     return {
         "verdict": verdict, "advice": advice, "recommended": recommended,
@@ -215,23 +217,14 @@ def _summary(id: str, rows: list[ComparedStructure]) -> StructureMean:
 
 
 def _advice(
-    verdict: str, overall: OverallMean, structures: list[StructureMean], original: OriginalCase | None
+    verdict: str, overall: OverallMean, structures: list[StructureMean], original: OriginalCase | None,
+    unlearned: bool, familiar: int | None,
 ) -> str:
     if verdict == "not measured":
         text = ("Not measured: there was no test case, so it is not known whether the new model is better; keep some "
                 "cases apart as a test, or test on each in turn, before you rely on it.")
     else:
-        count = "1 case" if overall["n"] == 1 else f"{overall['n']} cases"
-        facts = (f"on {count} that it had not seen, mean Dice went from {overall['base_dice']:.2f} to "
-                 f"{overall['new_dice']:.2f} ({overall['improved']} better, {overall['worsened']} worse)")
-        text = {
-            "better": f"The new model is better: {facts}.",
-            "similar": f"The new model is hardly different: {facts}. Keep the base model, unless you need structures "
-                       "that only the new one has.",
-            "worse": f"Do not use the new model: it is worse; {facts}.",
-        }[verdict]
-        if overall["n"] < 6:
-            text += " So few cases say little; look at each."
+        text = _judged(verdict, overall, unlearned, familiar)
     lost = [row["name"] for row in structures if row["difference"] is not None and row["difference"] <= -LOST]
     if lost and verdict != "worse":
         text += f" It is worse for {', '.join(lost)}."
@@ -243,6 +236,28 @@ def _advice(
         text += (f" On a case like the base model's its result is now clearly different for {', '.join(forgotten)}: "
                  "check these structures on images of that kind.")
     return text
+
+
+def _judged(verdict: str, overall: OverallMean, unlearned: bool, familiar: int | None) -> str:
+    """The verdict with its facts; the facts alone where the advice has said already not to use the model."""
+    n, p = overall["n"], overall["p_sign_flip"]
+    seen = {0: " that it had not seen", n: " that the base model had learned from", None: ""}.get(
+        familiar, f", of which the base model had learned from {familiar}"
+    )
+    chance = "" if p is None or n == 1 else f"; sign-flip test p = {p:.2f}"
+    facts = (f"on {'1 case' if n == 1 else f'{n} cases'}{seen}, mean Dice went from {overall['base_dice']:.2f} to "
+             f"{overall['new_dice']:.2f} ({overall['improved']} better, {overall['worsened']} worse{chance})")
+    if unlearned:
+        return f"{facts[0].upper()}{facts[1:]}."
+    text = {
+        "better": f"The new model is better{' on the one test case' if n == 1 else ''}: {facts}.",
+        "similar": f"The new model is hardly different: {facts}. Keep the base model, unless you need structures that "
+                   "only the new one has.",
+        "worse": f"Do not use the new model: it is worse; {facts}.",
+    }[verdict]
+    if n < 6:
+        return text + " So few cases say little; look at each."
+    return text + (" That may be chance." if verdict == "better" and p is not None and p >= 0.05 else "")
 
 
 def _mean(values: list) -> float | None:

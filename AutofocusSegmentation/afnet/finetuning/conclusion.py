@@ -1,5 +1,6 @@
 """The end of a fine-tuning: both models scored, the new model written with what is known of it."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from ..models.training_folder import ALONE, COMPARISON, NEW, TRAINING, scored_fi
 from ..networks import AutofocusNetwork
 from ..process.progress import Progress
 from .answers import answer, decide
-from .card import new_document
+from .cache import unchanged
+from .card import learned_by, new_document
 from .checking import check_case
 from .comparison import BY_CROSS_VALIDATION, better_alone, compare, score_case
 from .folder import RunFolder
@@ -28,7 +30,10 @@ from .original_case import compare_original, original_case
 from .plan import Run
 from .request import FineTuningRequest
 
-LEFT_OUT = "The base model's second network is not used, because these cases score better without it."
+LEFT_OUT = ("The base model's second network is not used, because these cases score better without it; as they decided "
+            "that, their Dice is a little too good.")
+BY_HAND = "The training was ended by hand while the test cases' Dice was shown, so that may be a little too good."
+BASE_UNKNOWN = "The base model was fine-tuned itself and does not say on which cases: these may be among them."
 """For the advice."""
 
 
@@ -52,12 +57,15 @@ class Conclusion:
 
     def __post_init__(self):
         self.companion = kept_companion(self.base, self.labels.document)
+        self.base_learned = learned_by(self.base)
+        self.familiar = 0  # test cases that the base model had learned from
         self.may_leave_companion = False  # a model that no epoch helped stays what the base is
 
     def write(self, trainings: dict[str, EpochTraining]) -> ComparisonDocument:
         """Score, write the new model as a candidate and, unless only that was asked, as the folder's model."""
         self.progress.stage("score")
         final = trainings["final"]
+        self.learned = [json.loads(case.report).get("fingerprint", "") for case in final.samples.cases]
         settled = self.settle(final)
         settings = self.settings(final)
         self.may_leave_companion = self.companion is not None and bool(final.history)
@@ -70,10 +78,15 @@ class Conclusion:
             for number in run.held_out:
                 cases.append(self.score(models, number))
                 self.progress.within(len(cases) / (len(numbers) + 1))
-        rows, about = self.choose_companion(cases, numbers)
+        rows, remarks = self.choose_companion(cases, numbers)
+        if any(trainings[run.name].ended_by == "user stop" for run in scored):
+            remarks.append(BY_HAND)
+        if numbers and self.base_learned is None:
+            remarks.append(BASE_UNKNOWN)
         how = "leave-one-out" if self.request.leave_one_out else "held-out" if numbers else "none"
         original = self.original(settled.network)
-        comparison = compare(rows, original, how, len(final.history), settings, settled.to_json(), about)
+        comparison = compare(rows, original, how, len(final.history), settings, settled.to_json(), remarks,
+                             None if self.base_learned is None else self.familiar)
 
         self.progress.stage("write")
         partial = self.folder.training / "candidate-partial"
@@ -97,20 +110,20 @@ class Conclusion:
     def bundle(
         self, folder: Path, network: AutofocusNetwork, comparison: ComparisonDocument, companion: Manifest | None
     ) -> Manifest:
-        document = new_document(self.base, self.labels, self.request, comparison)
+        document = new_document(self.base, self.labels, self.request, comparison, self.learned)
         share, mirrored = self.base.companion_share, self.base.companion_mirrored
         return save_bundle(folder, document, network.cpu(), companion, share, mirrored)
 
     def choose_companion(
         self, cases: list[dict[str, ComparedCase]], numbers: list[int]
-    ) -> tuple[list[ComparedCase], str | None]:
+    ) -> tuple[list[ComparedCase], list[str]]:
         """Leave the companion out if the held-out `cases` are clearly better without it: it learned nothing of the
         user's.
 
-        Returns the cases' rows of the model chosen and a sentence; what the other one found is deleted.
+        Returns the cases' rows of the model chosen and sentences on it; what the other one found is deleted.
         """
         if not self.may_leave_companion or not cases:
-            return [rows[NEW] for rows in cases], None
+            return [rows[NEW] for rows in cases], []
         alone = better_alone(cases)
         for number in numbers:
             with_it, without = (self.folder.comparison(number) / scored_file(which) for which in (NEW, ALONE))
@@ -118,9 +131,9 @@ class Conclusion:
                 without.replace(with_it)
             without.unlink(missing_ok=True)
         if not alone:
-            return [rows[NEW] for rows in cases], None
+            return [rows[NEW] for rows in cases], []
         self.companion = None
-        return [rows[ALONE] for rows in cases], LEFT_OUT
+        return [rows[ALONE] for rows in cases], [LEFT_OUT]
 
     def candidates(self, network: AutofocusNetwork, run: Run) -> dict[str, Manifest]:
         """Copies of what a run learned, to be scored: with the base's companion, and without where it may be left out.
@@ -133,9 +146,16 @@ class Conclusion:
 
     def score(self, models: dict[str, Manifest], number: int) -> dict[str, ComparedCase]:
         """A held-out case's rows, for each of `models`."""
-        case = check_case(self.request.cases[number], self.base, self.labels, {})
+        files = self.request.cases[number]
+        if not unchanged(self.folder.cache(number), files):
+            raise InputError(
+                f"The files of {files.name} have changed since the training began; put them back, then go on with "
+                "Resume (--resume)."
+            )
+        case = check_case(files, self.base, self.labels, {})
         if not case.usable:
             raise InputError(case.problems[0])
+        self.familiar += case.fingerprint in (self.base_learned or ())
         folder = self.folder.comparison(number)
         place = folder.relative_to(self.folder.output).as_posix()
         return score_case(

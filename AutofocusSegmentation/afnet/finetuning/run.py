@@ -14,8 +14,8 @@ from ..models.manifest import Manifest, find_model
 from ..models.model_bundle import load_network
 from ..networks import AutofocusNetwork
 from ..process.progress import Progress
-from .answers import answer, dice_on_grid
-from .cache import PreparedCase, load_prepared, save_prepared, signature
+from .answers import answer, dice_on_grid, drawn_elsewhere
+from .cache import PreparedCase, content_hash, load_prepared, save_prepared, signature, unchanged
 from .checking import CheckedCase, check_case
 from .conclusion import Conclusion
 from .folder import RunFolder
@@ -114,21 +114,28 @@ class FineTuning:
             prepared = PreparedCase(
                 case.prepared.channels, case.truth, np.array(known), case.prepared.mask,
                 base_probabilities(computed.probabilities, self.labels), signature(case.files),
-                json.dumps(case.to_json()),
+                json.dumps(case.to_json() | {"fingerprint": case.fingerprint, "content": content_hash(case.files)}),
             )
             save_prepared(self.folder.cache(number), prepared)
+            for structure in drawn_elsewhere(prepared, self.labels, self.base.spacing):
+                self.progress.note(
+                    f"{case.files.name}: {structure} is drawn where the base model finds hardly anything of it, and it "
+                    "finds it elsewhere; see that the segmentation lies on its image."
+                )
             case.release_arrays()
             self.progress.within((number + 1) / len(checked))
 
     def reuse_cases(self) -> None:
         for number, files in enumerate(self.request.cases):
             case = load_prepared(self.folder.cache(number))
-            if case.signature != signature(files):
+            if not unchanged(self.folder.cache(number), files):
                 raise InputError(
                     f"The files of {files.name} have changed since the training began; put them back, or start again "
                     "in another folder."
                 )
-            self.progress.event(event="case", **json.loads(case.report))
+            report = json.loads(case.report)
+            facts = {key: value for key, value in report.items() if key not in ("fingerprint", "content")}
+            self.progress.event(event="case", **facts)
         self.progress.stage("prepare")
 
     def refuse_full_disk(self, checked: list[CheckedCase]) -> None:

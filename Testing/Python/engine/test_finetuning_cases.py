@@ -242,6 +242,24 @@ def test_a_bad_case_is_told_by_name(checked, spoil, entry, sentence):
     assert case.prepared is None and case.truth is None and not case.masks
 
 
+@pytest.mark.parametrize(("left", "usable"), [(5, True), (6, False)])
+def test_exchanged_sides_are_refused(tmp_path, tiny_pelvis, left, usable):
+    """Of both femora the left one has the larger x in LPS, whatever the order of the voxels in the file."""
+    case = write_patient(tmp_path / "patient", 1, KNOWN_SCANNER)
+    file = tmp_path / "patient" / "labels.nrrd"
+    labels = sitk.ReadImage(str(file))
+    codes = sitk.GetArrayFromImage(labels)
+    other = np.roll(codes == 5, -10, axis=2)  # 80 mm to the patient's right
+    codes[codes == 5], codes[other] = left, 11 - left
+    sitk.WriteImage(sitk.DICOMOrient(like(codes, labels), "RAS"), str(file))
+    cases, *_ = read_cases(write_list(tmp_path, [case]))
+    found = check_case(cases[0], tiny_pelvis, change_labels(tiny_pelvis), {})
+    assert found.usable is usable
+    if not usable:
+        assert found.problems == ["case 1: Left femur lies on the patient's right of Right femur; left and right are "
+                                  "exchanged, so correct the segments, or the mapping."]
+
+
 def test_a_scan_in_place_of_the_segmentation_is_one_sentence(checked):
     """It once was a warning, and a mask in memory, for each of its values."""
     def above_zero(folder):
@@ -331,6 +349,18 @@ def test_one_image_does_not_come_twice(base, tmp_path):
     assert results[0].usable and results[1].problems == [
         "again shows the same image as case 1; remove one of them."
     ]
+
+
+@pytest.mark.parametrize("change", [
+    lambda image: sitk.Cast(image, sitk.sitkFloat32), lambda image: sitk.DICOMOrient(image, "PIR"),
+])
+def test_one_scan_in_another_file_is_known_again(base, tmp_path, change):
+    cases, *_ = read_cases(write_cases(tmp_path, [1]))
+    again = replace(cases[0], name="again", inputs={"ct": str(tmp_path / "again.nrrd")})
+    sitk.WriteImage(change(sitk.ReadImage(cases[0].inputs["ct"])), again.inputs["ct"])
+    seen = {}
+    found = [check_case(files, base, change_labels(base), seen).problems for files in (cases[0], again)]
+    assert found == [[], ["again shows the same image as case 1; remove one of them."]]
 
 
 def test_nothing_is_written_when_a_case_is_refused(base, tmp_path, refused):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from afnet.errors import RequestError
-from afnet.finetuning.answers import answer, decide
+from afnet.finetuning.answers import answer, decide, drawn_elsewhere
 from afnet.finetuning.cache import PreparedCase, load_prepared, save_prepared
 from afnet.finetuning.comparison import better_alone, compare, judge, sign_flip
 from afnet.finetuning.label_set import adapt_outputs, base_probabilities, change_labels
@@ -124,6 +124,14 @@ def samples(base, known, labels=None, bladder=True) -> CaseSamples:
     channels = np.full((1, *shape), 0.5, np.float32)
     case = PreparedCase(channels, truth, np.array(known), np.ones(shape, bool), answer, "")
     return CaseSamples([case], base, labels, 4, 0)
+
+
+def test_what_is_drawn_where_the_base_finds_nothing_is_named(base):
+    own = samples(base, [True, True])
+    case = own.cases[0]
+    assert drawn_elsewhere(case, own.labels, 8.0) == ["Bladder"]
+    assert drawn_elsewhere(case, own.labels, 2.0) == [], "2 ml may lie beside each other"
+    assert drawn_elsewhere(replace(case, truth=case.truth[:, ::-1]), own.labels, 8.0) == []
 
 
 def pull_on_bladder(own: CaseSamples) -> float:

@@ -1,5 +1,7 @@
 """A fine-tuning with cases left out is stopped after a pass and resumed: its checkpoints hold their Dice."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -66,3 +68,28 @@ def test_a_checkpoint_with_numbers_of_numpy_is_read_and_none_is_written(stopped,
     assert finetune(None, None, output, "--resume") == 0
     assert [event["epoch"] for event in epochs_of(output)] == [0, 1, 2]
     assert torch.load(file, weights_only=True)["history"][0][2] == state["history"][0][2]
+
+
+def test_files_of_another_time_with_the_same_content_go_on(stopped, cases):
+    """Those of a backup that was put back, or of another disk."""
+    output = stopped(HELD_OUT)
+    for file in cases.parent.rglob("*.nrrd"):
+        os.utime(file, (1, 1))
+    assert finetune(None, None, output, "--resume") == 0
+
+
+def test_a_test_case_that_changes_during_the_training_is_told(base, tmp_path, monkeypatch):
+    cases = write_cases(tmp_path, [1, 2, 3])
+    labels = tmp_path / "patient-3" / "labels.nrrd"
+    before = labels.read_bytes()
+    with monkeypatch.context() as patch:
+        train = EpochTraining.train
+
+        def change(*arguments):
+            train(*arguments)
+            labels.write_bytes(before + b" ")
+
+        patch.setattr(EpochTraining, "train", change)
+        assert finetune(base, cases, tmp_path / "out", *HELD_OUT) == 3
+    labels.write_bytes(before)
+    assert finetune(None, None, tmp_path / "out", "--resume") == 0
