@@ -161,7 +161,7 @@ def test_with_its_image_unknown_no_other_patients_lies_behind_it(opened, scene, 
     assert opened.attention.subjectLabel.text.startswith("CT is not in the scene, or has changed since")
     opened.segment.outputSelector.setCurrentNode(opened.clone)
     opened.process()
-    assert opened.segment.outputProblemLabel.text.startswith("The output does not say of which image it is")
+    assert opened.segment.outputProblemLabel.text.startswith("It is not known which image the output belongs to")
     choose(opened, opened.second)
     assert backgrounds(opened) == ["CT B"] * 3
     opened.clone.SetReferenceImageGeometryParameterFromVolumeNode(opened.images[0])  # as the Segment Editor does

@@ -128,7 +128,7 @@ def test_an_image_without_a_telling_name_is_asked_for_without_a_chooser(tuning):
     volume.SetName("Series 1")
     choose(tuning, "brain-tumour-mri")
     click(tuning.ui.fromSceneButton)
-    assert "Which image is its T1 is not known" in tuning.ui.hintLabel.text
+    assert "It is not known which image is its T1" in tuning.ui.hintLabel.text
     assert "Choose a volume" not in tuning.ui.hintLabel.text and "press From scene" in tuning.ui.hintLabel.text
 
 

@@ -64,4 +64,4 @@ def test_a_model_that_is_gone_keeps_its_title_in_a_saved_scene(two_models, scene
     show_scene(panel)
     panel.process()
     assert model_line(panel) == "Model: Our pelvis 2.0.0"
-    assert panel.segment.ui.modelInfoLabel.text.startswith("'Our pelvis' is not here")
+    assert panel.segment.ui.modelInfoLabel.text.startswith("'Our pelvis' was not found")

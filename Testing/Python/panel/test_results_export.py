@@ -151,7 +151,7 @@ def test_a_label_map_after_a_second_run_into_the_same(export):
     export.ui.exportNameEdit.setText("case2")
     click(export.ui.exportNiftiButton)
     assert "case2.nii.gz, case2.tsv written to" in export.ui.exportMessageLabel.text
-    assert "outside the image: Anal canal. Choose NRRD" in export.ui.exportMessageLabel.text
+    assert "NOT in these files: Anal canal." in export.ui.exportMessageLabel.text
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as on Unix")

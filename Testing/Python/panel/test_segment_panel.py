@@ -145,7 +145,7 @@ def test_models_are_told_apart_where_the_panel_is_narrow(panel, copy_model):
     panel.panel.enter()
     selector = panel.ui.modelSelector
     assert selector.itemText(selector.findData("tuned")) == "Male pelvis on CT, fine-tuned"
-    copy_model("tuned-again", title=whole.replace("femora", "both femora"))
+    copy_model("tuned-again", title=whole.replace("femurs", "both femurs"))
     panel.panel.enter()
     texts = [selector.itemText(row) for row in range(selector.count)]
     assert whole in texts and "Male pelvis on CT" in texts and len(set(texts)) == len(texts)

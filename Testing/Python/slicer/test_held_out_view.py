@@ -260,7 +260,7 @@ def test_a_shown_case_is_no_output(scene, finished, pelvis):
     shown = show_held_out(compared(finished).cases[0], pelvis)
     after = shown.segmentations["after"]
     (sentence,) = check_output(pelvis, shown.image, after)
-    assert "test case of a fine-tuning" in sentence
+    assert "fine-tuning test case" in sentence
     draw(after, shown.image)
     hide_held_out()
     assert check_output(pelvis, shown.image, after) == [], "it is the user's own from then on"

@@ -112,7 +112,7 @@ def other_grid(folder):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (no_file, "left no result"), (no_report, "left no result"), (half_a_file, "is damaged"),
+        (no_file, "wrote no result"), (no_report, "wrote no result"), (half_a_file, "is damaged"),
         (no_nrrd, "is damaged"), (bits_flipped, "is damaged"), (promises_more, "is damaged"),
         (header_without_end, "is damaged"), (empty_file, "is damaged"),
         (half_a_report, "is damaged"), (report_of_something_else, "is damaged"),
