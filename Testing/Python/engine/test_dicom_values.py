@@ -67,7 +67,7 @@ def test_a_rescale_that_is_no_number(tmp_path, tag, old, new, capfd):
     """GDCM would leave out what it cannot read."""
     folder = stored(tmp_path, series(slope=1.5))
     rewrite(folder, tag, old, new)
-    refused(folder, InputError, "has 8 of 8 slices whose rescale slope or intercept is no number", capfd)
+    refused(folder, InputError, "has 8 of 8 slices whose rescale slope or intercept is not a number", capfd)
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])

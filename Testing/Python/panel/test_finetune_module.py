@@ -78,7 +78,7 @@ def test_what_was_said_of_a_model_goes_with_it(opened, models_folder):
     click(opened.models.deleteModelButton)
     assert message(opened) == ""
     for label in (opened.ui.hintLabel, opened.widget.segment_panel.ui.modelInfoLabel):
-        assert "'Pelvis of our scanner' is not here" in label.text, "by its title, not by its id"
+        assert "'Pelvis of our scanner' was not found" in label.text, "by its title, not by its id"
 
 
 def test_the_files_of_a_training_that_can_be_deleted_are_counted_and_no_others(opened, models_folder):
