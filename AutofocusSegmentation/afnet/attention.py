@@ -89,7 +89,7 @@ class AttentionMaps:
                 image = cropped.image(np.ascontiguousarray(array))
                 for word, value in ({"Layer": name} | header).items():
                     image.SetMetaData(HEADER + word, value)
-                write_volume(folder / file, image, compress=True, what="An attention map")
+                write_volume(folder / file, image, "An attention map")
                 entry["files"][key] = file
                 entry["bytes"] += array.nbytes
             layers.append(entry)

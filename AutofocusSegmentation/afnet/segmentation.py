@@ -13,7 +13,7 @@ from .models.laterality import outputs_in_a_mirror
 from .models.manifest import Manifest
 from .opened_study import OpenedStudy, describe, finish, open_study
 from .output.outputs import outputs_of
-from .output.writing import write_labelmap, write_segmentation
+from .output.writing import write_segmentation, write_volume
 from .plausibility import judge
 from .preprocessing.grid import bounding_box
 from .process.progress import Progress
@@ -48,7 +48,7 @@ def segment(request: StudyRequest, progress: Progress) -> Report:
         if study.collector:
             report["attention"] = study.collector.write(request.attention_folder)
         if request.labelmap:
-            write_labelmap(request.labelmap, labels)
+            write_volume(request.labelmap, labels, "The label map")
         write_segmentation(request.output, labels, manifest, report)
         finish(report, request, progress)
     return report

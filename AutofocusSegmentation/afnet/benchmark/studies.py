@@ -32,15 +32,13 @@ class Study:
         """Write the images that `segment` takes; return the files by the names of the model's inputs."""
         import SimpleITK as sitk  # 100 MB, which the network alone does not need
 
-        from ..output.writing import write_volume
-
         names = ("ct",) if self.name == "pelvis" else ("t1", "t1c", "t2", "flair")
         files = {}
         for number, name in enumerate(names):
             image = sitk.GetImageFromArray(_patient(self.shape, self.name == "pelvis", number))
             image.SetSpacing(self.spacing)
             files[name] = str(folder / f"{name}.nrrd")
-            write_volume(Path(files[name]), image)
+            sitk.WriteImage(image, files[name])
         return files
 
 

@@ -69,7 +69,7 @@ def write_segmentation(
     `labelmap`: 3-D, integer codes of the manifest. `report`: as report.json; its entries of structures add the tags
     EDGE_TAG and LEFT_OUT_TAG. Raises RequestError if the file cannot be written.
     """
-    _write_image(path, segmentation_image(labelmap, manifest, report), True, "The segmentation")
+    write_volume(path, segmentation_image(labelmap, manifest, report), "The segmentation")
 
 
 def write_masks(
@@ -77,29 +77,21 @@ def write_masks(
     manifest: Manifest,
 ) -> None:
     """Write masks by structure id, on `grid`, as a Slicer segmentation. Raises RequestError."""
-    _write_image(path, masks_image(masks, structures, grid, manifest), True, "The segmentation")
+    write_volume(path, masks_image(masks, structures, grid, manifest), "The segmentation")
 
 
-def write_labelmap(path: str | os.PathLike, image: sitk.Image) -> None:
-    """Write a label map, compressed where the format can. Raises RequestError."""
-    _write_image(path, image, True, "The label map")
+def write_volume(path: str | os.PathLike, image: sitk.Image, what: str = "The volume") -> None:
+    """Write a volume (.nii, .nii.gz, .nrrd, .mha) with its geometry (LPS, mm), compressed where the format can.
 
-
-def write_volume(
-    path: str | os.PathLike, image: sitk.Image, compress: bool = False, what: str = "The volume"
-) -> None:
-    """Write a volume (.nii, .nii.gz, .nrrd, .mha) with its geometry (LPS, mm). Raises RequestError about `what`."""
-    _write_image(path, image, compress, what)
-
-
-def _write_image(path: str | os.PathLike, image: sitk.Image, compress: bool, what: str) -> None:
+    Raises RequestError about `what`.
+    """
     with atomic(path, what) as partial:
         if not partial.name.endswith(VOLUME_SUFFIXES):
             raise RequestError(f"{what} needs a name that ends in {' or '.join(VOLUME_SUFFIXES)}; rename it.")
         with partial.open("wb"):  # an OSError that says why, where ITK would say nothing
             pass
         with native_stderr_closed():
-            complete = _written(partial, image, compress)
+            complete = _written(partial, image)
         if not complete:
             _write_zeros(partial, sitk.GetArrayViewFromImage(image).nbytes)
             raise RequestError(
@@ -108,11 +100,11 @@ def _write_image(path: str | os.PathLike, image: sitk.Image, compress: bool, wha
             )
 
 
-def _written(partial: Path, image: sitk.Image, compress: bool) -> bool:
+def _written(partial: Path, image: sitk.Image) -> bool:
     """Write and read back: ITK reports a full disk for some formats only."""
     name = _name_for_itk(partial)
     try:
-        sitk.WriteImage(image, name, compress)
+        sitk.WriteImage(image, name, True)
         if partial.name.endswith((".nii", ".nii.gz")):
             read_nifti_header(partial)  # ITK would fill what is missing with zeros
         copy = sitk.ReadImage(name)

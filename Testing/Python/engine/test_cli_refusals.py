@@ -303,7 +303,7 @@ def test_an_error_of_ours_is_one_sentence_without_a_traceback(monkeypatch, capfd
 
 
 @pytest.mark.parametrize(
-    "failing", ["segmentation.write_labelmap", "segmentation.write_segmentation", "opened_study.write_json"]
+    "failing", ["segmentation.write_volume", "segmentation.write_segmentation", "opened_study.write_json"]
 )
 def test_failure_while_writing_leaves_no_half_file(monkeypatch, refused, ct_file, tiny_pelvis, out, failing):
     """A disk that fills up: what is there is whole, and nothing partial remains."""

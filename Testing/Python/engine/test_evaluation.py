@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from afnet.errors import InputError, RequestError
 from afnet.evaluation import dice, evaluate, format_table, hausdorff95, mean_surface_distance, surface_distances
 from afnet.models.manifest import BUNDLED_MODELS, read_manifest
-from afnet.output.writing import write_labelmap, write_segmentation
+from afnet.output.writing import write_segmentation, write_volume
 
 SPACING = (2.5, 1.1, 0.9)
 """mm along z, y, x."""
@@ -136,7 +136,7 @@ def test_overlapping_structures_from_label_map_and_segmentation(tmp_path, brain)
     truth = np.random.default_rng(1).choice([0, 1, 2, 4], (8, 9, 10))
     values = np.random.default_rng(2).choice([0, 1, 2, 4], (8, 9, 10))
     write_segmentation(tmp_path / "p.seg.nrrd", codes(values), brain)
-    write_labelmap(tmp_path / "p.nii.gz", codes(values))
+    write_volume(tmp_path / "p.nii.gz", codes(values))
     write_segmentation(tmp_path / "t.seg.nrrd", codes(truth), brain)
     expected = evaluate(brain, codes(truth), codes(values))
     assert expected[0]["dice"] == dice(truth > 0, values > 0)
