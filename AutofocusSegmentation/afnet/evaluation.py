@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import RequestError
+from .images.geometry import corner_points
 from .images.reading import read_labelmap
 from .images.refusals import foreign_code, foreign_values
 from .models.manifest import Manifest, Structure
@@ -202,12 +203,9 @@ def _same_lattice(a: sitk.Image, b: sitk.Image) -> bool:
 
 def _overlap(a: sitk.Image, b: sitk.Image) -> bool:
     """Whether the boxes around two grids, along the patient's axes, overlap."""
-    def box(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-        corners = itertools.product(*((-0.5, count - 0.5) for count in image.GetSize()))
-        points = np.array([image.TransformContinuousIndexToPhysicalPoint(corner) for corner in corners])
-        return points.min(axis=0), points.max(axis=0)
-
-    (low, high), (other_low, other_high) = box(a), box(b)
+    (low, high), (other_low, other_high) = (
+        (corners.min(axis=0), corners.max(axis=0)) for corners in (corner_points(a, 0.5), corner_points(b, 0.5))
+    )
     return bool((low < other_high).all() and (other_low < high).all())
 
 

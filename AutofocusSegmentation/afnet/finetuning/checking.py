@@ -13,13 +13,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import AfnetError
+from ..images.geometry import same_grid
 from ..images.reading import read_image, read_labelmap
 from ..images.refusals import foreign_code, foreign_values
 from ..learning.cases import truth_on_grid
 from ..models.laterality import LEFT, RIGHT, side_of
 from ..models.manifest import Input, Manifest
 from ..output.segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
-from ..preprocessing.imaging import Prepared, extent_of, prepare, same_grid
+from ..preprocessing.imaging import Prepared, extent_of, prepare
 from .card import learned_by
 from .label_set import LabelSet
 from .matching import SegmentMatch, match_codes, match_segments

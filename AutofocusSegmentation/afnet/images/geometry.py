@@ -3,6 +3,7 @@
 SimpleITK's images are taken, but it is not imported, so that the Slicer side uses this too.
 """
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,18 @@ def index_to_lps(image: "sitk.Image") -> np.ndarray:
     matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     matrix[:3, 3] = image.GetOrigin()
     return matrix
+
+
+def corner_points(image: "sitk.Image", beyond: float = 0.0) -> np.ndarray:
+    """The eight corners (8, 3) in mm: the centres of the outermost voxels, or points `beyond` voxels past them."""
+    corners = np.array(list(itertools.product(*((-beyond, count - 1 + beyond) for count in image.GetSize()))))
+    matrix = index_to_lps(image)
+    return corners @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def same_grid(a: "sitk.Image", b: "sitk.Image") -> bool:
+    """True where both images have the same size and their corners agree within 0.001 mm."""
+    return a.GetSize() == b.GetSize() and np.allclose(corner_points(a), corner_points(b), rtol=0, atol=1e-3)
 
 
 def side_lengths(image: "sitk.Image") -> list[float]:

@@ -108,9 +108,7 @@ def _with_header(
 ) -> sitk.Image:
     images = [sitk.GetImageFromArray(array) for array in arrays]
     image = sitk.Compose(images) if len(images) > 1 else images[0]
-    image.SetSpacing(labelmap.GetSpacing())
-    image.SetOrigin(labelmap.GetOrigin())
-    image.SetDirection(labelmap.GetDirection())
+    image.CopyInformation(labelmap)
     header = _header(labelmap.GetSize(), manifest, arranged, report)
     header["Segmentation_ConversionParameters"] = f"Reference image geometry|{_geometry(labelmap)}|Grid of the image&"
     for key, text in header.items():

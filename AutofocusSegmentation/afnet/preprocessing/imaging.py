@@ -1,4 +1,4 @@
-"""From images to the network's working grid, and back. SimpleITK throughout; positions in mm, LPS.
+"""From images to the network's working grid. SimpleITK throughout; positions in mm, LPS.
 
 The working grid (grid.py) is cropped to the patient and a margin.
 Arrays are (depth, height, width) = (z towards the head, y towards the back, x towards the left).
@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..hounsfield import AIR
-from ..images.geometry import side_lengths
+from ..images.geometry import corner_points, same_grid, side_lengths
 from ..models.manifest import Manifest
 from .exchanged_inputs import exchanged
 from .foreground import body_mask, brain_mask, check_hounsfield
@@ -52,10 +52,7 @@ class Prepared:
 
 def lattice_around(image: sitk.Image, spacing: float, margin: float) -> WorkingGrid:
     """Return the grid of the world lattice that covers every voxel centre of `image` and `margin` mm more."""
-    corners = np.array([
-        image.TransformContinuousIndexToPhysicalPoint([end * (n - 1) for end, n in zip(ends, image.GetSize())])
-        for ends in np.ndindex(2, 2, 2)
-    ])
+    corners = corner_points(image)
     # Rounding keeps a corner that lies on the lattice there, whatever the last bit of the header says.
     first = np.floor(np.round((corners.min(axis=0) - margin) / spacing, 6)).astype(int)
     last = np.ceil(np.round((corners.max(axis=0) + margin) / spacing, 6)).astype(int)
@@ -177,16 +174,3 @@ def _grid_notes(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:
         for item in manifest.inputs
         if not same_grid(images[item.name], reference)
     ]
-
-
-def same_grid(a: sitk.Image, b: sitk.Image) -> bool:
-    """True where both images have the same size and their corners agree within 0.001 mm."""
-    if a.GetSize() != b.GetSize():
-        return False
-    return all(
-        np.allclose(
-            a.TransformContinuousIndexToPhysicalPoint(corner), b.TransformContinuousIndexToPhysicalPoint(corner),
-            rtol=0, atol=1e-3,
-        )
-        for corner in ([0.0, 0.0, 0.0], [float(n - 1) for n in a.GetSize()], [float(a.GetSize()[0] - 1), 0.0, 0.0])
-    )

@@ -27,11 +27,12 @@ from phantoms import (
 )
 
 from afnet.decoding import restore
+from afnet.images.geometry import same_grid
 from afnet.images.reading import read_image
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import load_network
 from afnet.preprocessing.grid import WorkingGrid
-from afnet.preprocessing.imaging import lattice_around, prepare, same_grid
+from afnet.preprocessing.imaging import lattice_around, prepare
 from afnet.preprocessing.resolution import shown_on
 from afnet.process.progress import Progress
 from afnet.segmentation import segment
