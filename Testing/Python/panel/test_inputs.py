@@ -345,7 +345,7 @@ def test_the_model_card_is_one_click_away(panel, repository, tmp_path):
     panel.host.resize(350, 700)
     Pictures(tmp_path).grab(panel.host, "segment-model-card")
     choose_model(panel.ui, "pelvis-ct")
-    assert "ten men not used for training" in panel.ui.modelCardText.toPlainText()
+    assert "ten men, segmented by networks trained without them" in panel.ui.modelCardText.toPlainText()
 
 
 def test_a_users_model_without_the_new_field_and_with_markup_in_its_text(panel, copy_model):
