@@ -22,7 +22,7 @@ class OneEngine:
     _of_process: ClassVar[list["OneEngine"]] = []
 
     def __init__(self, in_process: bool = False) -> None:
-        self._problem = ""
+        self._problem: str | None = None  # not looked yet
         self._user: object = None
         self._sentence = ""
         self._watchers: list[Callable[[], None]] = []
@@ -57,6 +57,8 @@ class OneEngine:
 
     def hindrance(self, user: object) -> str:
         """Return why `user` cannot start a job now: no PyTorch at the last `look`, or a `refusal`; empty if it can."""
+        if self._problem is None:
+            self.look()
         return self._problem or self.refusal(user)
 
     def refusal(self, user: object) -> str:

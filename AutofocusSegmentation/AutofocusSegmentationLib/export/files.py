@@ -187,7 +187,8 @@ def world_copy(segmentation):
     # Made anew where it is wanted: that of the scene may be older than the voxels, or simplified.
     copy.GetSegmentation().RemoveRepresentation(slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName())
     if segmentation.GetParentTransformNode() is not None:
-        copy.ApplyTransformMatrix(slicer.util.vtkMatrixFromArray(linear_to_world(segmentation.GetParentTransformNode())))
+        to_world = linear_to_world(segmentation.GetParentTransformNode())
+        copy.ApplyTransformMatrix(slicer.util.vtkMatrixFromArray(to_world))
     return copy
 
 

@@ -118,7 +118,7 @@ class ModelsPanel:
                                                                        "renamed."),
              _("Give the selected model this name.")),
             (ui.exportButton, usable, _("This model cannot be used, so it cannot be exported."),
-             _("Copy the selected model into a folder to share it. It contains no patient data.")),
+             _("Copy the selected model into a folder to share it. It contains no image and no name of a patient.")),
             (ui.deleteModelButton, own, _("A bundled model is part of the extension and cannot be deleted alone."),
              _("Delete the selected model with all its files.")),
         ):

@@ -50,7 +50,8 @@ class ResultChoice:
 
     def announce(self, segmentation) -> None:
         """Say of a new result that it is ready, until it is chosen."""
-        self._ready.append(segmentation)
+        if segmentation not in self._ready:
+            self._ready.append(segmentation)
 
     def _activated(self, node) -> None:
         if node is not None:

@@ -174,6 +174,7 @@ class TuningRun:
             _("A fine-tuning is running. Stop it after the present step and close Slicer? You can resume it later.")
         )
 
+
 def _epoch_text(epoch: EpochDone) -> str:
     parts = [_("Pass {number} of {count}").format(number=epoch.epoch, count=epoch.epochs)]
     if epoch.loss is not None:

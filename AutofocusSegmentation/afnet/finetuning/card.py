@@ -64,7 +64,8 @@ def learned_by(model: Manifest) -> set[str] | None:
 def new_document(
     base: Manifest, labels: LabelSet, request: FineTuningRequest, comparison: ComparisonDocument, learned: list[str]
 ) -> dict:
-    """Return the new model.json, without the hash of its weights. `learned`: fingerprints of the training cases."""
+    """Return the new model.json, without the hash of its weights. `learned`: fingerprints of the training cases,
+    '' for one that was checked by a former version: the model then makes no claim whom it learned from."""
     count, known = len(learned), learned_by(base)
     cases = "1 case" if count == 1 else f"{count} cases"
     begin = "Then fine-tuned" if "fine_tuning" in base.raw else "Fine-tuned"
@@ -92,7 +93,7 @@ def new_document(
             "parent": parent, "cases": count, "held_out": comparison["overall"]["n"], "how": comparison["how"],
             "settings": comparison["settings"], "scores": scores, "verdict": comparison["verdict"],
             "advice": comparison["advice"],
-        } | ({} if known is None else {"learned_from": sorted(known.union(learned) - {""})}),
+        } | ({} if known is None or "" in learned else {"learned_from": sorted(known.union(learned))}),
     }
 
 

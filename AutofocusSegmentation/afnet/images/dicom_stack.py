@@ -160,8 +160,8 @@ def _check_left_out(stack: list[Slice], left_out: list[Slice], what: str) -> Non
     if lost:
         raise InputError(
             f"{what} has {count(lost, 'slice')} that by position or series should continue its other {len(stack)}, but "
-            "have another matrix, pixel spacing, orientation or series, so slices would be missing; export the series "
-            "again, or remove what is not part of it."
+            "with another matrix, pixel spacing, orientation, patient, frame of reference or series, so slices would "
+            "be missing; export the series again, or remove what is not part of it."
         )
 
 

@@ -155,6 +155,15 @@ def test_two_patients_in_one_series(tmp_path, tag, names, second, capfd):
     refused(stored(tmp_path / "series", slices), RequestError, "2 DICOM series (2 times 4 slices of CT)", capfd)
 
 
+@pytest.mark.parametrize("tag,names", [("PatientID", ("ID1", "ID2")), ("FrameOfReferenceUID", ("1.2.4", "1.2.5"))])
+def test_the_last_slices_are_of_another_patient(tmp_path, tag, names, capfd):
+    slices = series()
+    for number, item in enumerate(slices):
+        setattr(item, tag, names[number >= 6])
+    refused(stored(tmp_path / "series", slices), InputError, "patient, frame of reference or series, so slices would",
+            capfd)
+
+
 @pytest.mark.parametrize("tag,name", [("PatientID", "ID4711"), ("FrameOfReferenceUID", "1.2.4")])
 @pytest.mark.parametrize("without", [slice(0, 8), slice(2, 4), slice(0, 7)])
 def test_slices_that_do_not_say_whose_they_are(tmp_path, tag, name, without):

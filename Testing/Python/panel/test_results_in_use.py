@@ -53,6 +53,7 @@ USES = {
     "3D": lambda panel: click(panel.ui.show3DButton),
     "views": lambda panel: click(panel.ui.viewsButton),
     "export": lambda panel: click(panel.ui.exportStlButton),
+    "export folder": choose_folder,
     "export section": lambda panel: setattr(panel.ui.exportSection, "collapsed", True),
 }
 
@@ -95,3 +96,19 @@ def test_a_run_into_the_result_in_use_is_shown_in_place(queue):
     click_cell(queue.ui.resultsTable, 2, NAME)
     queue.end()
     assert queue.logic.getParameterNode().result is result and said(queue) == []
+
+
+def test_a_result_that_waits_is_told_once_though_two_runs_filled_it(queue):
+    import slicer.util
+
+    for waiting in (False, True):
+        if waiting:
+            queue.logic.getParameterNode().output = slicer.util.getNode("CT Brown segmentation")
+            queue.process()
+            click(queue.segment.ui.segmentButton)
+        else:
+            queue.start("Brown")
+        click_cell(queue.ui.resultsTable, 2, NAME)
+        queue.end()
+        assert shown(queue) == "CT Adams segmentation"
+    assert said(queue) == ["CT Brown segmentation is ready: choose it above to see it."]
