@@ -6,32 +6,15 @@ import numpy as np
 import slicer
 
 from . import hierarchy, view_layers
+from .grids import grid_of_segmentation
 from .node_marks import SEGMENTATION_ROLE
-from .segment_voxels import OffLattice, Voxels, grid_of_segmentation, segment_voxels
-from .study_record import images_of
+from .segment_voxels import OffLattice, Voxels, segment_voxels
+from .study_record import images_of, is_of_study
 from .view_layers import BACKGROUND, FOREGROUND
 from .volumes import is_attention_map
 
 CENTRAL_PART = 0.7
 """Part of a view's width and height, around its middle, in which a structure is seen well enough not to be centred."""
-
-
-def reference_image(segmentation):
-    """Return the volume node that a segmentation was made from; None if it is no longer in the scene, or not known.
-
-    A clone made in the Data module has lost it, until `find_images_again` has found it.
-    """
-    return segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
-
-
-def is_of_study(volume, segmentation) -> bool:
-    """Tell whether a volume node (None: False) is an image that a segmentation was made of, or of the same patient."""
-    image = reference_image(segmentation)
-    if volume is None or image is None:
-        return False
-    patient = hierarchy.patient_item(image)
-    return volume in (image, *images_of(segmentation)) or (
-        patient != 0 and patient == hierarchy.patient_item(volume))
 
 
 def is_foreign(volume, node) -> bool:

@@ -11,16 +11,9 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest, Structure
 
+from .grids import VoxelGrid, grid_of_segmentation
 from .segment_tags import edited_segments, segments_of_structures
-from .segment_voxels import (
-    OffLattice,
-    VoxelGrid,
-    cut_to_box,
-    grid_of_segmentation,
-    name_of_segment,
-    replace_voxels,
-    segment_voxels,
-)
+from .segment_voxels import OffLattice, cut_to_box, name_of_segment, replace_voxels, segment_voxels
 from .transforms import volume_factor
 
 

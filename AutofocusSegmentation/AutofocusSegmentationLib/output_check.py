@@ -8,11 +8,11 @@ from afnet.models.manifest import Manifest
 from afnet.models.terminology import STRUCTURE_TAG
 
 from . import hierarchy
-from .arrangement import reference_image
+from .grids import has_own_voxels, lies_on
 from .node_marks import COMPARISON_ATTRIBUTE
 from .segment_tags import HASH_TAG, kept_segments, tag_of
-from .segment_voxels import has_own_voxels, holds_surfaces, lies_on, name_of_segment, segments_of
-from .study_record import made_of_another
+from .segment_voxels import holds_surfaces, name_of_segment, segments_of
+from .study_record import made_of_another, reference_image
 from .transforms import same_frame
 from .volumes import name_of
 

@@ -10,7 +10,8 @@ from afnet.json_documents import Report, StructureEntry
 from afnet.models.manifest import Manifest
 
 from .engine.request import REPORT_FILE, SEGMENTATION_FILE
-from .segment_voxels import VoxelGrid, Voxels, grid_of_volume, same_grid
+from .grids import VoxelGrid, grid_of_volume, same_grid
+from .segment_voxels import Voxels
 from .segmentation_reading import DamagedFile, read_segmentation_file
 
 

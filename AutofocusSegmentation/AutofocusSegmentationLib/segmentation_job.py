@@ -18,10 +18,10 @@ from .engine.job_folder import JobError, JobFolder
 from .engine.outcome import lines_of
 from .engine.output import Note, ProgressEvent, Started
 from .engine.request import SegmentRequest
+from .grids import grid_of_volume, same_grid
 from .output_check import check_output
 from .result import load_result
 from .result_files import ResultError
-from .segment_voxels import grid_of_volume, same_grid
 from .sequences import Frame
 from .study import StudyError, check_inputs, export_study
 from .transforms import ijk_to_local

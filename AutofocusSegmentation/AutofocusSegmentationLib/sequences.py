@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .segment_voxels import VoxelGrid, grid_of_volume
+from .grids import VoxelGrid, grid_of_volume
 from .volumes import has_voxels
 
 

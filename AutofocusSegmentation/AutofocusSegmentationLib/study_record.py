@@ -61,6 +61,24 @@ def images_of(segmentation) -> list:
     return [node for node in nodes if node is not None]
 
 
+def reference_image(segmentation):
+    """Return the volume node that a segmentation was made from; None if it is no longer in the scene, or not known.
+
+    A clone made in the Data module has lost it, until `find_images_again` has found it.
+    """
+    return segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
+
+
+def is_of_study(volume, segmentation) -> bool:
+    """Tell whether a volume node (None: False) is an image that a segmentation was made of, or of the same patient."""
+    image = reference_image(segmentation)
+    if volume is None or image is None:
+        return False
+    patient = hierarchy.patient_item(image)
+    return volume in (image, *images_of(segmentation)) or (
+        patient != 0 and patient == hierarchy.patient_item(volume))
+
+
 def made_of_another(segmentation):
     """Return the volume node that a segmentation was made on, if its geometry was made that of one that is neither an
     image of its study nor of the same patient since (Specify geometry in the Segment Editor does that); else None."""

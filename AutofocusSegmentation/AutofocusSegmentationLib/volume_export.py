@@ -7,15 +7,7 @@ import slicer
 import vtk
 
 from .transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between
-
-SCALAR_TYPES = (
-    vtk.VTK_UNSIGNED_CHAR, vtk.VTK_SHORT, vtk.VTK_UNSIGNED_SHORT, vtk.VTK_INT, vtk.VTK_UNSIGNED_INT,
-    vtk.VTK_FLOAT, vtk.VTK_DOUBLE,
-)
-"""Voxel types that Slicer's NRRD writers keep as they are."""
-
-SIGNED_BYTES = (vtk.VTK_CHAR, vtk.VTK_SIGNED_CHAR)
-"""Voxel types that Slicer's NRRD writers refuse; exported as 16 bit, without loss."""
+from .volumes import SIGNED_BYTES
 
 LARGEST_RESAMPLED = 2**28
 """Voxels of a resampled volume above which the reference's own grid is taken instead of a finer one."""

@@ -5,7 +5,15 @@ import vtk
 from slicer.i18n import tr as _
 
 from .node_marks import ATTENTION_ATTRIBUTE
-from .volume_export import SCALAR_TYPES, SIGNED_BYTES
+
+SCALAR_TYPES = (
+    vtk.VTK_UNSIGNED_CHAR, vtk.VTK_SHORT, vtk.VTK_UNSIGNED_SHORT, vtk.VTK_INT, vtk.VTK_UNSIGNED_INT,
+    vtk.VTK_FLOAT, vtk.VTK_DOUBLE,
+)
+"""Voxel types that Slicer's NRRD writers keep as they are."""
+
+SIGNED_BYTES = (vtk.VTK_CHAR, vtk.VTK_SIGNED_CHAR)
+"""Voxel types that Slicer's NRRD writers refuse; exported as 16 bit, without loss."""
 
 _NOT_SCALAR = ("vtkMRMLTensorVolumeNode", "vtkMRMLDiffusionImageVolumeNode", "vtkMRMLMultiVolumeNode")
 

@@ -1,7 +1,8 @@
 """One attention map over all slice views, and back to what was there. Through MRML nodes alone."""
 
 from .. import hierarchy, view_layers
-from ..arrangement import is_foreign, is_of_study
+from ..arrangement import is_foreign
+from ..study_record import is_of_study
 from ..view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
 from ..volumes import is_attention_map
 

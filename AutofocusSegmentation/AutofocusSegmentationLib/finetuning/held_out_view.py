@@ -13,19 +13,11 @@ from afnet.models.manifest import Manifest
 from afnet.models.terminology import terminology_entry
 from afnet.models.training_folder import BASE, NEW, REFERENCE, scored_file
 
-from ..arrangement import reference_image
+from ..grids import VoxelGrid, grid_of_segmentation, grid_of_volume, same_grid
 from ..node_marks import COMPARISON_ATTRIBUTE
-from ..segment_voxels import (
-    OffLattice,
-    VoxelGrid,
-    grid_of_segmentation,
-    grid_of_volume,
-    label_map,
-    same_grid,
-    segment_voxels,
-    voxel_hash,
-)
+from ..segment_voxels import OffLattice, label_map, segment_voxels, voxel_hash
 from ..segmentation_reading import DamagedFile, read_segmentation_file
+from ..study_record import reference_image
 from ..view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
 from ..volumes import has_voxels
 from .comparison import HeldOutCase

@@ -8,12 +8,11 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 
 from .. import hierarchy, volumes
-from ..arrangement import reference_image
 from ..guessing import guess_inputs
 from ..node_marks import COMPARISON_ATTRIBUTE
 from ..segment_tags import HASH_TAG, edited_segments, structure_of, tag_of
 from ..segment_voxels import segment_volumes, segments_of
-from ..study_record import STUDY_ATTRIBUTE, find_images_again
+from ..study_record import STUDY_ATTRIBUTE, find_images_again, reference_image
 from .cases import TuningCase, free_name, state_of
 
 

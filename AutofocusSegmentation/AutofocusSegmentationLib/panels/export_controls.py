@@ -8,13 +8,12 @@ import slicer
 
 from afnet.models.terminology import MODEL_ID
 
-from ..arrangement import reference_image
 from ..export.dicom import DicomExporters, export_rtstruct, export_seg
 from ..export.files import Exported, export_nifti, export_nrrd, export_stl
 from ..export.folder import ExportFailed
 from ..models import manifest_of
 from ..rich_text import literal
-from ..study_record import find_images_again
+from ..study_record import find_images_again, reference_image
 
 FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"
 

@@ -8,12 +8,11 @@ from slicer.i18n import tr as _
 from afnet.models.terminology import MODEL_ID, MODEL_VERSION
 
 from .. import hierarchy
-from ..arrangement import reference_image
 from ..display import other_results
+from ..grids import has_own_voxels, lies_on
 from ..models import short_title, title_of_maker
 from ..result import default_name
-from ..segment_voxels import has_own_voxels, lies_on
-from ..study_record import made_of_another
+from ..study_record import made_of_another, reference_image
 from ..transforms import is_linear, volume_factor
 from ..volumes import name_of
 

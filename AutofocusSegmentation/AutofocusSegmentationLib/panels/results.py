@@ -15,7 +15,7 @@ from ..result import Result
 from ..segment_tags import mark_edits, results_in_scene
 from ..segment_voxels import segment_volumes
 from ..structure_rows import StructureRow, structure_rows
-from ..study_record import find_images_again
+from ..study_record import find_images_again, reference_image
 from ..volumes_table import structure_volumes, table_of
 from ..window import SlicerWindow
 from .export_controls import ExportControls
@@ -202,7 +202,7 @@ class ResultsPanel(VTKObservationMixin):
         """The image behind, the slices through the result (the selected structure, if there is one), others hidden."""
         hide_held_out()  # else a test case's contours would lie over this image
         display.show_alone(self._segmentation)
-        image, row = arrangement.reference_image(self._segmentation), self._table.row()
+        image, row = reference_image(self._segmentation), self._table.row()
         self._window.show_slices_and_3d()
         if image is not None:
             arrangement.show_behind(image)
@@ -252,7 +252,7 @@ class ResultsPanel(VTKObservationMixin):
     def _row_activated(self, row: StructureRow) -> None:
         self._use()
         hide_held_out()
-        image = arrangement.reference_image(self._segmentation)
+        image = reference_image(self._segmentation)
         if not self._segmentation.GetDisplayNode().GetVisibility():
             self._arrange()
             return
@@ -289,7 +289,7 @@ class ResultsPanel(VTKObservationMixin):
         hide_held_out()
         row = self._table.row()
         editing.prepare_segment_editor(
-            self._segmentation, arrangement.reference_image(self._segmentation), row.segment_id if row else "",
+            self._segmentation, reference_image(self._segmentation), row.segment_id if row else "",
             overlap=editing.regions_overlap(self._segmentation, self._manifest),
         )
         self._window.choose_module("SegmentEditor")

@@ -1,4 +1,4 @@
-"""The working grid: where the network's voxels lie. Positions in mm, LPS. (Slicer's side has RAS: segment_voxels.py.)
+"""The working grid: where the network's voxels lie. Positions in mm, LPS. (Slicer's side has RAS: grids.py.)
 
 It is axis aligned with the patient (LPS), isotropic, and its voxel centres lie at integer multiples of the model's
 spacing: a lattice fixed in the world, so that flipping the array, turning its axes or adding air around the patient

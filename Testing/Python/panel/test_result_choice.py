@@ -236,7 +236,8 @@ def regrid(segmentation, volume, box, oversampling=1):
     """Specify geometry in the Segment Editor: the box (i, j, k) of the image's voxels, each cut into smaller ones."""
     import slicer
 
-    from AutofocusSegmentationLib.segment_voxels import VoxelGrid, Voxels, grid_of_volume, label_map, segment_voxels
+    from AutofocusSegmentationLib.grids import VoxelGrid, grid_of_volume
+    from AutofocusSegmentationLib.segment_voxels import Voxels, label_map, segment_voxels
 
     grid = grid_of_volume(volume)
     into = np.diag([*[1 / oversampling] * 3, 1.0])

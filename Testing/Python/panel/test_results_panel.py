@@ -48,7 +48,8 @@ def paint(panel, segment_id, box, value):
     """Edit a segment as the Segment Editor does, which keeps the surfaces up to date."""
     import slicer.util
 
-    from AutofocusSegmentationLib.segment_voxels import cut_to_box, grid_of_volume, replace_voxels
+    from AutofocusSegmentationLib.grids import grid_of_volume
+    from AutofocusSegmentationLib.segment_voxels import cut_to_box, replace_voxels
 
     mask = slicer.util.arrayFromSegmentBinaryLabelmap(panel.segmentation, segment_id, panel.volume) != 0
     mask[box] = value

@@ -132,7 +132,7 @@ def test_what_was_left_out_is_not_called_missing(tmp_path, pelvis):
 def test_geometry_of_the_reference(tmp_path, pelvis):
     import slicer
 
-    from AutofocusSegmentationLib.segment_voxels import grid_of_segmentation
+    from AutofocusSegmentationLib.grids import grid_of_segmentation
     from AutofocusSegmentationLib.transforms import ijk_to_local
 
     reference = reference_volume()

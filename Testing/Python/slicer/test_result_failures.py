@@ -142,8 +142,8 @@ def test_a_bad_result_is_one_sentence_and_no_change(tmp_path, pelvis, vtk_errors
 def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
     """Whatever breaks while the scene is changed: the scene is put back."""
     from AutofocusSegmentationLib import result as module
+    from AutofocusSegmentationLib.grids import grid_of_segmentation
     from AutofocusSegmentationLib.segment_tags import edited_segments
-    from AutofocusSegmentationLib.segment_voxels import grid_of_segmentation
 
     reference, folder = reference_volume(), tmp_path / "job"
     job(folder, pelvis, reference, labels(pelvis))
