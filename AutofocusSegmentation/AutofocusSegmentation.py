@@ -16,11 +16,13 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from AutofocusSegmentationLib import guessing, logic, models, sample_data, terminology_list
+from AutofocusSegmentationLib import logic, models, sample_data
 from AutofocusSegmentationLib.engine import doctor
 from AutofocusSegmentationLib.finetuning.parameters import FineTuningParameters
+from AutofocusSegmentationLib.inputs import guessing
 from AutofocusSegmentationLib.parameters import AutofocusSegmentationParameters, Device
-from AutofocusSegmentationLib.result import Result
+from AutofocusSegmentationLib.results.result import Result
+from AutofocusSegmentationLib.scene import terminology_list
 
 
 class AutofocusSegmentation(ScriptedLoadableModule):
@@ -62,7 +64,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         from AutofocusSegmentationLib.panels.models import ModelsPanel
         from AutofocusSegmentationLib.panels.results import ResultsPanel
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
-        from AutofocusSegmentationLib.window import ApplicationWindow
+        from AutofocusSegmentationLib.panels.window import ApplicationWindow
 
         ui_widget = slicer.util.loadUI(self.resourcePath("UI/AutofocusSegmentation.ui"))
         ui_widget.setMRMLScene(slicer.mrmlScene)

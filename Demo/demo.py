@@ -107,7 +107,7 @@ def load_volume(name: str, path: Path):
 
     from afnet.images.geometry import index_to_lps
     from afnet.images.reading import read_image
-    from AutofocusSegmentationLib.transforms import LPS_TO_RAS
+    from AutofocusSegmentationLib.scene.transforms import LPS_TO_RAS
 
     print(f"Reading {name}", flush=True)
     image = read_image(path)
@@ -182,7 +182,7 @@ def draw(manifest: Manifest, volumes: dict, result, file: Path, example: bool) -
     """The picture of the four views."""
     from picture import draw_views
 
-    from AutofocusSegmentationLib.display import show_in_3d
+    from AutofocusSegmentationLib.views.display import show_in_3d
 
     show_in_3d(result.segmentation, True)
     sign = "about " if example else ""

@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 from PIL import Image, ImageDraw, ImageFont
 
-from AutofocusSegmentationLib.arrangement import telling_point
+from AutofocusSegmentationLib.views.arrangement import telling_point
 from harness.offscreen_views import SliceView, ThreeDView
 
 TILE = 480

@@ -1,6 +1,6 @@
 """The Slicer side of AutofocusSegmentation: scene, job, child process, result, panels.
 
 Rules of this package: it never imports torch, and of `afnet` only modules that do not either; modules outside `panels`
-use no widgets, but for `window.py`, which knows Slicer's main window. A variable `segmentation` is always the node
-(vtkMRMLSegmentationNode). This file imports nothing, so that importing one module costs only that one.
+use no widgets. A variable `segmentation` is always the node (vtkMRMLSegmentationNode). This file imports nothing, so
+that importing one module costs only that one.
 """

@@ -10,9 +10,9 @@ from afnet.models.manifest import Manifest
 
 from .engine.child import EngineProcess
 from .models import short_title
+from .scene.sequences import Frame, current_frame
+from .scene.volumes import name_of
 from .segmentation_job import JobOutcome, SegmentationJob
-from .sequences import Frame, current_frame
-from .volumes import name_of
 
 
 @dataclass(eq=False)

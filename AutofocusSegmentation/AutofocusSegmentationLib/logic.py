@@ -11,7 +11,7 @@ from afnet.models.manifest import Manifest
 
 from .engine.child import EngineProcess
 from .models import model_called
-from .result import Result
+from .results.result import Result
 from .segmentation_job import SegmentationJob
 
 

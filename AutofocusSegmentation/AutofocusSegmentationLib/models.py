@@ -11,8 +11,8 @@ from afnet.errors import AfnetError
 from afnet.models.manifest import Manifest, ModelEntry, find_model, find_models
 from afnet.models.terminology import MODEL_ID
 
-from .node_marks import MODEL_TITLE_ATTRIBUTE
-from .segment_tags import results_in_scene
+from .scene.node_marks import MODEL_TITLE_ATTRIBUTE
+from .segments.tags import results_in_scene
 
 FOLDER_SETTING = "AutofocusSegmentation/ModelsFolder"
 

@@ -11,20 +11,20 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
 
-from . import study_record
 from .engine.child import EngineProcess
 from .engine.engine_job import EngineJob
 from .engine.job_folder import JobError, JobFolder
 from .engine.outcome import lines_of
 from .engine.output import Note, ProgressEvent, Started
 from .engine.request import SegmentRequest
-from .grids import grid_of_volume, same_grid
-from .output_check import check_output
-from .result import load_result
-from .result_files import ResultError
-from .sequences import Frame
-from .study import StudyError, check_inputs, export_study
-from .transforms import ijk_to_local
+from .inputs.study import StudyError, check_inputs, export_study
+from .results.output_check import check_output
+from .results.result import load_result
+from .results.result_files import ResultError
+from .scene.grids import grid_of_volume, same_grid
+from .scene.sequences import Frame
+from .scene.transforms import ijk_to_local
+from .segments import study_record
 
 RESULT_BYTES_PER_VOXEL = 16
 """Room on the disk kept for the result and temporary copies of it, per voxel of the reference."""

@@ -7,7 +7,7 @@ over blue and green to yellow, so that larger looks larger, in grey too and to c
 import numpy as np
 import slicer
 
-from ..node_marks import ATTENTION_ATTRIBUTE
+from ..scene.node_marks import ATTENTION_ATTRIBUTE
 
 COLORS = 256
 _LIGHTNESS = (15.0, 92.0)

@@ -7,10 +7,10 @@ from slicer.i18n import tr as _
 from afnet.attention_request import LIMIT_BYTES, AttentionRequest
 from afnet.models.manifest import Manifest
 
-from .. import study_record
 from ..engine.request import SegmentRequest
-from ..result_files import ResultError
+from ..results.result_files import ResultError
 from ..segmentation_job import SegmentationJob
+from ..segments import study_record
 from .maps import MAPS_FOLDER, load_maps
 
 

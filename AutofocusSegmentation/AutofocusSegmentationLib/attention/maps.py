@@ -20,13 +20,13 @@ from afnet.images.nrrd_header import read_nrrd_header
 from afnet.json_documents import Report, WorkingGridEntry
 from afnet.models.manifest import Manifest
 
-from .. import hierarchy
 from ..engine.request import REPORT_FILE
-from ..node_marks import ATTENTION_ATTRIBUTE, SEGMENTATION_ROLE
-from ..result_files import ResultError
-from ..study_record import study_key
-from ..transforms import LPS_TO_RAS, ijk_to_local
-from ..volumes import has_voxels
+from ..results.result_files import ResultError
+from ..scene import hierarchy
+from ..scene.node_marks import ATTENTION_ATTRIBUTE, SEGMENTATION_ROLE
+from ..scene.transforms import LPS_TO_RAS, ijk_to_local
+from ..scene.volumes import has_voxels
+from ..segments.study_record import study_key
 from . import overlay
 from .colors import color_table
 

@@ -1,10 +1,11 @@
 """One attention map over all slice views, and back to what was there. Through MRML nodes alone."""
 
-from .. import hierarchy, view_layers
-from ..arrangement import is_foreign
-from ..study_record import is_of_study
-from ..view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
-from ..volumes import is_attention_map
+from ..scene import hierarchy
+from ..scene.volumes import is_attention_map
+from ..segments.study_record import is_of_study
+from ..views import view_layers
+from ..views.arrangement import is_foreign
+from ..views.view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
 
 LINKED_BEFORE = "AutofocusSegmentation.LinkedBefore"
 """Attribute of a slice composite node while it shows a map: whether it was linked before."""

@@ -12,10 +12,10 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from ..charts import draw_line
-from ..node_marks import ATTENTION_ATTRIBUTE
-from ..segment_voxels import OffLattice, own_grid, segment_voxels, segments_of, with_label_maps
-from ..transforms import ijk_to_local, moved_points, transform_between
+from ..scene.node_marks import ATTENTION_ATTRIBUTE
+from ..scene.transforms import ijk_to_local, moved_points, transform_between
+from ..segments.voxels import OffLattice, own_grid, segment_voxels, segments_of, with_label_maps
+from ..views.charts import draw_line
 from .maps import mark, nodes_of, put_in_folder, remove_node
 
 PERCENTILES = (5, 50, 95)

@@ -11,7 +11,8 @@ from afnet.errors import AfnetError
 from afnet.models.manifest import Manifest
 from afnet.models.terminology import MODEL_ID
 
-from .. import models, study_record
+from .. import models
+from ..segments import study_record
 from .maps import FOCUS, extent_mm, maps_of
 
 

@@ -24,11 +24,11 @@ from afnet.models.terminology import (
     terminology_entry,
 )
 
-from .. import hierarchy
-from ..dicom_tags import INSTANCES_ATTRIBUTE, lies_on_its_slices
-from ..segment_tags import ALGORITHM_NAME, mark_edits, structure_of, tag_of
-from ..transforms import same_frame
-from ..volumes import has_voxels
+from ..inputs.dicom_tags import INSTANCES_ATTRIBUTE, lies_on_its_slices
+from ..scene import hierarchy
+from ..scene.transforms import same_frame
+from ..scene.volumes import has_voxels
+from ..segments.tags import ALGORITHM_NAME, mark_edits, structure_of, tag_of
 from .files import Exported, filled_segments, world_grid
 from .folder import ExportFailed, appearing_in, file_name
 

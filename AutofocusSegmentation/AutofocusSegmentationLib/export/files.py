@@ -19,12 +19,12 @@ from afnet.images.geometry import perpendicular
 from afnet.images.nrrd_header import read_nrrd_header
 from afnet.models.manifest import Manifest
 
-from ..grids import VoxelGrid, grid_of_segmentation
-from ..segment_tags import mark_edits
-from ..segment_voxels import OffLattice, holds_surfaces, name_of_segment, segment_volumes, segment_voxels, segments_of
-from ..study_record import reference_image
-from ..transforms import LPS_TO_RAS, is_linear, linear_to_world
-from ..volumes import name_of
+from ..scene.grids import VoxelGrid, grid_of_segmentation
+from ..scene.transforms import LPS_TO_RAS, is_linear, linear_to_world
+from ..scene.volumes import name_of
+from ..segments.study_record import reference_image
+from ..segments.tags import mark_edits
+from ..segments.voxels import OffLattice, holds_surfaces, name_of_segment, segment_volumes, segment_voxels, segments_of
 from .folder import ExportFailed, appearing_in, file_name, incomplete
 from .label_codes import Code, code_list, codes_are_lost, label_codes
 

@@ -9,8 +9,8 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 from afnet.models.terminology import CODE_NAME_TAG, CODES_TAG, MODEL_ID, STRUCTURE_TAG, code_tags
 
-from ..segment_tags import segments_of_structures, structure_of, tag_of
-from ..segment_voxels import segment_volumes, segments_of
+from ..segments.tags import segments_of_structures, structure_of, tag_of
+from ..segments.voxels import segment_volumes, segments_of
 from .folder import ExportFailed
 
 HIGHEST = 255

@@ -8,11 +8,11 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
 
-from ..segmentation_export import NoVoxels, write_segmentation_node
-from ..study import StudyError, export_study
-from ..volume_export import ExportError
+from ..inputs.study import StudyError, export_study
+from ..inputs.volume_export import ExportError
 from .cases import TuningCase, case_problem
 from .request import CASES_FILE
+from .segmentation_export import NoVoxels, write_segmentation_node
 
 SEGMENTATION_BYTES_PER_VOXEL = 2
 """Room kept for an exported segmentation; it is compressed."""

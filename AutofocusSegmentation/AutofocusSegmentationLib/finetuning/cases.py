@@ -9,11 +9,11 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
 
-from .. import hierarchy
 from ..engine.finetuning_events import CaseChecked, MappedSegment
-from ..segment_tags import tag_of
-from ..segment_voxels import segments_of
-from ..study import input_problems
+from ..inputs.study import input_problems
+from ..scene import hierarchy
+from ..segments.tags import tag_of
+from ..segments.voxels import segments_of
 
 
 @dataclass

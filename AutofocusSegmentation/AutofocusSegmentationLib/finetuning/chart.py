@@ -7,8 +7,8 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from ..charts import draw_line
 from ..engine.finetuning_events import EpochDone
+from ..views.charts import draw_line
 
 EPOCH_COLUMN, LOSS_COLUMN, DICE_COLUMN = "Pass", "Loss", "Dice"
 CHART_ATTRIBUTE = "AutofocusSegmentation.TuningChart"

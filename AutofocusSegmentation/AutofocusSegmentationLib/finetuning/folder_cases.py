@@ -9,8 +9,8 @@ from slicer.i18n import tr as _
 from afnet.images.names import first_match, image_stem, image_suffix
 from afnet.models.manifest import Input, Manifest
 
-from ..evidence import NO_SCAN
-from ..guessing import assign
+from ..inputs.evidence import NO_SCAN
+from ..inputs.guessing import assign
 from .cases import TuningCase, free_name, state_of
 
 _SEGMENTATION = re.compile(r"(?i)\.seg\.nrrd$")

@@ -13,13 +13,13 @@ from afnet.models.manifest import Manifest
 from afnet.models.terminology import terminology_entry
 from afnet.models.training_folder import BASE, NEW, REFERENCE, scored_file
 
-from ..grids import VoxelGrid, grid_of_segmentation, grid_of_volume, same_grid
-from ..node_marks import COMPARISON_ATTRIBUTE
-from ..segment_voxels import OffLattice, label_map, segment_voxels, voxel_hash
-from ..segmentation_reading import DamagedFile, read_segmentation_file
-from ..study_record import reference_image
-from ..view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
-from ..volumes import has_voxels
+from ..scene.grids import VoxelGrid, grid_of_segmentation, grid_of_volume, same_grid
+from ..scene.node_marks import COMPARISON_ATTRIBUTE
+from ..scene.volumes import has_voxels
+from ..segments.file_reading import DamagedFile, read_segmentation_file
+from ..segments.study_record import reference_image
+from ..segments.voxels import OffLattice, label_map, segment_voxels, voxel_hash
+from ..views.view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
 from .comparison import HeldOutCase
 
 DRAWN, BEFORE, AFTER = "drawn", "before", "after"

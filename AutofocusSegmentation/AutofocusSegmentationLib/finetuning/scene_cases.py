@@ -7,12 +7,12 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
 
-from .. import hierarchy, volumes
-from ..guessing import guess_inputs
-from ..node_marks import COMPARISON_ATTRIBUTE
-from ..segment_tags import HASH_TAG, edited_segments, structure_of, tag_of
-from ..segment_voxels import segment_volumes, segments_of
-from ..study_record import STUDY_ATTRIBUTE, find_images_again, reference_image
+from ..inputs.guessing import guess_inputs
+from ..scene import hierarchy, volumes
+from ..scene.node_marks import COMPARISON_ATTRIBUTE
+from ..segments.study_record import STUDY_ATTRIBUTE, find_images_again, reference_image
+from ..segments.tags import HASH_TAG, edited_segments, structure_of, tag_of
+from ..segments.voxels import segment_volumes, segments_of
 from .cases import TuningCase, free_name, state_of
 
 

@@ -10,7 +10,6 @@ from slicer.util import VTKObservationMixin
 
 from afnet.attention_request import AttentionRequest
 
-from .. import charts, rich_text, view_layers
 from ..attention import maps, overlay, statistics
 from ..attention.display import FocusMeasurements, MapDisplay
 from ..attention.maps import FOCUS, map_title
@@ -19,10 +18,11 @@ from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..segmentation_job import JobOutcome
-from ..window import SlicerWindow
-from . import focus_table
+from ..views import charts, view_layers
+from . import focus_table, rich_text
 from .attention_run import AttentionRun
 from .chart_button import ChartButton
+from .window import SlicerWindow
 
 
 class AttentionPanel(VTKObservationMixin):

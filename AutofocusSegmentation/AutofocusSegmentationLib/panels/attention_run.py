@@ -8,10 +8,10 @@ from ..attention.job import AttentionJob
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
 from ..segmentation_job import JobOutcome
-from ..window import SlicerWindow
 from .job_timer import JobTimer
 from .message_line import MessageLine
 from .progress_text import stage_text, with_time_left
+from .window import SlicerWindow
 
 
 class AttentionRun:

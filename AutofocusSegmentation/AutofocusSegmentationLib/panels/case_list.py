@@ -9,7 +9,7 @@ from afnet.models.manifest import Manifest
 
 from ..finetuning.cases import TuningCase, case_problem
 from ..finetuning.scene_cases import look_again
-from ..rich_text import literal
+from .rich_text import literal
 from .table_height import fit_height
 
 _CASE, _TEST, _RESULT = range(3)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import vtk
 from slicer.util import VTKObservationMixin
 
-from .. import charts
+from ..views import charts
 
 
 class ChartButton(VTKObservationMixin):

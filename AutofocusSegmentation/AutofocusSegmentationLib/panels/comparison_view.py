@@ -15,7 +15,7 @@ from afnet.models.manifest import read_manifest
 from ..finetuning.comparison import Comparison, Row
 from ..finetuning.held_out_view import HeldOutError, has_files, hide_held_out, is_held_out_shown, show_held_out
 from ..finetuning.request import CANDIDATE
-from ..node_marks import COMPARISON_ATTRIBUTE
+from ..scene.node_marks import COMPARISON_ATTRIBUTE
 from .table_height import fit_height
 
 

@@ -12,8 +12,8 @@ from ..export.dicom import DicomExporters, export_rtstruct, export_seg
 from ..export.files import Exported, export_nifti, export_nrrd, export_stl
 from ..export.folder import ExportFailed
 from ..models import manifest_of
-from ..rich_text import literal
-from ..study_record import find_images_again, reference_image
+from ..segments.study_record import find_images_again, reference_image
+from .rich_text import literal
 
 FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"
 

@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 from afnet.errors import AfnetError
 from afnet.models import model_store
 
-from .. import models, rich_text
+from .. import models
 from ..engine.child import EngineProcess
 from ..engine.finetuning_events import CaseChecked
 from ..engine.one_engine import OneEngine
@@ -27,12 +27,13 @@ from ..finetuning.parameters import (
     remember_cases,
 )
 from ..finetuning.scene_cases import cases_from_scene, find_inputs_again
-from ..window import SlicerWindow
+from . import rich_text
 from .base_choice import BaseChoice
 from .case_list import CaseList
 from .comparison_view import ComparisonView
 from .tuning_run import TuningRun
 from .unfinished_runs import UnfinishedRuns
+from .window import SlicerWindow
 
 
 class FineTunePanel(VTKObservationMixin):
@@ -236,8 +237,7 @@ class FineTunePanel(VTKObservationMixin):
         settings = TuningChoices(
             parameters.tuningTitle.strip() or self._default_title(), parameters.tune.value,
             0 if parameters.chooseEpochs else parameters.tuningEpochs, parameters.holdOut.value,
-            parameters.device.argument(),
-        )
+            parameters.device.argument())
         self._show_result(None)
         self._cases = {case.name: (case, case.state) for case in used}
         self._begin(lambda job: job.train(base, used, settings, models.user_models_folder()))

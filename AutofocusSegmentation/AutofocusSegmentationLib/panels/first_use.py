@@ -10,7 +10,7 @@ from ..engine import doctor
 from ..engine.doctor import Action, Diagnosis, State
 from ..engine.one_engine import OneEngine
 from ..engine.torch_installer import UTILITIES, InstallFailed, TorchInstaller
-from ..window import SlicerWindow
+from .window import SlicerWindow
 
 HIDE_HINT_SETTING = "AutofocusSegmentation/HideGraphicsCardHint"
 

@@ -8,9 +8,9 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Input, Manifest
 
-from .. import study
-from ..rich_text import literal
-from ..volumes import attention_map_ids
+from ..inputs import study
+from ..scene.volumes import attention_map_ids
+from .rich_text import literal
 
 
 class _Slot:

@@ -6,7 +6,7 @@ from typing import Protocol
 import qt
 
 from ..engine.one_engine import POLL_INTERVAL_MS
-from ..window import SlicerWindow
+from .window import SlicerWindow
 
 
 class Job(Protocol):

@@ -14,10 +14,10 @@ from afnet.models.manifest import Manifest
 
 from .. import models
 from ..engine.one_engine import OneEngine
-from ..rich_text import literal
-from ..window import SlicerWindow
 from .message_line import MessageLine
+from .rich_text import literal
 from .table_height import fit_height
+from .window import SlicerWindow
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from slicer.i18n import tr as _
 
 from afnet.models.terminology import MODEL_ID, MODEL_VERSION
 
-from .. import hierarchy
-from ..display import other_results
-from ..grids import has_own_voxels, lies_on
 from ..models import short_title, title_of_maker
-from ..result import default_name
-from ..study_record import made_of_another, reference_image
-from ..transforms import is_linear, volume_factor
-from ..volumes import name_of
+from ..results.result import default_name
+from ..scene import hierarchy
+from ..scene.grids import has_own_voxels, lies_on
+from ..scene.transforms import is_linear, volume_factor
+from ..scene.volumes import name_of
+from ..segments.study_record import made_of_another, reference_image
+from ..views.display import other_results
 
 _SAME_VOLUME = 0.005
 """Part by which a transform may change volumes and nothing is said: less than the table shows."""

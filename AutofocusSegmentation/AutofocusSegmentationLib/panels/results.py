@@ -6,21 +6,22 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import arrangement, display, editing, nesting
 from ..export.dicom import DicomExporters, SlicerDicomExporters
 from ..finetuning.held_out_view import hide_held_out
 from ..models import manifest_of
 from ..parameters import AutofocusSegmentationParameters
-from ..result import Result
-from ..segment_tags import mark_edits, results_in_scene
-from ..segment_voxels import segment_volumes
-from ..structure_rows import StructureRow, structure_rows
-from ..study_record import find_images_again, reference_image
-from ..volumes_table import structure_volumes, table_of
-from ..window import SlicerWindow
+from ..results.result import Result
+from ..results.structure_rows import StructureRow, structure_rows
+from ..results.volumes_table import structure_volumes, table_of
+from ..segments import nesting
+from ..segments.study_record import find_images_again, reference_image
+from ..segments.tags import mark_edits, results_in_scene
+from ..segments.voxels import segment_volumes
+from ..views import arrangement, display, editing
 from .export_controls import ExportControls
 from .result_choice import ResultChoice
 from .structure_table import StructureTable
+from .window import SlicerWindow
 
 
 class ResultsPanel(VTKObservationMixin):

@@ -7,12 +7,12 @@ from slicer.i18n import tr as _
 
 from ..engine.child import EngineProcess
 from ..job_queue import JobQueue, QueuedStudy
-from ..rich_text import literal
-from ..window import SlicerWindow
 from .job_timer import JobTimer
 from .message_line import MessageLine
 from .progress_text import stage_text, with_time_left
 from .queue_list import QueueList
+from .rich_text import literal
+from .window import SlicerWindow
 
 CANCEL_REST_MS = 3000
 """How long Cancel rests when a study begins that waited: a second press was meant for the one before."""

@@ -8,20 +8,21 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import guessing, study, study_record
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
+from ..inputs import guessing, study
 from ..job_queue import QueuedStudy
-from ..output_check import check_output, output_note
 from ..parameters import AutofocusSegmentationParameters
-from ..result import Result
-from ..segment_tags import kept_segments
-from ..sequences import FrameWatch
-from ..window import SlicerWindow
+from ..results.output_check import check_output, output_note
+from ..results.result import Result
+from ..scene.sequences import FrameWatch
+from ..segments import study_record
+from ..segments.tags import kept_segments
 from .input_slots import InputSlots
 from .model_choice import ModelChoice
 from .run_view import RunView
 from .study_choice import StudyChoice
+from .window import SlicerWindow
 
 
 class SegmentPanel(VTKObservationMixin):

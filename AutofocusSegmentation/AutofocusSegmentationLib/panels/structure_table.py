@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import qt
 
-from ..rich_text import literal
-from ..structure_rows import StructureRow
+from ..results.structure_rows import StructureRow
+from .rich_text import literal
 
 SHOWN, COLOR, NAME, VOLUME, STATUS = range(5)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from slicer.i18n import tr as _
 
-from .. import hierarchy
+from ..scene import hierarchy
 
 
 class StudyChoice:

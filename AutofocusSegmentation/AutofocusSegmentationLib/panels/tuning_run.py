@@ -13,11 +13,11 @@ from ..engine.outcome import lines_of
 from ..engine.output import Note, ProgressEvent, Started
 from ..finetuning.chart import TuningChart
 from ..finetuning.job import FineTuningJob, TuningOutcome
-from ..window import SlicerWindow
 from .chart_button import ChartButton
 from .job_timer import JobTimer
 from .message_line import MessageLine
 from .progress_text import tuning_stage_text, with_time_left
+from .window import SlicerWindow
 
 
 class TuningRun:

@@ -10,8 +10,8 @@ from afnet.models import model_store, training_folder
 
 from .. import models
 from ..finetuning.job import can_resume, result_is_complete
-from ..rich_text import literal
-from ..window import SlicerWindow
+from .rich_text import literal
+from .window import SlicerWindow
 
 
 class UnfinishedRuns:

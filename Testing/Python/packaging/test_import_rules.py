@@ -45,6 +45,16 @@ ENGINE_FILES_FOR_BOTH = {
     "afnet.process.identity", "afnet.process.parent", "afnet.process.progress", "afnet.regular_file",
 }
 
+BELOW = {
+    "scene": set(),
+    "segments": {"scene"},
+    "inputs": {"scene", "engine"},
+    "views": {"scene", "segments"},
+    "results": {"scene", "segments", "views", "engine"},
+    "engine": set(),
+}
+"""Folders of the Slicer side, and which others they may import: no two import each other."""
+
 BLOCKED_PROCESS = Path(__file__).parent / "import_all.py"
 
 
@@ -104,6 +114,15 @@ def test_slicer_side_runs_nothing_at_file_scope(file):
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         assert allowed or docstring or typing, f"line {node.lineno}: {ast.unparse(node)[:80]}"
+
+
+@pytest.mark.parametrize(("folder", "below"), BELOW.items())
+def test_a_folder_imports_only_those_below_it(folder, below):
+    library = MODULE / "AutofocusSegmentationLib"
+    for file in sorted((library / folder).glob("*.py")):
+        for node in ast.walk(parse(file)):
+            if isinstance(node, ast.ImportFrom) and node.level > 1:
+                assert (node.module or "").partition(".")[0] in below, f"{relative(file)}, line {node.lineno}"
 
 
 @pytest.mark.parametrize("file", ENGINE, ids=relative)

@@ -110,8 +110,8 @@ def test_a_clone_is_a_case_of_a_fine_tuning_with_its_own_image(opened):
 
 def test_images_are_looked_for_when_the_user_does_something(opened, scene, tmp_path):
     """Not at every look at the scene, for it takes a look at all voxels."""
-    from AutofocusSegmentationLib import study_record
-    from AutofocusSegmentationLib.study_record import reference_image
+    from AutofocusSegmentationLib.segments import study_record
+    from AutofocusSegmentationLib.segments.study_record import reference_image
 
     assert reference_image(opened.clone) is None and study_record.images_of(opened.clone) == []
     scene.RemoveNode(opened.images[0])

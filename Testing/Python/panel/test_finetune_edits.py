@@ -25,8 +25,8 @@ def test_a_models_result_is_used_once_it_is_corrected(tuning, make_ct):
     from attention_study import segmented
 
     from afnet.models.manifest import find_model
-    from AutofocusSegmentationLib.grids import grid_of_volume
-    from AutofocusSegmentationLib.segment_voxels import Voxels, replace_voxels
+    from AutofocusSegmentationLib.scene.grids import grid_of_volume
+    from AutofocusSegmentationLib.segments.voxels import Voxels, replace_voxels
 
     volume = make_ct()
     segmentation = segmented(find_model("pelvis-ct"), {"ct": volume})
@@ -44,8 +44,8 @@ def test_a_models_result_is_used_once_it_is_corrected(tuning, make_ct):
 
 @pytest.mark.parametrize("edit", ["renamed", "removed", "painted", "other"])
 def test_a_check_is_forgotten_when_the_segmentation_was_edited(listed, edit):
-    from AutofocusSegmentationLib.grids import grid_of_volume
-    from AutofocusSegmentationLib.segment_voxels import Voxels, replace_voxels
+    from AutofocusSegmentationLib.scene.grids import grid_of_volume
+    from AutofocusSegmentationLib.segments.voxels import Voxels, replace_voxels
 
     check(listed, *(checked(f"case {number}") for number in (1, 2, 3)))
     volume, node = listed.studies[0]

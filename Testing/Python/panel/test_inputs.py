@@ -129,7 +129,7 @@ def test_another_model_is_filled_from_the_chosen_study(panel, two_patients):
 
 def test_the_study_shown_is_that_of_the_images(panel, two_patients):
     """Whatever was chosen before: a script, or a saved scene, may fill the slots otherwise."""
-    from AutofocusSegmentationLib.hierarchy import patient_item
+    from AutofocusSegmentationLib.scene.hierarchy import patient_item
 
     study = panel.ui.studySelector
     choose_model(panel.ui, "pelvis-ct")
@@ -146,7 +146,7 @@ def test_the_study_shown_is_that_of_the_images(panel, two_patients):
 def test_a_chosen_study_that_is_gone_is_forgotten(panel, two_patients, make_ct, scene):
     import slicer
 
-    from AutofocusSegmentationLib import hierarchy
+    from AutofocusSegmentationLib.scene import hierarchy
 
     def remove(node):
         hierarchy.remove_item(node)

@@ -36,7 +36,7 @@ def tips_of(table) -> list[str]:
 
 @pytest.mark.parametrize("text", ["CT", "a\nb < c", NAME, f"first\n{NAME}", f"{NAME}\nsecond", "T1 & T2", "<qt>"])
 def test_literal(module, text):
-    from AutofocusSegmentationLib.rich_text import literal
+    from AutofocusSegmentationLib.panels.rich_text import literal
 
     assert seen(literal(text)) == text
 
@@ -96,7 +96,7 @@ def test_a_model_whose_input_is_called_so(panel, copy_model, repository):
 def test_a_question(module, monkeypatch):
     import slicer
 
-    from AutofocusSegmentationLib.window import ApplicationWindow
+    from AutofocusSegmentationLib.panels.window import ApplicationWindow
 
     asked = []
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: asked.append(text) or True)

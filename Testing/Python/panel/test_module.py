@@ -258,8 +258,8 @@ def test_pytorch_is_not_replaced_while_the_engine_runs(without_card):
 def test_a_step_of_the_opacity_looks_neither_for_pytorch_nor_at_all_volumes(opened, make_ct, monkeypatch):
     import slicer
 
-    from AutofocusSegmentationLib import study
     from AutofocusSegmentationLib.engine import doctor
+    from AutofocusSegmentationLib.inputs import study
 
     def counted(owner, name):
         look = getattr(owner, name)

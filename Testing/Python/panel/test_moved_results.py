@@ -85,7 +85,7 @@ def test_an_image_whose_transform_was_hardened_lies_where_it_was(results, make_c
 
 def test_attention_says_that_the_image_was_moved_or_hardened(results, make_ct):
     """The maps would be sampled on other points; that the image itself has changed would not be true."""
-    from AutofocusSegmentationLib.study_record import changed
+    from AutofocusSegmentationLib.segments.study_record import changed
 
     volume, manifest = make_ct(), find_model("pelvis-ct")
     put_under_transform(shift(10, -5, 3), volume)

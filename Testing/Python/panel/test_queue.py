@@ -148,7 +148,7 @@ def test_each_queued_frame_of_a_sequence_is_the_one_that_was_shown(two):
     spin(lambda: not two.panel.running)
     notes = [result.segmentation.GetDescription() for result in two.results[1:]]
     assert ["frame 1 of 3" in notes[0], "frame 3 of 3" in notes[1]] == [True, True]
-    from AutofocusSegmentationLib.study_record import changed
+    from AutofocusSegmentationLib.segments.study_record import changed
 
     first, manifest = two.results[1].segmentation, find_model("pelvis-ct")
     assert "has changed since it was segmented" in changed(first, manifest), "attention maps of frame 2 would be wrong"

@@ -143,7 +143,7 @@ def test_a_segmentation_that_takes_a_result_is_offered(pelvis):  # noqa: F811
 
 def test_the_result_in_the_segment_editor_stays_chosen(two):
     """The other one is told of, hidden, and there to be chosen."""
-    from AutofocusSegmentationLib.segment_tags import results_in_scene
+    from AutofocusSegmentationLib.segments.tags import results_in_scene
 
     choose(two, two.first)
     click(two.ui.editButton)
@@ -236,8 +236,8 @@ def regrid(segmentation, volume, box, oversampling=1):
     """Specify geometry in the Segment Editor: the box (i, j, k) of the image's voxels, each cut into smaller ones."""
     import slicer
 
-    from AutofocusSegmentationLib.grids import VoxelGrid, grid_of_volume
-    from AutofocusSegmentationLib.segment_voxels import Voxels, label_map, segment_voxels
+    from AutofocusSegmentationLib.scene.grids import VoxelGrid, grid_of_volume
+    from AutofocusSegmentationLib.segments.voxels import Voxels, label_map, segment_voxels
 
     grid = grid_of_volume(volume)
     into = np.diag([*[1 / oversampling] * 3, 1.0])
@@ -261,7 +261,7 @@ def regrid(segmentation, volume, box, oversampling=1):
     ids=["finer", "cropped", "both"])
 def test_voxels_of_its_own_are_no_moved_image(pelvis, box, oversampling):  # noqa: F811
     """Who followed that advice lost the edits. Once the image is moved, it is told."""
-    from AutofocusSegmentationLib.output_check import check_output
+    from AutofocusSegmentationLib.results.output_check import check_output
 
     regrid(pelvis.segmentation, pelvis.volume, box, oversampling)
     pelvis.panel.enter()
@@ -384,7 +384,7 @@ def test_what_was_drawn_since_is_no_longer_not_found(results, make_ct):
 
 def test_nesting_mends_the_segmentation_that_was_asked_about(brain):  # noqa: F811
     """A result of another run comes while the question is open."""
-    from AutofocusSegmentationLib.nesting import check_nesting
+    from AutofocusSegmentationLib.segments.nesting import check_nesting
 
     manifest = find_model("brain-tumour-mri")
     paint(brain, "enhancing_tumour", np.s_[5, 5, 6:15], 1)

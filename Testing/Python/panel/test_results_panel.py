@@ -48,8 +48,8 @@ def paint(panel, segment_id, box, value):
     """Edit a segment as the Segment Editor does, which keeps the surfaces up to date."""
     import slicer.util
 
-    from AutofocusSegmentationLib.grids import grid_of_volume
-    from AutofocusSegmentationLib.segment_voxels import cut_to_box, replace_voxels
+    from AutofocusSegmentationLib.scene.grids import grid_of_volume
+    from AutofocusSegmentationLib.segments.voxels import cut_to_box, replace_voxels
 
     mask = slicer.util.arrayFromSegmentBinaryLabelmap(panel.segmentation, segment_id, panel.volume) != 0
     mask[box] = value
@@ -166,7 +166,7 @@ def test_a_new_result_is_brought_into_view(results, make_ct, make_volume, scene)
 
 def test_a_result_that_comes_while_another_is_edited_waits_to_be_shown(pelvis, make_ct, scene):
     """The views stay on what the user edits; the module shows the new result when it is entered."""
-    from AutofocusSegmentationLib.display import is_shown_in_3d
+    from AutofocusSegmentationLib.views.display import is_shown_in_3d
 
     arranged, pelvis.window.in_front = pelvis.window.arranged, False
     other = make_ct("CT other")
@@ -236,7 +236,7 @@ def test_the_editor_never_keeps_the_image_of_another_result(pelvis, make_ct, sce
 
 def test_surfaces_are_called_so_and_not_edited(pelvis):
     """Nobody can tell what was edited in them, so a DICOM SEG goes on calling them automatic."""
-    from AutofocusSegmentationLib.segment_tags import ALGORITHM_TYPE, tag_of
+    from AutofocusSegmentationLib.segments.tags import ALGORITHM_TYPE, tag_of
 
     segments = pelvis.segmentation.GetSegmentation()
     segments.CreateRepresentation("Closed surface")

@@ -68,7 +68,8 @@ def test_the_release_is_that_of_the_projects_home_page(repository, module):
 
 
 def test_their_nodes_find_their_slots(module, scene):
-    from AutofocusSegmentationLib import guessing, models, sample_data
+    from AutofocusSegmentationLib import models, sample_data
+    from AutofocusSegmentationLib.inputs import guessing
     from harness.scene_makers import make_volume
 
     for sample in (sample_data.GLIOMA, sample_data.PELVIS):

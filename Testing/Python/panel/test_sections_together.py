@@ -380,8 +380,8 @@ def test_a_foreground_of_another_patient_does_not_come_back_over_this_one(opened
 
 
 def test_nor_does_one_that_another_map_replaced(opened):
-    from AutofocusSegmentationLib.arrangement import show_behind
     from AutofocusSegmentationLib.attention import overlay
+    from AutofocusSegmentationLib.views.arrangement import show_behind
 
     choose(SimpleNamespace(ui=opened.results), opened.first)
     put_in_front(opened)

@@ -117,14 +117,14 @@ class Plugins:
 
 
 def _tags(segment) -> dict:
-    from AutofocusSegmentationLib.segment_tags import ALGORITHM_NAME, ALGORITHM_TYPE, tag_of
+    from AutofocusSegmentationLib.segments.tags import ALGORITHM_NAME, ALGORITHM_TYPE, tag_of
 
     return {name: tag_of(segment, name) for name in (ALGORITHM_TYPE, ALGORITHM_NAME)}
 
 
 def _meaning(segment) -> str:
     """The coded type and its modifier, as Slicer's exporter takes them from the terminology."""
-    from AutofocusSegmentationLib.segment_tags import tag_of
+    from AutofocusSegmentationLib.segments.tags import tag_of
 
     parts = tag_of(segment, segment.GetTerminologyEntryTagName()).split("~")
     return " ".join(part.split("^")[2] for part in parts[2:4]).strip()

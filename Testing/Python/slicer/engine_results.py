@@ -34,7 +34,7 @@ def job(folder, manifest, reference, array, left_out=(), **changes):
 
     left_out: ids of structures left out as doubtful.
     """
-    from AutofocusSegmentationLib.transforms import ijk_to_local
+    from AutofocusSegmentationLib.scene.transforms import ijk_to_local
 
     matrix = FLIP @ ijk_to_local(reference)
     image = sitk.GetImageFromArray(array)
@@ -64,7 +64,7 @@ def job(folder, manifest, reference, array, left_out=(), **changes):
 
 
 def load(manifest, folder, reference, output=None, **options):
-    from AutofocusSegmentationLib.result import load_result
+    from AutofocusSegmentationLib.results.result import load_result
 
     return load_result(manifest, folder, reference, output, **options)
 

@@ -31,8 +31,8 @@ def boxes(volume):
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_the_telling_point_lies_in_the_segment(moved):
-    from AutofocusSegmentationLib.arrangement import telling_point
-    from AutofocusSegmentationLib.transforms import ijk_to_local
+    from AutofocusSegmentationLib.scene.transforms import ijk_to_local
+    from AutofocusSegmentationLib.views.arrangement import telling_point
 
     volume = make_volume()
     segmentation = boxes(volume)
@@ -49,7 +49,7 @@ def test_the_telling_point_lies_in_the_segment(moved):
 
 
 def test_the_image_lies_behind_and_the_slices_go_through(views):
-    from AutofocusSegmentationLib.arrangement import show_behind, show_in_slices, telling_point
+    from AutofocusSegmentationLib.views.arrangement import show_behind, show_in_slices, telling_point
 
     other, volume = make_volume(name="other"), make_volume(name="CT")
     segmentation = boxes(volume)
@@ -72,7 +72,7 @@ def test_the_image_lies_behind_and_the_slices_go_through(views):
 
 
 def test_a_view_that_looks_elsewhere_is_centred(views):
-    from AutofocusSegmentationLib.arrangement import show_in_slices, telling_point
+    from AutofocusSegmentationLib.views.arrangement import show_in_slices, telling_point
 
     volume = make_volume(name="CT")
     segmentation = boxes(volume)
@@ -93,7 +93,7 @@ def in_view(view, point):
 
 
 def test_a_foreground_of_the_user_stays(views):
-    from AutofocusSegmentationLib.arrangement import show_behind
+    from AutofocusSegmentationLib.views.arrangement import show_behind
 
     volume, dose = make_volume(name="CT"), make_volume(name="dose")
     views[0].show(volume, foreground=dose, opacity=0.4)
@@ -108,7 +108,7 @@ def test_another_patients_foreground_goes(views, patient, stays):
     """A PET fused with another CT would pass as this patient's; None: nobody knows whose CT it is."""
     from study_nodes import put_in_study
 
-    from AutofocusSegmentationLib.arrangement import show_behind
+    from AutofocusSegmentationLib.views.arrangement import show_behind
 
     before, pet, volume = make_volume(name="CT 1"), make_volume(name="PET"), make_volume(name="CT 2")
     for node in (before, pet):
@@ -125,8 +125,8 @@ def test_another_patients_foreground_goes(views, patient, stays):
 
 @pytest.mark.parametrize("own", [True, False])
 def test_with_its_image_unknown_a_segmentation_keeps_its_own_map_alone(views, own):
-    from AutofocusSegmentationLib.arrangement import show_no_other_image
     from AutofocusSegmentationLib.attention import maps, overlay
+    from AutofocusSegmentationLib.views.arrangement import show_no_other_image
 
     volume, pet, focus = (make_volume(name=name) for name in ("CT", "PET", "focus"))
     segmentation, other = boxes(volume), boxes(volume)
@@ -150,7 +150,7 @@ def editor_node():
 
 
 def test_the_editor_leaves_overlapping_regions_alone(tmp_path, brain, pelvis):
-    from AutofocusSegmentationLib.editing import prepare_segment_editor, regions_overlap
+    from AutofocusSegmentationLib.views.editing import prepare_segment_editor, regions_overlap
 
     reference = reference_volume()
     job(tmp_path / "brain", brain, reference, labels(brain))
@@ -179,7 +179,7 @@ def test_painting_in_the_inner_region_keeps_the_outer(tmp_path, brain, overlap):
     """A stroke through the editor's own logic with this node's settings; its default would erase whole and core."""
     import slicer
 
-    from AutofocusSegmentationLib.editing import prepare_segment_editor
+    from AutofocusSegmentationLib.views.editing import prepare_segment_editor
 
     reference = reference_volume()
     job(tmp_path / "job", brain, reference, labels(brain))

@@ -189,7 +189,7 @@ def describe_slices(image, instances=INSTANCES, backwards=False) -> None:
     """Have the DICOM database say where the first and the last slice of an image lie, as written in files."""
     import slicer
 
-    from AutofocusSegmentationLib.transforms import ijk_to_local
+    from AutofocusSegmentationLib.scene.transforms import ijk_to_local
 
     matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_local(image)
     across = (matrix[:3, :2] / np.linalg.norm(matrix[:3, :2], axis=0)).T.ravel()
@@ -252,7 +252,7 @@ def test_an_image_as_slicer_reads_it_lies_on_its_slices(plugins, scene, tmp_path
     """Files from here, read by Slicer's own reader of series."""
     import slicer
 
-    from AutofocusSegmentationLib.dicom_tags import lies_on_its_slices
+    from AutofocusSegmentationLib.inputs.dicom_tags import lies_on_its_slices
 
     wanted = {"PRONE": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0), "SAGITTAL": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)}
     slices = dicom_slices.series(axes=wanted.get(axes) or getattr(dicom_slices, axes))
@@ -284,7 +284,7 @@ def test_direction_cosines_of_three_digits_are_the_images_own(plugins, scene, co
     import slicer
     import vtk
 
-    from AutofocusSegmentationLib.dicom_tags import lies_on_its_slices
+    from AutofocusSegmentationLib.inputs.dicom_tags import lies_on_its_slices
 
     rows = np.array([[1, 1, 1], [-1, 1, 0]]) / np.sqrt([[3], [2]])
     matrix = np.eye(4)

@@ -19,7 +19,7 @@ def database(slicer_app, monkeypatch):
 
 def fits(manifest, node):
     """Input names that a node fits, the best first."""
-    from AutofocusSegmentationLib.evidence import matches
+    from AutofocusSegmentationLib.inputs.evidence import matches
 
     found = matches(manifest, node)
     return sorted(found, key=lambda name: found[name].rank)
@@ -70,7 +70,7 @@ def test_tags_come_before_the_name(brain, database):
 
 
 def test_another_modality_fits_nothing(brain, pelvis, database):
-    from AutofocusSegmentationLib.study import input_problems
+    from AutofocusSegmentationLib.inputs.study import input_problems
 
     node = database.load(make_volume(None, "CT"), modality="MR", description="CT")
     assert fits(pelvis, node) == []
@@ -80,7 +80,7 @@ def test_another_modality_fits_nothing(brain, pelvis, database):
 
 
 def test_the_reason_is_told(brain, pelvis, database):
-    from AutofocusSegmentationLib.evidence import explain
+    from AutofocusSegmentationLib.inputs.evidence import explain
 
     tagged = database.load(make_volume(None, "6: x"), modality="MR", description="t1 mprage +C")
     assert explain(brain, "t1c", tagged) == "Chosen by series description 't1 mprage +C'."
@@ -101,7 +101,7 @@ def test_the_reason_is_told(brain, pelvis, database):
 
 
 def test_a_long_description_is_cut(brain, database):
-    from AutofocusSegmentationLib.evidence import explain
+    from AutofocusSegmentationLib.inputs.evidence import explain
 
     node = database.load(make_volume(None, "x"), modality="MR", description="t2 " + "transversal " * 20)
     assert len(explain(brain, "t2", node)) < 80
@@ -121,8 +121,8 @@ def test_a_slicer_without_database(brain, slicer_app):
 
 def test_a_guess_within_one_study(brain):
     """Of two complete studies, the one that the user chose, though the first comes first."""
-    from AutofocusSegmentationLib import hierarchy
-    from AutofocusSegmentationLib.guessing import guess_inputs
+    from AutofocusSegmentationLib.inputs.guessing import guess_inputs
+    from AutofocusSegmentationLib.scene import hierarchy
 
     nodes = []
     for study in ("2019", "2024"):
@@ -151,7 +151,7 @@ def test_studies_of_one_name_are_told_apart(patients, expected):
     """As anonymised ones are: by the patient's ID, then the date, else by a number."""
     import slicer
 
-    from AutofocusSegmentationLib import hierarchy
+    from AutofocusSegmentationLib.scene import hierarchy
 
     constants, nodes = slicer.vtkMRMLSubjectHierarchyConstants, []
     for tags in patients:

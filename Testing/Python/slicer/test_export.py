@@ -28,7 +28,7 @@ def result(manifest, folder, matrix=None, world=None, codes=None):
 
 def world_points(mask, reference, world):
     """RAS positions, rounded to 0.01 mm and in order, of the voxels of a mask on the reference's grid."""
-    from AutofocusSegmentationLib.transforms import ijk_to_local
+    from AutofocusSegmentationLib.scene.transforms import ijk_to_local
 
     matrix = (np.eye(4) if world is None else world) @ ijk_to_local(reference)
     kji = np.argwhere(mask)
@@ -87,7 +87,7 @@ def test_stl_surfaces_lie_where_the_views_show_them(world, tmp_path, folder, pel
     import vtk
 
     from AutofocusSegmentationLib.export.files import export_stl
-    from AutofocusSegmentationLib.transforms import ijk_to_local
+    from AutofocusSegmentationLib.scene.transforms import ijk_to_local
 
     segmentation, reference = result(pelvis, tmp_path, oblique(), world)
     segmentation.GetSegmentation().GetSegment("bladder").SetName("Blase/<1>")

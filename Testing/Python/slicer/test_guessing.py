@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("scene")
 
 def guess(manifest, names, **options):
     """Guess over volumes of these names; returns input name to volume name."""
-    from AutofocusSegmentationLib.guessing import guess_inputs
+    from AutofocusSegmentationLib.inputs.guessing import guess_inputs
 
     nodes = [make_volume(None, name) for name in names]
     found = guess_inputs(manifest, nodes, **options)
@@ -142,7 +142,7 @@ def test_a_number_before_several_names_is_a_patients(brain):
 
 
 def test_a_choice_that_is_named_unlike_the_others_is_told(brain):
-    from AutofocusSegmentationLib.study import input_reasons
+    from AutofocusSegmentationLib.inputs.study import input_reasons
 
     names = {"t1": "Meier_T1", "t1c": "Meier_T1ce", "t2": "Meier_T2", "flair": "Huber_FLAIR"}
     nodes = {name: make_volume(None, text) for name, text in names.items()}
@@ -171,7 +171,7 @@ def loaded(name, folder=""):
 
 
 def guessed(manifest, nodes, chosen=None):
-    from AutofocusSegmentationLib.guessing import guess_inputs
+    from AutofocusSegmentationLib.inputs.guessing import guess_inputs
 
     return [node and node.GetName() for node in guess_inputs(manifest, nodes, chosen).values()]
 
@@ -215,7 +215,7 @@ def test_a_file_that_was_loaded_twice_is_no_other_patients(brain):
 
 
 def test_what_is_not_certain_of_two_sets_is_told(brain):
-    from AutofocusSegmentationLib.study import input_reasons
+    from AutofocusSegmentationLib.inputs.study import input_reasons
 
     nodes = {name: loaded(name) for name in ("t1", "t1c", "t2", "t1_1", "t1c_1", "t2_1", "flair")}
     chosen = {"t1": nodes["t1"], "t1c": nodes["t1c"], "t2": nodes["t2"], "flair": None}
@@ -233,7 +233,7 @@ def test_what_is_not_certain_of_two_sets_is_told(brain):
 
 
 def test_studies_of_the_subject_hierarchy_are_never_mixed(brain):
-    from AutofocusSegmentationLib.guessing import guess_inputs
+    from AutofocusSegmentationLib.inputs.guessing import guess_inputs
 
     nodes = []
     for patient, sequences in (("A", ["T1", "T1 GAD", "T2"]), ("B", ["T1", "T1 GAD", "T2", "FLAIR"])):
@@ -246,7 +246,7 @@ def test_studies_of_the_subject_hierarchy_are_never_mixed(brain):
 
 def test_the_guess_goes_with_what_is_chosen(brain):
     """Of two complete patients, the one whose T1c the user has chosen; his choice is not given again."""
-    from AutofocusSegmentationLib.guessing import guess_inputs
+    from AutofocusSegmentationLib.inputs.guessing import guess_inputs
 
     first, second = (
         [make_volume(None, f"case{number} {s}") for s in ("t1", "t1c", "t2", "flair")] for number in (10, 11)
@@ -263,7 +263,7 @@ def test_better_patterns_win_over_order(pelvis):
 
 def test_modality_of_the_series_counts(pelvis, brain):
     """A series without a telling name is the CT if DICOM says so; an MR of the prostate is none."""
-    from AutofocusSegmentationLib.guessing import guess_inputs
+    from AutofocusSegmentationLib.inputs.guessing import guess_inputs
 
     series, other = make_volume(None, "3: Recon 2"), make_volume(None, "4: prostate planning")
     put_in_study(series, "A", "Study", "CT")
@@ -274,7 +274,7 @@ def test_modality_of_the_series_counts(pelvis, brain):
 
 
 def test_what_is_no_scan_is_not_guessed(pelvis):
-    from AutofocusSegmentationLib.guessing import guess_inputs
+    from AutofocusSegmentationLib.inputs.guessing import guess_inputs
 
     attention, hidden = make_volume(None, "CT"), make_volume(None, "CT")
     attention.SetAttribute("AutofocusSegmentation.Attention", "1")

@@ -255,7 +255,7 @@ def test_a_loaded_image_that_was_segmented_stays(scene, finished, pelvis, segmen
 
 def test_a_shown_case_is_no_output(scene, finished, pelvis):
     from AutofocusSegmentationLib.finetuning.held_out_view import hide_held_out, show_held_out
-    from AutofocusSegmentationLib.output_check import check_output
+    from AutofocusSegmentationLib.results.output_check import check_output
 
     shown = show_held_out(compared(finished).cases[0], pelvis)
     after = shown.segmentations["after"]

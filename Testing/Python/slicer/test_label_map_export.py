@@ -116,8 +116,8 @@ def test_segments_that_all_lie_outside_the_image_are_refused(organs, folder, pel
     import slicer
 
     from AutofocusSegmentationLib.export.files import ExportFailed, export_nifti
-    from AutofocusSegmentationLib.grids import grid_of_volume
-    from AutofocusSegmentationLib.segment_voxels import Voxels, replace_voxels
+    from AutofocusSegmentationLib.scene.grids import grid_of_volume
+    from AutofocusSegmentationLib.segments.voxels import Voxels, replace_voxels
 
     segmentation, reference = organs
     for item in pelvis.structures[1:]:

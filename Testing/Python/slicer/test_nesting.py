@@ -37,7 +37,7 @@ def tumour(brain, tmp_path):
 
 
 def test_the_manifest_says_what_nests(brain, pelvis):
-    from AutofocusSegmentationLib.nesting import nested_pairs
+    from AutofocusSegmentationLib.segments.nesting import nested_pairs
 
     pairs = [(inner.id, outer.id) for inner, outer in nested_pairs(brain)]
     assert pairs == [("enhancing_tumour", "tumour_core"), ("tumour_core", "whole_tumour")]
@@ -45,7 +45,7 @@ def test_the_manifest_says_what_nests(brain, pelvis):
 
 
 def test_an_unedited_result_nests(tumour, brain):
-    from AutofocusSegmentationLib.nesting import check_nesting, make_nested
+    from AutofocusSegmentationLib.segments.nesting import check_nesting, make_nested
 
     before = tumour.masks()
     assert check_nesting(tumour.segmentation, brain) is None
@@ -55,7 +55,7 @@ def test_an_unedited_result_nests(tumour, brain):
 
 def test_painting_inside_grows_what_is_around(tumour, brain):
     """A stroke of enhancing tumour across the border of the whole tumour: both outer regions take it."""
-    from AutofocusSegmentationLib.nesting import check_nesting, make_nested
+    from AutofocusSegmentationLib.segments.nesting import check_nesting, make_nested
 
     before = tumour.masks()
     stroke = np.s_[8, 8, 8:23]
@@ -78,7 +78,7 @@ def test_painting_inside_grows_what_is_around(tumour, brain):
 
 def test_erasing_outside_takes_what_is_inside_along(tumour, brain):
     """Half of the whole tumour erased: growing it back would undo the user's work, so the inner regions are cut."""
-    from AutofocusSegmentationLib.nesting import check_nesting, make_nested
+    from AutofocusSegmentationLib.segments.nesting import check_nesting, make_nested
 
     before = tumour.masks()
     erased = np.s_[:, :, 10:]
@@ -95,7 +95,7 @@ def test_erasing_outside_takes_what_is_inside_along(tumour, brain):
 
 
 def test_what_was_drawn_wins_over_what_was_erased(tumour, brain):
-    from AutofocusSegmentationLib.nesting import check_nesting, make_nested
+    from AutofocusSegmentationLib.segments.nesting import check_nesting, make_nested
 
     tumour.paint("whole_tumour", np.s_[:, :, 10:], 0)
     tumour.paint("enhancing_tumour", np.s_[2, 2, 2:5], 1)
@@ -107,7 +107,7 @@ def test_what_was_drawn_wins_over_what_was_erased(tumour, brain):
 
 
 def test_a_region_that_is_gone_is_not_compared(tumour, brain):
-    from AutofocusSegmentationLib.nesting import check_nesting
+    from AutofocusSegmentationLib.segments.nesting import check_nesting
 
     tumour.segmentation.GetSegmentation().RemoveSegment("tumour_core")
     tumour.paint("enhancing_tumour", np.s_[2, 2, 2:5], 1)

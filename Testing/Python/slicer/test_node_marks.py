@@ -6,9 +6,12 @@ pytestmark = pytest.mark.usefixtures("slicer_app")
 
 
 def test_saved_scenes_are_read_by_the_names_that_they_were_written_with():
-    from AutofocusSegmentationLib import charts, node_marks, parameters, segment_tags, study_record
+    from AutofocusSegmentationLib import parameters
     from AutofocusSegmentationLib.attention import maps
     from AutofocusSegmentationLib.finetuning import held_out_view
+    from AutofocusSegmentationLib.scene import node_marks
+    from AutofocusSegmentationLib.segments import study_record, tags
+    from AutofocusSegmentationLib.views import charts
 
     assert parameters.CHOSEN_INPUT_ROLE == "Input."
     assert study_record.SEGMENTED_INPUT_ROLE == "AutofocusSegmentation.Input."
@@ -17,7 +20,7 @@ def test_saved_scenes_are_read_by_the_names_that_they_were_written_with():
     assert node_marks.ATTENTION_ATTRIBUTE == "AutofocusSegmentation.Attention"
     assert node_marks.TABLE_ROLE == "AutofocusSegmentation.Volumes"
     assert study_record.STUDY_ATTRIBUTE == "AutofocusSegmentation.Study"
-    assert segment_tags.HASH_TAG == "AutofocusSegmentation.VoxelHash"
+    assert tags.HASH_TAG == "AutofocusSegmentation.VoxelHash"
     assert [maps.LAYER, maps.MAP, maps.STUDY] == [
         f"AutofocusSegmentation.Attention{word}" for word in ("Layer", "Map", "Study")]
     assert charts.LAYOUT_BEFORE == "AutofocusSegmentation.LayoutBefore"
@@ -30,7 +33,7 @@ def test_saved_scenes_are_read_by_the_names_that_they_were_written_with():
 def test_what_views_showed_before_is_kept_under_these_names(scene):
     import slicer
 
-    from AutofocusSegmentationLib.view_layers import BACKGROUND, FOREGROUND, LentLayers
+    from AutofocusSegmentationLib.views.view_layers import BACKGROUND, FOREGROUND, LentLayers
 
     view = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     for purpose, layer in (("AutofocusSegmentation.Map", FOREGROUND), ("AutofocusSegmentation.HeldOut", BACKGROUND)):

@@ -93,7 +93,7 @@ def test_marks_of_the_model(tmp_path, pelvis):
 
 
 def test_table_of_volumes(tmp_path, pelvis):
-    from AutofocusSegmentationLib.volumes_table import structure_volumes
+    from AutofocusSegmentationLib.results.volumes_table import structure_volumes
 
     reference, array = reference_volume(), labels(pelvis)
     array[array == 2] = 0
@@ -132,8 +132,8 @@ def test_what_was_left_out_is_not_called_missing(tmp_path, pelvis):
 def test_geometry_of_the_reference(tmp_path, pelvis):
     import slicer
 
-    from AutofocusSegmentationLib.grids import grid_of_segmentation
-    from AutofocusSegmentationLib.transforms import ijk_to_local
+    from AutofocusSegmentationLib.scene.grids import grid_of_segmentation
+    from AutofocusSegmentationLib.scene.transforms import ijk_to_local
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
@@ -203,8 +203,8 @@ def test_codes_hashes_and_volumes_survive_a_save(tmp_path, model, kind, handed, 
     import slicer
 
     from afnet.models.terminology import TERMINOLOGY_CONTEXT
-    from AutofocusSegmentationLib.segment_tags import edited_segments
-    from AutofocusSegmentationLib.volumes_table import structure_volumes
+    from AutofocusSegmentationLib.results.volumes_table import structure_volumes
+    from AutofocusSegmentationLib.segments.tags import edited_segments
 
     manifest, reference = find_model(model), reference_volume(handed)
     job(tmp_path / "job", manifest, reference, labels(manifest))

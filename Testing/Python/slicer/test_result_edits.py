@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("scene")
 
 
 def test_edits_are_seen(tmp_path, pelvis):
-    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.segments.tags import edited_segments
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
@@ -35,7 +35,7 @@ def test_what_is_no_edit(tmp_path, brain):
     """Air around the voxels, layers, surfaces, names and colours are not the voxels."""
     import slicer
 
-    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.segments.tags import edited_segments
 
     reference = reference_volume()
     job(tmp_path / "job", brain, reference, labels(brain))
@@ -52,7 +52,7 @@ def test_what_is_no_edit(tmp_path, brain):
 
 
 def test_second_run_replaces_what_nobody_edited(tmp_path, brain):
-    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.segments.tags import edited_segments
 
     reference, second = reference_volume(), labels(brain, seed=2)
     job(tmp_path / "1", brain, reference, labels(brain))
@@ -81,8 +81,8 @@ def test_second_run_keeps_what_the_user_made(tmp_path, pelvis):
     """An edited bladder, a copy of the rectum, a segment of his own: all stay; the new bladder goes in beside."""
     import slicer
 
-    from AutofocusSegmentationLib.segment_tags import edited_segments
-    from AutofocusSegmentationLib.volumes_table import structure_volumes
+    from AutofocusSegmentationLib.results.volumes_table import structure_volumes
+    from AutofocusSegmentationLib.segments.tags import edited_segments
 
     reference, second = reference_volume(), labels(pelvis, seed=2)
     job(tmp_path / "1", pelvis, reference, labels(pelvis))
@@ -178,8 +178,8 @@ def test_result_on_another_image(tmp_path, pelvis):
     """The same output for another scan would lose the first one's result, also when the first scan is gone."""
     import slicer
 
-    from AutofocusSegmentationLib.result_files import ResultError
-    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.results.result_files import ResultError
+    from AutofocusSegmentationLib.segments.tags import edited_segments
 
     first, other = reference_volume(), reference_volume(oblique(spacing=(1, 1, 3), origin=(7, 8, 9)))
     job(tmp_path / "1", pelvis, first, labels(pelvis))
@@ -200,7 +200,7 @@ def test_the_output_of_another_patient(tmp_path, pelvis):
     import slicer
     from study_nodes import put_in_study
 
-    from AutofocusSegmentationLib.output_check import check_output
+    from AutofocusSegmentationLib.results.output_check import check_output
     from harness.scene_makers import make_segmentation
 
     adams, brown, unknown = (reference_volume() for _ in range(3))
@@ -242,8 +242,8 @@ def test_what_a_user_completed_gets_no_twin(tmp_path, pelvis):
     """The same run finds the same again: 'Left femur (new)' would hold nothing new, and be in the way of a NIfTI."""
     import slicer
 
-    from AutofocusSegmentationLib.segment_tags import edited_segments
-    from AutofocusSegmentationLib.volumes_table import structure_volumes
+    from AutofocusSegmentationLib.results.volumes_table import structure_volumes
+    from AutofocusSegmentationLib.segments.tags import edited_segments
 
     reference = reference_volume()
     codes = labels(pelvis)
@@ -276,7 +276,7 @@ def clone_of(node):
 def test_a_clone_does_not_share_the_table_of_volumes(tmp_path, pelvis):
     import slicer
 
-    from AutofocusSegmentationLib.volumes_table import structure_volumes, table_of
+    from AutofocusSegmentationLib.results.volumes_table import structure_volumes, table_of
 
     reference, second = reference_volume(), labels(pelvis, seed=2)
     job(tmp_path / "1", pelvis, reference, labels(pelvis))

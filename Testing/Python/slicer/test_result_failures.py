@@ -123,7 +123,7 @@ def other_grid(folder):
     ],
 )
 def test_a_bad_result_is_one_sentence_and_no_change(tmp_path, pelvis, vtk_errors, damage, sentence, into):
-    from AutofocusSegmentationLib.result_files import ResultError
+    from AutofocusSegmentationLib.results.result_files import ResultError
 
     reference, folder = reference_volume(), tmp_path / "job"
     job(folder, pelvis, reference, labels(pelvis))
@@ -141,9 +141,9 @@ def test_a_bad_result_is_one_sentence_and_no_change(tmp_path, pelvis, vtk_errors
 @pytest.mark.parametrize("into", ["new", "existing"])
 def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
     """Whatever breaks while the scene is changed: the scene is put back."""
-    from AutofocusSegmentationLib import result as module
-    from AutofocusSegmentationLib.grids import grid_of_segmentation
-    from AutofocusSegmentationLib.segment_tags import edited_segments
+    from AutofocusSegmentationLib.results import result as module
+    from AutofocusSegmentationLib.scene.grids import grid_of_segmentation
+    from AutofocusSegmentationLib.segments.tags import edited_segments
 
     reference, folder = reference_volume(), tmp_path / "job"
     job(folder, pelvis, reference, labels(pelvis))
@@ -178,8 +178,8 @@ def test_outputs_that_cannot_take_a_result(tmp_path, pelvis):
     import slicer
     from test_transforms import linear_transform, rigid
 
-    from AutofocusSegmentationLib.output_check import check_output
-    from AutofocusSegmentationLib.result_files import ResultError
+    from AutofocusSegmentationLib.results.output_check import check_output
+    from AutofocusSegmentationLib.results.result_files import ResultError
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))

@@ -27,7 +27,7 @@ def test_cut_organs_are_flagged(tmp_path, pelvis):
 
 
 def test_how_a_segment_was_made(tmp_path, pelvis):
-    from AutofocusSegmentationLib.segment_tags import mark_edits
+    from AutofocusSegmentationLib.segments.tags import mark_edits
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
@@ -62,7 +62,7 @@ def test_inner_regions_are_seen_through_the_outer(tmp_path, brain):
 
 def test_volumes_as_they_are_now(tmp_path, brain):
     """Also of segments that share a layer, and after an edit."""
-    from AutofocusSegmentationLib.segment_voxels import segment_volumes
+    from AutofocusSegmentationLib.segments.voxels import segment_volumes
 
     reference, codes = reference_volume(), labels(brain)
     report = job(tmp_path / "job", brain, reference, codes)

@@ -70,8 +70,8 @@ def long_integers():
     ids=["missing", "vector", "label map", "attention", "empty", "one slice", "modality", "sheared", "type"],
 )
 def test_one_problem_one_sentence(pelvis, make, wrong, do):
+    from AutofocusSegmentationLib.inputs.study import check_inputs, input_problems
     from AutofocusSegmentationLib.segmentation_job import SegmentationJob
-    from AutofocusSegmentationLib.study import check_inputs, input_problems
 
     node = make("CT") if make is vector_volume else make()
     (problem,) = check_inputs(pelvis, {"ct": node})
@@ -83,7 +83,7 @@ def test_one_problem_one_sentence(pelvis, make, wrong, do):
 
 
 def test_nothing_wrong(brain, pelvis):
-    from AutofocusSegmentationLib.study import check_inputs
+    from AutofocusSegmentationLib.inputs.study import check_inputs
 
     assert check_inputs(brain, brain_nodes()) == []
     assert check_inputs(pelvis, {"ct": of_modality("CT")}) == []
@@ -91,7 +91,7 @@ def test_nothing_wrong(brain, pelvis):
 
 
 def test_problems_of_several_inputs(brain):
-    from AutofocusSegmentationLib.study import check_inputs, input_problems
+    from AutofocusSegmentationLib.inputs.study import check_inputs, input_problems
 
     nodes = brain_nodes()
     nodes["flair"] = nodes["t2"]
@@ -106,7 +106,7 @@ def test_problems_of_several_inputs(brain):
 
 
 def test_volumes_that_do_not_meet(brain):
-    from AutofocusSegmentationLib.study import input_problems
+    from AutofocusSegmentationLib.inputs.study import input_problems
 
     nodes = brain_nodes()
     nodes["t2"] = make_volume(None, "t2", oblique(origin=(400, 0, 0)))
@@ -115,7 +115,7 @@ def test_volumes_that_do_not_meet(brain):
 
 
 def test_volumes_of_two_patients(brain):
-    from AutofocusSegmentationLib.study import input_problems
+    from AutofocusSegmentationLib.inputs.study import input_problems
 
     nodes = brain_nodes()
     for name, patient in (("t1", "A"), ("t1c", "A"), ("t2", "Somebody Else")):
@@ -127,7 +127,7 @@ def test_volumes_of_two_patients(brain):
 
 def test_no_name_of_a_node_is_told(brain, tmp_path):
     """A volume is often called by its patient; sentences go into logs."""
-    from AutofocusSegmentationLib.study import check_inputs, export_study
+    from AutofocusSegmentationLib.inputs.study import check_inputs, export_study
 
     nodes = brain_nodes()
     for node in nodes.values():
@@ -150,7 +150,7 @@ def test_no_name_of_a_node_is_told(brain, tmp_path):
 )
 def test_voxel_types(pelvis, tmp_path, kind, written):
     """Its own type, but for signed bytes, which Slicer's writers refuse."""
-    from AutofocusSegmentationLib.study import export_study
+    from AutofocusSegmentationLib.inputs.study import export_study
 
     limits = np.iinfo(kind) if np.issubdtype(kind, np.integer) else np.finfo(np.float32)
     array = np.linspace(float(limits.min), float(limits.max), 120).astype(kind).reshape(4, 5, 6)
@@ -163,7 +163,7 @@ def test_voxel_types(pelvis, tmp_path, kind, written):
 
 
 def test_only_the_files_of_the_study_are_written(brain, tmp_path):
-    from AutofocusSegmentationLib.study import export_study
+    from AutofocusSegmentationLib.inputs.study import export_study
 
     study = export_study(brain, brain_nodes(), tmp_path)
     assert study.files == {name: f"{name}.nrrd" for name in ("t1", "t1c", "t2", "flair")}
@@ -174,7 +174,7 @@ def state_of(node):
     """What a user could notice of a node."""
     import slicer.util
 
-    from AutofocusSegmentationLib.transforms import ijk_to_local
+    from AutofocusSegmentationLib.scene.transforms import ijk_to_local
 
     storage = node.GetStorageNode()
     return (
@@ -192,7 +192,7 @@ def test_export_changes_nothing_in_the_scene(brain, tmp_path, transforms):
     import slicer.util
     from test_transforms import grid_transform, linear_transform, rigid
 
-    from AutofocusSegmentationLib.study import export_study
+    from AutofocusSegmentationLib.inputs.study import export_study
 
     user_files, job = tmp_path / "user", tmp_path / "job"
     user_files.mkdir()
@@ -228,7 +228,7 @@ def test_export_changes_nothing_in_the_scene(brain, tmp_path, transforms):
 @pytest.mark.parametrize("where", ["full disk", "no folder"])
 def test_a_file_that_cannot_be_written_is_one_sentence(pelvis, tmp_path, vtk_errors, where):
     resource = pytest.importorskip("resource")
-    from AutofocusSegmentationLib.study import StudyError, export_study
+    from AutofocusSegmentationLib.inputs.study import StudyError, export_study
 
     node = make_volume(np.random.default_rng(0).random((20, 20, 20)).astype(np.float32), "ct")
     folder, limits = tmp_path, resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -269,7 +269,7 @@ def sequence_of(values, selected):
 def test_a_sequence_gives_its_current_frame(pelvis, tmp_path):
     import slicer
 
-    from AutofocusSegmentationLib.study import export_study
+    from AutofocusSegmentationLib.inputs.study import export_study
 
     browser, proxy = sequence_of([5, 6, 7, 8], selected=2)
     study = export_study(pelvis, {"ct": proxy}, tmp_path)
@@ -282,7 +282,7 @@ def test_a_sequence_gives_its_current_frame(pelvis, tmp_path):
 
 
 def test_a_volume_beside_a_sequence_has_no_frame(pelvis, tmp_path):
-    from AutofocusSegmentationLib.study import export_study
+    from AutofocusSegmentationLib.inputs.study import export_study
 
     sequence_of([5, 6], selected=1)
     assert export_study(pelvis, {"ct": make_volume(None, "ct")}, tmp_path).notes == []
@@ -294,8 +294,8 @@ def test_the_frame_that_is_meant_is_written_wherever_the_sequence_is_now(brain, 
     import slicer
     from test_transforms import grid_transform
 
-    from AutofocusSegmentationLib.sequences import current_frame
-    from AutofocusSegmentationLib.study import export_study
+    from AutofocusSegmentationLib.inputs.study import export_study
+    from AutofocusSegmentationLib.scene.sequences import current_frame
 
     browser, proxy = sequence_of([5, 6, 7], selected=2)
     inputs = {name: make_volume(np.ones((4, 5, 6), np.int16), name) for name in ("t1", "t1c", "t2")} | {"flair": proxy}

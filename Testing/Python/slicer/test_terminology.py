@@ -15,7 +15,7 @@ STRUCTURES = [
 
 @pytest.fixture
 def terminology_list(scene):
-    from AutofocusSegmentationLib import terminology_list
+    from AutofocusSegmentationLib.scene import terminology_list
 
     terminology_list.register_terminology()
     return terminology_list

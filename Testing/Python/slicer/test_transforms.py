@@ -68,7 +68,7 @@ def file_positions(image):
 
 
 def export(manifest, nodes, folder):
-    from AutofocusSegmentationLib.study import export_study
+    from AutofocusSegmentationLib.inputs.study import export_study
 
     study = export_study(manifest, nodes, folder)
     return study, {name: sitk.ReadImage(str(folder / file)) for name, file in study.files.items()}
@@ -76,7 +76,7 @@ def export(manifest, nodes, folder):
 
 def four(reference, **others):
     """A study of the brain model; inputs not given lie on the reference's grid, in world coordinates."""
-    from AutofocusSegmentationLib.transforms import ijk_to_local
+    from AutofocusSegmentationLib.scene.transforms import ijk_to_local
 
     nodes = {"t1c": reference, **others}
     for name in ("t1", "t2", "flair"):
@@ -159,7 +159,7 @@ def test_bent_modality_is_resampled_on_a_copy(brain, tmp_path):
     local = file_positions(images["t2"])
     world = local @ rigid(10)[:3, :3].T + (2, 1, 0)
 
-    from AutofocusSegmentationLib.transforms import moved_points, transform_between
+    from AutofocusSegmentationLib.scene.transforms import moved_points, transform_between
 
     back = moved_points(transform_between(None, transform), world.reshape(-1, 3))[:, 0].reshape(world.shape[:3])
     assert np.abs(bend(world.reshape(-1, 3))[:, 0]).max() > 2, "the test must bend where it looks"
@@ -219,8 +219,8 @@ def stretch(factor):
     ids=["scaling", "mirror", "grid"],
 )
 def test_reference_under_a_transform_that_is_not_rigid(pelvis, make, word):
+    from AutofocusSegmentationLib.inputs.study import check_inputs
     from AutofocusSegmentationLib.segmentation_job import SegmentationJob
-    from AutofocusSegmentationLib.study import check_inputs
 
     node = make_volume(None, "ct", oblique(spacing=(4, 4, 5), origin=(-50, -40, -40)))
     node.SetAndObserveTransformNodeID(make().GetID())
@@ -233,7 +233,7 @@ def test_reference_under_a_transform_that_is_not_rigid(pelvis, make, word):
 
 def test_a_single_displaced_slice_is_seen(pelvis):
     """Slicer's transform over uneven slices bends between neighbours; between samples it must not hide."""
-    from AutofocusSegmentationLib.study import check_inputs
+    from AutofocusSegmentationLib.inputs.study import check_inputs
 
     def jump(points):
         moved = np.zeros_like(points)
@@ -249,7 +249,7 @@ def test_a_single_displaced_slice_is_seen(pelvis):
 @pytest.mark.parametrize(("factor", "fits"), [(1.002, True), (1.05, False)])
 def test_half_a_millimetre_is_the_limit(pelvis, factor, fits):
     """Over 150 mm, 0.2 % leaves 0.15 mm and 5 % leaves 3.75 mm at the ends."""
-    from AutofocusSegmentationLib.study import check_inputs
+    from AutofocusSegmentationLib.inputs.study import check_inputs
 
     node = make_volume(np.random.default_rng(0).random((31, 8, 8)).astype(np.float32), "ct", np.diag([5.0, 5, 5, 1]))
     node.SetAndObserveTransformNodeID(linear_transform(stretch(factor)).GetID())
@@ -257,7 +257,7 @@ def test_half_a_millimetre_is_the_limit(pelvis, factor, fits):
 
 
 def test_rigid_fit_finds_the_rotation():
-    from AutofocusSegmentationLib.transforms import rigid_fit
+    from AutofocusSegmentationLib.scene.transforms import rigid_fit
 
     points = np.random.default_rng(1).normal(size=(50, 3)) * 40
     matrix = rigid(33, (1, 2, 3))

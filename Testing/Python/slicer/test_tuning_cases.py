@@ -185,7 +185,7 @@ def test_a_models_result_from_a_file_is_not_ticked_until_it_is_corrected(loaded_
 
 
 def test_a_result_from_a_file_is_no_output(loaded_again, pelvis, make_volume):
-    from AutofocusSegmentationLib.output_check import check_output
+    from AutofocusSegmentationLib.results.output_check import check_output
 
     segmentation, reference = loaded_again
     (problem,) = check_output(pelvis, reference, segmentation)
@@ -200,7 +200,7 @@ def test_segments_that_a_user_renamed_are_learned_as_what_they_are_called(pelvis
 
     from afnet.finetuning.matching import match_segments
     from afnet.output.segmentation_file import read_segmentation
-    from AutofocusSegmentationLib.segmentation_export import write_segmentation_node
+    from AutofocusSegmentationLib.finetuning.segmentation_export import write_segmentation_node
 
     reference = reference_volume()
     job(tmp_path, pelvis, reference, labels(pelvis))
@@ -216,7 +216,7 @@ def test_segments_that_a_user_renamed_are_learned_as_what_they_are_called(pelvis
 
 def test_results_shown_for_comparison_are_no_cases(pelvis):
     from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene
-    from AutofocusSegmentationLib.node_marks import COMPARISON_ATTRIBUTE
+    from AutofocusSegmentationLib.scene.node_marks import COMPARISON_ATTRIBUTE
 
     make_segmentation(ct(), {"bladder": box()}).SetAttribute(COMPARISON_ATTRIBUTE, "before")
     assert cases_from_scene(pelvis) == []

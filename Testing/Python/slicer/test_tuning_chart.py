@@ -103,7 +103,7 @@ def layout(scene):
 def test_the_chart_goes_into_the_layout(scene, layout):
     import slicer
 
-    from AutofocusSegmentationLib import charts
+    from AutofocusSegmentationLib.views import charts
 
     layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     chart = chart_with(epoch(0, None, 0.6))

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 import numpy as np
 import slicer
 
-from . import hierarchy, view_layers
-from .grids import grid_of_segmentation
-from .node_marks import SEGMENTATION_ROLE
-from .segment_voxels import OffLattice, Voxels, segment_voxels
-from .study_record import images_of, is_of_study
+from ..scene import hierarchy
+from ..scene.grids import grid_of_segmentation
+from ..scene.node_marks import SEGMENTATION_ROLE
+from ..scene.volumes import is_attention_map
+from ..segments.study_record import images_of, is_of_study
+from ..segments.voxels import OffLattice, Voxels, segment_voxels
+from . import view_layers
 from .view_layers import BACKGROUND, FOREGROUND
-from .volumes import is_attention_map
 
 CENTRAL_PART = 0.7
 """Part of a view's width and height, around its middle, in which a structure is seen well enough not to be centred."""

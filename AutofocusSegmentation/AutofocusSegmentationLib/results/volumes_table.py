@@ -4,7 +4,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .node_marks import SEGMENTATION_ROLE, TABLE_ROLE
+from ..scene.node_marks import SEGMENTATION_ROLE, TABLE_ROLE
 
 SEGMENT_COLUMN, VOLUME_COLUMN = "Segment", "Volume"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import slicer
 import vtk
 
-from .transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between
-from .volume_export import ExportError
+from ..inputs.volume_export import ExportError
+from ..scene.transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between
 
 
 class NoVoxels(ExportError):

@@ -16,10 +16,10 @@ from vtk.util.numpy_support import vtk_to_numpy
 from afnet.models.manifest import Manifest
 from afnet.models.terminology import MODEL_ID, WEIGHTS_SHA256
 
-from . import hierarchy
-from .sequences import Frame
-from .transforms import ijk_to_local, moved_points, transform_between
-from .volumes import has_voxels, is_usable
+from ..scene import hierarchy
+from ..scene.sequences import Frame
+from ..scene.transforms import ijk_to_local, moved_points, transform_between
+from ..scene.volumes import has_voxels, is_usable
 
 STUDY_ATTRIBUTE = "AutofocusSegmentation.Study"
 """Attribute of the segmentation node: the text of `record`."""

@@ -26,14 +26,12 @@ from afnet.models.terminology import (
     terminology_entry,
 )
 
-from . import hierarchy
-from .display import let_inner_structures_be_seen
-from .node_marks import MODEL_TITLE_ATTRIBUTE
-from .output_backup import OutputBackup
-from .output_check import check_output, replaceable_segments
-from .result_files import Found, ResultError, read_result
-from .segment_tags import HASH_TAG, kept_segments, mark_as_made, structure_of, tag_of
-from .segment_voxels import (
+from ..scene import hierarchy
+from ..scene.node_marks import MODEL_TITLE_ATTRIBUTE
+from ..scene.terminology_list import register_terminology
+from ..scene.transforms import same_frame
+from ..segments.tags import HASH_TAG, kept_segments, mark_as_made, structure_of, tag_of
+from ..segments.voxels import (
     OffLattice,
     label_map,
     name_of_segment,
@@ -42,8 +40,10 @@ from .segment_voxels import (
     segments_of,
     voxel_hash,
 )
-from .terminology_list import register_terminology
-from .transforms import same_frame
+from ..views.display import let_inner_structures_be_seen
+from .output_backup import OutputBackup
+from .output_check import check_output, replaceable_segments
+from .result_files import Found, ResultError, read_result
 from .volumes_table import fill_table, own_table
 
 

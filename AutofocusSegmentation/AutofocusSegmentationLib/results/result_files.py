@@ -9,10 +9,10 @@ from slicer.i18n import tr as _
 from afnet.json_documents import Report, StructureEntry
 from afnet.models.manifest import Manifest
 
-from .engine.request import REPORT_FILE, SEGMENTATION_FILE
-from .grids import VoxelGrid, grid_of_volume, same_grid
-from .segment_voxels import Voxels
-from .segmentation_reading import DamagedFile, read_segmentation_file
+from ..engine.request import REPORT_FILE, SEGMENTATION_FILE
+from ..scene.grids import VoxelGrid, grid_of_volume, same_grid
+from ..segments.file_reading import DamagedFile, read_segmentation_file
+from ..segments.voxels import Voxels
 
 
 class ResultError(Exception):

@@ -11,10 +11,10 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest, Structure
 
-from .grids import VoxelGrid, grid_of_segmentation
-from .segment_tags import edited_segments, segments_of_structures
-from .segment_voxels import OffLattice, cut_to_box, name_of_segment, replace_voxels, segment_voxels
-from .transforms import volume_factor
+from ..scene.grids import VoxelGrid, grid_of_segmentation
+from ..scene.transforms import volume_factor
+from .tags import edited_segments, segments_of_structures
+from .voxels import OffLattice, cut_to_box, name_of_segment, replace_voxels, segment_voxels
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import vtk
 from afnet.models.terminology import TERMINOLOGY_CONTEXT
 
 TERMINOLOGY_FILE = (
-    Path(__file__).resolve().parents[1] / "Resources" / "Terminologies" / "AutofocusSegmentation.term.json"
+    Path(__file__).resolve().parents[2] / "Resources" / "Terminologies" / "AutofocusSegmentation.term.json"
 )
 
 

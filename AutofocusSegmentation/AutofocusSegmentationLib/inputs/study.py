@@ -14,19 +14,13 @@ from slicer.i18n import tr as _
 from afnet.images.geometry import perpendicular
 from afnet.models.manifest import Input, Manifest
 
-from . import hierarchy, volumes
+from ..engine.job_folder import WHERE_TO_CHOOSE
+from ..scene import hierarchy, volumes
+from ..scene.sequences import Frame, current_frame
+from ..scene.transforms import RIGID_TOLERANCE_MM, ijk_to_local, is_linear, linear_to_reference, rigid_to_world
 from .dicom_tags import modality_of
-from .engine.job_folder import WHERE_TO_CHOOSE
 from .evidence import explain
 from .guessing import named_unlike_others, several_sets
-from .sequences import Frame, current_frame
-from .transforms import (
-    RIGID_TOLERANCE_MM,
-    ijk_to_local,
-    is_linear,
-    linear_to_reference,
-    rigid_to_world,
-)
 from .volume_export import ExportError, in_frame_of, private_copy, resampled_copy, write_nrrd
 
 

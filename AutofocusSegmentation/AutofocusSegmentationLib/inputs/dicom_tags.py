@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 import slicer
 
-from . import hierarchy
-from .transforms import LPS_TO_RAS, ijk_to_local
+from ..scene import hierarchy
+from ..scene.transforms import LPS_TO_RAS, ijk_to_local
 
 INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
 """Node attribute in which Slicer's DICOM reader keeps the SOP instance UIDs of a volume, separated by spaces."""

@@ -6,8 +6,8 @@ import numpy as np
 import slicer
 import vtk
 
-from .transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between
-from .volumes import SIGNED_BYTES
+from ..scene.transforms import ijk_to_local, linear_to_reference, rigid_to_world, transform_between
+from ..scene.volumes import SIGNED_BYTES
 
 LARGEST_RESAMPLED = 2**28
 """Voxels of a resampled volume above which the reference's own grid is taken instead of a finer one."""

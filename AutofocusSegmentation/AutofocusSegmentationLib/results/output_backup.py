@@ -4,7 +4,7 @@ import slicer
 
 from afnet.models.terminology import MODEL_ID, MODEL_VERSION, WEIGHTS_SHA256
 
-from .node_marks import MODEL_TITLE_ATTRIBUTE, TABLE_ROLE
+from ..scene.node_marks import MODEL_TITLE_ATTRIBUTE, TABLE_ROLE
 
 
 class OutputBackup:

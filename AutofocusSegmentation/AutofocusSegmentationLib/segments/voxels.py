@@ -12,8 +12,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from .grids import LATTICE_TOLERANCE, VoxelGrid, matrix_of_image
-from .transforms import volume_factor
+from ..scene.grids import LATTICE_TOLERANCE, VoxelGrid, matrix_of_image
+from ..scene.transforms import volume_factor
 
 
 class OffLattice(Exception):

@@ -7,14 +7,14 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 from afnet.models.terminology import STRUCTURE_TAG
 
-from . import hierarchy
-from .grids import has_own_voxels, lies_on
-from .node_marks import COMPARISON_ATTRIBUTE
-from .segment_tags import HASH_TAG, kept_segments, tag_of
-from .segment_voxels import holds_surfaces, name_of_segment, segments_of
-from .study_record import made_of_another, reference_image
-from .transforms import same_frame
-from .volumes import name_of
+from ..scene import hierarchy
+from ..scene.grids import has_own_voxels, lies_on
+from ..scene.node_marks import COMPARISON_ATTRIBUTE
+from ..scene.transforms import same_frame
+from ..scene.volumes import name_of
+from ..segments.study_record import made_of_another, reference_image
+from ..segments.tags import HASH_TAG, kept_segments, tag_of
+from ..segments.voxels import holds_surfaces, name_of_segment, segments_of
 
 
 def check_output(

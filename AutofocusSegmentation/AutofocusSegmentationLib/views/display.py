@@ -4,8 +4,8 @@ import slicer
 
 from afnet.models.manifest import Manifest
 
-from .nesting import nested_pairs
-from .segment_tags import results_in_scene
+from ..segments.nesting import nested_pairs
+from ..segments.tags import results_in_scene
 
 OUTERMOST_OPACITY, BETWEEN_OPACITY = 0.3, 0.6
 """Opacity in 3D of a structure that others lie in, and of one that also lies in another itself."""

@@ -17,9 +17,9 @@ from afnet.images.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_heade
 from afnet.models.terminology import STRUCTURE_TAG
 from afnet.output.segment_header import Segment, read_segments
 
-from .grids import VoxelGrid
-from .segment_voxels import Voxels, cut_to_box
-from .transforms import LPS_TO_RAS
+from ..scene.grids import VoxelGrid
+from ..scene.transforms import LPS_TO_RAS
+from .voxels import Voxels, cut_to_box
 
 
 class DamagedFile(Exception):

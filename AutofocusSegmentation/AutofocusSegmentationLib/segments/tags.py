@@ -22,8 +22,8 @@ from afnet.models.terminology import (
     still_called,
 )
 
-from .grids import grid_of_segmentation
-from .segment_voxels import OffLattice, Voxels, holds_surfaces, segment_voxels, segments_of, voxel_hash
+from ..scene.grids import grid_of_segmentation
+from .voxels import OffLattice, Voxels, holds_surfaces, segment_voxels, segments_of, voxel_hash
 
 HASH_TAG = "AutofocusSegmentation.VoxelHash"
 """Segment tag: `voxel_hash` of the voxels as the model made them."""

@@ -9,9 +9,9 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 from afnet.models.terminology import EDGE_TAG, LEFT_OUT_TAG, NAME_TAG
 
-from .display import is_shown
-from .segment_tags import HASH_TAG, structure_of, tag_of
-from .segment_voxels import holds_surfaces, segments_of
+from ..segments.tags import HASH_TAG, structure_of, tag_of
+from ..segments.voxels import holds_surfaces, segments_of
+from ..views.display import is_shown
 
 
 @dataclass(frozen=True)

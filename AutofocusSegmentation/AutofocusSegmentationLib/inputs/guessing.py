@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from afnet.models.manifest import Manifest
 
-from . import hierarchy
+from ..scene import hierarchy
+from ..scene.volumes import is_usable
 from .evidence import SERIES_NUMBER, matches
 from .namesakes import sets_of
-from .volumes import is_usable
 
 _UNIT_OR_CONTRAST = re.compile(
     r"\d+([.,]\d+)?\s?(mm|t|tesla)(?![^\W_])|\+\s?c(?![^\W_])|(?<=[\s_])-c(?![^\W_])|"

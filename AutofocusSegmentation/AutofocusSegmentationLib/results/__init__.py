@@ -1,0 +1,1 @@
+"""What becomes of a run: how does what the engine left get into the scene?"""
