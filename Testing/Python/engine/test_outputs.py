@@ -147,8 +147,10 @@ def test_a_run_that_is_ended_while_it_writes(ct_file, tiny_pelvis, out, number):
     (out / "s.seg.nrrd").write_text("of yesterday")
     arguments = ct_arguments(ct_file, tiny_pelvis, out, "--attention", out / "maps", "--labelmap", out / "l.nrrd",
                              "--progress", "none")
-    process = subprocess.Popen([sys.executable, "-c", STOPS_WHILE_WRITING, MAIN.parents[1], *map(str, arguments)],
-                               stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(  # tests begun by nohup, or in a shell's background, have it ignored
+        [sys.executable, "-c", STOPS_WHILE_WRITING, MAIN.parents[1], *map(str, arguments)], stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     assert process.stdout.readline() == "writing\n"
     assert len(list((out / "maps").glob(".partial*"))) > 1 and list(out.glob(".partial*"))
     process.send_signal(number)

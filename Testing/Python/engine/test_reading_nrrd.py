@@ -210,4 +210,4 @@ def test_a_space_that_the_format_does_not_have_is_no_damage(tmp_path, space, cap
     content = path.read_bytes()
     path.write_bytes(content.replace(b"left-posterior-superior", space.encode()))
     assert path.read_bytes() != content
-    refused(path, InputError, "does not say how the patient lies in it", capfd)
+    refused(path, InputError, "does not state the patient orientation", capfd)
