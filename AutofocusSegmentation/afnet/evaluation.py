@@ -3,7 +3,6 @@
 Absent structures: in neither, Dice is 1; in one only, it is 0. The distances need both and are None otherwise.
 """
 
-import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -222,9 +221,11 @@ def _on_one_box(
     if boxes[0]:
         ends.append(np.array([(side.start, side.stop) for side in boxes[0][::-1]]).T)
     if boxes[1]:
-        corners = itertools.product(*((side.start - 0.5, side.stop - 0.5) for side in boxes[1][::-1]))
-        points = [other_grid.TransformContinuousIndexToPhysicalPoint(corner) for corner in corners]
-        places = np.array([grid.TransformPhysicalPointToContinuousIndex(point) for point in points])
+        marked = sitk.GetImageFromArray(other.astype(np.uint8))
+        marked.CopyInformation(other_grid)
+        marked = marked[boxes[1][::-1]]
+        corners = corner_points(marked, 0.5).tolist()
+        places = np.array([grid.TransformPhysicalPointToContinuousIndex(corner) for corner in corners])
         ends.append(np.ceil([places.min(axis=0), places.max(axis=0)]).astype(int))
     if not ends:
         return mask, np.zeros_like(mask)
@@ -235,11 +236,9 @@ def _on_one_box(
         there = tuple(slice(side.start - at, side.stop - at) for side, at in zip(boxes[0], first[::-1]))
         placed[there] = mask[boxes[0]]
     if boxes[1]:
-        image = sitk.GetImageFromArray(other.astype(np.uint8))
-        image.CopyInformation(other_grid)
         origin = grid.TransformContinuousIndexToPhysicalPoint(first.astype(float).tolist())
         moved = sitk.GetArrayFromImage(sitk.Resample(
-            image, size.tolist(), sitk.Transform(), sitk.sitkNearestNeighbor, origin, grid.GetSpacing(),
+            marked, size.tolist(), sitk.Transform(), sitk.sitkNearestNeighbor, origin, grid.GetSpacing(),
             grid.GetDirection(), 0,
         )) > 0
     return placed, moved

@@ -77,17 +77,12 @@ def content_hash(files: CaseFiles) -> str:
     return found.hexdigest()
 
 
-def unchanged(cache: Path, files: CaseFiles) -> bool:
-    """Whether a case's files hold what its `cache` was made from, though they may be copies. Raises RequestError."""
-    try:
-        with np.load(cache, allow_pickle=False) as pack:
-            made_from, report = str(pack["signature"]), json.loads(str(pack["report"]))
-    except UNREADABLE:
-        raise _damaged() from None
-    if made_from == signature(files):
+def unchanged(case: PreparedCase, files: CaseFiles) -> bool:
+    """Whether the files hold what the case was made from, though they may be copies."""
+    if case.signature == signature(files):
         return True
     try:
-        return report.get("content") == content_hash(files)
+        return json.loads(case.report).get("content") == content_hash(files)
     except OSError:
         return False
 
@@ -114,10 +109,6 @@ def load_prepared(file: Path) -> PreparedCase:
                 mask, pack["base"].astype(np.float32), str(pack["signature"]), str(pack["report"]),
             )
     except UNREADABLE:
-        raise _damaged() from None
-
-
-def _damaged() -> RequestError:
-    return RequestError(
-        "The cache of the training is missing or damaged; delete the training's folder and start again."
-    )
+        raise RequestError(
+            "The cache of the training is missing or damaged; delete the training's folder and start again."
+        ) from None

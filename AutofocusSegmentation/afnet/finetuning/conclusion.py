@@ -18,7 +18,7 @@ from ..models.training_folder import ALONE, COMPARISON, NEW, TRAINING, scored_fi
 from ..networks import AutofocusNetwork
 from ..process.progress import Progress
 from .answers import answer, decide
-from .cache import unchanged
+from .cache import load_prepared, unchanged
 from .card import learned_by, new_document
 from .checking import check_case
 from .comparison import BY_CROSS_VALIDATION, better_alone, compare, score_case
@@ -147,7 +147,7 @@ class Conclusion:
     def score(self, models: dict[str, Manifest], number: int) -> dict[str, ComparedCase]:
         """A held-out case's rows, for each of `models`."""
         files = self.request.cases[number]
-        if not unchanged(self.folder.cache(number), files):
+        if not unchanged(load_prepared(self.folder.cache(number)), files):
             raise InputError(
                 f"The files of {files.name} have changed since the training began; put them back, then go on with "
                 "Resume (--resume)."

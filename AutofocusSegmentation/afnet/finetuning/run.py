@@ -128,7 +128,7 @@ class FineTuning:
     def reuse_cases(self) -> None:
         for number, files in enumerate(self.request.cases):
             case = load_prepared(self.folder.cache(number))
-            if not unchanged(self.folder.cache(number), files):
+            if not unchanged(case, files):
                 raise InputError(
                     f"The files of {files.name} have changed since the training began; put them back, or start again "
                     "in another folder."
