@@ -1,6 +1,5 @@
 """A study ready for the network, and what every report says of it: what `segment` and `attend` have in common."""
 
-import os
 from dataclasses import dataclass
 from math import prod
 
@@ -21,7 +20,7 @@ from .output.outputs import check_outputs
 from .preprocessing.grid import bounding_box
 from .preprocessing.imaging import Prepared, on_working_grid, scale
 from .process.progress import PROTOCOL, Progress
-from .study_request import StudyRequest
+from .study_request import StudyRequest, input_problems
 
 
 @dataclass(frozen=True)
@@ -116,17 +115,8 @@ def _predictor(manifest: Manifest) -> Predictor:
 
 def _check(request: StudyRequest, manifest: Manifest) -> None:
     """Refuse a request that cannot succeed before anything slow begins."""
-    known = [item.name for item in manifest.inputs]
-    for name in request.inputs:
-        if name not in known:
-            raise RequestError(f"The model {manifest.id} has no input '{name}'; its inputs are: {', '.join(known)}.")
-    missing = [
-        f"{item.title} (--input {item.name}=FILE)" for item in manifest.inputs if item.name not in request.inputs
-    ]
-    if missing:
-        raise RequestError(f"The model {manifest.id} also needs {', '.join(missing)}; add what is missing.")
-    files = list(request.inputs.values())
-    if len({os.path.realpath(file) for file in files}) < len(files):
-        raise RequestError("The same file is given for two inputs; give each input its own image.")
+    problems = input_problems(request.inputs, manifest)
+    if problems:
+        raise RequestError(problems[0])
     memory_limit(request.memory, torch.device("cpu"))
     check_outputs(request, manifest)

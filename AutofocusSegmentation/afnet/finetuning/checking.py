@@ -4,7 +4,6 @@ Every sentence names the case. Images are read as `afnet segment` reads them, an
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..models.laterality import LEFT, RIGHT, side_of
 from ..models.manifest import Input, Manifest
 from ..output.segmentation_file import SEGMENTATION_SUFFIX, read_segmentation
 from ..preprocessing.imaging import Prepared, extent_of, prepare
+from ..study_request import input_problems
 from .card import learned_by
 from .label_set import LabelSet
 from .matching import SegmentMatch, match_codes, match_segments
@@ -110,14 +110,7 @@ def _attempt(case: CheckedCase, action: Callable, prefix: str = ""):
 
 def _read_images(case: CheckedCase, base: Manifest) -> dict[str, sitk.Image] | None:
     name, inputs = case.files.name, case.files.inputs
-    known = [item.name for item in base.inputs]
-    for other in sorted(set(inputs) - set(known)):
-        case.problems.append(f"{name}: the model {base.id} has no input '{other}'; its inputs are {', '.join(known)}.")
-    for item in base.inputs:
-        if item.name not in inputs:
-            case.problems.append(f"{name}: {item.title} is missing; add the input '{item.name}'.")
-    if len({os.path.realpath(path) for path in inputs.values()}) < len(inputs):
-        case.problems.append(f"{name}: the same file is given for two inputs; give each its own image.")
+    case.problems += [f"{name}: {problem}" for problem in input_problems(inputs, base)]
     if case.problems:
         return None
 
