@@ -14,25 +14,13 @@ from .benchmark.command import add_benchmark
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_memory, package_missing
 from .finetuning.command import add_finetune
 from .models.manifest import TILES, WHOLE_VOLUME, find_model, find_models
-from .models.model_places import readable_folder
+from .options import DEVICE, MODELS, PROGRESS, add_parent_options, memory_amount, named_path
 from .process.parent import leave
 from .process.progress import Progress
-from .regular_file import named_path
 from .study_request import StudyRequest
 
 DEBUG_VARIABLE = "AFNET_DEBUG"
 """Set to anything to see the traceback of an unexpected error."""
-
-
-_SHARED = {
-    "--models": {"type": readable_folder, "action": "append", "default": [], "metavar": "FOLDER",
-                 "help": "also look here for models; may be repeated"},
-    "--device": {"choices": ("auto", "cuda", "mps", "cpu"), "default": "auto",
-                 "help": "auto: the GPU if it works, else the CPU (default: auto)"},
-    "--progress": {"choices": ("text", "json", "none"), "default": "text",
-                   "help": "how progress is reported: lines of text, lines of JSON, or nothing (default: text)"},
-}
-"""Options that several commands have: name to arguments of `add_argument`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="list the models")
     models.add_argument("--json", action="store_true", help="the whole manifests, as JSON")
-    models.add_argument("--models", **_SHARED["--models"])
+    models.add_argument("--models", **MODELS)
     models.set_defaults(command=_models)
 
     segment = commands.add_parser("segment", help="segment one study")
@@ -126,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
                           help="comma-separated structures to score, those that were drawn in the truth (default: "
                                "all; a structure found only in the prediction then scores 0)")
     evaluate.add_argument("--resample", action="store_true", help="bring the prediction to the truth's grid")
-    evaluate.add_argument("--models", **_SHARED["--models"])
+    evaluate.add_argument("--models", **MODELS)
     evaluate.add_argument("--json", action="store_true", help="the scores as JSON instead of a table")
     evaluate.set_defaults(command=_evaluate)
 
@@ -141,8 +129,8 @@ def _parser() -> argparse.ArgumentParser:
                            help="tiles-75: as the authors did; whole-volume: faster, but gives different results "
                                 "(default: tiles-75)")
     importing.set_defaults(command=_import_checkpoint)
-    add_finetune(commands, _SHARED)
-    add_benchmark(commands, _SHARED)
+    add_finetune(commands)
+    add_benchmark(commands)
     return parser
 
 
@@ -160,17 +148,15 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
                         help="focus: expected reach in mm; maps: one map per rate, 255 means 1 (default: both)")
     parser.add_argument("--report", type=named_path, metavar="FILE.json",
                         help="volumes, geometry, seconds, memory, model; the name must end in .json")
-    parser.add_argument("--device", **_SHARED["--device"])
+    parser.add_argument("--device", **DEVICE)
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
                         help="auto: bfloat16 where the device multiplies it in hardware, else float32 (default: auto)")
-    parser.add_argument("--memory", metavar="2GB",
+    parser.add_argument("--memory", type=memory_amount, metavar="2GB",
                         help="memory for the network, not counting program and images (default: 70 %% of what is "
                              "free)")
-    parser.add_argument("--models", **_SHARED["--models"])
-    parser.add_argument("--progress", **_SHARED["--progress"])
-    # For Slicer's side: the end of standard input cancels the run, which then removes its own folder.
-    parser.add_argument("--parent-pipe", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--job-folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--models", **MODELS)
+    parser.add_argument("--progress", **PROGRESS)
+    add_parent_options(parser)
 
 
 def _models(options, progress: Progress) -> None:

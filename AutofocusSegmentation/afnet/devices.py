@@ -102,16 +102,13 @@ def agrees_with_cpu(device: torch.device, dtype: torch.dtype) -> bool:
     return bool((result - expected).norm() <= PROBE_TOLERANCE[dtype] * expected.norm())
 
 
-def memory_limit(text: str | None, device: torch.device) -> int:
+def memory_limit(given: int | None, device: torch.device) -> int:
     """Return the bytes a pass of the network may take on `device`, beside what the process has already.
 
-    `text` is such as '2GB' or '800MB'; None means a part of what is free, which what the process has is not.
+    That is `given`, or if it is None a part of what is free, which what the process has is not.
     """
-    if text is not None:
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([MG])i?B?\s*", text, re.IGNORECASE)
-        if not match or float(match[1]) == 0:
-            raise RequestError(f"--memory '{text}' is not an amount of memory; write for example 2GB or 800MB.")
-        return int(float(match[1]) * (2**30 if match[2] in "gG" else 2**20))
+    if given is not None:
+        return given
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept for the next tensors
         return int(MEMORY_PART * (torch.cuda.mem_get_info(device)[0] + unused))

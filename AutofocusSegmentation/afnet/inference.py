@@ -34,11 +34,11 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run may use: device, number type, and memory as a user writes it ('2GB'; None: see `memory_limit`)."""
+    """What a run may use: device, number type, and bytes of memory (None: see `memory_limit`)."""
 
     device: torch.device
     dtype: torch.dtype
-    memory: str | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)

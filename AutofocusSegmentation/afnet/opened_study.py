@@ -9,7 +9,7 @@ import torch
 from .atomic_file import write_json
 from .attention import AttentionMaps, patient_mask
 from .attention_request import check_size, checked, rates
-from .devices import choose_device, memory_limit, peak_memory_mb
+from .devices import choose_device, peak_memory_mb
 from .errors import RequestError
 from .images.reading import describe_grid, read_image
 from .inference import Predictor, Resources
@@ -118,5 +118,4 @@ def _check(request: StudyRequest, manifest: Manifest) -> None:
     problems = input_problems(request.inputs, manifest)
     if problems:
         raise RequestError(problems[0])
-    memory_limit(request.memory, torch.device("cpu"))
     check_outputs(request, manifest)

@@ -1,17 +1,8 @@
-"""Files that a command names: with a name, and as what is read, for a pipe or a device would be waited for, or never
-end."""
+"""Only files are read: a pipe would be waited for, and a device might never end."""
 
-import argparse
 import errno
 import stat
 from pathlib import Path
-
-
-def named_path(text: str) -> Path:
-    """The path of an option, which an empty text is not, though Path takes it for the current folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("it needs a name")
-    return Path(text)
 
 
 def read_regular(path: Path) -> bytes:

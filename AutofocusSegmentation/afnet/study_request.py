@@ -14,7 +14,7 @@ class StudyRequest:
     """One study to segment, or without `output` only to ask for attention maps (see attending.py).
 
     `inputs` maps the model's input names to files or DICOM folders. `attention_folder` gets the attention maps that
-    `attention_request` asks for; None for none.
+    `attention_request` asks for; None for none. `memory`: bytes for the network; None for a part of what is free.
     """
 
     model: str
@@ -25,7 +25,7 @@ class StudyRequest:
     report: Path | None = None
     device: str = "auto"
     precision: str = "auto"
-    memory: str | None = None
+    memory: int | None = None
     model_folders: list[Path] = field(default_factory=list)
     attention_request: AttentionRequest = AttentionRequest()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..architectures import NETWORKS
 from ..errors import RequestError
+from ..options import DEVICE, named_path, whole_number
 from ..process.progress import Progress
-from ..regular_file import named_path
 from . import table
 
 KINDS = ("engine", "memory", "authors", "monai", "nnunet", "bundled", "end-to-end", "growth")
@@ -22,8 +22,8 @@ QUICK_SCALE = 0.3
 MAIN = Path(__file__).resolve().parents[1] / "__main__.py"
 
 
-def add_benchmark(commands, shared: dict[str, dict]) -> None:
-    """Add the command `benchmark` to the parsers of the command line. `shared`: options as other commands have them."""
+def add_benchmark(commands) -> None:
+    """Add the command `benchmark` to the parsers of the command line."""
     parser = commands.add_parser("benchmark", help="time the engine and other ways to segment (up to an hour)")
     parser.add_argument("--study", choices=("brain", "pelvis", "both"), default="both",
                         help="which volumes (default: both)")
@@ -34,10 +34,10 @@ def add_benchmark(commands, shared: dict[str, dict]) -> None:
     parser.add_argument("--windows", metavar="N|all", help="windows that a rival computes; the rest is extrapolated "
                         "(default: 3)")
     parser.add_argument("--network", default="AFN-6", help="network of the authors' released code (default: AFN-6)")
-    parser.add_argument("--device", **shared["--device"])
+    parser.add_argument("--device", **DEVICE)
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "both"), default="auto",
                         help="auto: float32, and bfloat16 where it is in hardware (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: all)")
+    parser.add_argument("--threads", type=whole_number(1), metavar="N", help="number of CPU threads (default: all)")
     parser.add_argument("--json", type=named_path, metavar="FILE.json", help="also write every measurement")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.set_defaults(command=benchmark)
@@ -102,8 +102,6 @@ def _chosen(options) -> tuple[str, ...]:
             raise RequestError(f"There is no measurement '{name}'; choose of {', '.join(KINDS)}.")
     if options.network not in NETWORKS or options.network == "Dm":
         raise RequestError(f"There is no streamed network '{options.network}'; choose of {', '.join(NETWORKS[:-1])}.")
-    if options.threads is not None and options.threads < 1:
-        raise RequestError("--threads must be 1 or more.")
     return chosen
 
 
@@ -151,7 +149,7 @@ class _Run:
             if "engine" in self.kinds:
                 self._line(f"{network}: this engine", replace(there, measure="engine"), authors)
             if "memory" in self.kinds:
-                limited = replace(there, measure="engine", memory="1GB")
+                limited = replace(there, measure="engine", memory=2**30)
                 self._line(f"{network}: this engine, --memory 1GB", limited, authors)
             if "bundled" in self.kinds:
                 self._line("bundled network, the same voxels", replace(there, measure="bundled"), authors,

@@ -34,7 +34,7 @@ class Setting:
     network: str = "AFN-6"
     precision: str = "float32"
     device: str = "cpu"
-    memory: str | None = None
+    memory: int | None = None
     windows: int | None = 3
 
     def to_json(self) -> dict:

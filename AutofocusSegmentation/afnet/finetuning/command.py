@@ -12,11 +12,12 @@ from ..json_documents import ComparisonDocument
 from ..models.manifest import Manifest, find_model
 from ..models.model_places import readable_folder
 from ..models.training_folder import DONE, FAILED, STOPPED
+from ..options import DEVICE, MODELS, PROGRESS, add_parent_options, named_path, whole_number
 from ..process.progress import Progress
-from ..regular_file import named_path
 from .request import (
     HOLD_OUT_FROM,
     LEARNING_RATES,
+    LIMITS,
     SAMPLES_PER_CASE,
     TUNES,
     FineTuningRequest,
@@ -34,8 +35,8 @@ SETTINGS = (
 """Options that a training is begun with, and that stay while it goes on."""
 
 
-def add_finetune(commands, shared: dict[str, dict]) -> None:
-    """Add the command `finetune` to the parsers of the command line. `shared`: options as other commands have them."""
+def add_finetune(commands) -> None:
+    """Add the command `finetune` to the parsers of the command line."""
     parser = commands.add_parser("finetune", help="fine-tune a model on your own cases")
     parser.add_argument("--base", help="id or folder of the model to start from; it is never changed")
     parser.add_argument("--cases", type=named_path, metavar="cases.json", help="images and segmentations to learn from")
@@ -43,9 +44,9 @@ def add_finetune(commands, shared: dict[str, dict]) -> None:
     parser.add_argument("--tune", choices=TUNES, default="attention",
                         help="what is trained: attention, normalisation and classifier; these and the last two "
                              "blocks; or all (default: attention)")
-    parser.add_argument("--epochs", default="20", metavar="N|auto",
+    parser.add_argument("--epochs", type=_epochs, default=20, metavar="N|auto",
                         help="maximum number of epochs, or auto: chosen by cross-validation (default: 20)")
-    parser.add_argument("--max-epochs", type=int, default=20, metavar="N",
+    parser.add_argument("--max-epochs", type=_whole("max_epochs"), default=20, metavar="N",
                         help="upper limit for --epochs auto (default: 20)")
     parser.add_argument("--hold-out", default="auto", metavar="NAMES|auto|none",
                         help=f"cases to test on; auto: a third of them, none if there are fewer than {HOLD_OUT_FROM} "
@@ -57,29 +58,29 @@ def add_finetune(commands, shared: dict[str, dict]) -> None:
                         help="leave the new model in FOLDER/training/candidate")
     parser.add_argument("--original-case", type=named_path, metavar="FILE.npz",
                         help="packed case of the base model's kind, to measure what was forgotten")
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="learning rate (default: depends on --tune)")
-    parser.add_argument("--batch", type=int, metavar="N", help="samples per step (default: one per process)")
-    parser.add_argument("--samples-per-case", type=int, default=SAMPLES_PER_CASE, metavar="N",
-                        help=f"samples per case in an epoch (default: {SAMPLES_PER_CASE})")
-    parser.add_argument("--patience", type=int, default=5, metavar="N",
+    parser.add_argument("--learning-rate", type=learning_rate, metavar="X",
+                        help="learning rate (default: depends on --tune)")
+    parser.add_argument("--batch", type=_whole("batch"), metavar="N",
+                        help="samples per step (default: one per process)")
+    parser.add_argument("--samples-per-case", type=_whole("samples_per_case"), default=SAMPLES_PER_CASE,
+                        metavar="N", help=f"samples per case in an epoch (default: {SAMPLES_PER_CASE})")
+    parser.add_argument("--patience", type=_whole("patience"), default=5, metavar="N",
                         help="stop when the loss of N epochs is hardly below that of the N before; 0: never "
                              "(default: 5)")
     parser.add_argument("--statistics", choices=("auto", "frozen"), default="auto",
                         help="running statistics of the normalisation: auto re-estimates them once at the end, on "
                              "whole training volumes, if the training cases improve; frozen keeps the base model's "
                              "(default: auto)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
+    parser.add_argument("--seed", type=_whole("seed"), default=0, metavar="N",
                         help="seed of the random numbers; on a CPU the same seed gives the same model (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output folder")
     parser.add_argument("--check-only", action="store_true", help="check the cases and print the result as JSON")
-    for name in ("--device", "--progress"):
-        parser.add_argument(name, **shared[name])
+    parser.add_argument("--device", **DEVICE)
+    parser.add_argument("--progress", **PROGRESS)
     # Slicer's side has the cases checked before the user has a folder of models.
-    parser.add_argument("--models", **shared["--models"] | {"type": Path})
-    # For Slicer's side: the end of standard input stops after the step, a line 'finish' after the epoch; a check that
-    # is cancelled removes its own folder.
-    parser.add_argument("--parent-pipe", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--job-folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--models", **MODELS | {"type": Path})
+    # Of a training the end of standard input stops it after the step, a line 'finish' after the epoch.
+    add_parent_options(parser)
     parser.set_defaults(command=finetune, default_of=parser.get_default)
 
 
@@ -175,18 +176,16 @@ def read_request(options, processes: int) -> FineTuningRequest:
     if options.leave_one_out and options.hold_out not in ("auto", "none"):
         raise RequestError("Leave-one-out holds out every case once; omit --hold-out.")
     output = options.output.absolute()
-    batch = processes if options.batch is None else options.batch
     original = _original_case(options.original_case, base)
     return FineTuningRequest(
         base=str(base.folder), base_id=base.id, base_sha256=base.members_sha256, cases=cases, drop=drop, add=add,
-        tune=options.tune, epochs=_epochs(options.epochs),
-        max_epochs=_at_least_one(options.max_epochs, "--max-epochs"),
+        tune=options.tune, epochs=options.epochs, max_epochs=options.max_epochs,
         hold_out=() if options.leave_one_out else choose_held_out(options.hold_out, names),
         leave_one_out=options.leave_one_out, id=choose_id(options.id, output, options.models),
         title=" ".join(options.title.split()), candidate_only=options.candidate_only, original_case=original,
-        learning_rate=_rate(options), batch=_at_least_one(batch, "--batch"),
-        samples_per_case=_at_least_one(options.samples_per_case, "--samples-per-case"),
-        patience=max(options.patience, 0), statistics=options.statistics, seed=_seed(options.seed),
+        learning_rate=options.learning_rate or LEARNING_RATES[options.tune], batch=options.batch or processes,
+        samples_per_case=options.samples_per_case, patience=options.patience, statistics=options.statistics,
+        seed=options.seed,
     )
 
 
@@ -200,30 +199,19 @@ def _base_and_cases(options) -> tuple[Manifest, tuple]:
     return base, read_cases(options.cases)
 
 
+def _whole(name: str):
+    """The type of an option that is a whole number of the request."""
+    return whole_number(*LIMITS[name])
+
+
 def _epochs(text: str) -> int:
-    if text == "auto":
-        return 0
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise RequestError(f"--epochs '{text}' is not a number of epochs; write for example 20, or auto.")
-    return int(text)
+    return 0 if text == "auto" else whole_number(1)(text)
 
 
-def _at_least_one(value: int, option: str) -> int:
-    if value < 1:
-        raise RequestError(f"{option} must be at least 1.")
-    return value
-
-
-def _seed(seed: int) -> int:
-    if not 0 <= seed < 2**32:
-        raise RequestError("--seed must lie between 0 and 4294967295.")
-    return seed
-
-
-def _rate(options) -> float:
-    rate = LEARNING_RATES[options.tune] if options.learning_rate is None else options.learning_rate
+def learning_rate(text: str) -> float:
+    rate = float(text)
     if not 0 < rate < 1:
-        raise RequestError("--learning-rate must lie between 0 and 1.")
+        raise argparse.ArgumentTypeError("it must lie between 0 and 1")
     return rate
 
 

@@ -27,6 +27,10 @@ two patients each).
 SAMPLES_PER_CASE = 2
 """Samples of a case in an epoch."""
 
+LIMITS = {"epochs": (0, None), "max_epochs": (1, None), "batch": (1, None), "samples_per_case": (1, None),
+          "patience": (0, None), "seed": (0, 2**32 - 1)}
+"""The least and the most that each whole number of a request may be."""
+
 HOLD_OUT_FROM = 6
 """Number of cases from which a third is held out unless the user says otherwise; with fewer, each in turn is better."""
 
@@ -158,12 +162,11 @@ class FineTuningRequest:
 
     def _sound(self) -> bool:
         """Whether every number is one and lies where the command line lets it."""
-        whole = (self.epochs, self.max_epochs, self.batch, self.samples_per_case, self.patience, self.seed)
-        least = (0, 1, 1, 1, 0, 0)
-        return (
-            bool(self.cases) and self.tune in TUNES and 0 < self.learning_rate < 1
-            and all(type(value) is int and value >= low for value, low in zip(whole, least, strict=True))
+        whole = all(
+            type(value := getattr(self, name)) is int and value >= least and (most is None or value <= most)
+            for name, (least, most) in LIMITS.items()
         )
+        return whole and bool(self.cases) and self.tune in TUNES and 0 < self.learning_rate < 1
 
 
 def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tuple[dict, ...]]:

@@ -16,6 +16,7 @@ from afnet.devices import agrees_with_cpu, choose_device, free_by_vm_stat, free_
 from afnet.errors import OutOfMemory, RequestError
 from afnet.inference import Predictor, Resources
 from afnet.models.model_bundle import load_network
+from afnet.options import memory_amount
 from afnet.process.progress import Progress
 from afnet.tensors import to_torch
 
@@ -75,7 +76,7 @@ def test_wrong_convolution_is_noticed(monkeypatch):
     "text,expected", [("2GB", 2**31), ("1.5 gb", 3 * 2**29), ("800MB", 800 * 2**20), ("1GiB", 2**30)]
 )
 def test_amounts_of_memory(text, expected):
-    assert memory_limit(text, torch.device("cpu")) == expected
+    assert memory_limit(memory_amount(text), torch.device("cpu")) == expected
 
 
 def test_what_the_process_has_already_does_not_count_twice(tiny_pelvis):

@@ -265,15 +265,15 @@ def test_refusals(base, cases, tmp_path, refused):
     refused(2, ["finetune", "--base", base.folder, "--output", out], "--cases")
     for option in ("--cases", "--output", "--original-case"):
         refused(2, [*begin, option, ""], f"argument {option}: it needs a name")
-    refused(2, [*begin, "--epochs", "many"], "not a number of epochs")
+    refused(2, [*begin, "--epochs", "many"], "'many' is not a whole number")
     refused(2, [*begin, "--hold-out", "case 9"], "no case called 'case 9'")
     refused(2, [*begin, "--id", "pelvis-ct"], "already a model with the id pelvis-ct")
     refused(2, [*begin, "--leave-one-out", "--epochs", "auto"], "fixed number of epochs")
     refused(2, ["finetune", "--resume", "--output", out], "no training to resume")
     refused(2, ["finetune", "--resume", "--output", out, "--epochs", 7, "--learning-rate", 0.5],
             "keeps its settings; omit --epochs, --learning-rate")
-    refused(2, [*begin, "--seed", 10**25], "--seed must lie between")
-    refused(2, [*begin, "--batch", 0], "--batch must be at least 1")
+    refused(2, [*begin, "--seed", 10**25], "--seed: it must lie between")
+    refused(2, [*begin, "--batch", 0], "--batch: it must be at least 1")
     refused(2, [*begin[:-1], tmp_path / "m"], "'m' cannot be the new model's id, which needs 2 to 61")
     refused(2, [*begin[:-1], base.folder], "already holds a model")
     bundled = Path(afnet.__file__).parents[1] / "Resources" / "Models" / "mine"

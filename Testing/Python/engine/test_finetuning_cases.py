@@ -225,7 +225,7 @@ def in_air(image):
         (lambda folder: (folder / "ct.nrrd").write_bytes(b"NRRD"), {}, "CT of case 1 is damaged"),
         (lambda folder: (folder / "labels.nrrd").unlink(), {}, "The segmentation of case 1 was not found"),
         (lambda folder: None, {"inputs": {}}, "case 1: The model known-scanner also needs CT (input 'ct')"),
-        (lambda folder: None, {"inputs": {"ct": "patient/ct.nrrd", "t2": "x"}}, "case 1: the model known-scanner has"),
+        (lambda folder: None, {"inputs": {"ct": "patient/ct.nrrd", "t2": "x"}}, "case 1: The model known-scanner has"),
         (edit("ct.nrrd", lambda image: image + 3000), {}, "case 1: The image is not CT in Hounsfield units"),
         (edit("labels.nrrd", lambda image: image * 0), {}, "The segmentation of case 1 is empty"),
         (edit("labels.nrrd", lambda image: image + 40), {}, "The segmentation of case 1 holds the code 40"),

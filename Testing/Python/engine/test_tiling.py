@@ -200,7 +200,7 @@ def test_what_is_not_streamed_is_computed_in_float32_and_it_is_said(small_tiles,
 
 
 def test_too_little_memory_for_a_tile_is_a_sentence():
-    predictor, little = Predictor(network("AFN-1"), "argmax", TILES), replace(CPU, memory="10MB")
+    predictor, little = Predictor(network("AFN-1"), "argmax", TILES), replace(CPU, memory=10 * 2**20)
     with pytest.raises(OutOfMemory, match="close other programs"):
         infer(predictor, np.zeros((2, 9, 9, 9), np.float32), little, Progress())
 
