@@ -98,33 +98,43 @@ def clean(labels: sitk.Image, manifest: Manifest) -> tuple[sitk.Image, list[str]
     `below_ml` becomes the code `into`: a trace of it is more often a mistake. Islands that only `smallest_part` drops
     could be a second tumour: the second value has a sentence about them, or none.
     """
-    notes = []
-    rules = manifest.raw["decoding"]
+    rules, notes = manifest.raw["decoding"], []
     array = sitk.GetArrayFromImage(labels)
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
     nested = manifest.output_kind == "nested"
     for code in [None] if nested else manifest.code_names:
-        box = bounding_box(array > 0 if nested else array == code)
+        found = array > 0 if nested else array == code
+        box = bounding_box(found)
         if box is None:
             continue
-        part = array[box] > 0 if nested else array[box] == code
-        pieces = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(part.astype(np.uint8)), True))
-        sizes = np.bincount(sitk.GetArrayViewFromImage(pieces).ravel())[1:] * voxel_ml
-        sizeable = sizes[sizes >= rules.get("minimum_ml", 0.0)]  # the largest first
-        kept = int((sizeable >= rules.get("smallest_part", 0.0) * sizes[0]).sum())
-        if kept < len(sizeable):
-            notes.append(_left_out(sizeable[kept:], rules["smallest_part"]))
-        if code in rules.get("largest_component", []):
-            kept = min(kept, 1)
-        dropped = part & (sitk.GetArrayViewFromImage(pieces) > kept)
-        array[box][dropped] = 0
-        if code in rules.get("largest_component", []):
-            array[box][_holes(part & ~dropped, labels) & (array[box] == 0)] = code
+        part, one_piece = found[box], code in rules.get("largest_component", [])
+        kept, doubtful = _islands(part, rules, voxel_ml, one_piece)
+        if len(doubtful):
+            notes.append(_left_out(doubtful, rules["smallest_part"]))
+        array[box][part & ~kept] = 0
+        if one_piece:
+            array[box][_holes(kept, labels) & (array[box] == 0)] = code
+    _absorb(array, rules, voxel_ml)
+    return like(array, labels), notes
+
+
+def _islands(part: np.ndarray, rules: dict, voxel_ml: float, one_piece: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the voxels of `part` (bool, not empty) that stay, of `one_piece` at most, and the ml of the islands that
+    only `smallest_part` drops."""
+    pieces = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(part.astype(np.uint8)), True))
+    numbers = sitk.GetArrayViewFromImage(pieces)  # from 1, the largest first
+    sizes = np.bincount(numbers.ravel())[1:] * voxel_ml
+    sizeable = sizes[sizes >= rules.get("minimum_ml", 0.0)]
+    large = int((sizeable >= rules.get("smallest_part", 0.0) * sizes[0]).sum())
+    return part & (numbers <= (min(large, 1) if one_piece else large)), sizeable[large:]
+
+
+def _absorb(array: np.ndarray, rules: dict, voxel_ml: float) -> None:
+    """Give the codes of which hardly anything was found to those that take them in."""
     for rule in rules.get("absorbed", []):
         found = array == rule["code"]
         if found.sum() * voxel_ml < rule["below_ml"]:
             array[found] = rule["into"]
-    return like(array, labels), notes
 
 
 def _left_out(sizes_ml: np.ndarray, smallest_part: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, RequestError
+from ..errors import AfnetError, InputError, RequestError
 from .dicom_header import Folder, Slice, pattern, read_part
 
 LOCALIZER_SLICES = 2
@@ -88,46 +88,19 @@ def only_stack(folder: Folder, what: str) -> list[Slice]:
             f"{what} has {count(folder.dangling, 'link')} to files that are not there, so slices may be missing; fetch "
             "the files (as with git annex get), or copy the series without links."
         )
-    stacks: dict[tuple, list[Slice]] = defaultdict(list)
-    for item in sorted(folder.slices, key=lambda item: "" in item.whose):  # a slice without a name joins those with one
-        alike = (item.series, _grid(item))
-        near = (
-            key for key in stacks
-            if key[:2] == alike and np.abs(np.subtract(key[2], item.axes)).max() <= ORIENTATION_TOLERANCE
-            and _of_one_patient(key[3], item.whose)
-        )
-        stacks[next(near, (*alike, item.axes, item.whose))].append(item)
-    found = sorted(stacks.values(), key=_frames, reverse=True)
+    found = _stacks(folder.slices)
     if not found:
-        if folder.damaged:
-            raise InputError(f"{what} has DICOM files, but none of them can be read; export the series again.")
-        if folder.placeless:
-            raise InputError(
-                f"{what} has {count(len(folder.placeless), 'DICOM image')} in colour or without position, orientation "
-                "or pixel spacing, which do not form a volume; give the folder of the series itself, or export it "
-                "again."
-            )
-        raise RequestError(f"{what} is a folder without DICOM slices; give the folder that holds the series.")
+        raise _without_stack(folder, what)
     left_out: list[Slice] = []
     if _frames(found[0]) > LOCALIZER_SLICES:
         left_out = [item for stack in found if _frames(stack) <= LOCALIZER_SLICES for item in stack]
         found = [stack for stack in found if _frames(stack) > LOCALIZER_SLICES]
-    forms = [next((item.form for item in stack if item.form), "") for stack in found]
     if len(found) > 1:
-        listed = ", ".join(
-            (f"{many} times " if many > 1 else "") + f"{count(length, 'frame' if form else 'slice')} of {modality}"
-            for (length, form, modality), many in Counter(
-                (_frames(stack), form, stack[0].modality) for stack, form in zip(found, forms, strict=True)
-            ).items()
-        )
-        raise RequestError(
-            f"{what} is a folder with {len(found)} DICOM series ({listed}); put the one that is meant into a "
-            "folder of its own."
-        )
-    if forms[0]:
+        raise _several_series(found, what)
+    if _form(found[0]):
         raise InputError(
-            f"{what} is stored as {forms[0]} DICOM, which is not supported; load it in Slicer and save the volume as "
-            "NRRD."
+            f"{what} is stored as {_form(found[0])} DICOM, which is not supported; load it in Slicer and save the "
+            "volume as NRRD."
         )
     if folder.damaged:
         raise InputError(
@@ -137,6 +110,48 @@ def only_stack(folder: Folder, what: str) -> list[Slice]:
     _check_placeless(folder, found[0], what)
     _check_left_out(found[0], left_out, what)
     return found[0]
+
+
+def _stacks(slices: list[Slice]) -> list[list[Slice]]:
+    """The slices by series, grid, orientation and patient; the longest stack first."""
+    stacks: dict[tuple, list[Slice]] = defaultdict(list)
+    for item in sorted(slices, key=lambda item: "" in item.whose):  # a slice without a name joins those with one
+        alike = (item.series, _grid(item))
+        near = (
+            key for key in stacks
+            if key[:2] == alike and np.abs(np.subtract(key[2], item.axes)).max() <= ORIENTATION_TOLERANCE
+            and _of_one_patient(key[3], item.whose)
+        )
+        stacks[next(near, (*alike, item.axes, item.whose))].append(item)
+    return sorted(stacks.values(), key=_frames, reverse=True)
+
+
+def _form(stack: list[Slice]) -> str:
+    """The form of a stack that is not made of single slices, such as a multi-frame file, or ''."""
+    return next((item.form for item in stack if item.form), "")
+
+
+def _without_stack(folder: Folder, what: str) -> AfnetError:
+    if folder.damaged:
+        return InputError(f"{what} has DICOM files, but none of them can be read; export the series again.")
+    if folder.placeless:
+        return InputError(
+            f"{what} has {count(len(folder.placeless), 'DICOM image')} in colour or without position, orientation or "
+            "pixel spacing, which do not form a volume; give the folder of the series itself, or export it again."
+        )
+    return RequestError(f"{what} is a folder without DICOM slices; give the folder that holds the series.")
+
+
+def _several_series(found: list[list[Slice]], what: str) -> RequestError:
+    alike = Counter((_frames(stack), _form(stack), stack[0].modality) for stack in found)
+    listed = ", ".join(
+        (f"{many} times " if many > 1 else "") + f"{count(length, 'frame' if form else 'slice')} of {modality}"
+        for (length, form, modality), many in alike.items()
+    )
+    return RequestError(
+        f"{what} is a folder with {len(found)} DICOM series ({listed}); put the one that is meant into a folder of its "
+        "own."
+    )
 
 
 def _check_left_out(stack: list[Slice], left_out: list[Slice], what: str) -> None:
