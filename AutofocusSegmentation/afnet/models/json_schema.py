@@ -33,7 +33,7 @@ def _number(text: str) -> int | float:
 
 
 def violations(value, schema: dict, where: str = "") -> list[str]:
-    """Return one short sentence for each way in which `value` departs from `schema`; empty if valid."""
+    """Return one short sentence for each way in which `value`, which `parse` gave, departs from `schema`."""
     place = where or "the document"
     if "anyOf" in schema:
         attempts = [violations(value, option, where) for option in schema["anyOf"]]
@@ -43,7 +43,7 @@ def violations(value, schema: dict, where: str = "") -> list[str]:
     found = []
     if "enum" in schema and value not in schema["enum"]:
         found.append(f"{place} must be one of {schema['enum']}")
-    if "const" in schema and (value != schema["const"] or isinstance(value, bool) != isinstance(schema["const"], bool)):
+    if "const" in schema and value != schema["const"]:
         found.append(f"{place} must be {schema['const']!r}")
     if isinstance(value, dict):
         found += _object_violations(value, schema, where)
@@ -66,8 +66,6 @@ def _has_type(value, names) -> bool:
     for name in [names] if isinstance(names, str) else names:
         if isinstance(value, bool) and name in ("number", "integer"):
             continue
-        if name == "integer" and isinstance(value, float) and value.is_integer():
-            return True
         if isinstance(value, _TYPES[name]):
             return True
     return False
