@@ -9,10 +9,11 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 
 from .engine.child import EngineProcess
+from .engine.engine_job import JobOutcome
 from .models import short_title
 from .scene.sequences import Frame, current_frame
 from .scene.volumes import name_of
-from .segmentation_job import JobOutcome, SegmentationJob
+from .segmentation_job import SegmentationJob
 
 
 @dataclass(eq=False)

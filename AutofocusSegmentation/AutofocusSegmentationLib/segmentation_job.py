@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import slicer
 from slicer.i18n import tr as _
@@ -12,7 +10,7 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 
 from .engine.child import EngineProcess
-from .engine.engine_job import EngineJob
+from .engine.engine_job import EngineJob, JobOutcome
 from .engine.job_folder import JobError, JobFolder
 from .engine.outcome import lines_of
 from .engine.output import Note, ProgressEvent, Started
@@ -28,20 +26,6 @@ from .segments import study_record
 
 RESULT_BYTES_PER_VOXEL = 16
 """Room on the disk kept for the result and temporary copies of it, per voxel of the reference."""
-
-
-@dataclass(frozen=True)
-class JobOutcome:
-    """How a job ended.
-
-    message: one sentence for the user, empty when done. details: what the engine printed, when it failed.
-    result: of a segmentation a Result.
-    """
-
-    kind: Literal["done", "cancelled", "failed"]
-    message: str = ""
-    result: object = None
-    details: str = ""
 
 
 class SegmentationJob(EngineJob):
@@ -130,7 +114,7 @@ class SegmentationJob(EngineJob):
     def _conclude(self) -> JobOutcome:
         outcome = self._engine.outcome
         if self.cancelled or outcome.kind == "cancelled":
-            return self._abandoned()
+            return self._cancelled_outcome()
         if outcome.kind == "failed":
             return self._failed(outcome.message, self._engine.details)
         self._progress("load", 1.0, None)
@@ -141,12 +125,6 @@ class SegmentationJob(EngineJob):
             return JobOutcome("done", "", self._load_result(self._job_folder.path))
         except ResultError as error:
             return self._failed(str(error))
-
-    def _failed(self, message: str, details: str = "") -> JobOutcome:
-        return JobOutcome("failed", message, details=details)
-
-    def _abandoned(self) -> JobOutcome:
-        return JobOutcome("cancelled", self._cancelled_text())
 
     def _defect_text(self) -> str:
         return _("The segmentation stopped because of an unexpected error ({kind}): see the log and try again.")

@@ -3,6 +3,8 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import slicer
 
@@ -10,11 +12,25 @@ from .child import ChildProcess, EngineProcess
 from .job_folder import JobFolder
 
 
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a job ended.
+
+    message: one sentence for the user; may be empty when done. details: what the engine printed, when it failed.
+    result: what a job that is done hands over, if it does: of a segmentation a Result.
+    """
+
+    kind: Literal["done", "cancelled", "failed"]
+    message: str = ""
+    result: object = None
+    details: str = ""
+
+
 class EngineJob:
     """`poll` it every POLL_INTERVAL_MS while `running`; then `outcome` says how it ended. Nothing is ever raised.
 
     A kind of job starts itself with `_start` and says below 'What a kind of job says itself' what is its own. engine:
-    None for the real one. on_finished: gets the outcome.
+    None for the real one. on_finished: gets the JobOutcome.
     """
 
     REFUSALS: tuple[type[Exception], ...] = ()
@@ -23,14 +39,14 @@ class EngineJob:
     ENDS_WITHIN_S = 3.0
     """How long `abandon` waits for the engine."""
 
-    def __init__(self, engine: EngineProcess | None, on_finished: Callable | None) -> None:
-        self.outcome = None
+    def __init__(self, engine: EngineProcess | None, on_finished: Callable[[JobOutcome], None] | None) -> None:
+        self.outcome: JobOutcome | None = None
         self.cancelled = False
         self._engine = engine or ChildProcess(environment=slicer.util.startupEnvironment())
         self._on_finished = on_finished or (lambda outcome: None)
         self._job_folder: JobFolder | None = None
         self._started = False
-        self._defect = None
+        self._defect: JobOutcome | None = None
 
     @property
     def running(self) -> bool:
@@ -63,7 +79,7 @@ class EngineJob:
             self.poll()
             time.sleep(0.02)
         if self.running:
-            self._end(self._abandoned())
+            self._end(self._cancelled_outcome())
 
     def _start(self, begin: Callable[[], None]) -> None:
         """Begin the job: `begin` writes what the engine reads, and starts it."""
@@ -85,7 +101,7 @@ class EngineJob:
         else:
             self._end(outcome)
 
-    def _end(self, outcome) -> None:
+    def _end(self, outcome: JobOutcome) -> None:
         """Remove the job folder, then tell. The engine is gone by now, or was never started; after `abandon` it may be
         ending still, and finds its folder gone."""
         if self._job_folder is not None:
@@ -94,27 +110,29 @@ class EngineJob:
         self.outcome = outcome
         self._on_finished(outcome)
 
+    def _failed(self, message: str, details: str = "") -> JobOutcome:
+        return JobOutcome("failed", message, details=details)
+
+    def _cancelled_outcome(self) -> JobOutcome:
+        return JobOutcome("cancelled", self._cancelled_text())
+
     # What a kind of job says itself
 
     def _handle(self, event) -> None:
         """Take an event of the engine."""
         raise NotImplementedError
 
-    def _conclude(self):
+    def _conclude(self) -> JobOutcome:
         """Return the outcome of a run whose engine has ended by itself or by `cancel`."""
         raise NotImplementedError
 
-    def _failed(self, message: str, details: str = ""):
-        """Return the outcome of a job that failed; `message`: one sentence for the user."""
-        raise NotImplementedError
-
-    def _abandoned(self):
-        """Return the outcome of a job whose engine did not end in time."""
+    def _cancelled_text(self) -> str:
+        """Return the sentence for a job that was cancelled."""
         raise NotImplementedError
 
     def _defect_text(self) -> str:
         """Return the sentence for a defect of ours, with {kind} for the error's name."""
         raise NotImplementedError
 
-    def _tidy(self, outcome) -> None:
+    def _tidy(self, outcome: JobOutcome) -> None:
         """Do what else comes before the outcome is told."""

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import slicer
 from slicer.i18n import tr as _
@@ -16,7 +15,7 @@ from afnet.models.training_folder import RUNNING, RUNS, STOPPED, TRAINING
 from afnet.process.parent import FINISH_EARLY
 
 from ..engine.child import EngineProcess
-from ..engine.engine_job import EngineJob
+from ..engine.engine_job import EngineJob, JobOutcome
 from ..engine.job_folder import JobError, JobFolder
 from ..engine.output import Note
 from .case_export import CaseError, export_cases, needed_bytes
@@ -39,24 +38,13 @@ class TuningChoices:
     device: str = "auto"
 
 
-@dataclass(frozen=True)
-class TuningOutcome:
-    """How a job ended. checked: the cases were looked at. done: the new model waits in `folder` to be saved. stopped:
-    `folder` can be resumed, None if there is nothing to resume. message: one sentence, empty when all went well."""
-
-    kind: Literal["checked", "done", "stopped", "failed"]
-    message: str = ""
-    folder: Path | None = None
-    details: str = ""
-
-
 class FineTuningJob(EngineJob):
     """One run of `afnet finetune`: `check`, `train` or `resume`.
 
     `check` and `train` read the scene, which takes as long as writing its images to the disk; it is never changed, and
     may be closed afterwards. Nothing else waits. on_event gets every event of the engine, and a Note for what was done
-    to a case when it was written; on_finished the TuningOutcome. A cancelled training ends after its present step, with
-    a checkpoint.
+    to a case when it was written; on_finished the JobOutcome. When a training is done, its new model waits in `folder`
+    to be saved; a cancelled one ends after its present step, with a checkpoint.
     """
 
     REFUSALS = (CaseError, JobError, AfnetError)
@@ -66,7 +54,7 @@ class FineTuningJob(EngineJob):
         self,
         engine: EngineProcess | None = None,
         on_event: Callable[[object], None] | None = None,
-        on_finished: Callable[[TuningOutcome], None] | None = None,
+        on_finished: Callable[[JobOutcome], None] | None = None,
     ) -> None:
         super().__init__(engine, on_finished)
         self.folder: Path | None = None
@@ -131,39 +119,34 @@ class FineTuningJob(EngineJob):
         for note in export_cases(base, cases, folder):
             self._on_event(Note(note))
 
-    def _conclude(self) -> TuningOutcome:
+    def _conclude(self) -> JobOutcome:
         outcome = self._engine.outcome
         if self.folder is None:
             if outcome.kind == "cancelled":
-                return TuningOutcome("stopped", _("The check was stopped."))
-            # 3: cases with problems. They were told one by one.
-            return TuningOutcome("checked" if outcome.exit_code in (0, 3) else "failed", outcome.message,
-                                 details=self._engine.details if outcome.exit_code not in (0, 3) else "")
+                return self._cancelled_outcome()
+            if outcome.exit_code in (0, 3):  # 3: cases with problems, which were told one by one
+                return JobOutcome("done", outcome.message)
+            return self._failed(outcome.message, self._engine.details)
         if result_is_complete(self.folder):  # also if it was just being finished when Stop was pressed
-            return TuningOutcome("done", "", self.folder)
-        left = self._resumable()
+            return JobOutcome("done")
         if self.cancelled or outcome.kind == "cancelled":
-            text = _("Stopped. Resume goes on where it was.") if left else _("Stopped before the training began.")
-            return TuningOutcome("stopped", text, left)
+            return self._cancelled_outcome()
         message = outcome.message or _("The engine wrote no new model: see the Log section, and try Resume.")
         return self._failed(message, self._engine.details)
 
-    def _failed(self, message: str, details: str = "") -> TuningOutcome:
-        return TuningOutcome("failed", message, self._resumable(), details)
-
-    def _abandoned(self) -> TuningOutcome:
-        return TuningOutcome("stopped", "", self._resumable())
+    def _cancelled_text(self) -> str:
+        if self.folder is None:
+            return _("The check was stopped.")
+        if can_resume(self.folder):
+            return _("Stopped. Resume goes on where it was.")
+        return _("Stopped before the training began.")
 
     def _defect_text(self) -> str:
         return _("The fine-tuning stopped because of an unexpected error ({kind}): see the log and try again.")
 
-    def _tidy(self, outcome: TuningOutcome) -> None:
+    def _tidy(self, outcome: JobOutcome) -> None:
         if outcome.kind != "done" and self.folder is not None and not can_resume(self.folder):
             _remove_what_was_made(self.folder)
-
-    def _resumable(self) -> Path | None:
-        """Return the new model's folder if the training in it can be resumed."""
-        return self.folder if self.folder is not None and can_resume(self.folder) else None
 
 
 def can_resume(folder: Path) -> bool:

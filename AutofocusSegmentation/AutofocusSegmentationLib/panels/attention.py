@@ -15,9 +15,9 @@ from ..attention.display import FocusMeasurements, MapDisplay
 from ..attention.maps import FOCUS, map_title
 from ..attention.subject import Subject, subject_of
 from ..engine.child import EngineProcess
+from ..engine.engine_job import JobOutcome
 from ..engine.one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
-from ..segmentation_job import JobOutcome
 from ..views import charts, view_layers
 from . import focus_table, rich_text
 from .attention_run import AttentionRun

@@ -6,8 +6,8 @@ from slicer.i18n import tr as _
 
 from ..attention.job import AttentionJob
 from ..engine.child import EngineProcess
+from ..engine.engine_job import JobOutcome
 from ..engine.one_engine import OneEngine
-from ..segmentation_job import JobOutcome
 from .job_timer import JobTimer
 from .message_line import MessageLine
 from .progress_text import stage_text, with_time_left

@@ -13,11 +13,12 @@ from afnet.models import model_store
 
 from .. import models
 from ..engine.child import EngineProcess
+from ..engine.engine_job import JobOutcome
 from ..engine.finetuning_events import CaseChecked
 from ..engine.one_engine import OneEngine
 from ..finetuning.cases import TuningCase
 from ..finetuning.folder_cases import cases_from_folder
-from ..finetuning.job import FineTuningJob, TuningChoices, TuningOutcome
+from ..finetuning.job import FineTuningJob, TuningChoices
 from ..finetuning.parameters import (
     FineTuningParameters,
     HoldOut,
@@ -189,7 +190,10 @@ class FineTunePanel(VTKObservationMixin):
         ui, running = self.ui, self.running
         self._list.show(self.base, self._parameters.holdOut is HoldOut.CHOSEN)
         hindrance = self._one_engine.hindrance(self._run)
-        missing = self._missing() or hindrance
+        used = self._list.used
+        no_case = self._base.problem or ("" if used else _("Add cases and tick those to learn from."))
+        no_check = no_case or hindrance
+        missing = no_case or hold_out_problem(self._parameters, used) or self._list.problem() or hindrance
         ui.setupBox.setEnabled(not running)
         ui.titleEdit.setPlaceholderText(self._default_title())
         ui.epochsSpinBox.setEnabled(not self._parameters.chooseEpochs)
@@ -198,24 +202,13 @@ class FineTunePanel(VTKObservationMixin):
             button.setEnabled(self.base is not None)
         ui.startButton.setEnabled(not running and not missing)
         ui.startButton.setToolTip(rich_text.literal(missing) or _("Begin the fine-tuning."))
-        no_check = self._base.problem or hindrance
-        no_check = no_check or ("" if self._list.used else _("Add cases and tick those to learn from."))
         ui.checkButton.setEnabled(not running and not no_check)
         ui.checkButton.setToolTip(no_check or _("See which segment is which structure, before the training begins."))
-        hint = missing or hold_out_warning(self._parameters, self._list.used)
+        hint = missing or hold_out_warning(self._parameters, used)
         ui.hintLabel.setText(hint)
         ui.hintLabel.setVisible(bool(hint) and not running)
         self._unfinished.set_state(not running, hindrance)
         self._run.update()
-
-    def _missing(self) -> str:
-        """Return what base model, cases and settings lack for a training, empty if nothing."""
-        cases = self._list.used
-        if self._base.problem:
-            return self._base.problem
-        if not cases:
-            return _("Add cases and tick those to learn from.")
-        return hold_out_problem(self._parameters, cases) or self._list.problem()
 
     def _default_title(self) -> str:
         return _("{id} of our scanner").format(id=self.base.id) if self.base else ""
@@ -252,13 +245,13 @@ class FineTunePanel(VTKObservationMixin):
         self._run.begin(start, checking)
         self._update()
 
-    def _ended(self, outcome: TuningOutcome) -> None:
-        if outcome.kind == "done":
-            self._show_result(outcome.folder)
+    def _ended(self, outcome: JobOutcome) -> None:
         if self._run.folder is None:  # a check
             self.enter()
-        else:
-            self._folders_changed()
+            return
+        if outcome.kind == "done":
+            self._show_result(self._run.folder)
+        self._folders_changed()
 
     def _folders_changed(self) -> None:
         if self._parameters is not None:

@@ -7,12 +7,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..engine.child import EngineProcess
+from ..engine.engine_job import JobOutcome
 from ..engine.finetuning_events import CaseChecked, EpochDone, RunBegun
 from ..engine.one_engine import OneEngine
 from ..engine.outcome import lines_of
 from ..engine.output import Note, ProgressEvent, Started
 from ..finetuning.chart import TuningChart
-from ..finetuning.job import FineTuningJob, TuningOutcome
+from ..finetuning.job import FineTuningJob
 from .chart_button import ChartButton
 from .job_timer import JobTimer
 from .message_line import MessageLine
@@ -33,7 +34,7 @@ class TuningRun:
         window: SlicerWindow,
         one_engine: OneEngine,
         case_checked: Callable[[CaseChecked], None],
-        ended: Callable[[TuningOutcome], None],
+        ended: Callable[[JobOutcome], None],
         make_engine: Callable[[], EngineProcess | None] = lambda: None,
     ) -> None:
         self._ui, self._one_engine = ui, one_engine
@@ -150,11 +151,11 @@ class TuningRun:
         self._ui.finishButton.setEnabled(False)
         self._log(_("Finish after the present pass"))
 
-    def _finished(self, outcome: TuningOutcome) -> None:
+    def _finished(self, outcome: JobOutcome) -> None:
         self._timer.rest()
         self._ui.tuneProgressBar.setVisible(False)
         text = outcome.message
-        if outcome.kind == "done":
+        if outcome.kind == "done" and self.folder is not None:
             text = _("Done. See before and after, then save the new model or discard it.")
         left = self.folder if self.folder is not None and self.folder.exists() else None
         self.tell(text, left, failed=outcome.kind == "failed")
