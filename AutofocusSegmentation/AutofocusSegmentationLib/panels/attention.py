@@ -22,6 +22,7 @@ from ..views import charts, view_layers
 from . import focus_table, rich_text
 from .attention_run import AttentionRun
 from .chart_button import ChartButton
+from .tables import set_columns
 from .window import SlicerWindow
 
 
@@ -52,7 +53,7 @@ class AttentionPanel(VTKObservationMixin):
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
-        focus_table.prepare(self.ui.focusTable)
+        set_columns(self.ui.focusTable, stretched=1, swatch=0)
         self.run = AttentionRun(
             self.ui, window, one_engine, log, make_engine, on_finished=self._finished, on_change=self._update,
         )

@@ -5,15 +5,14 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
-from afnet.models.manifest import Manifest
+from afnet.models.manifest import Manifest, Structure
 
 from ..finetuning.cases import TuningCase, case_problem
 from ..finetuning.scene_cases import look_again
-from .rich_text import literal
-from .table_height import fit_height
+from .tables import check_item, fill, fit_height, set_columns, text_item
 
-_CASE, _TEST, _RESULT = range(3)
-_STRUCTURE, _SEGMENT, _ABSENT = range(3)
+_CASE, _TEST = 0, 1
+_SEGMENT, _ABSENT = 1, 2
 
 
 class CaseList:
@@ -26,18 +25,13 @@ class CaseList:
         self._ui = ui
         self._changed = changed
         self._manifest: Manifest | None = None
-        self._showing = False
         self._choosers: list[_SegmentChooser] = []
         self.cases: list[TuningCase] = []
         self._rows: list = []
         self._structures: tuple = ()
         for table, stretched in ((ui.casesTable, _CASE), (ui.structuresTable, _SEGMENT)):
             table.setWordWrap(False)
-            header = table.horizontalHeader()
-            header.setMinimumSectionSize(20)
-            for column in range(3):
-                header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-            header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+            set_columns(table, stretched)
         ui.casesTable.connect("itemChanged(QTableWidgetItem*)", self._case_ticked)
         ui.casesTable.connect("itemSelectionChanged()", self._case_selected)
         ui.structuresTable.connect("itemChanged(QTableWidgetItem*)", self._absent_ticked)
@@ -64,27 +58,18 @@ class CaseList:
         self._show_structures()
 
     def _fill(self, rows: list, choose_test: bool) -> None:
-        self._showing = True
         table = self._ui.casesTable
         selected = max(0, min(table.currentRow(), len(rows) - 1))
-        table.setRowCount(len(rows))
-        for row, (name, files, used, held_out, result, details) in enumerate(rows):
-            told = _("Make this a test case: the new model does not learn from it.")
-            for column, text, tip, ticked in (
-                (_CASE, name, f"{name}\n{files}", used), (_TEST, "", told, held_out),
-                (_RESULT, result, details or result, None),
-            ):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(literal(tip))
-                if ticked is not None:
-                    item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
-                    item.setCheckState(qt.Qt.Checked if ticked else qt.Qt.Unchecked)
-                table.setItem(row, column, item)
+        test_tip = _("Make this a test case: the new model does not learn from it.")
+        fill(table, [
+            (check_item(used, name, f"{name}\n{files}"), check_item(held_out, "", test_tip),
+             text_item(result, details or result))
+            for name, files, used, held_out, result, details in rows
+        ])
         table.setColumnHidden(_TEST, not choose_test)
         if rows:
             table.setCurrentCell(selected, _CASE)
         fit_height(table)
-        self._showing = False
 
     def remove_selected(self) -> None:
         """Take the selected case out of the list."""
@@ -140,32 +125,23 @@ class CaseList:
         state = (case.name, case.checked, dict(case.mapping), set(case.absent)) if shown else ()
         if state == self._structures:
             return
-        self._structures, self._showing, self._choosers = state, True, []
+        self._structures, self._choosers = state, []
         structures = self._manifest.structures if shown else ()
-        table.setRowCount(len(structures))
-        for row, structure in enumerate(structures):
-            drawn = case.segment_of(structure.id)
-            name = qt.QTableWidgetItem(structure.name)
-            name.setToolTip(literal(structure.definition))
-            table.setItem(row, _STRUCTURE, name)
-            self._choosers.append(_SegmentChooser(case, structure.id, self._edited))
-            table.setCellWidget(row, _SEGMENT, self._choosers[-1].widget)
-            absent = qt.QTableWidgetItem("")
-            absent.setToolTip(literal(_("Tick if {name} is truly not there, for example after surgery.").format(
-                name=structure.name)))
-            absent.setFlags(qt.Qt.ItemIsUserCheckable if drawn else qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
-            absent.setCheckState(qt.Qt.Checked if structure.id in case.absent else qt.Qt.Unchecked)
-            table.setItem(row, _ABSENT, absent)
+        fill(table, [
+            (text_item(structure.name, structure.definition), text_item(""), _absent_item(case, structure))
+            for structure in structures
+        ])
         before = table
-        for chooser in self._choosers:  # else the Tab key would come to them after all the rest of the window
+        for row, structure in enumerate(structures):
+            chooser = _SegmentChooser(case, structure.id, self._edited)
+            self._choosers.append(chooser)
+            table.setCellWidget(row, _SEGMENT, chooser.widget)
+            # Else the Tab key would come to it after all the rest of the window.
             qt.QWidget.setTabOrder(before, chooser.widget)
             before = chooser.widget
         fit_height(table)
-        self._showing = False
 
     def _case_ticked(self, item) -> None:
-        if self._showing:
-            return
         case, ticked = self.cases[item.row()], item.checkState() == qt.Qt.Checked
         if item.column() == _CASE:
             case.use = ticked
@@ -174,11 +150,10 @@ class CaseList:
         self._changed()
 
     def _case_selected(self) -> None:
-        if not self._showing:
-            self._show_structures()
+        self._show_structures()
 
     def _absent_ticked(self, item) -> None:
-        if self._showing or item.column() != _ABSENT:
+        if item.column() != _ABSENT:
             return
         structure = self._manifest.structures[item.row()].id
         if item.checkState() == qt.Qt.Checked:
@@ -213,6 +188,14 @@ class _SegmentChooser:
     def chosen(self, index: int) -> None:
         self._case.set_segment(self._structure, self._ids[index])
         self._edited()
+
+
+def _absent_item(case: TuningCase, structure: Structure):
+    item = check_item(structure.id in case.absent, "", _(
+        "Tick if {name} is truly not there, for example after surgery.").format(name=structure.name))
+    if case.segment_of(structure.id):
+        item.setFlags(qt.Qt.ItemIsUserCheckable)  # not enabled: what is drawn is there
+    return item
 
 
 def _problems(case: TuningCase) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -16,7 +15,7 @@ from ..finetuning.comparison import Comparison, Row
 from ..finetuning.held_out_view import HeldOutError, has_files, hide_held_out, is_held_out_shown, show_held_out
 from ..finetuning.request import CANDIDATE
 from ..scene.node_marks import COMPARISON_ATTRIBUTE
-from .table_height import fit_height
+from .tables import fill, fit_height, number_item, set_columns, text_item
 
 
 class ComparisonView(VTKObservationMixin):
@@ -31,11 +30,7 @@ class ComparisonView(VTKObservationMixin):
         self._showing = False
         self._images: dict[str, str] = {}
         self.comparison: Comparison | None = None
-        header = ui.comparisonTable.horizontalHeader()
-        header.setMinimumSectionSize(20)
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        for column in (1, 2, 3):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        set_columns(ui.comparisonTable, stretched=0)
         font = ui.verdictLabel.font
         font.setBold(True)
         ui.verdictLabel.setFont(font)
@@ -107,20 +102,7 @@ class ComparisonView(VTKObservationMixin):
     def _fill(self, rows: tuple[Row, ...]) -> None:
         table = self._ui.comparisonTable
         table.setVisible(bool(rows))
-        table.setRowCount(len(rows))
-        for number, row in enumerate(rows):
-            name = f"{row.case}: {row.structure}" if row.case else row.structure
-            change = "" if row.change is None else f"{row.change:+.2f}"
-            for column, text in enumerate((name, _number(row.before), _number(row.after), change)):
-                item = qt.QTableWidgetItem(text)
-                if column:
-                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-                if not row.case:
-                    font = item.font()
-                    font.setBold(True)
-                    item.setFont(font)
-                    item.setToolTip(_("Mean over the test cases."))
-                table.setItem(number, column, item)
+        fill(table, [_items(row) for row in rows])
         fit_height(table)
 
     def show_case(self, shown: bool) -> None:
@@ -160,6 +142,19 @@ class ComparisonView(VTKObservationMixin):
         """Return the new model's manifest, as a candidate or saved."""
         candidate = self.folder / CANDIDATE
         return read_manifest(candidate if (candidate / "model.json").is_file() else self.folder)
+
+
+def _items(row: Row) -> list:
+    """Return the cells of a row; that of a mean, which has no case, is bold."""
+    tip = "" if row.case else _("Mean over the test cases.")
+    change = "" if row.change is None else f"{row.change:+.2f}"
+    items = [text_item(f"{row.case}: {row.structure}" if row.case else row.structure, tip),
+             *(number_item(text, tip) for text in (_number(row.before), _number(row.after), change))]
+    for item in items if not row.case else ():
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+    return items
 
 
 def _number(value: float | None) -> str:

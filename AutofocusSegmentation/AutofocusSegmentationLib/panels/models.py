@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -15,8 +14,7 @@ from afnet.models.manifest import Manifest
 from .. import models
 from ..engine.one_engine import OneEngine
 from .message_line import MessageLine
-from .rich_text import literal
-from .table_height import fit_height
+from .tables import fill, fit_height, number_item, set_columns, text_item
 from .window import SlicerWindow
 
 
@@ -45,13 +43,11 @@ class ModelsPanel:
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._message = MessageLine(self.ui.modelsMessageIcon, self.ui.modelsMessageLabel)
-        header = self.ui.modelsTable.horizontalHeader()
-        header.setMinimumSectionSize(20)
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        header.setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
+        table = self.ui.modelsTable
+        set_columns(table, stretched=0)
         # A name needs fewer lines in a wider column.
-        header.connect("sectionResized(int,int,int)", lambda *sizes: fit_height(self.ui.modelsTable))
-        self.ui.modelsTable.connect("itemSelectionChanged()", self._show_selected)
+        table.horizontalHeader().connect("sectionResized(int,int,int)", lambda *sizes: fit_height(table))
+        table.connect("itemSelectionChanged()", self._show_selected)
         for button, clicked in (
             (self.ui.renameButton, self._rename_clicked), (self.ui.exportButton, self._export_clicked),
             (self.ui.importButton, self._import_clicked), (self.ui.deleteModelButton, self._delete_clicked),
@@ -77,14 +73,11 @@ class ModelsPanel:
         ]
         table = self.ui.modelsTable
         table.blockSignals(True)
-        table.setRowCount(len(self._lines))
-        for row, line in enumerate(self._lines):
-            size = qt.QTableWidgetItem(size_text(training_folder.sizes(line.folder).total))
-            size.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-            name = qt.QTableWidgetItem(line.name)
-            for column, item in enumerate((name, size)):
-                item.setToolTip(literal(str(line.folder)))
-                table.setItem(row, column, item)
+        fill(table, [
+            (text_item(line.name, str(line.folder)),
+             number_item(size_text(training_folder.sizes(line.folder).total), str(line.folder)))
+            for line in self._lines
+        ])
         fit_height(table)
         folders = [line.folder for line in self._lines]
         if self._lines:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import qt
 
 from ..results.structure_rows import StructureRow
-from .rich_text import literal
+from . import tables
 
 SHOWN, COLOR, NAME, VOLUME, STATUS = range(5)
 
@@ -25,14 +25,8 @@ class StructureTable:
         self._widget = widget
         self._selected, self._activated, self._toggled = selected, activated, toggled
         self._rows: list[StructureRow] = []
-        header = widget.horizontalHeader()
-        header.setMinimumSectionSize(20)
-        for column in (SHOWN, VOLUME, STATUS):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(COLOR, qt.QHeaderView.Fixed)
-        header.setSectionResizeMode(NAME, qt.QHeaderView.Stretch)
-        header.setHighlightSections(False)
-        widget.setColumnWidth(COLOR, 24)
+        tables.set_columns(widget, stretched=NAME, swatch=COLOR)
+        widget.horizontalHeader().setHighlightSections(False)
         widget.connect("itemSelectionChanged()", self._selection_changed)
         widget.connect("itemChanged(QTableWidgetItem*)", self._item_changed)
         widget.connect("cellClicked(int,int)", self._cell_clicked)
@@ -43,11 +37,7 @@ class StructureTable:
         chosen = self.row()
         self._widget.blockSignals(True)
         self._rows = list(rows)
-        self._widget.setRowCount(len(self._rows))
-        for number, row in enumerate(self._rows):
-            for column, item in enumerate(_items(row)):
-                self._widget.setItem(number, column, item)
-        self._widget.resizeRowsToContents()
+        tables.fill(self._widget, [_items(row) for row in self._rows])
         again = [number for number, row in enumerate(self._rows) if chosen and row.segment_id == chosen.segment_id]
         if again:
             self._widget.selectRow(again[0])
@@ -77,19 +67,12 @@ class StructureTable:
 
 
 def _items(row: StructureRow) -> list:
-    shown = qt.QTableWidgetItem("")
-    shown.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
-    shown.setCheckState(qt.Qt.Checked if row.shown else qt.Qt.Unchecked)
-    swatch = qt.QTableWidgetItem("")
-    # A decoration, not the background, which the selection would cover.
-    swatch.setData(qt.Qt.DecorationRole, qt.QColor(*(round(255 * part) for part in row.color)))
-    volume = qt.QTableWidgetItem(_volume_text(row.volume_ml))
-    volume.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-    items = [shown, swatch, qt.QTableWidgetItem(row.name), volume, qt.QTableWidgetItem(row.status)]
+    """Return the cells of a row, in the order of the columns."""
     tip = "\n".join(text for text in (row.name, row.definition, row.remarks) if text)
-    for item in items:
-        item.setToolTip(literal(tip))
-    return items
+    return [
+        tables.check_item(row.shown, "", tip), tables.swatch_item(row.color, tip), tables.text_item(row.name, tip),
+        tables.number_item(_volume_text(row.volume_ml), tip), tables.text_item(row.status, tip),
+    ]
 
 
 def _volume_text(volume_ml: float | None) -> str:
