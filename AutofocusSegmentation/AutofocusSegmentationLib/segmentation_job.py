@@ -15,7 +15,8 @@ from .engine.job_folder import JobError, JobFolder
 from .engine.outcome import lines_of
 from .engine.output import Note, ProgressEvent, Started
 from .engine.request import SegmentRequest
-from .inputs.study import StudyError, check_inputs, export_study
+from .inputs.input_checks import check_inputs
+from .inputs.study import StudyError, export_study
 from .results.output_check import check_output
 from .results.result import load_result
 from .results.result_files import ResultError

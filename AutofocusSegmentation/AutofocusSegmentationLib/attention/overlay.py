@@ -4,7 +4,6 @@ from ..scene import hierarchy
 from ..scene.volumes import is_attention_map
 from ..segments.study_record import is_of_study
 from ..views import view_layers
-from ..views.arrangement import is_foreign
 from ..views.view_layers import BACKGROUND, FOREGROUND, LentLayers, shown, views
 
 LINKED_BEFORE = "AutofocusSegmentation.LinkedBefore"
@@ -19,7 +18,7 @@ def show(volume, opacity: float, segmentation, background) -> None:
     this patient's image.
     """
     def is_strangers(before) -> bool:
-        return is_foreign(before, segmentation if background is None else background)
+        return hierarchy.is_foreign(before, segmentation if background is None else background)
 
     _layers.begin()
     for view in views():

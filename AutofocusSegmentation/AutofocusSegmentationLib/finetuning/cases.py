@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from afnet.models.manifest import Manifest
 
 from ..engine.finetuning_events import CaseChecked, MappedSegment
-from ..inputs.study import input_problems
+from ..inputs.input_checks import input_problems
 from ..scene import hierarchy
 from ..segments.tags import tag_of
 from ..segments.voxels import segments_of

@@ -19,14 +19,8 @@ from ..engine.one_engine import OneEngine
 from ..finetuning.cases import TuningCase
 from ..finetuning.folder_cases import cases_from_folder
 from ..finetuning.job import FineTuningJob, TuningChoices
-from ..finetuning.parameters import (
-    FineTuningParameters,
-    HoldOut,
-    hold_out_problem,
-    hold_out_warning,
-    recall_behind,
-    remember_cases,
-)
+from ..finetuning.kept_cases import recall_behind, remember_cases
+from ..finetuning.parameters import FineTuningParameters, HoldOut, hold_out_problem, hold_out_warning
 from ..finetuning.scene_cases import cases_from_scene, find_inputs_again
 from . import rich_text
 from .base_choice import BaseChoice
@@ -109,7 +103,7 @@ class FineTunePanel(VTKObservationMixin):
         self._one_engine.look()
         if self._parameters is not None:
             self._comparison.look_again()
-            self._parameters.tuningBase = self._base.refresh(self._parameters.tuningBase)
+            self._parameters.tuning_base = self._base.refresh(self._parameters.tuning_base)
             self._unfinished.refresh()
             if self._list.look_again(self.base):
                 remember_cases(self._parameters.parameterNode, self._list.cases)
@@ -138,14 +132,14 @@ class FineTunePanel(VTKObservationMixin):
 
     def _base_chosen(self, chosen: str) -> None:
         """Another model has other inputs and structures, so the cases are to be looked for again."""
-        if self._parameters is None or chosen == self._parameters.tuningBase:
+        if self._parameters is None or chosen == self._parameters.tuning_base:
             return
         emptied = not self._list.cases or self._window.confirm(_(
             "Another base model has other inputs and structures, so the list of cases is emptied. Go on?"))
         if emptied:
             self._list.cases = []
             self._run.tell("")  # it may be of those cases
-        self._parameters.tuningBase = self._base.refresh(chosen if emptied else self._parameters.tuningBase)
+        self._parameters.tuning_base = self._base.refresh(chosen if emptied else self._parameters.tuning_base)
         self._cases_edited()
 
     def _from_scene_clicked(self, checked=False) -> None:
@@ -188,7 +182,7 @@ class FineTunePanel(VTKObservationMixin):
         if self._parameters is None or slicer.mrmlScene.IsImporting():
             return
         ui, running = self.ui, self.running
-        self._list.show(self.base, self._parameters.holdOut is HoldOut.CHOSEN)
+        self._list.show(self.base, self._parameters.hold_out is HoldOut.CHOSEN)
         hindrance = self._one_engine.hindrance(self._run)
         used = self._list.used
         no_case = self._base.problem or ("" if used else _("Add cases and tick those to learn from."))
@@ -196,7 +190,7 @@ class FineTunePanel(VTKObservationMixin):
         missing = no_case or hold_out_problem(self._parameters, used) or self._list.problem() or hindrance
         ui.setupBox.setEnabled(not running)
         ui.titleEdit.setPlaceholderText(self._default_title())
-        ui.epochsSpinBox.setEnabled(not self._parameters.chooseEpochs)
+        ui.epochsSpinBox.setEnabled(not self._parameters.choose_epochs)
         ui.removeCaseButton.setEnabled(bool(self._list.cases))
         for button in (ui.fromSceneButton, ui.fromFolderButton):
             button.setEnabled(self.base is not None)
@@ -228,8 +222,8 @@ class FineTunePanel(VTKObservationMixin):
         base, used, parameters = self.base, self._list.used, self._parameters
         images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
         settings = TuningChoices(
-            parameters.tuningTitle.strip() or self._default_title(), parameters.tune.value,
-            0 if parameters.chooseEpochs else parameters.tuningEpochs, parameters.holdOut.value,
+            parameters.tuning_title.strip() or self._default_title(), parameters.tune.value,
+            0 if parameters.choose_epochs else parameters.tuning_epochs, parameters.hold_out.value,
             parameters.device.argument())
         self._show_result(None)
         self._cases = {case.name: (case, case.state) for case in used}

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from afnet.models.manifest import Input, Manifest
 
-from ..inputs import study
+from ..inputs import input_checks
 from ..scene.volumes import attention_map_ids
 from .rich_text import literal
 
@@ -111,7 +111,7 @@ class InputSlots:
         if state == self._explained:
             return
         self._explained = state
-        told = study.input_reasons(manifest, nodes, volume_nodes) if manifest else {}
+        told = input_checks.input_reasons(manifest, nodes, volume_nodes) if manifest else {}
         reasons = {name: text for name, text in told.items() if name not in problems}
         for slot in self._slots:
             slot.reason.setText(reasons.get(slot.name, ""))

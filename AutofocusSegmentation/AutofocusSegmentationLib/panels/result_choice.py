@@ -14,7 +14,7 @@ from ..scene.grids import has_own_voxels, lies_on
 from ..scene.transforms import is_linear, volume_factor
 from ..scene.volumes import name_of
 from ..segments.study_record import made_of_another, reference_image
-from ..views.display import other_results
+from ..segments.tags import other_results
 
 _SAME_VOLUME = 0.005
 """Part by which a transform may change volumes and nothing is said: less than the table shows."""

@@ -15,7 +15,7 @@ from ..results.structure_rows import StructureRow, structure_rows
 from ..results.volumes_table import structure_volumes, table_of
 from ..segments import nesting
 from ..segments.study_record import find_images_again, reference_image
-from ..segments.tags import mark_edits, results_in_scene
+from ..segments.tags import mark_edits, other_results, results_in_scene
 from ..segments.voxels import segment_volumes
 from ..views import arrangement, display, editing
 from .export_controls import ExportControls
@@ -191,7 +191,7 @@ class ResultsPanel(VTKObservationMixin):
         self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
         self._row_selected(self._table.row())
         self._choice.show(self._segmentation)
-        for other in display.other_results(self._segmentation):  # which of them are hidden is told
+        for other in other_results(self._segmentation):  # which of them are hidden is told
             if not self.hasObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._looks_changed):
                 self.addObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._looks_changed)
         notes = self._segmentation.GetDescription() or ""

@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 
 from ..engine.child import EngineProcess
 from ..engine.one_engine import OneEngine
-from ..inputs import guessing, study
+from ..inputs import guessing, input_checks
 from ..job_queue import QueuedStudy
 from ..parameters import AutofocusSegmentationParameters
 from ..results.output_check import check_output, output_note
@@ -216,7 +216,7 @@ class SegmentPanel(VTKObservationMixin):
         self._frames.watch(inputs.values())
         self._slots.show_nodes(inputs)
         self._studies.show(_volumes(), inputs.values())
-        problems = study.input_problems(manifest, inputs) if manifest else {}
+        problems = input_checks.input_problems(manifest, inputs) if manifest else {}
         if self._output_checked != self._output_state():
             self._check_output()
         shown = {name: text for name, text in problems.items() if inputs.get(name)}

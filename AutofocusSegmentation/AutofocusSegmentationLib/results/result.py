@@ -10,7 +10,7 @@ has the same voxels. A copy of a segment counts as the user's.
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +20,17 @@ from slicer.i18n import tr as _
 from afnet.json_documents import Report
 from afnet.models.manifest import Manifest, Structure
 from afnet.models.terminology import (
+    MODEL_ID,
+    MODEL_VERSION,
     STRUCTURE_TAG,
+    WEIGHTS_SHA256,
     name_beside,
     provenance,
     terminology_entry,
 )
 
 from ..scene import hierarchy
-from ..scene.node_marks import MODEL_TITLE_ATTRIBUTE
+from ..scene.node_marks import MODEL_TITLE_ATTRIBUTE, TABLE_ROLE
 from ..scene.terminology_list import register_terminology
 from ..scene.transforms import same_frame
 from ..segments.tags import HASH_TAG, kept_segments, mark_as_made, structure_of, tag_of
@@ -41,7 +44,6 @@ from ..segments.voxels import (
     voxel_hash,
 )
 from ..views.display import let_inner_structures_be_seen
-from .output_backup import OutputBackup
 from .output_check import check_output, replaceable_segments
 from .result_files import Found, ResultError, read_result
 from .volumes_table import fill_table, own_table
@@ -80,10 +82,7 @@ def load_result(
     found = read_result(manifest, folder, reference_node)
     register_terminology()
 
-    scene = slicer.mrmlScene
-    added: list = []
-    backup = OutputBackup(output_node) if output_node is not None else None
-    try:
+    with _undone_on_error(output_node) as added:
         segmentation = output_node or _new_segmentation(reference_node, added)
         replaceable = replaceable_segments(manifest, segmentation, kept)
         _place(segmentation, reference_node)
@@ -101,18 +100,48 @@ def load_result(
         segmentation.SetDescription("\n".join(dict.fromkeys(told)))  # kept with the scene
         for node in added:
             hierarchy.put_beside(node, reference_node)
+    return Result(segmentation, table, found.report, new=output_node is None)
+
+
+@contextlib.contextmanager
+def _undone_on_error(output_node) -> Iterator[list]:
+    """After an exception, remove the nodes in the list that is yielded, put the output node (or None) back as it was,
+    and raise ResultError."""
+    added: list = []
+    restore = _backup(output_node) if output_node is not None else None
+    try:
+        yield added
     except Exception as error:
         for node in added:
-            scene.RemoveNode(node)
-        if backup:
-            backup.restore()
+            slicer.mrmlScene.RemoveNode(node)
+        if restore:
+            restore()
         if isinstance(error, ResultError):
             raise
         raise ResultError(
             _("The result could not be put into the scene ({kind}): see the log, then segment again.").format(
                 kind=type(error).__name__)
         ) from error
-    return Result(segmentation, table, found.report, new=output_node is None)
+
+
+def _backup(node) -> Callable[[], None]:
+    """Return what gives a segmentation node the segments, geometry and place back that it has now."""
+    segments, transform = slicer.vtkSegmentation(), node.GetTransformNodeID()
+    segments.DeepCopy(node.GetSegmentation())
+    roles = (slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole(), TABLE_ROLE)
+    references = {role: node.GetNodeReferenceID(role) for role in roles}
+    names = (MODEL_ID, MODEL_VERSION, WEIGHTS_SHA256, MODEL_TITLE_ATTRIBUTE)
+    attributes = {name: node.GetAttribute(name) for name in names}
+
+    def restore() -> None:
+        node.GetSegmentation().DeepCopy(segments)
+        node.SetAndObserveTransformNodeID(transform)
+        for role, reference in references.items():
+            node.SetNodeReferenceID(role, reference)
+        for name, value in attributes.items():
+            node.SetAttribute(name, value)
+
+    return restore
 
 
 def default_name(volume) -> str:

@@ -37,6 +37,15 @@ def same_patient(node, other) -> bool:
     return patient_item(node) == patient_item(other) != 0
 
 
+def is_foreign(node, other) -> bool:
+    """Tell whether a node (None: False) belongs to a patient who is not known to be that of another node.
+
+    Stricter than `known_apart`: beside a node of nobody known, a known patient's is foreign.
+    """
+    patient = patient_item(node) if node is not None else 0
+    return patient not in (0, patient_item(other))
+
+
 def study_item(node) -> int:
     """Return the item of the study that a node belongs to; 0 if unknown."""
     return _ancestor(node, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelStudy())

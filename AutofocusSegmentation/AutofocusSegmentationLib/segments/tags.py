@@ -135,6 +135,11 @@ def results_in_scene() -> list:
     return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if node.GetAttribute(MODEL_ID)]
 
 
+def other_results(segmentation) -> list:
+    """Return the other segmentation nodes of the scene that this module made."""
+    return [node for node in results_in_scene() if node is not segmentation]
+
+
 def segments_of_structures(segmentation, manifest: Manifest | None) -> dict[str, str]:
     """Return structure id to the id of its segment: the first, where a user kept an edited one beside a new one."""
     found: dict[str, str] = {}

@@ -18,15 +18,6 @@ CENTRAL_PART = 0.7
 """Part of a view's width and height, around its middle, in which a structure is seen well enough not to be centred."""
 
 
-def is_foreign(volume, node) -> bool:
-    """Tell whether a volume node (None: False) belongs to a patient who is not known to be the one of another node.
-
-    Stricter than `hierarchy.known_apart`: beside a node of nobody known, a known patient's volume is foreign.
-    """
-    patient = hierarchy.patient_item(volume) if volume is not None else 0
-    return patient not in (0, hierarchy.patient_item(node))
-
-
 def show_behind(volume, kept_of=None) -> None:
     """Make `volume` the background of all slice views. Foregrounds stay, except the same volume, and one of a patient
     who is not known to be this volume's.
@@ -37,12 +28,12 @@ def show_behind(volume, kept_of=None) -> None:
     """
     for view in view_layers.views():
         view_layers.keep(view, BACKGROUND)
-        view_layers.forget_before(view, FOREGROUND, lambda before: is_foreign(before, volume))
+        view_layers.forget_before(view, FOREGROUND, lambda before: hierarchy.is_foreign(before, volume))
         if kept_of is not None and is_of_study(view_layers.shown(view, BACKGROUND), kept_of):
             continue
         view_layers.show(view, BACKGROUND, volume)
         foreground = view_layers.shown(view, FOREGROUND)
-        if foreground is volume or is_foreign(foreground, volume):
+        if foreground is volume or hierarchy.is_foreign(foreground, volume):
             view_layers.show(view, FOREGROUND, None)
 
 

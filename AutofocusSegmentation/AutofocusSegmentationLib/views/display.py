@@ -5,7 +5,7 @@ import slicer
 from afnet.models.manifest import Manifest
 
 from ..segments.nesting import nested_pairs
-from ..segments.tags import results_in_scene
+from ..segments.tags import other_results
 
 OUTERMOST_OPACITY, BETWEEN_OPACITY = 0.3, 0.6
 """Opacity in 3D of a structure that others lie in, and of one that also lies in another itself."""
@@ -70,11 +70,6 @@ def set_visible(segmentation, segment_id: str, shown: bool) -> None:
         display.SetAllSegmentsVisibility(False)
         display.SetVisibility(True)
     display.SetSegmentVisibility(segment_id, shown)
-
-
-def other_results(segmentation) -> list:
-    """Return the other segmentation nodes of the scene that this module made."""
-    return [node for node in results_in_scene() if node is not segmentation]
 
 
 def show_alone(segmentation) -> None:

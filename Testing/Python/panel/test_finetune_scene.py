@@ -229,7 +229,7 @@ def test_the_added_cases_of_another_base_model_are_left_to_from_scene(listed, sc
     another_scene(listed, scene, tmp_path / "y.mrb", base="brain-tumour-mri")
     slicer.util.loadScene(str(tmp_path / "y.mrb"))
     listed.panel.set_parameters(listed.parameters())
-    assert listed.ui.baseSelector.currentData == listed.parameters().tuningBase == "pelvis-ct"
+    assert listed.ui.baseSelector.currentData == listed.parameters().tuning_base == "pelvis-ct"
     assert column(listed.ui.casesTable, 0) == ["case 1: a", "case 2: b"] and listed.ui.startButton.enabled
     click(listed.ui.fromSceneButton)
     assert column(listed.ui.casesTable, 0)[2:] == ["case 3: y"]

@@ -70,7 +70,7 @@ def test_tags_come_before_the_name(brain, database):
 
 
 def test_another_modality_fits_nothing(brain, pelvis, database):
-    from AutofocusSegmentationLib.inputs.study import input_problems
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
 
     node = database.load(make_volume(None, "CT"), modality="MR", description="CT")
     assert fits(pelvis, node) == []

@@ -142,7 +142,7 @@ def test_a_number_before_several_names_is_a_patients(brain):
 
 
 def test_a_choice_that_is_named_unlike_the_others_is_told(brain):
-    from AutofocusSegmentationLib.inputs.study import input_reasons
+    from AutofocusSegmentationLib.inputs.input_checks import input_reasons
 
     names = {"t1": "Meier_T1", "t1c": "Meier_T1ce", "t2": "Meier_T2", "flair": "Huber_FLAIR"}
     nodes = {name: make_volume(None, text) for name, text in names.items()}
@@ -215,7 +215,7 @@ def test_a_file_that_was_loaded_twice_is_no_other_patients(brain):
 
 
 def test_what_is_not_certain_of_two_sets_is_told(brain):
-    from AutofocusSegmentationLib.inputs.study import input_reasons
+    from AutofocusSegmentationLib.inputs.input_checks import input_reasons
 
     nodes = {name: loaded(name) for name in ("t1", "t1c", "t2", "t1_1", "t1c_1", "t2_1", "flair")}
     chosen = {"t1": nodes["t1"], "t1c": nodes["t1c"], "t2": nodes["t2"], "flair": None}

@@ -70,7 +70,7 @@ def long_integers():
     ids=["missing", "vector", "label map", "attention", "empty", "one slice", "modality", "sheared", "type"],
 )
 def test_one_problem_one_sentence(pelvis, make, wrong, do):
-    from AutofocusSegmentationLib.inputs.study import check_inputs, input_problems
+    from AutofocusSegmentationLib.inputs.input_checks import check_inputs, input_problems
     from AutofocusSegmentationLib.segmentation_job import SegmentationJob
 
     node = make("CT") if make is vector_volume else make()
@@ -83,7 +83,7 @@ def test_one_problem_one_sentence(pelvis, make, wrong, do):
 
 
 def test_nothing_wrong(brain, pelvis):
-    from AutofocusSegmentationLib.inputs.study import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
 
     assert check_inputs(brain, brain_nodes()) == []
     assert check_inputs(pelvis, {"ct": of_modality("CT")}) == []
@@ -91,7 +91,7 @@ def test_nothing_wrong(brain, pelvis):
 
 
 def test_problems_of_several_inputs(brain):
-    from AutofocusSegmentationLib.inputs.study import check_inputs, input_problems
+    from AutofocusSegmentationLib.inputs.input_checks import check_inputs, input_problems
 
     nodes = brain_nodes()
     nodes["flair"] = nodes["t2"]
@@ -106,7 +106,7 @@ def test_problems_of_several_inputs(brain):
 
 
 def test_volumes_that_do_not_meet(brain):
-    from AutofocusSegmentationLib.inputs.study import input_problems
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
 
     nodes = brain_nodes()
     nodes["t2"] = make_volume(None, "t2", oblique(origin=(400, 0, 0)))
@@ -115,7 +115,7 @@ def test_volumes_that_do_not_meet(brain):
 
 
 def test_volumes_of_two_patients(brain):
-    from AutofocusSegmentationLib.inputs.study import input_problems
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
 
     nodes = brain_nodes()
     for name, patient in (("t1", "A"), ("t1c", "A"), ("t2", "Somebody Else")):
@@ -127,7 +127,8 @@ def test_volumes_of_two_patients(brain):
 
 def test_no_name_of_a_node_is_told(brain, tmp_path):
     """A volume is often called by its patient; sentences go into logs."""
-    from AutofocusSegmentationLib.inputs.study import check_inputs, export_study
+    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
+    from AutofocusSegmentationLib.inputs.study import export_study
 
     nodes = brain_nodes()
     for node in nodes.values():

@@ -219,7 +219,7 @@ def stretch(factor):
     ids=["scaling", "mirror", "grid"],
 )
 def test_reference_under_a_transform_that_is_not_rigid(pelvis, make, word):
-    from AutofocusSegmentationLib.inputs.study import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
     from AutofocusSegmentationLib.segmentation_job import SegmentationJob
 
     node = make_volume(None, "ct", oblique(spacing=(4, 4, 5), origin=(-50, -40, -40)))
@@ -233,7 +233,7 @@ def test_reference_under_a_transform_that_is_not_rigid(pelvis, make, word):
 
 def test_a_single_displaced_slice_is_seen(pelvis):
     """Slicer's transform over uneven slices bends between neighbours; between samples it must not hide."""
-    from AutofocusSegmentationLib.inputs.study import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
 
     def jump(points):
         moved = np.zeros_like(points)
@@ -249,7 +249,7 @@ def test_a_single_displaced_slice_is_seen(pelvis):
 @pytest.mark.parametrize(("factor", "fits"), [(1.002, True), (1.05, False)])
 def test_half_a_millimetre_is_the_limit(pelvis, factor, fits):
     """Over 150 mm, 0.2 % leaves 0.15 mm and 5 % leaves 3.75 mm at the ends."""
-    from AutofocusSegmentationLib.inputs.study import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
 
     node = make_volume(np.random.default_rng(0).random((31, 8, 8)).astype(np.float32), "ct", np.diag([5.0, 5, 5, 1]))
     node.SetAndObserveTransformNodeID(linear_transform(stretch(factor)).GetID())
