@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from afnet.errors import AfnetError
 from afnet.models.manifest import Manifest, ModelEntry, find_model, find_models
-from afnet.models.terminology import MODEL_ID
+from afnet.output.segment_tags import MODEL_ID
 
 from .scene.node_marks import MODEL_TITLE_ATTRIBUTE
 from .segments.tags import results_in_scene

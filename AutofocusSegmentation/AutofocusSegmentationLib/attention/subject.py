@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from afnet.attention_request import LIMIT_BYTES, AttentionRequest, autofocus_layers, bytes_of, most_voxels, rates
 from afnet.errors import AfnetError
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import MODEL_ID
+from afnet.output.segment_tags import MODEL_ID
 
 from .. import models
 from ..segments import study_record

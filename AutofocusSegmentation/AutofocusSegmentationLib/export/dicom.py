@@ -15,14 +15,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import (
-    STRUCTURE_TAG,
-    TERMINOLOGY_TAG,
-    TISSUE_ENTRY,
-    is_left_behind,
-    structure_called,
-    terminology_entry,
-)
+from afnet.models.terminology import TISSUE_ENTRY, terminology_entry
+from afnet.output.segment_tags import STRUCTURE_TAG, TERMINOLOGY_TAG, is_left_behind, structure_called
 
 from ..inputs.dicom_tags import INSTANCES_ATTRIBUTE, lies_on_its_slices
 from ..scene import hierarchy

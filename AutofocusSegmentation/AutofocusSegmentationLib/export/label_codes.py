@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import CODE_NAME_TAG, CODES_TAG, MODEL_ID, STRUCTURE_TAG, code_tags
+from afnet.output.segment_tags import CODE_NAME_TAG, CODES_TAG, MODEL_ID, STRUCTURE_TAG, code_tags
 
 from ..segments.tags import segments_of_structures, structure_of, tag_of
 from ..segments.voxels import segment_volumes, segments_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import qt
 import slicer
 
-from afnet.models.terminology import MODEL_ID
+from afnet.output.segment_tags import MODEL_ID
 
 from ..export.dicom import DicomExporters, export_rtstruct, export_seg
 from ..export.files import Exported, export_nifti, export_nrrd, export_stl

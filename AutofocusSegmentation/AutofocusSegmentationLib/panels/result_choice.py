@@ -5,7 +5,7 @@ from collections.abc import Callable
 import slicer
 from slicer.i18n import tr as _
 
-from afnet.models.terminology import MODEL_ID, MODEL_VERSION
+from afnet.output.segment_tags import MODEL_ID, MODEL_VERSION
 
 from ..models import short_title, title_of_maker
 from ..results.result import default_name

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import STRUCTURE_TAG
+from afnet.output.segment_tags import STRUCTURE_TAG
 
 from ..scene import hierarchy
 from ..scene.grids import has_own_voxels, lies_on

@@ -19,15 +19,8 @@ from slicer.i18n import tr as _
 
 from afnet.json_documents import Report
 from afnet.models.manifest import Manifest, Structure
-from afnet.models.terminology import (
-    MODEL_ID,
-    MODEL_VERSION,
-    STRUCTURE_TAG,
-    WEIGHTS_SHA256,
-    name_beside,
-    provenance,
-    terminology_entry,
-)
+from afnet.models.terminology import terminology_entry
+from afnet.output.segment_tags import MODEL_ID, MODEL_VERSION, STRUCTURE_TAG, WEIGHTS_SHA256, name_beside, provenance
 
 from ..scene import hierarchy
 from ..scene.node_marks import MODEL_TITLE_ATTRIBUTE, TABLE_ROLE

@@ -7,7 +7,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import EDGE_TAG, LEFT_OUT_TAG, NAME_TAG
+from afnet.output.segment_tags import EDGE_TAG, LEFT_OUT_TAG, NAME_TAG
 
 from ..segments.tags import HASH_TAG, structure_of, tag_of
 from ..segments.voxels import holds_surfaces, segments_of

@@ -14,8 +14,8 @@ import numpy as np
 
 from afnet.images.compressed_stream import DamagedStream, inflated
 from afnet.images.nrrd_header import GZIP_ENCODINGS, NrrdHeader, read_nrrd_header
-from afnet.models.terminology import STRUCTURE_TAG
 from afnet.output.segment_header import Segment, read_segments
+from afnet.output.segment_tags import STRUCTURE_TAG
 
 from ..scene.grids import VoxelGrid
 from ..scene.transforms import LPS_TO_RAS

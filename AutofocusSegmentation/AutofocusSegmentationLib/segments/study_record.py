@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from afnet.models.manifest import Manifest
-from afnet.models.terminology import MODEL_ID, WEIGHTS_SHA256
+from afnet.output.segment_tags import MODEL_ID, WEIGHTS_SHA256
 
 from ..scene import hierarchy
 from ..scene.sequences import Frame

@@ -9,7 +9,7 @@ import vtk
 
 from afnet.json_documents import StructureEntry
 from afnet.models.manifest import Manifest, Structure
-from afnet.models.terminology import (
+from afnet.output.segment_tags import (
     CODE_NAME_TAG,
     CODES_TAG,
     EDGE_TAG,

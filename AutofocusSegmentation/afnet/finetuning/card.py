@@ -8,9 +8,9 @@ from ..errors import RequestError
 from ..json_documents import ComparisonDocument
 from ..models.manifest import BUNDLED_MODELS, Manifest, find_models, plain_id
 from ..output.writing import check_folder
-from .folder import RunFolder
 from .label_set import LabelSet
 from .request import FineTuningRequest
+from .run_folder import RunFolder
 
 VERSION = "1.0.0"
 

@@ -99,8 +99,8 @@ def finetune(options, progress: Progress) -> None:
     for folder in options.models:
         readable_folder(folder)
     from .card import check_output
-    from .folder import RunFolder
     from .processes import Processes
+    from .run_folder import RunFolder
 
     processes = Processes()
     folder = RunFolder(options.output)

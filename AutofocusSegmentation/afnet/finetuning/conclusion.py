@@ -22,13 +22,13 @@ from .cache import load_prepared, unchanged
 from .card import learned_by, new_document
 from .checking import check_case
 from .comparison import BY_CROSS_VALIDATION, better_alone, compare, score_case
-from .folder import RunFolder
 from .label_set import LabelSet, base_probabilities
 from .loop import EpochTraining
 from .norm_statistics import Settled, settle
 from .original_case import compare_original, original_case
 from .plan import Run
 from .request import FineTuningRequest
+from .run_folder import RunFolder
 
 LEFT_OUT = ("The base model's second network is not used, because these cases score better without it; as they decided "
             "that, their Dice is a little too good.")

@@ -7,8 +7,8 @@ import torch
 
 from ..errors import RequestError
 from ..models.manifest import Manifest, Structure
-from ..models.terminology import names_of, words_of
 from ..networks import AutofocusNetwork
+from ..output.segment_tags import names_of, words_of
 
 COLORS = ((200, 100, 90), (100, 160, 220), (120, 190, 90), (220, 170, 60), (170, 110, 200), (90, 190, 180))
 """Colours of added structures that come without one, in turn."""

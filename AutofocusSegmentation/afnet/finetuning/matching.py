@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..models.manifest import Structure
-from ..models.terminology import structure_shown
 from ..output.segment_header import Segment
+from ..output.segment_tags import structure_shown
 from ..output.segmentation_file import Segmentation
 
 

@@ -18,12 +18,12 @@ from .answers import answer, dice_on_grid, drawn_elsewhere
 from .cache import PreparedCase, content_hash, load_prepared, save_prepared, signature, unchanged
 from .checking import CheckedCase, check_case
 from .conclusion import Conclusion
-from .folder import RunFolder
 from .label_set import LabelSet, adapt_outputs, base_probabilities, change_labels
 from .loop import Epoch, EpochTraining
 from .plan import Run, choose_epochs, plan_runs
 from .processes import Processes
 from .request import FineTuningRequest
+from .run_folder import RunFolder
 from .samples import CaseSamples
 from .stopping import StopRequests
 

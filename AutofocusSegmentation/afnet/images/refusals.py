@@ -1,4 +1,5 @@
-"""The errors, to be raised, for images that cannot be used. Each has a sentence whose subject is `what`."""
+"""The errors for images that cannot be used, for the caller to raise; `what` is the subject of each sentence. First two
+checks that raise them."""
 
 import stat
 from pathlib import Path

@@ -1,6 +1,6 @@
 """What a fine-tuning keeps in its model's folder, below `training`: names, state, size, and how it is deleted.
 
-Needs no torch, so that the Slicer side uses it, too. The engine writes there by finetuning/folder.py.
+Needs no torch, so that the Slicer side uses it, too. The engine writes there by finetuning/run_folder.py.
 """
 
 import contextlib

@@ -18,16 +18,9 @@ from ..images.geometry import check_place, index_to_lps
 from ..images.itk_reading import first_bytes, read_with_itk
 from ..json_documents import Report
 from ..models.manifest import Manifest, Structure
-from ..models.terminology import (
-    EDGE_TAG,
-    LEFT_OUT_TAG,
-    STRUCTURE_TAG,
-    TERMINOLOGY_TAG,
-    provenance,
-    structure_shown,
-    terminology_entry,
-)
+from ..models.terminology import terminology_entry
 from .segment_header import Segment, read_segments
+from .segment_tags import EDGE_TAG, LEFT_OUT_TAG, STRUCTURE_TAG, TERMINOLOGY_TAG, provenance, structure_shown
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 

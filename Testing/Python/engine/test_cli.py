@@ -21,7 +21,7 @@ from afnet import __version__
 from afnet.cli import _parser, run
 from afnet.devices import has_bfloat16
 from afnet.models.manifest import find_model, read_manifest
-from afnet.models.terminology import LEFT_OUT_TAG
+from afnet.output.segment_tags import LEFT_OUT_TAG
 from afnet.output.segmentation_file import read_segmentation
 from afnet.process.progress import Progress
 

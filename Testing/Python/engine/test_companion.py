@@ -22,8 +22,8 @@ from tiny_model import tiny_bundle
 from afnet.attending import attend
 from afnet.errors import Cancelled, RequestError
 from afnet.finetuning.conclusion import kept_companion
-from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.run import FineTuning
+from afnet.finetuning.run_folder import RunFolder
 from afnet.inference import Predictor, infer
 from afnet.models import model_store, training_folder
 from afnet.models.laterality import outputs_in_a_mirror

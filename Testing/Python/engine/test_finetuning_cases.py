@@ -27,8 +27,9 @@ from afnet.finetuning.matching import match_codes, match_segments
 from afnet.finetuning.request import CaseFiles, FineTuningRequest, choose_held_out, read_cases, suggestion
 from afnet.finetuning.run import check_all
 from afnet.models.manifest import find_model
-from afnet.models.terminology import NAME_TAG, STRUCTURE_TAG, terminology_entry
+from afnet.models.terminology import terminology_entry
 from afnet.output.segment_header import Segment
+from afnet.output.segment_tags import NAME_TAG, STRUCTURE_TAG
 from afnet.output.segmentation_file import Segmentation
 from afnet.output.writing import write_masks
 from afnet.process.progress import Progress

@@ -8,8 +8,8 @@ import pytest
 from finetuning_studies import finetune, write_cases
 
 from afnet.errors import Cancelled
-from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.request import FineTuningRequest
+from afnet.finetuning.run_folder import RunFolder
 from afnet.models.training_folder import delete_caches
 
 SHORT = ("--epochs", 1, "--hold-out", "none")

@@ -11,8 +11,8 @@ import pytest
 from stored_models import content, run_of
 
 from afnet.errors import RequestError
-from afnet.finetuning.folder import RunFolder
 from afnet.finetuning.request import FineTuningRequest
+from afnet.finetuning.run_folder import RunFolder
 from afnet.models.model_store import delete_model, publish
 from afnet.models.training_folder import (
     begin_export,

@@ -9,7 +9,8 @@ import SimpleITK as sitk
 from afnet.errors import InputError, RequestError
 from afnet.images.geometry import index_to_lps
 from afnet.models.manifest import BUNDLED_MODELS, read_manifest
-from afnet.models.terminology import STRUCTURE_TAG, terminology_entry
+from afnet.models.terminology import terminology_entry
+from afnet.output.segment_tags import STRUCTURE_TAG
 from afnet.output.segmentation_file import layers, read_segmentation
 from afnet.output.writing import write_segmentation
 

@@ -41,7 +41,8 @@ ENGINE_FILES_FOR_BOTH = {
     "afnet.json_documents", "afnet.models", "afnet.models.json_schema", "afnet.models.laterality",
     "afnet.models.manifest", "afnet.models.manifest_consistency", "afnet.models.model_places",
     "afnet.models.model_store", "afnet.models.terminology", "afnet.models.training_folder",
-    "afnet.models.weights_file", "afnet.output", "afnet.output.segment_header", "afnet.process",
+    "afnet.models.weights_file", "afnet.output", "afnet.output.segment_header",
+    "afnet.output.segment_tags", "afnet.process",
     "afnet.process.identity", "afnet.process.parent", "afnet.process.progress", "afnet.regular_file",
 }
 

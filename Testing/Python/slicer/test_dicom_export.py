@@ -70,7 +70,8 @@ def test_seg(plugins, pelvis_result, pelvis, folder, messages):
 def test_a_renamed_segment_goes_into_a_seg_with_the_meaning_of_its_name(
         plugins, pelvis_result, pelvis, folder, scene, here):
     """Slicer leaves the codes behind: a right femur must not be coded as a left one. A user's own codes stay."""
-    from afnet.models.terminology import TERMINOLOGY_TAG, terminology_entry
+    from afnet.models.terminology import terminology_entry
+    from afnet.output.segment_tags import TERMINOLOGY_TAG
     from AutofocusSegmentationLib.export.dicom import export_seg
 
     segmentation, image = pelvis_result

@@ -182,7 +182,7 @@ def test_a_renamed_region_is_not_erased_by_the_one_around_it(regions, folder, br
 
 def test_codes_of_a_model_that_is_gone(regions, folder, brain):
     """The same as while it was there; a result of a version that did not keep them says that they are others."""
-    from afnet.models.terminology import CODES_TAG
+    from afnet.output.segment_tags import CODES_TAG
     from AutofocusSegmentationLib.export.label_codes import label_codes
 
     expected = {1: "Necrosis and non-enhancing tumour", 2: "Oedema", 4: "Enhancing tumour"}

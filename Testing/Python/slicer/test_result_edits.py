@@ -125,7 +125,7 @@ def test_second_run_never_writes_under_a_name_with_another_meaning(tmp_path, pel
 
     Older results do not keep what their structures were called; the model says it.
     """
-    from afnet.models.terminology import NAME_TAG
+    from afnet.output.segment_tags import NAME_TAG
 
     reference, second = reference_volume(), labels(pelvis, seed=2)
     job(tmp_path / "1", pelvis, reference, labels(pelvis))

@@ -127,7 +127,7 @@ def test_a_correction_by_renaming_is_one(pelvis, tmp_path, older):
     """The sides were swapped. An older result does not keep what its structures were called; the model says it."""
     from engine_results import job, labels, load, reference_volume
 
-    from afnet.models.terminology import NAME_TAG
+    from afnet.output.segment_tags import NAME_TAG
     from AutofocusSegmentationLib.finetuning.scene_cases import cases_from_scene, look_again
 
     reference = reference_volume()
