@@ -207,6 +207,12 @@ def test_largest_piece_and_smallest_volume_of_exclusive_organs():
     assert voxels(image, 3) == 64 + 27, "the argument is unchanged"
 
 
+def test_of_an_organ_that_is_one_piece_nothing_stays_where_its_largest_is_too_small():
+    image = pieces(((0, 0, 0), (3, 3, 3)), ((10, 10, 10), (13, 13, 12)))
+    manifest = rules(PELVIS, kind="argmax", codes=[0, 3], largest_component=[3], minimum_ml=0.3)
+    assert voxels(clean(image, manifest)[0], 3) == 0
+
+
 def test_organ_of_many_pieces_keeps_all_that_are_large_enough():
     image = pieces(((0, 0, 0), (4, 4, 4)), ((10, 10, 10), (13, 13, 13)))
     assert voxels(clean(image, rules(PELVIS, kind="argmax", codes=[0, 3], minimum_ml=0.2))[0], 3) == 64 + 27
@@ -285,6 +291,9 @@ def test_missing_organs_are_noted_and_none_at_all_is_refused():
     manifest = rules(PELVIS, kind="argmax", codes=[0, 3, 5], expected=[3, 5])
     assert check_found(pieces(((0, 0, 0), (2, 2, 2)), ((5, 5, 5), (6, 6, 6)), codes=[3, 5]), manifest) == []
     assert check_found(pieces(((0, 0, 0), (2, 2, 2)), codes=[3]), manifest) == []  # its plausibility tells of femora
+    both = rules(PELVIS, kind="argmax", codes=[0, 2, 3, 5], expected=[3, 5])
+    (note,) = check_found(pieces(((0, 0, 0), (2, 2, 2)), codes=[3]), both)
+    assert note.startswith("Not found: Seminal vesicles"), "a man may have none to see, so plausibility is silent"
     manifest = replace(manifest, raw={key: manifest.raw[key] for key in manifest.raw if key != "plausibility"})
     (note,) = check_found(pieces(((0, 0, 0), (2, 2, 2)), codes=[3]), manifest)
     assert note.startswith("Not found: Left femur")

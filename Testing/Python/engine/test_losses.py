@@ -9,6 +9,7 @@ from afnet.learning.losses import (
     DICE_SMOOTHING,
     class_distance,
     class_loss,
+    likely_classes,
     region_distance,
     region_loss,
     soft_dice_loss,
@@ -117,6 +118,24 @@ def test_classes_that_may_be_there_share_their_likelihood():
     assert (gradient[:, 2] > 0).all()
 
 
+def test_dice_counts_where_the_membership_of_a_class_is_known():
+    """As where a class is excluded of which the rest is open."""
+    logits, possible = random(2, 3, 4, 4, 4) * 4, one_hot()
+    possible[:, 1, :2] = 1
+    weight, known = random(2, 1, 4, 4, 4, seed=4).round(), random(2, 2, 4, 4, 4, seed=5).round()
+    p = logits.softmax(1)
+    entropy = -(weight * (possible * p).sum(1, keepdim=True).log()).sum() / weight.sum()
+    expected = entropy + soft_dice_loss(p[:, 1:], possible[:, 1:], weight * known)
+    assert class_loss(logits, possible, weight, known=known).item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_a_voxel_is_of_what_fills_most_of_it_else_of_the_largest():
+    shares = [(0.6, 0.4, 0.0), (0.4, 0.35, 0.25), (0.2, 0.45, 0.35), (0.0, 0.9, 0.8), (0.5, 0.5, 0.0)]
+    found = likely_classes(torch.tensor(shares).T.reshape(3, 5, 1, 1))
+    assert found.dtype == torch.float32
+    assert found[:, :, 0, 0].T.tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0]]
+
+
 def test_distances_are_kullback_leibler_divergences():
     logits, others = random(2, 3, 4, 4, 4), random(2, 3, 4, 4, 4, seed=5)
     weight = torch.ones_like(logits)
@@ -126,6 +145,19 @@ def test_distances_are_kullback_leibler_divergences():
     mine, other = (torch.distributions.Categorical(logits=x.movedim(1, -1)) for x in (logits, others))
     expected = torch.distributions.kl_divergence(other, mine).mean()
     torch.testing.assert_close(class_distance(logits, other.probs.movedim(-1, 1), weight), expected)
+
+
+def test_classes_are_held_to_how_the_other_shares_what_is_open():
+    """Voxel by voxel, over the classes that are held there; where fewer than two are, nothing is open."""
+    logits, others = random(2, 4, 3, 3, 3) * 3, (random(2, 4, 3, 3, 3, seed=5) * 3).softmax(1)
+    held = random(2, 4, 3, 3, 3, seed=6).round()
+    distances = []
+    for mine, other, open_ in zip(*(x.movedim(1, -1).flatten(0, 3) for x in (logits, others, held > 0))):
+        if open_.sum() > 1:
+            mine = torch.distributions.Categorical(logits=mine[open_])
+            distances.append(torch.distributions.kl_divergence(torch.distributions.Categorical(other[open_]), mine))
+    assert 10 < len(distances) < 50
+    torch.testing.assert_close(class_distance(logits, others, held), torch.stack(distances).mean())
 
 
 @pytest.mark.parametrize("distance", [region_distance, class_distance])

@@ -81,12 +81,18 @@ def test_organs_that_the_scan_cuts_off_are_named(direction):
     assert 1 in codes(result)  # smaller than its limits, perhaps, but cut
 
 
-def test_an_organ_beyond_the_end_is_no_reason_against_the_scan():
-    changes = {1: None, 2: None, 5: ((90, 0, 2), 28, 300), 6: ((-90, 0, 2), 28, 300)}
-    _, notes, _ = judge(*man(changes, low=-3.0), PELVIS)
-    told = [note for note in notes if note.startswith("Not found because the scan ends too early: prostate")]
-    assert any("towards the feet" in note for note in told), notes
-    assert not any("does not look like" in n for n in notes)
+@pytest.mark.parametrize("changes,ends,missing,towards", [
+    ({1: None, 2: None, 5: ((90, 0, 2), 28, 300), 6: ((-90, 0, 2), 28, 300)}, {"low": -3.0}, "prostate", "feet"),
+    ({3: None}, {"high": 30.0}, "bladder", "head"),
+])
+def test_an_organ_beyond_the_end_is_no_reason_against_the_scan(changes, ends, missing, towards):
+    images = man(changes, **ends)
+    for image in images:  # wherever the scanner has its origin
+        image.SetOrigin((np.array(image.GetOrigin()) + [70, 500, -900]).tolist())
+    _, notes, gone = judge(*images, PELVIS)
+    (told,) = [note for note in notes if note.startswith("Not found because the scan ends too early: ")]
+    assert told.endswith(f": {missing}; use a scan that extends further towards the {towards}.")
+    assert not any("does not look like" in note for note in notes) and gone == []
 
 
 def test_a_model_without_limits_is_not_judged():
@@ -105,6 +111,22 @@ def test_without_limits_what_is_cut_off_is_told_by_structures():
     own = replace(PELVIS, raw={key: value for key, value in PELVIS.raw.items() if key != "plausibility"})
     (note,) = judge(*man(low=-18.0, direction=ORIENTATIONS[29]), own)[1]
     assert note.startswith("Cut off by the scan's inferior edge: prostate")
+
+
+@pytest.mark.parametrize("direction", [ORIENTATIONS[0], ORIENTATIONS[29]], ids=["axial", "turned"])
+@pytest.mark.parametrize("face,towards", [
+    ("left", (1, 0, 0)), ("posterior", (0, 1, 0)), ("superior", (0, 0, 1)),
+    ("right", (-1, 0, 0)), ("anterior", (0, -1, 0)), ("inferior", (0, 0, -1)),
+])
+def test_an_edge_is_named_by_the_side_of_the_patient(face, towards, direction):
+    """A rod from the middle to one face of the scan."""
+    grid = empty_grid((np.array([-30.0, -36, -42]), np.array([30.0, 36, 42])), (2.0, 3.0, 4.0), direction)
+    along = world(grid) @ np.array(towards)
+    across = np.linalg.norm(world(grid) - along[..., None] * np.array(towards), axis=-1)
+    labels = like(((along > 0) & (across < 8)).astype(np.uint8), grid)
+    assert judge(labels, labels, BRAIN)[1] == [
+        f"Cut off by the scan's {face} edge: whole tumour, tumour core; the volumes are those of the part that the "
+        "scan shows."]
 
 
 def with_metal(centre, radius, hu=3000, organs=None):

@@ -6,7 +6,17 @@ import math
 import pytest
 import torch
 
-from afnet.learning.augmentation import coarser, random_affine, resample, smooth_field, uniform, vary_mr
+from afnet.learning.augmentation import (
+    averaged,
+    coarser,
+    random_affine,
+    random_patch,
+    resample,
+    smooth_field,
+    uniform,
+    vary_ct,
+    vary_mr,
+)
 from afnet.learning.losses import region_loss
 from afnet.learning.training import Schedule, Training, norms_of, reestimate_norms
 from afnet.networks import AutofocusNetwork, NetworkPlan
@@ -184,6 +194,42 @@ def test_resampling_mirrors_and_turns_the_axes_it_is_told():
     torch.testing.assert_close(swapped, volume.transpose(1, 2), rtol=0, atol=1e-5)
 
 
+def test_resampling_moves_each_point_by_its_displacement():
+    volume, centre = torch.rand(1, 9, 9, 9, generator=rng()), torch.full((3,), 4.0)
+    displacement = torch.tensor([1.0, 0, -2]).view(3, 1, 1, 1).expand(3, 3, 3, 3)
+    moved = resample(volume, torch.eye(3), centre, (3, 3, 3), displacement)
+    torch.testing.assert_close(moved, volume[:, 4:7, 3:6, 1:4], rtol=0, atol=1e-5)
+
+
+PLACES = torch.stack(torch.meshgrid(*[torch.arange(40.0)] * 3, indexing="ij"))
+"""A volume whose three channels say where a voxel lies (z, y, x)."""
+
+
+@pytest.mark.parametrize("mirror,zoom", [(True, 2.0), (False, 1.0)])
+def test_a_random_patch_is_turned_a_little_scaled_and_perhaps_mirrored_around_its_centre(mirror, zoom):
+    centre, flips = torch.tensor([19.0, 21, 18]), []
+    for seed in range(40):
+        seen = random_patch(PLACES, centre, (5, 5, 5), rng(seed), mirror, zoom)
+        torch.testing.assert_close(seen[:, 2, 2, 2], centre, rtol=0, atol=1e-3)
+        columns = [seen[:, 4, 2, 2], seen[:, 2, 4, 2], seen[:, 2, 2, 4]]
+        turn = (torch.stack(columns, dim=1) - centre[:, None]) / (2 * zoom)
+        assert (abs(turn.norm(dim=0) - 1) <= 0.12 + 1e-3).all()
+        assert (turn.diagonal()[:2] > 0.8).all() and turn[2, 2].abs() > 0.8, "left and right alone are exchanged"
+        flips.append(bool(turn[2, 2] < 0))
+    assert 10 <= sum(flips) <= 30 if mirror else not any(flips)
+
+
+def test_half_of_the_patches_are_bent():
+    centre = torch.tensor([19.0, 19, 19])
+    bends = []
+    for seed in range(40):
+        seen = random_patch(PLACES, centre, (9, 9, 9), rng(seed), elastic=1.5)
+        second = seen[:, 2:] - 2 * seen[:, 1:-1] + seen[:, :-2]  # 0 of what is turned and scaled alone
+        bends.append(second.abs().max().item())
+    assert 10 <= sum(bend > 0.05 for bend in bends) <= 30 and sum(bend < 1e-3 for bend in bends) >= 10
+    assert max(bends) < 6 * 1.5
+
+
 def test_beyond_the_volume_is_zero():
     patch = resample(torch.ones(1, 5, 5, 5), torch.eye(3), torch.tensor([0.0, 2.0, 2.0]), (5, 5, 5))
     torch.testing.assert_close(patch[0, :, 2, 2], torch.tensor([0.0, 0, 1, 1, 1]), rtol=0, atol=1e-5)
@@ -211,6 +257,38 @@ def test_varied_images_stay_zero_outside_and_repeat_with_the_seed():
         assert varied.shape == channels.shape and torch.isfinite(varied).all()
         assert (varied[:, :3] == 0).all() and (varied[:, 3:] != channels[:, 3:]).float().mean() > 0.9
         assert torch.corrcoef(torch.stack([varied[0].flatten(), channels[0].flatten()]))[0, 1] > 0.4
+
+
+def test_ct_varies_by_one_number_of_hu_in_every_window():
+    """And what lies beyond a window stays beyond it."""
+    windows = [(-1000.0, 1000.0), (-160.0, 240.0)]
+    hu = 40 * torch.randn(20, 21, 22, generator=rng(7)).clamp(-1.5, 1.5)
+    hu[:7], hu[13:] = -2000, 2000
+    channels = torch.stack([((hu - low) / (high - low)).clamp(0, 1) for low, high in windows])
+    means, spreads = [], []
+    for seed in range(30):
+        varied = vary_ct(channels, windows, rng(seed))
+        assert (varied[:, :4] == 0).all() and (varied[:, 16:] == 1).all()
+        inside = (slice(10, 11), slice(4, -4), slice(4, -4))  # coarse slices average what is around
+        wide, narrow = ((varied - channels)[(n, *inside)] * (high - low) for n, (low, high) in enumerate(windows))
+        clear = (varied[(1, *inside)] > 0) & (varied[(1, *inside)] < 1)
+        torch.testing.assert_close(wide[clear], narrow[clear], rtol=0, atol=0.01)
+        means.append(wide.mean().item())
+        spreads.append(wide.std().item())
+    assert -18 < min(means) < -8 and 8 < max(means) < 18
+    assert min(spreads) < 3 and 15 < sorted(spreads)[-3] < 60
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_averaging_acts_along_its_axis_alone(axis, factor):
+    """Means of `factor` voxels: of waves that long nothing is left, and across them all stays."""
+    wave = torch.tensor([factor - 1.0, *[-1.0] * (factor - 1)]).repeat(4)
+    shape = [1, 1, 1]
+    shape[axis] = len(wave)
+    along = wave.view(shape).expand([len(wave)] * 3)[None]
+    assert averaged(along, axis, factor).abs().max() < 1e-6
+    torch.testing.assert_close(averaged(along, (axis + 1) % 3, factor), along)
 
 
 def test_coarser_keeps_the_mean_and_loses_detail():
