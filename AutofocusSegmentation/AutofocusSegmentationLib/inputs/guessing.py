@@ -85,6 +85,11 @@ def guess_inputs(
     return {item.name: chosen.get(item.name) or best.get(item.name) for item in manifest.inputs}
 
 
+def fitting_nodes(manifest: Manifest, volume_nodes: Iterable) -> list:
+    """Return those of `volume_nodes` that fit an input of the model, in their order."""
+    return [node for node, _found in _fitting(manifest, volume_nodes, {}, 0)]
+
+
 def several_sets(manifest: Manifest, inputs: Mapping[str, object], volume_nodes: Iterable) -> SeveralSets | None:
     """Return what of the chosen inputs (name to node or None) is not certain; None if no set is like another."""
     chosen = {name: node for name, node in inputs.items() if node is not None}

@@ -12,7 +12,7 @@ from ..scene import hierarchy, volumes
 from ..scene.transforms import RIGID_TOLERANCE_MM, ijk_to_local, is_linear, linear_to_reference, rigid_to_world
 from .dicom_tags import modality_of
 from .evidence import explain
-from .guessing import named_unlike_others, several_sets
+from .guessing import fitting_nodes, named_unlike_others, several_sets
 
 
 def input_problems(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str, str]:
@@ -50,11 +50,12 @@ def input_problems(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str
 
 
 def input_reasons(
-    manifest: Manifest, inputs: Mapping[str, object], volume_nodes: Iterable = ()
+    manifest: Manifest, inputs: Mapping[str, object], volume_nodes: Iterable = (), backgrounds: Iterable = ()
 ) -> dict[str, str]:
     """Return why each chosen volume node was taken, or what to check before it is used: input name to sentences.
 
     volume_nodes: all that could be chosen. If they seem to be of several patients, an empty input has a sentence, too.
+    backgrounds: those that the views show, which the user may believe to be the chosen ones.
     """
     reference = manifest.input(manifest.reference)
     expected = hierarchy.study_item(inputs[reference.name]) if inputs.get(reference.name) else 0
@@ -76,6 +77,8 @@ def input_reasons(
             reasons[name] += " " + _("{there} check that this one is of the same patient.").format(there=there)
         for name in several.left_empty:
             reasons[name] = _("{there} choose the one of the same patient.").format(there=there)
+    if len(manifest.inputs) == 1 and reasons:
+        reasons[reference.name] += _other_volumes(manifest, inputs[reference.name], volume_nodes, [*backgrounds])
     return reasons
 
 
@@ -107,6 +110,21 @@ def _problem_of(item: Input, node) -> str:
         return _("{title} is of the modality {found}, not {modality}: choose the {modality} volume.").format(
             title=title, found=modality_of(node), modality=modality)
     return ""
+
+
+def _other_volumes(manifest: Manifest, node, volume_nodes: Iterable, backgrounds: list) -> str:
+    """Say if others fit a model's only input, as after the next patient was loaded: nothing else tells which one is
+    meant. Empty if all views show the chosen `node`."""
+    others = [each for each in fitting_nodes(manifest, volume_nodes) if each is not node]
+    if not others or backgrounds == [node]:
+        return ""
+    text = _("There are {count} volumes for {title} here: check that this is the one you mean.")
+    seen = next((each for each in backgrounds if each in others), None)
+    if seen is not None:
+        text = _("There are {count} volumes for {title} here, and the views show {name}: check that this is the one "
+                 "you mean.")
+    return " " + text.format(count=len(others) + 1, title=manifest.inputs[0].title,
+                             name=volumes.name_of(seen) if seen else "")
 
 
 def _frame_problem(item: Input, node) -> str:

@@ -102,16 +102,18 @@ class InputSlots:
         self._explained = None
 
     def explain(self, manifest: Manifest | None, nodes: Mapping[str, object], volume_nodes: Iterable,
-                problems: Mapping[str, str]) -> None:
+                problems: Mapping[str, str], backgrounds: Iterable = ()) -> None:
         """Write below each input without a problem why its volume was taken, or what to check.
 
-        Looks at all of `volume_nodes`, but only for other nodes or problems than before, or after `look_again`.
+        Looks at all of `volume_nodes`, but only for other nodes or problems than before, or others in the views
+        (`backgrounds`), or after `look_again`.
         """
-        state = manifest, {name: node and (node.GetID(), node.GetName()) for name, node in nodes.items()}, [*problems]
+        chosen = {name: node and (node.GetID(), node.GetName()) for name, node in nodes.items()}
+        state = manifest, chosen, [*problems], [node.GetID() for node in backgrounds]
         if state == self._explained:
             return
         self._explained = state
-        told = input_checks.input_reasons(manifest, nodes, volume_nodes) if manifest else {}
+        told = input_checks.input_reasons(manifest, nodes, volume_nodes, backgrounds) if manifest else {}
         reasons = {name: text for name, text in told.items() if name not in problems}
         for slot in self._slots:
             slot.reason.setText(reasons.get(slot.name, ""))

@@ -12,9 +12,10 @@ from ..results.result import default_name
 from ..scene import hierarchy
 from ..scene.grids import has_own_voxels, lies_on
 from ..scene.transforms import is_linear, volume_factor
-from ..scene.volumes import name_of
-from ..segments.study_record import made_of_another, reference_image
+from ..scene.volumes import is_attention_map, name_of
+from ..segments.study_record import is_of_study, made_of_another, reference_image
 from ..segments.tags import other_results
+from ..views import view_layers
 
 _SAME_VOLUME = 0.005
 """Part by which a transform may change volumes and nothing is said: less than the table shows."""
@@ -118,7 +119,7 @@ def _shown(segmentation, others: list, ready: list) -> list[str]:
     others = [node for node in others if node.GetDisplayNode() is not None]
     shown = [node for node in others if node.GetDisplayNode().GetVisibility()]
     hidden = [node for node in others if node not in shown and node not in ready]
-    about = []
+    about = [_behind(segmentation)]
     if shown:
         name = name_of(shown[0]) if len(shown) == 1 else _("{count} other results").format(count=len(shown))
         about.append(_("The views show {name}, too: press Show in views to see this result alone.").format(name=name))
@@ -127,6 +128,16 @@ def _shown(segmentation, others: list, ready: list) -> list[str]:
     elif hidden:
         about.append(_("{count} other results are hidden: choose one above to see it.").format(count=len(hidden)))
     return about
+
+
+def _behind(segmentation) -> str:
+    """Say if the views show another image behind a result, as after the next patient was loaded."""
+    others = [volume for volume in view_layers.backgrounds()
+              if not is_attention_map(volume) and not is_of_study(volume, segmentation)]
+    if reference_image(segmentation) is None or not others:
+        return ""
+    return _("The views show {name}, not this result's image: press Show in views to see it.").format(
+        name=name_of(others[0]))
 
 
 def _model(segmentation) -> str:

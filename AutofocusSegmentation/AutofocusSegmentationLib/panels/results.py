@@ -17,7 +17,7 @@ from ..segments import nesting
 from ..segments.study_record import find_images_again, reference_image
 from ..segments.tags import mark_edits, other_results, results_in_scene
 from ..segments.voxels import segment_volumes
-from ..views import arrangement, display, editing
+from ..views import arrangement, display, editing, view_layers
 from .export_controls import ExportControls
 from .result_choice import ResultChoice
 from .structure_table import StructureTable
@@ -191,9 +191,11 @@ class ResultsPanel(VTKObservationMixin):
         self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
         self._row_selected(self._table.row())
         self._choice.show(self._segmentation)
-        for other in other_results(self._segmentation):  # which of them are hidden is told
-            if not self.hasObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._looks_changed):
-                self.addObserver(other, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._looks_changed)
+        looks, modified = slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, vtk.vtkCommand.ModifiedEvent
+        others = [(other, looks) for other in other_results(self._segmentation)]
+        for node, event in others + [(view, modified) for view in view_layers.views()]:  # what they show is told
+            if not self.hasObserver(node, event, self._looks_changed):
+                self.addObserver(node, event, self._looks_changed)
         notes = self._segmentation.GetDescription() or ""
         self.ui.notesLabel.setText(notes)
         self.ui.notesLabel.setVisible(bool(notes))

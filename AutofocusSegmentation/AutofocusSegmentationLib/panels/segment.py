@@ -18,6 +18,7 @@ from ..results.result import Result
 from ..scene.sequences import FrameWatch
 from ..segments import study_record
 from ..segments.tags import kept_segments
+from ..views import view_layers
 from .input_slots import InputSlots
 from .model_choice import ModelChoice
 from .run_view import RunView
@@ -221,7 +222,10 @@ class SegmentPanel(VTKObservationMixin):
             self._check_output()
         shown = {name: text for name, text in problems.items() if inputs.get(name)}
         self._slots.show_problems(shown)
-        self._slots.explain(manifest, inputs, _volumes(), shown)
+        self._slots.explain(manifest, inputs, _volumes(), shown, view_layers.backgrounds())
+        for view in view_layers.views():
+            if not self.hasObserver(view, vtk.vtkCommand.ModifiedEvent, self._update):
+                self.addObserver(view, vtk.vtkCommand.ModifiedEvent, self._update)
         seen = [] if self.ui.inputsSection.collapsed else [*shown.values()]
         seen += [] if self.ui.outputsSection.collapsed else [self._output_problem]
         missing = self._missing(problems)

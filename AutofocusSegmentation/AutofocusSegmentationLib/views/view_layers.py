@@ -88,6 +88,13 @@ def views() -> list:
     return list(slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"))
 
 
+def backgrounds() -> list:
+    """Return the volume nodes behind the slice views, each once; without views that the layout does not show."""
+    mapped = {node.GetLayoutName(): node.IsMappedInLayout() for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
+    volumes = [shown(view, BACKGROUND) for view in views() if mapped.get(view.GetLayoutName(), True)]
+    return list(dict.fromkeys(volume for volume in volumes if volume is not None))
+
+
 def show(view, layer: str, volume) -> None:
     """Show a volume node (None: nothing) in a layer of a view, which is fitted to another background."""
     if volume is None:

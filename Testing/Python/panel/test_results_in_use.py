@@ -112,3 +112,57 @@ def test_a_result_that_waits_is_told_once_though_two_runs_filled_it(queue):
         queue.end()
         assert shown(queue) == "CT Adams segmentation"
     assert said(queue) == ["CT Brown segmentation is ready: choose it above to see it."]
+
+
+def reason(panel):
+    import qt
+
+    return panel.segment.widget.findChild(qt.QLabel, "ctReasonLabel").text
+
+
+def test_the_next_patient_in_the_views_is_told(results, views, make_ct, scene):
+    """Slicer shows what was loaded last: Segment would segment the first patient again, whose contours lie over it."""
+    adams = make_ct("CT Adams")
+    choose_model(results.segment.ui, "pelvis-ct")
+    segmentation = run(results, "pelvis-ct")
+    results.process()
+    assert said(results) == [] and reason(results) == "Chosen by its name."
+    brown, mask = make_ct("CT Brown"), make_ct("liver mask")
+    results.process()
+    assert reason(results) == "Chosen by its name.", "the views show the one that is chosen"
+    for view in views:
+        view.SetBackgroundVolumeID(brown.GetID())
+    results.process()
+    assert said(results) == ["The views show CT Brown, not this result's image: press Show in views to see it."]
+    assert reason(results) == ("Chosen by its name. There are 2 volumes for CT here, and the views show CT Brown: check "
+                               "that this is the one you mean.")
+    views[0].SetBackgroundVolumeID(adams.GetID())
+    results.process()
+    assert "There are 2 volumes for CT here, and the views show CT Brown" in reason(results)
+    for view in views:
+        view.SetBackgroundVolumeID(mask.GetID())
+    results.process()
+    assert reason(results).endswith("There are 2 volumes for CT here: check that this is the one you mean.")
+    click(results.ui.viewsButton)
+    results.process()
+    assert said(results) == [] and reason(results) == "Chosen by its name."
+    segmentation.GetDisplayNode().SetVisibility(False)
+    views[0].SetBackgroundVolumeID(brown.GetID())
+    results.process()
+    assert said(results) == ["This result is hidden: press Show in views to see it."]
+
+
+def test_views_that_the_layout_does_not_show_count_not(views, make_ct, scene):
+    from AutofocusSegmentationLib.views.view_layers import backgrounds
+
+    brown = make_ct("CT Brown")
+    views[0].SetBackgroundVolumeID(brown.GetID())
+    assert backgrounds() == [brown]
+    node = scene.CreateNodeByClass("vtkMRMLSliceNode")
+    node.UnRegister(None)
+    node.SetLayoutName("Red")
+    node = scene.AddNode(node)
+    assert backgrounds() == []
+    node.SetMappedInLayout(True)
+    assert backgrounds() == [brown]
+    scene.RemoveNode(node)
