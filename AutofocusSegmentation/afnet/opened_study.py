@@ -11,6 +11,7 @@ from .attention import AttentionMaps, patient_mask
 from .attention_request import check_size, checked, rates
 from .devices import choose_device, peak_memory_mb
 from .errors import RequestError
+from .images.dicom_header import SEX
 from .images.reading import describe_grid, read_image
 from .inference import Predictor, Resources
 from .json_documents import Report
@@ -66,8 +67,12 @@ def open_study(request: StudyRequest, progress: Progress) -> OpenedStudy:
     progress.stage("read")
     images = {}
     for number, item in enumerate(manifest.inputs, start=1):
-        images[item.name] = read_image(request.inputs[item.name], item.title, item.modality)
+        images[item.name] = read_image(request.inputs[item.name], item.title, item.modality, progress.note)
         progress.within(number / len(manifest.inputs))
+
+    other_sex = _other_sex(manifest, images[manifest.reference])
+    if other_sex:
+        progress.note(other_sex)
 
     progress.stage("prepare")
     scaled = scale(images, manifest)
@@ -107,6 +112,14 @@ def finish(report: Report, request: StudyRequest, progress: Progress) -> None:
     report["peak_memory_mb"] = peak_memory_mb()
     if request.report:
         write_json(request.report, report)
+
+
+def _other_sex(manifest: Manifest, image: sitk.Image) -> str:
+    """Say if DICOM says that the patient is not of the sex that the model is made for; else empty."""
+    told = {("M", "F"): "the patient is a woman, but the model is made for men",
+            ("F", "M"): "the patient is a man, but the model is made for women"}
+    text = told.get((manifest.sex, image.GetMetaData(SEX) if image.HasMetaDataKey(SEX) else ""))
+    return f"DICOM says that {text}: check every segment." if text else ""
 
 
 def _predictor(manifest: Manifest) -> Predictor:

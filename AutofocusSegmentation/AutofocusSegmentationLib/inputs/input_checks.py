@@ -67,6 +67,8 @@ def input_reasons(
             if expected and hierarchy.study_item(node) not in (0, expected):
                 reasons[name] += " " + _("From a different study than {title}: check "
                                          "it.").format(title=reference.title)
+            if name == reference.name:
+                reasons[name] += _other_sex(manifest, node)
             if name in unlike:
                 reasons[name] += " " + _("Its name differs from the others: check that it is from the same patient.")
     several = several_sets(manifest, inputs, volume_nodes)
@@ -110,6 +112,14 @@ def _problem_of(item: Input, node) -> str:
         return _("{title} is of the modality {found}, not {modality}: choose the {modality} volume.").format(
             title=title, found=modality_of(node), modality=modality)
     return ""
+
+
+def _other_sex(manifest: Manifest, node) -> str:
+    """Say if DICOM says that the patient is not of the sex that the model is made for; else empty."""
+    told = {("M", "F"): _("DICOM says that this patient is a woman, but the model is made for men."),
+            ("F", "M"): _("DICOM says that this patient is a man, but the model is made for women.")}
+    text = told.get((manifest.sex, hierarchy.patient_sex(node)))
+    return f" {text}" if text else ""
 
 
 def _other_volumes(manifest: Manifest, node, volume_nodes: Iterable, backgrounds: list) -> str:

@@ -84,6 +84,12 @@ def remove_item(node) -> int:
     return parent
 
 
+def patient_sex(node) -> str:
+    """Return the sex of a node's patient as DICOM has it: 'M', 'F', 'O' (other), or '' if unknown."""
+    item, name = patient_item(node), slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMPatientSexAttributeName()
+    return ((_tree().GetItemAttribute(item, name) if item else "") or "").strip().upper()
+
+
 def patient_and_study_tags(node) -> dict[str, str]:
     """Return the DICOM keywords and values of a node's patient and study, for files that go back to DICOM only."""
     names = slicer.vtkMRMLSubjectHierarchyConstants

@@ -75,7 +75,8 @@ def new_document(
         note += f", which had learned from {again} of them"
     document = {key: value for key, value in base.raw.items() if key not in ("weights_sha256", "fine_tuning")}
     if {item["code"] for item in labels.document["labelmap"]} != set(base.code_names):
-        document.pop("plausibility", None)  # its limits are those of the base's structures
+        for key in ("plausibility", "sex"):  # they speak of the structures of the base
+            document.pop(key, None)
     parent = {"id": base.id, "version": base.version, "weights_sha256": base.weights_sha256}
     scores = [
         {key: row[key] for key in ("id", "n", "base_dice", "new_dice")} for row in comparison["structures"]

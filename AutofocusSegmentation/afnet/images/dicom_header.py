@@ -21,6 +21,8 @@ _FRAMES, _PHOTOMETRIC, _ALLOCATED, _SAMPLES = "0028|0008", "0028|0004", "0028|01
 _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
 _PATIENT, _FRAME_OF_REFERENCE, _HIGH_BIT, _STORED = "0010|0020", "0020|0052", "0028|0102", "0028|0101"
 _SIGNED, _PADDING, _PADDING_LIMIT = "0028|0103", "0028|0120", "0028|0121"
+_IMAGE_TYPE = "0008|0008"
+SEX = "0010|0040"
 
 _BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"  # hardly ever used for scans
 _UNCOMPRESSED = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
@@ -56,8 +58,8 @@ class Slice:
     'multi-frame'. `rescale`: whether slope and intercept are there. `unscaled`: whether what the values mean cannot be
     known, for one of these is no number or a table stands in their place. `shifted`: whether the values are in upper
     bits. `whose`: patient and frame of reference, for comparing alone: never shown or logged. `padding`: from where to
-    where values, rescaled, stand for no tissue; None if the file names no such value. Lengths in mm, as exact as the
-    file has them.
+    where values, rescaled, stand for no tissue; None if the file names no such value. `localizer`: whether it says of
+    itself that it is one. `sex`: 'M', 'F', 'O' (other) or ''. Lengths in mm, as exact as the file has them.
     """
 
     file: Path
@@ -78,6 +80,8 @@ class Slice:
     shifted: bool
     whose: tuple[str, str]
     padding: tuple[float, float] | None
+    localizer: bool
+    sex: str
 
 
 @dataclass
@@ -253,6 +257,8 @@ def _slice(file: Path, reader: sitk.ImageFileReader, kind: str | None, start: by
         _text(reader, _PHOTOMETRIC) == "MONOCHROME1", (bool(_text(reader, _SLOPE)), bool(_text(reader, _INTERCEPT))),
         _is_unscaled(file, reader, start), _is_shifted(reader),
         (_text(reader, _PATIENT), _text(reader, _FRAME_OF_REFERENCE)), _padding(reader),
+        "LOCALIZER" in [part.strip() for part in _text(reader, _IMAGE_TYPE).split("\\")],
+        sex if (sex := _text(reader, SEX)) in ("M", "F", "O") else "",
     )
 
 

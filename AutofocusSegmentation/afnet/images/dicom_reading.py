@@ -7,6 +7,7 @@ C.7.6.2.1.1: image position, image orientation, pixel spacing).
 Sentences name no tag's content but the modality, and no file, for these carry names of patients.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError, is_out_of_memory
 from ..hounsfield import AIR, BODY_THRESHOLD, DENSEST_BONE
-from .dicom_header import MODALITIES, Slice
+from .dicom_header import MODALITIES, SEX, Slice
 from .dicom_stack import ORIENTATION_TOLERANCE, ROUNDING, SPACING_TOLERANCE, count, only_stack, read_headers
 from .native_stderr import native_stderr_closed
 from .refusals import without_room
@@ -26,17 +27,22 @@ TILT_TOLERANCE = 1e-3
 """Largest shift of slices within their plane, in mm per mm along the normal (0.5 mm over 500 mm)."""
 
 
-def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image:
+def read_dicom_folder(
+    folder: Path, what: str, expected: str = "", tell: Callable[[str], object] = lambda text: None
+) -> sitk.Image:
     """Read the one stack of slices in `folder` and below it; values are rescaled (HU for CT, in which padding is air).
 
     Slices are sorted along the normal of their plane, so the direction is right-handed. `what` is the subject of
-    error sentences, `expected` the modality that the series must be of if it names one. Raises RequestError (no DICOM,
-    several series), InputError (damaged, missing, repeated, uneven or tilted slices, some without a place, links that
-    lead nowhere, a multi-frame file, inverted values, another modality, values of unknown scale), OSError.
+    error sentences, `expected` the modality that the series must be of if it names one. `tell` is given a
+    sentence if localizers are left out. The patient's sex, if stated, is the image's metadata SEX ('M', 'F', 'O').
+
+    Raises RequestError (no DICOM, several series), InputError (damaged, missing, repeated, uneven or tilted slices,
+    some without a place, links that lead nowhere, a multi-frame file, inverted values, another modality, values of
+    unknown scale), OSError.
     """
     with native_stderr_closed():
         found = read_headers(folder, what)
-    stack = only_stack(found, what)
+    stack = only_stack(found, what, tell)
     _check_kind(stack, expected, what)
     unscaled = sum(item.unscaled for item in stack)
     if unscaled:
@@ -70,7 +76,10 @@ def read_dicom_folder(folder: Path, what: str, expected: str = "") -> sitk.Image
     image.SetOrigin(ordered[0].position)
     image.SetSpacing(spacing)
     image.SetDirection(direction.ravel().tolist())
-    return _narrow(_with_air(image, ordered) if ct else image)
+    image = _narrow(_with_air(image, ordered) if ct else image)
+    if len(sexes := {item.sex for item in ordered} - {""}) == 1:
+        image.SetMetaData(SEX, sexes.pop())
+    return image
 
 
 def _with_air(image: sitk.Image, ordered: list[Slice]) -> sitk.Image:

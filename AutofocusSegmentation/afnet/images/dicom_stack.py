@@ -6,7 +6,7 @@ Sentences name no tag's content but the modality, and no file, for these carry n
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +77,10 @@ def _by_instance(slices: Iterable[Slice]) -> dict[tuple, Slice]:
     return found
 
 
-def only_stack(folder: Folder, what: str) -> list[Slice]:
+def only_stack(folder: Folder, what: str, tell: Callable[[str], object]) -> list[Slice]:
     """The slices of the one series and orientation that is no localizer.
 
-    `what` is the subject of error sentences. Raises RequestError (no DICOM, several series), InputError (slices that
+    `what` is the subject of error sentences; `tell` is given one if longer localizers are left out. Raises RequestError (no DICOM, several series), InputError (slices that
     are damaged, have no place or do not match, links that lead nowhere, a multi-frame file).
     """
     if folder.dangling:
@@ -95,6 +95,11 @@ def only_stack(folder: Folder, what: str) -> list[Slice]:
     if _frames(found[0]) > LOCALIZER_SLICES:
         left_out = [item for stack in found if _frames(stack) <= LOCALIZER_SLICES for item in stack]
         found = [stack for stack in found if _frames(stack) > LOCALIZER_SLICES]
+    scans = [stack for stack in found if not all(item.localizer for item in stack)]
+    if len(scans) == 1 < len(found):
+        slices = sum(map(_frames, found)) - _frames(scans[0])
+        tell(f"{what}: {count(slices, 'slice')} that the folder also holds are marked as localizer and were left out.")
+        found = scans
     if len(found) > 1:
         raise _several_series(found, what)
     if _form(found[0]):

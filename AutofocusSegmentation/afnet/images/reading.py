@@ -9,6 +9,7 @@ patients, and the sentences end up in logs.
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +25,20 @@ from .nifti_reading import read_nifti
 from .refusals import not_finite
 
 
-def read_image(path: str | os.PathLike, what: str = "The image", modality: str = "") -> sitk.Image:
+def read_image(
+    path: str | os.PathLike, what: str = "The image", modality: str = "",
+    tell: Callable[[str], object] = lambda text: None,
+) -> sitk.Image:
     """Read a scan: a NIfTI, NRRD or MetaImage file, or a folder with one DICOM series.
 
     Returns a 3-D scalar image in its own integer type, or float32; DICOM and NIfTI rescaling is applied (CT in HU).
     `what` is the subject of the sentences in errors, for instance "The T2 image". `modality`: what a DICOM series must
-    be of ('CT', 'MR'), where it says so.
+    be of ('CT', 'MR'), where it says so. `tell` is given a sentence if localizers beside it are left out.
 
     Raises RequestError if there is no such file or it is of another kind, InputError if the image cannot be used:
     damaged, NaN, constant, one slice, more than one volume or channel, tilted or uneven slices, several series.
     """
-    image = _read(Path(path), what, modality)
+    image = _read(Path(path), what, modality, tell)
     check_geometry(image, what)
     return _check_values(image, what)
 
@@ -65,11 +69,13 @@ def describe_grid(image: sitk.Image) -> dict:
     }
 
 
-def _read(path: Path, what: str, modality: str = "") -> sitk.Image:
+def _read(
+    path: Path, what: str, modality: str = "", tell: Callable[[str], object] = lambda text: None
+) -> sitk.Image:
     start = first_bytes(path, what)
     if start is None:
         with opening(what):
-            return read_dicom_folder(path, what, modality)
+            return read_dicom_folder(path, what, modality, tell)
     if start[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom", ".ima"):
         raise RequestError(
             f"{what} is a single DICOM file; give the folder that holds the whole series instead."

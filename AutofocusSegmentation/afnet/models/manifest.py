@@ -135,6 +135,11 @@ class Manifest:
         return self.raw["scores"]
 
     @property
+    def sex(self) -> str:
+        """Sex that the model is made for, as DICOM has it: 'M', 'F', or '' for both."""
+        return self.raw.get("sex", "")
+
+    @property
     def not_validated_on(self) -> str:
         """Patients and images that the model was never measured on; '' if the manifest does not say."""
         return self.raw.get("not_validated_on", "")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from dicom_slices import COLUMNS, MR, ROWS, SECONDARY, refused, rewrite, series, stored
+from dicom_slices import AXIAL, COLUMNS, MR, ROWS, SECONDARY, refused, rewrite, series, stored
 from pydicom.uid import ImplicitVRLittleEndian
 
 from afnet.errors import InputError, RequestError
@@ -246,3 +246,30 @@ def test_names_that_are_not_utf8_are_told(tmp_path, capfd):
     with pytest.raises(RequestError, match="not UTF-8"):
         read_image(strange, "The CT")
     assert capfd.readouterr() == ("", "")
+
+
+def test_longer_localizers_are_left_out_by_their_mark_and_told(tmp_path, capfd):
+    """Three planes of several slices, as for MR; the CT's own kind, and even more slices than the scan."""
+    folder = stored(tmp_path / "series", series())
+    others = [series(count, axes=axes, series=f"1.2.3.9{count}", seed=1)
+              for count, axes in ((3, (0.0, 1, 0, 0, 0, -1)), (15, AXIAL))]
+    for number, slices in enumerate(others):
+        stored(folder, slices, f"x{number}")
+    refused(folder, RequestError, "3 DICOM series", capfd)
+    for number, slices in enumerate(others):
+        for item in slices:
+            item.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        stored(folder, slices, f"x{number}")
+    told = []
+    assert read_image(folder, "CT", tell=told.append).GetSize() == (COLUMNS, ROWS, 8)
+    assert told == ["CT: 18 slices that the folder also holds are marked as localizer and were left out."]
+    stored(folder, series(4, series="1.2.3.8"), "y")
+    refused(folder, RequestError, "4 DICOM series", capfd)
+
+
+def test_a_localizer_alone_is_read(tmp_path):
+    slices = series()
+    for item in slices:
+        item.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    told = []
+    assert read_image(stored(tmp_path, slices), tell=told.append).GetSize() == (COLUMNS, ROWS, 8) and told == []

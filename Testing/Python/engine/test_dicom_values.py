@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_slices import COLUMNS, MR, ROWS, refused, rewrite, series, stored, values
+from dicom_slices import COLUMNS, MR, ROWS, refused, rewrite, series, slice_of, stored, values
+from phantoms import ct_image
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -14,6 +15,9 @@ from pydicom.uid import (
 
 from afnet.errors import InputError
 from afnet.images.reading import read_image
+from afnet.opened_study import open_study
+from afnet.process.progress import Progress
+from afnet.study_request import StudyRequest
 
 
 def found(folder) -> np.ndarray:
@@ -165,3 +169,19 @@ def test_values_in_the_upper_bits(tmp_path, some, capfd):
         item.HighBit = 15
         item.PixelData = (np.frombuffer(item.PixelData, np.uint16) << 4).tobytes()
     refused(stored(tmp_path / "series", slices), InputError, "upper bits of its pixels (High Bit)", capfd)
+
+
+@pytest.mark.parametrize(("sexes", "told"), [("F", True), ("M", False), ("O", False), ("", False), ("FM", False)])
+def test_a_patient_of_another_sex_than_the_models_is_told(tmp_path, tiny_pelvis, sexes, told):
+    image = ct_image(spacing=4.0)
+    array = (sitk.GetArrayFromImage(image) + 1024).clip(0).astype(np.uint16)
+    slices = [slice_of(plane, image.TransformIndexToPhysicalPoint((0, 0, k)), spacing=(4.0, 4.0))
+              for k, plane in enumerate(array)]
+    for k, item in enumerate(slices):
+        item.PatientSex = sexes[k % len(sexes)] if sexes else ""
+    progress = Progress()
+    folder = stored(tmp_path / "ct", slices)
+    study = open_study(StudyRequest(str(tiny_pelvis.folder), {"ct": folder}, tmp_path / "s.seg.nrrd"), progress)
+    sentence = "DICOM says that the patient is a woman, but the model is made for men: check every segment."
+    assert (sentence in progress.notes) == told and study.manifest.sex == "M"
+    assert not any("patient is a" in note for note in progress.notes if note != sentence)

@@ -1,12 +1,14 @@
 """Inputs of a model from the scene: the checks, and an export that changes no node."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from study_nodes import brain_nodes, put_in_study, vector_volume
+from study_nodes import brain_nodes, put_in_study, tree, vector_volume
 
+from afnet.models.manifest import find_model
 from harness.scene_makers import make_volume, oblique
 
 pytestmark = pytest.mark.usefixtures("scene")
@@ -310,3 +312,20 @@ def test_the_frame_that_is_meant_is_written_wherever_the_sequence_is_now(brain, 
     assert study.notes[0].endswith(": frame 3 of 3 (time 20 s) of a sequence was used.")
     assert len(study.notes) == (2 if bent else 1)
     assert set(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "flair.nrrd"))).ravel()) == {7}
+
+
+@pytest.mark.parametrize(("sex", "told"), [("F", True), ("M", False), ("O", False), ("", False)])
+def test_a_woman_is_told_for_a_model_of_men(sex, told):
+    import slicer
+
+    from AutofocusSegmentationLib.inputs.study import input_reasons
+    from AutofocusSegmentationLib.scene.hierarchy import patient_item
+
+    pelvis, node = find_model("pelvis-ct"), make_volume(None, "CT")
+    put_in_study(node, "A", "2024", "CT")
+    name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMPatientSexAttributeName()
+    tree().SetItemAttribute(patient_item(node), name, sex)
+    sentence = "DICOM says that this patient is a woman, but the model is made for men."
+    assert input_reasons(pelvis, {"ct": node})["ct"] == "Chosen by its name." + f" {sentence}" * told
+    assert "woman" not in input_reasons(replace(pelvis, raw=pelvis.raw | {"sex": "F"}), {"ct": node})["ct"]
+    assert "patient" not in input_reasons(replace(pelvis, raw={}), {"ct": node})["ct"]
