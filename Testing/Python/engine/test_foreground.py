@@ -86,10 +86,11 @@ def test_scan_that_is_too_short_for_a_body(cut):
     "change",
     [
         lambda a: a + 1024,
+        lambda a: np.where(np.arange(a.shape[-1]) < a.shape[-1] // 4, -1024, a + 1024),
         lambda a: a * 0 + np.linspace(0, 900, a.size).reshape(a.shape),
         lambda a: np.full_like(a, -1000),
     ],
-    ids=["no intercept", "MR", "only air"],
+    ids=["no intercept", "no intercept, padding", "MR", "only air"],
 )
 def test_not_hounsfield(change):
     refused(
