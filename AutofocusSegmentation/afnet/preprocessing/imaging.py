@@ -23,6 +23,9 @@ from .resolution import shown_on
 CT_CEILING = 3000.0
 """HU above which metal says nothing more."""
 
+THICK_SLICES = 9.9
+"""mm: from here the user is told. With 10 mm the Dice of a bladder was 0.88."""
+
 SAME_IMAGE = 0.9999
 """Correlation above which two images are one (at most 0.79 in 23 patients of BraTS 2021)."""
 
@@ -86,7 +89,7 @@ def scale(images: dict[str, sitk.Image], manifest: Manifest) -> Scaled:
         image = images[manifest.reference]
         check_hounsfield(image)
         hounsfield = sitk.Clamp(image, sitk.sitkFloat32, AIR, CT_CEILING)
-        return Scaled({manifest.reference: hounsfield}, {}, ())
+        return Scaled({manifest.reference: hounsfield}, {}, tuple(_thick_slices(images, manifest)))
     scaled, masks = {}, {}
     for item in manifest.inputs:
         image = sitk.Cast(images[item.name], sitk.sitkFloat32)
@@ -99,7 +102,7 @@ def scale(images: dict[str, sitk.Image], manifest: Manifest) -> Scaled:
                 f"{item.title} has the same value everywhere in the brain; choose the scan."
             ) from None
     _refuse_copies(scaled, manifest)
-    return Scaled(scaled, masks, tuple(_grid_notes(images, manifest)))
+    return Scaled(scaled, masks, tuple(_grid_notes(images, manifest) + _thick_slices(images, manifest)))
 
 
 def _refuse_copies(scaled: dict[str, sitk.Image], manifest: Manifest) -> None:
@@ -164,6 +167,14 @@ def extent_of(image: sitk.Image) -> sitk.Image:
     ones = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(image)
     return ones
+
+
+def _thick_slices(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:
+    spacing = max(images[manifest.reference].GetSpacing())
+    return [] if spacing < THICK_SLICES else [
+        f"{manifest.input(manifest.reference).title} has slices {spacing:.3g} mm apart, so the contours are coarse; use "
+        "a finer series if there is one."
+    ]
 
 
 def _grid_notes(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:

@@ -254,3 +254,12 @@ def test_images_on_other_grids_are_brought_to_the_reference_and_named():
 def test_ct_is_not_a_brain():
     body = sampled(empty_grid((1.6 * CT_BOX[0], 1.6 * CT_BOX[1]), 6.0), lambda points: ct_hounsfield(points / 1.6))
     refused(lambda: brain_mask(body, "T1"), "T1 shows", "not a whole brain")
+
+
+@pytest.mark.parametrize(("thickness", "told"), [(8.0, False), (10.0, True)])
+def test_thick_slices_are_told(thickness, told):
+    image = ct_image(spacing=4.0)
+    thick = sitk.Resample(image, [*image.GetSize()[:2], int(image.GetSize()[2] * 4 / thickness)], sitk.Transform(),
+                          sitk.sitkLinear, image.GetOrigin(), [4.0, 4.0, thickness], image.GetDirection(), -1000)
+    assert prepare({"ct": thick}, find_model("pelvis-ct")).notes == (
+        "CT has slices 10 mm apart, so the contours are coarse; use a finer series if there is one.",) * told
