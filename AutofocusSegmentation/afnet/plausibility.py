@@ -94,12 +94,17 @@ def _cut_off_structures(labels: sitk.Image, manifest: Manifest) -> list[str]:
         outermost = array.take(last, axis=2 - axis)
         cut = [item.name.lower() for item in manifest.structures if np.isin(outermost, item.labels).any()]
         if cut:
-            notes.append(_cut_off(face, ", ".join(cut)))
+            notes.append(_may_be_cut_off(face, ", ".join(cut)))
     return notes
 
 
 def _cut_off(face: str, names: str) -> str:
     return f"Cut off by the scan's {face} edge: {names}; the volumes are those of the part that the scan shows."
+
+
+def _may_be_cut_off(face: str, names: str) -> str:
+    """The same of an image that may end where the organ does, as one cropped to the brain."""
+    return f"May be cut off by the scan's {face} edge: {names}; check that the scan shows all of it."
 
 
 def _metal_ml(image: sitk.Image, above_hu: float) -> float:
@@ -112,8 +117,8 @@ def _metal_ml(image: sitk.Image, above_hu: float) -> float:
     values = sitk.GetArrayFromImage(coarse)
     try:
         body = body_mask(values, _METAL_SPACING)
-    except InputError:
-        return 0.0
+    except InputError:  # too little of it, as in two slices; a couch is told, too
+        body = np.ones_like(values, bool)
     return float((body & (values > above_hu)).sum()) * _METAL_SPACING**3 / 1000
 
 

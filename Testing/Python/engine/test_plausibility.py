@@ -107,10 +107,10 @@ def test_without_limits_what_is_cut_off_is_told_by_structures():
     array[8:, 8:12, 8:12], array[12:17, 9:11, 9:11] = 2, 4
     labels = sitk.GetImageFromArray(array)
     assert judge(labels, labels, BRAIN)[1] == [
-        "Cut off by the scan's superior edge: whole tumour; the volumes are those of the part that the scan shows."]
+        "May be cut off by the scan's superior edge: whole tumour; check that the scan shows all of it."]
     own = replace(PELVIS, raw={key: value for key, value in PELVIS.raw.items() if key != "plausibility"})
     (note,) = judge(*man(low=-18.0, direction=ORIENTATIONS[29]), own)[1]
-    assert note.startswith("Cut off by the scan's inferior edge: prostate")
+    assert note.startswith("May be cut off by the scan's inferior edge: prostate")
 
 
 @pytest.mark.parametrize("direction", [ORIENTATIONS[0], ORIENTATIONS[29]], ids=["axial", "turned"])
@@ -151,3 +151,11 @@ def test_a_prosthesis_is_told(centre, radius, hu, told):
     if told:
         millilitres = float(notes[0].removeprefix("The scan shows ").split(" ml of metal in the body, as of a hip")[0])
         assert millilitres == pytest.approx(4 / 3 * np.pi * 2**3, rel=0.1)
+
+
+def test_a_prosthesis_in_two_slices_is_told():
+    """In so short a scan no body is found."""
+    labels, ct = with_metal((90, 0, 25), 20)
+    middle = ct.TransformPhysicalPointToIndex((90.0, 0.0, 25.0))[2]
+    labels, ct = labels[:, :, middle : middle + 2], ct[:, :, middle : middle + 2]
+    assert any("ml of metal in the body" in note for note in judge(labels, ct, PELVIS)[1])
