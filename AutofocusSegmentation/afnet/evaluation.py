@@ -23,6 +23,9 @@ from .preprocessing.grid import bounding_box
 LATTICE_TOLERANCE = 0.01
 """Largest distance, in voxels, at which two voxel centres count as the same (NIfTI headers are float32)."""
 
+MOST_VOXELS = 50_000_000
+"""Size of a box beyond which a structure is compared on the prediction's lattice, if that is the coarser one."""
+
 MOST_CODES_NAMED = 5
 """Codes that a sentence lists before it breaks off."""
 
@@ -82,15 +85,21 @@ def evaluate(
     found = _open(prediction, manifest, "The prediction", only is not None, tell)
     if not _overlap(expected.grid, found.grid):
         raise RequestError("The prediction lies elsewhere than the truth; give two segmentations of the same image.")
-    spacing = expected.grid.GetSpacing()[::-1]
-    voxel_ml = math.prod(spacing) / 1000.0
     if not resample and not _same_lattice(expected.grid, found.grid):
         raise RequestError(
             "The prediction is on a different grid from the truth; use --resample to compare it by nearest neighbour."
         )
     rows = []
     for structure in manifest.structures:
-        a, b = _on_one_box(expected.grid, expected.mask(structure), found.grid, found.mask(structure))
+        masks = expected.mask(structure), found.mask(structure)
+        if resample and _is_too_large(expected.grid, masks[0], found.grid, masks[1]):
+            tell(f"{structure.name} is compared on the prediction's grid: on the truth's it would take too much memory.")
+            b, a = _on_one_box(found.grid, masks[1], expected.grid, masks[0])
+            spacing = found.grid.GetSpacing()[::-1]
+        else:
+            a, b = _on_one_box(expected.grid, masks[0], found.grid, masks[1])
+            spacing = expected.grid.GetSpacing()[::-1]
+        voxel_ml = math.prod(spacing) / 1000.0
         row = {
             "id": structure.id, "name": structure.name, "drawn": structure.id in drawn, "dice": None,
             "hd95_mm": None, "surface_distance_mm": None, "truth_ml": None,
@@ -208,6 +217,40 @@ def _overlap(a: sitk.Image, b: sitk.Image) -> bool:
     return bool((low < other_high).all() and (other_low < high).all())
 
 
+def _marked(grid: sitk.Image, mask: np.ndarray, box: tuple[slice, ...]) -> sitk.Image:
+    """A mask on `grid` as an image (uint8), cut to a box (z, y, x)."""
+    marked = sitk.GetImageFromArray(mask[box].astype(np.uint8))
+    marked.CopyInformation(grid[box[::-1]])
+    return marked
+
+
+def _common_box(
+    grid: sitk.Image, mask: np.ndarray, other_grid: sitk.Image, other: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """First voxel and size (x, y, z) of the smallest box of the lattice of `grid` that holds what either mask marks;
+    None if both are empty."""
+    boxes = [bounding_box(mask), bounding_box(other)]
+    ends = []  # along x, y, z: the first voxel, and the one after the last
+    if boxes[0]:
+        ends.append(np.array([(side.start, side.stop) for side in boxes[0][::-1]]).T)
+    if boxes[1]:
+        corners = corner_points(_marked(other_grid, other, boxes[1]), 0.5).tolist()
+        places = np.array([grid.TransformPhysicalPointToContinuousIndex(corner) for corner in corners])
+        ends.append(np.ceil([places.min(axis=0), places.max(axis=0)]).astype(int))
+    if not ends:
+        return None
+    first, end = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
+    return first, np.maximum(end - first, 1)  # a coarse lattice may have no voxel centre in a small mask
+
+
+def _is_too_large(grid: sitk.Image, mask: np.ndarray, other_grid: sitk.Image, other: np.ndarray) -> bool:
+    """Whether the common box has too many voxels on a lattice that is finer than the other one, as of a truth that was
+    drawn much finer than the scan."""
+    box = _common_box(grid, mask, other_grid, other)
+    finer = math.prod(grid.GetSpacing()) < math.prod(other_grid.GetSpacing())
+    return box is not None and finer and math.prod(box[1].tolist()) > MOST_VOXELS
+
+
 def _on_one_box(
     grid: sitk.Image, mask: np.ndarray, other_grid: sitk.Image, other: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -216,21 +259,11 @@ def _on_one_box(
     `other`, on `other_grid`, comes there by nearest neighbour, which on one lattice moves nothing. Neither is cut to
     the other's grid: what is found beyond a truth that was saved cropped is as wrong as elsewhere.
     """
-    boxes = [bounding_box(mask), bounding_box(other)]
-    ends = []  # along x, y, z: the first voxel, and the one after the last
-    if boxes[0]:
-        ends.append(np.array([(side.start, side.stop) for side in boxes[0][::-1]]).T)
-    if boxes[1]:
-        marked = sitk.GetImageFromArray(other.astype(np.uint8))
-        marked.CopyInformation(other_grid)
-        marked = marked[boxes[1][::-1]]
-        corners = corner_points(marked, 0.5).tolist()
-        places = np.array([grid.TransformPhysicalPointToContinuousIndex(corner) for corner in corners])
-        ends.append(np.ceil([places.min(axis=0), places.max(axis=0)]).astype(int))
-    if not ends:
+    box = _common_box(grid, mask, other_grid, other)
+    if box is None:
         return mask, np.zeros_like(mask)
-    first, end = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
-    size = np.maximum(end - first, 1)  # a coarse lattice may have no voxel centre in a small mask
+    first, size = box
+    boxes = [bounding_box(mask), bounding_box(other)]
     placed, moved = np.zeros((2, *size[::-1]), bool)
     if boxes[0]:
         there = tuple(slice(side.start - at, side.stop - at) for side, at in zip(boxes[0], first[::-1]))
@@ -238,7 +271,7 @@ def _on_one_box(
     if boxes[1]:
         origin = grid.TransformContinuousIndexToPhysicalPoint(first.astype(float).tolist())
         moved = sitk.GetArrayFromImage(sitk.Resample(
-            marked, size.tolist(), sitk.Transform(), sitk.sitkNearestNeighbor, origin, grid.GetSpacing(),
+            _marked(other_grid, other, boxes[1]), size.tolist(), sitk.Transform(), sitk.sitkNearestNeighbor, origin, grid.GetSpacing(),
             grid.GetDirection(), 0,
         )) > 0
     return placed, moved

@@ -333,3 +333,25 @@ def test_a_large_pair():
     a[30:110, 100:300, 100:320] = True
     b = np.roll(a, 4, 1)
     assert hausdorff95(surface_distances(a, b, (3.0, 1.0, 1.0))) == pytest.approx(4.0, abs=1e-4)
+
+
+def test_a_truth_too_fine_for_its_box_is_compared_on_the_predictions_grid(pelvis, monkeypatch):
+    """Drawn oversampled and saved cropped; the prediction has a block far from it."""
+    coarse = np.zeros((20, 20, 40), np.uint8)
+    coarse[4:12, 4:12, 4:12] = 3
+    fine = sitk.GetImageFromArray(np.kron(coarse[2:14, 2:14, 2:14], np.ones((4, 4, 4), np.uint8)))
+    fine.SetSpacing((0.5,) * 3)
+    fine.SetOrigin((2 * 2.0 - 0.75,) * 3)
+    coarse[14:, 14:, 36:] = 3
+    prediction = sitk.GetImageFromArray(coarse)
+    prediction.SetSpacing((2.0,) * 3)
+    told = []
+    rows = [next(row for row in evaluate(pelvis, fine, prediction, ["bladder"], True, told.append) if row["drawn"])]
+    assert told == []
+    monkeypatch.setattr("afnet.evaluation.MOST_VOXELS", 100_000)
+    rows += [next(row for row in evaluate(pelvis, fine, prediction, ["bladder"], True, told.append) if row["drawn"])]
+    assert told == ["Bladder is compared on the prediction's grid: on the truth's it would take too much memory."]
+    assert rows[1]["dice"] == pytest.approx(2 * 512 / (512 + 512 + 144)) == rows[0]["dice"]
+    for key in ("truth_ml", "prediction_ml"):
+        assert rows[1][key] == pytest.approx(rows[0][key])
+    assert rows[1]["hd95_mm"] == pytest.approx(rows[0]["hd95_mm"], abs=2)
