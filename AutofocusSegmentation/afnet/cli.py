@@ -14,6 +14,7 @@ from .benchmark.command import add_benchmark
 from .errors import AfnetError, Cancelled, OutOfMemory, RequestError, is_out_of_memory, package_missing
 from .finetuning.command import add_finetune
 from .models.manifest import TILES, WHOLE_VOLUME, find_model, find_models
+from .models.model_places import check_variable
 from .options import DEVICE, MODELS, PROGRESS, add_parent_options, memory_amount, named_path
 from .process.parent import leave
 from .process.progress import Progress
@@ -160,6 +161,7 @@ def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bo
 
 
 def _models(options, progress: Progress) -> None:
+    check_variable()
     entries = find_models(options.models)
     if options.json:
         print(json.dumps([

@@ -81,6 +81,13 @@ def _read(
             f"{what} is a single DICOM file; give the folder that holds the whole series instead."
         )
     suffix = image_suffix(path)
+    if path.name.lower().removesuffix(".gz").endswith((".hdr", ".img")):
+        raise RequestError(
+            f"{what} is one of a pair of files (.hdr and .img, as of Analyze), which is not read here; export the image "
+            "as one file, .nii.gz or .nrrd."
+        )
+    if path.suffix.lower() in _ARCHIVES or path.name.lower().endswith(".tar.gz"):
+        raise RequestError(f"{what} is an archive; unpack it and give the image or the DICOM folder in it.")
     if suffix is None:
         raise RequestError(
             f"{what} is of an unknown kind; give a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage "
@@ -99,6 +106,8 @@ def _read_metaimage(path: Path, what: str) -> sitk.Image:
     check_metaimage(path, what)
     return read_volume(path, what, "MetaImageIO")
 
+
+_ARCHIVES = {".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 
 _READERS = {
     ".nii": read_nifti, ".nii.gz": read_nifti, ".nrrd": _read_nrrd, ".nhdr": _read_nrrd, ".mha": _read_metaimage,

@@ -30,6 +30,13 @@ def readable_folder(text: str) -> Path:
     return Path(text)
 
 
+def check_variable() -> None:
+    """Raise RequestError where AFNET_MODELS names no folder that may be read: its models would be missing unseen."""
+    variable = os.environ.get(FOLDER_VARIABLE)
+    if variable and not _readable(variable):
+        raise RequestError(f"{FOLDER_VARIABLE} is '{variable}', not a readable folder; correct or unset it.")
+
+
 def unreadable_variable() -> str:
     """Return a remark where AFNET_MODELS names no folder that may be read, else ''."""
     variable = os.environ.get(FOLDER_VARIABLE)

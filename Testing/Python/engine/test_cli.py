@@ -284,6 +284,15 @@ def test_models_are_listed_without_torch(tmp_path):
     assert process.returncode == 2 and process.stderr.count("\n") == 1 and "cannot be loaded" in process.stderr
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_variable_that_leads_to_no_folder_is_refused(capfd, tmp_path, monkeypatch, options):
+    """Its models would be missing without a word."""
+    monkeypatch.setenv("AFNET_MODELS", str(tmp_path / "slip"))
+    assert run(["models", *options]) == 2
+    captured = capfd.readouterr()
+    assert captured.out == "" and f"AFNET_MODELS is '{tmp_path / 'slip'}', not a readable folder;" in captured.err
+
+
 def test_models_for_people(capfd, tmp_path, monkeypatch):
     tiny_bundle(tmp_path / "mine")
     (tmp_path / "broken").mkdir()

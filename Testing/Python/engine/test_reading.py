@@ -84,10 +84,14 @@ def test_name_too_long(tmp_path, capfd):
     refused(tmp_path / (SECRET * 40 + ".nii"), RequestError, "cannot be opened", capfd)
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.hdr", "a.zip", "a", "a.nii.bz2"])
-def test_unknown_kind(tmp_path, name, capfd):
+@pytest.mark.parametrize(("name", "words"), [
+    ("a.png", "unknown kind"), ("a", "unknown kind"), ("a.HDR", "one of a pair of files (.hdr and .img"),
+    ("a.img.gz", "export the image as one file, .nii.gz or .nrrd"), ("a.zip", "is an archive; unpack it"),
+    ("a.tar.gz", "is an archive; unpack it"), ("a.nii.bz2", "is an archive; unpack it"),
+])
+def test_a_kind_that_is_not_read(tmp_path, name, words, capfd):
     (tmp_path / name).write_bytes(b"something")
-    refused(tmp_path / name, RequestError, "unknown kind", capfd)
+    refused(tmp_path / name, RequestError, words, capfd)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path, capfd):
