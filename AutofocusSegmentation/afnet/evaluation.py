@@ -93,7 +93,8 @@ def evaluate(
     for structure in manifest.structures:
         masks = expected.mask(structure), found.mask(structure)
         if resample and _is_too_large(expected.grid, masks[0], found.grid, masks[1]):
-            tell(f"{structure.name} is compared on the prediction's grid: on the truth's it would take too much memory.")
+            tell(f"{structure.name} is compared on the prediction's grid: on the truth's it would take too much "
+                 "memory.")
             b, a = _on_one_box(found.grid, masks[1], expected.grid, masks[0])
             spacing = found.grid.GetSpacing()[::-1]
         else:
@@ -271,8 +272,8 @@ def _on_one_box(
     if boxes[1]:
         origin = grid.TransformContinuousIndexToPhysicalPoint(first.astype(float).tolist())
         moved = sitk.GetArrayFromImage(sitk.Resample(
-            _marked(other_grid, other, boxes[1]), size.tolist(), sitk.Transform(), sitk.sitkNearestNeighbor, origin, grid.GetSpacing(),
-            grid.GetDirection(), 0,
+            _marked(other_grid, other, boxes[1]), size.tolist(), sitk.Transform(), sitk.sitkNearestNeighbor, origin,
+            grid.GetSpacing(), grid.GetDirection(), 0,
         )) > 0
     return placed, moved
 

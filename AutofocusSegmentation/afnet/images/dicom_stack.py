@@ -80,8 +80,9 @@ def _by_instance(slices: Iterable[Slice]) -> dict[tuple, Slice]:
 def only_stack(folder: Folder, what: str, tell: Callable[[str], object]) -> list[Slice]:
     """The slices of the one series and orientation that is no localizer.
 
-    `what` is the subject of error sentences; `tell` is given one if longer localizers are left out. Raises RequestError (no DICOM, several series), InputError (slices that
-    are damaged, have no place or do not match, links that lead nowhere, a multi-frame file).
+    `what` is the subject of error sentences; `tell` is given one if longer localizers are left out. Raises RequestError
+    (no DICOM, several series), InputError (slices that are damaged, have no place or do not match, links that lead
+    nowhere, a multi-frame file).
     """
     if folder.dangling:
         raise InputError(

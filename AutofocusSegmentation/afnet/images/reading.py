@@ -83,8 +83,8 @@ def _read(
     suffix = image_suffix(path)
     if path.name.lower().removesuffix(".gz").endswith((".hdr", ".img")):
         raise RequestError(
-            f"{what} is one of a pair of files (.hdr and .img, as of Analyze), which is not read here; export the image "
-            "as one file, .nii.gz or .nrrd."
+            f"{what} is one of a pair of files (.hdr and .img, as of Analyze), which is not read here; export the "
+            "image as one file, .nii.gz or .nrrd."
         )
     if path.suffix.lower() in _ARCHIVES or path.name.lower().endswith(".tar.gz"):
         raise RequestError(f"{what} is an archive; unpack it and give the image or the DICOM folder in it.")

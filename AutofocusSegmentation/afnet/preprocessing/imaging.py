@@ -172,8 +172,8 @@ def extent_of(image: sitk.Image) -> sitk.Image:
 def _thick_slices(images: dict[str, sitk.Image], manifest: Manifest) -> list[str]:
     spacing = max(images[manifest.reference].GetSpacing())
     return [] if spacing < THICK_SLICES else [
-        f"{manifest.input(manifest.reference).title} has slices {spacing:.3g} mm apart, so the contours are coarse; use "
-        "a finer series if there is one."
+        f"{manifest.input(manifest.reference).title} has slices {spacing:.3g} mm apart, so the contours are coarse; "
+        "use a finer series if there is one."
     ]
 
 

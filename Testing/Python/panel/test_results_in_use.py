@@ -134,8 +134,8 @@ def test_the_next_patient_in_the_views_is_told(results, views, make_ct, scene):
         view.SetBackgroundVolumeID(brown.GetID())
     results.process()
     assert said(results) == ["The views show CT Brown, not this result's image: press Show in views to see it."]
-    assert reason(results) == ("Chosen by its name. There are 2 volumes for CT here, and the views show CT Brown: check "
-                               "that this is the one you mean.")
+    assert reason(results) == ("Chosen by its name. There are 2 volumes for CT here, and the views show CT Brown: "
+                               "check that this is the one you mean.")
     views[0].SetBackgroundVolumeID(adams.GetID())
     results.process()
     assert "There are 2 volumes for CT here, and the views show CT Brown" in reason(results)
