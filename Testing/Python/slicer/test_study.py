@@ -318,7 +318,7 @@ def test_the_frame_that_is_meant_is_written_wherever_the_sequence_is_now(brain, 
 def test_a_woman_is_told_for_a_model_of_men(sex, told):
     import slicer
 
-    from AutofocusSegmentationLib.inputs.study import input_reasons
+    from AutofocusSegmentationLib.inputs.input_checks import input_reasons
     from AutofocusSegmentationLib.scene.hierarchy import patient_item
 
     pelvis, node = find_model("pelvis-ct"), make_volume(None, "CT")
