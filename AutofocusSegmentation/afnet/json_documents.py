@@ -211,8 +211,8 @@ class TuningSettings(TypedDict):
 class ComparisonDocument(TypedDict):
     """comparison.json of a fine-tuning: the new model beside its base, and what follows.
 
-    `verdict`: better, similar, worse or not measured. `recommended`: None where nothing was measured, and not even the
-    training cases became worse. `how`: held-out, leave-one-out or none.
+    `verdict`: better, similar, worse or not measured. `recommended`: None where nothing was measured, or better
+    only by what may be chance, and not even the training cases became worse. `how`: held-out, leave-one-out or none.
     """
 
     verdict: str

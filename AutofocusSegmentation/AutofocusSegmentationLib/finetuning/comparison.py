@@ -37,7 +37,7 @@ class HeldOutCase:
 
 @dataclass(frozen=True)
 class Comparison:
-    """verdict: better, similar, worse or 'not measured'. recommended: None if it was not measured.
+    """verdict: better, similar, worse or 'not measured'. recommended: None if it was not measured, or may be chance.
 
     forgotten: what the generated case of the original domain shows, '' if there is none.
     """
@@ -53,8 +53,8 @@ class Comparison:
         """Return the verdict in plain words."""
         if self.recommended is False and self.verdict in ("better", "not measured"):
             return _("Not recommended: worse on the cases that it learned from")
-        if self.verdict == "better" and len(self.cases) == 1:
-            return _("Better than the base model on the one test case")
+        if self.verdict == "better" and self.recommended is None:
+            return _("Looks better than the base model, but that may be chance")
         return {
             "better": _("Better than the base model on the test cases"),
             "similar": _("About as good as the base model on the test cases"),

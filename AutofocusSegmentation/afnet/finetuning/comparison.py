@@ -35,6 +35,10 @@ from .label_set import LabelSet
 CLEAR_DIFFERENCE = 0.01
 """Mean difference in Dice from which two models are called different; less is within what contours vary."""
 
+LEAST_CASES, SURE = 6, 0.05
+"""Test cases, and p of their sign-flip test, without which a better mean is told as what may be chance: of five cases p
+is never below 0.06."""
+
 LOST = 0.05
 """Drop of one structure's mean Dice that the advice names although the whole is better."""
 
@@ -155,6 +159,8 @@ def compare(
     advice = " ".join([*_warnings(epochs, settings, training),
                        _advice(verdict, overall, structures, original, unlearned, familiar), *remarks])
     recommended = None if verdict == "not measured" else verdict == "better"
+    if recommended and not _is_sure(overall):
+        recommended = None
     if unlearned:
         recommended = False
     return {
@@ -250,14 +256,21 @@ def _judged(verdict: str, overall: OverallMean, unlearned: bool, familiar: int |
     if unlearned:
         return f"{facts[0].upper()}{facts[1:]}."
     text = {
-        "better": f"The new model is better{' on the one test case' if n == 1 else ''}: {facts}.",
+        "better": f"The new model {'is' if _is_sure(overall) else 'looks'} better"
+                  f"{' on the one test case' if n == 1 else ''}: {facts}.",
         "similar": f"The new model is hardly different: {facts}. Keep the base model, unless you need structures that "
                    "only the new one has.",
         "worse": f"Do not use the new model: it is worse; {facts}.",
     }[verdict]
-    if n < 6:
-        return text + " So few cases say little; look at each."
-    return text + (" That may be chance." if verdict == "better" and p is not None and p >= 0.05 else "")
+    if n < LEAST_CASES:
+        return text + (" So few cases cannot tell that from chance; look at each." if verdict == "better" else
+                       " So few cases say little; look at each.")
+    return text + (" That may be chance." if verdict == "better" and not _is_sure(overall) else "")
+
+
+def _is_sure(overall: OverallMean) -> bool:
+    p = overall["p_sign_flip"]
+    return overall["n"] >= LEAST_CASES and (p is None or p < SURE)
 
 
 def _mean(values: list) -> float | None:

@@ -32,7 +32,8 @@ from .run_folder import RunFolder
 
 LEFT_OUT = ("The base model's second network is not used, because these cases score better without it; as they decided "
             "that, their Dice is a little too good.")
-BY_HAND = "The training was ended by hand while the test cases' Dice was shown, so that may be a little too good."
+BY_HAND = ("The training was ended by hand (at pass {passes}) while the test cases' Dice was shown, so that may be a "
+           "little too good.")
 BASE_UNKNOWN = "The base model was fine-tuned itself and does not say on which cases: these may be among them."
 """For the advice."""
 
@@ -79,8 +80,10 @@ class Conclusion:
                 cases.append(self.score(models, number))
                 self.progress.within(len(cases) / (len(numbers) + 1))
         rows, remarks = self.choose_companion(cases, numbers)
-        if any(trainings[run.name].ended_by == "user stop" for run in scored):
-            remarks.append(BY_HAND)
+        by_hand = [trainings[run.name] for run in scored if trainings[run.name].ended_by == "user stop"]
+        if by_hand:
+            passes = sorted({len(training.history) for training in by_hand})
+            remarks.append(BY_HAND.format(passes=", ".join(map(str, passes))))
         if numbers and self.base_learned is None:
             remarks.append(BASE_UNKNOWN)
         how = "leave-one-out" if self.request.leave_one_out else "held-out" if numbers else "none"

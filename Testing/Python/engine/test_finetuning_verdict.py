@@ -18,16 +18,25 @@ def scored(name: str, before: float, after: float) -> dict:
     return {"name": name, "structures": [row], "base_dice": before, "new_dice": after, "difference": after - before}
 
 
-def advice(*differences, **more) -> str:
+def found(*differences, **more) -> dict:
     cases = [scored(str(number), 0.5, 0.5 + value) for number, value in enumerate(differences)]
-    return compare(cases, None, "held-out", 3, {}, **more)["advice"]
+    return compare(cases, None, "held-out", 3, {}, **more)
 
 
-def test_better_on_one_case_is_said_to_be_so():
-    assert advice(0.1).startswith("The new model is better on the one test case: on 1 case that it had not seen, ")
-    assert "sign-flip test p = 0.50" in advice(0.1, 0.2) and advice(0.1, 0.2).startswith("The new model is better: ")
+def advice(*differences, **more) -> str:
+    return found(*differences, **more)["advice"]
+
+
+def test_better_by_what_may_be_chance_is_not_recommended():
+    assert advice(0.1).startswith("The new model looks better on the one test case: on 1 case that it had not seen, ")
+    assert "sign-flip test p = 0.50" in advice(0.1, 0.2) and advice(0.1, 0.2).startswith("The new model looks better: ")
+    assert advice(*[0.1] * 5).endswith("So few cases cannot tell that from chance; look at each.")
     assert advice(0.5, -0.2, 0.01, 0.01, 0.01, 0.01).endswith("That may be chance.")
-    assert "chance" not in advice(*[0.1] * 6)
+    assert "chance" not in advice(*[0.1] * 6) and advice(*[0.1] * 6).startswith("The new model is better: ")
+    assert [found(*differences)["recommended"] for differences in (
+        [0.1], [0.1] * 5, [0.5, -0.2] + [0.01] * 4, [0.1] * 6, [0.1] * 17, [0.0] * 6)] == [
+            None, None, None, True, True, False]
+    assert found(*[0.1] * 5)["verdict"] == "better"
 
 
 def test_a_model_that_is_advised_against_is_not_called_better():

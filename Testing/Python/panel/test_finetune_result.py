@@ -15,7 +15,7 @@ CONTROLS = ("QComboBox", "QPushButton", "QTableWidget", "QPlainTextEdit", "QProg
 def test_before_and_after(listed):
     finish(listed, start(listed), advice="It may be used: the bladder is better.")
     ui = listed.ui
-    assert ui.verdictLabel.text == "Better than the base model on the one test case"
+    assert ui.verdictLabel.text == "Better than the base model on the test cases"
     assert "the bladder is better" in ui.adviceLabel.text
     rows = [tuple(column(ui.comparisonTable, n)[row] for n in range(4)) for row in range(4)]
     assert rows == [("Bladder", "0.61", "0.80", "+0.19"), ("Rectum", "0.55", "0.57", "+0.02"),
@@ -28,6 +28,13 @@ def test_a_model_that_is_advised_against_has_no_good_headline(verdict):
     from AutofocusSegmentationLib.finetuning.comparison import Comparison
 
     assert Comparison(verdict, "", False, (), (), "").headline().startswith("Not recommended")
+
+
+def test_what_may_be_chance_only_looks_better():
+    from AutofocusSegmentationLib.finetuning.comparison import Comparison
+
+    assert Comparison("better", "", None, (), (), "").headline() == (
+        "Looks better than the base model, but that may be chance")
 
 
 def test_the_held_out_case_over_its_own_image(listed, scene):
