@@ -26,7 +26,8 @@ def study_files(manifest: Manifest, study: Path) -> dict[str, Path]:
         raise StudyNotFound(
             f"The model {manifest.id} needs {len(names)} images; give a folder that holds them as {', '.join(names)}."
         )
-    left = [entry for entry in sorted(study.iterdir()) if entry.is_dir() or image_suffix(entry)]
+    left = [entry for entry in sorted(study.iterdir())
+            if not entry.name.startswith(".") and (entry.is_dir() or image_suffix(entry))]
     found: dict[str, Path] = {}
     for rule in (_named, _matching):
         for item in manifest.inputs:

@@ -11,18 +11,17 @@ gain. The scanner has thick slices and a calibration outside what the training v
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from repository import REPOSITORY
+import repository
 
 import numpy as np
 import SimpleITK as sitk
 from finetune_demonstration import thick
 from pelvis_scans.generator import weighted_sample
 from pelvis_scans.packs import SPACING
+from score import afnet
 
 SEED = 7_000_000
 """First word of the scans' seeds; the bank's is small."""
@@ -87,13 +86,9 @@ def main() -> None:
     listed.write_text(json.dumps({"cases": cases}))
     held_out = ",".join(case["name"] for case in cases[options.learn :])
     output = options.work / f"model-{options.tune}"
-    program = REPOSITORY / "AutofocusSegmentation" / "afnet" / "__main__.py"
     begin = time.monotonic()
-    subprocess.run(
-        [sys.executable, str(program), "finetune", "--base", options.base, "--cases", str(listed), "--output",
-         str(output), "--tune", options.tune, "--hold-out", held_out, "--device", options.device, *options.more],
-        check=True,
-    )
+    afnet("finetune", "--base", options.base, "--cases", str(listed), "--output", str(output), "--tune", options.tune,
+          "--hold-out", held_out, "--device", options.device, *options.more)
     minutes = (time.monotonic() - begin) / 60
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     comparison = json.loads((output / "training" / "comparison.json").read_text())

@@ -5,8 +5,6 @@
 What a pack holds stands in pelvis_scans/packs.py; arrays are ordered (z, y, x).
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable
 from functools import partial

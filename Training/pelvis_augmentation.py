@@ -5,8 +5,6 @@ Random scalars and coarse knots come from a generator on the CPU, volumes of noi
 those of pelvis_tensors.py, (z, y, x).
 """
 
-from __future__ import annotations
-
 import torch
 from pelvis_scans.packs import AIR
 from pelvis_tensors import Scan, ends_of_scan, mirrored, without_ends

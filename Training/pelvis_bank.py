@@ -13,8 +13,6 @@ stands in the name, so that a held-out patient is left out by name (`bank_files(
 Reading needs numpy alone, writing torch and scipy too.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

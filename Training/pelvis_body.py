@@ -1,7 +1,5 @@
 """What HU alone tell of a real scan on the packs' grid: the patient's body, soft tissue, fat."""
 
-from __future__ import annotations
-
 import numpy as np
 from pelvis_scans.deformation import largest_piece
 from scipy import ndimage

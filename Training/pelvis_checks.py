@@ -4,18 +4,20 @@ The limits were fixed before any model was looked at. They judge anatomy, not ac
 Prints a table; exit code 1 where a check fails.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import dataclass
+
+import repository
 
 import numpy as np
 import SimpleITK as sitk
 from pelvis_scans.packs import BLADDER, LEFT, PROSTATE, RECTUM, RIGHT, VESICLES
 from scipy import ndimage
 
-NAMES = {1: "prostate", 2: "seminal vesicles", 3: "bladder", 4: "rectum", 5: "left femur", 6: "right femur"}
+from afnet.models.manifest import find_model
+
+NAMES = {code: name.lower() for code, name in find_model("pelvis-ct").code_names.items()}
 VOLUMES_ML = {1: (8, 200), 2: (1, 40), 3: (20, 1000), 4: (15, 350), 5: (40, 350), 6: (40, 350)}
 """Smallest and largest volume of each organ that is wholly in the scan."""
 

@@ -5,18 +5,16 @@ frequency, all on the working grid. The loose slices are blurred in their plane 
 slice; blurring 3 mm slices to 4 mm would take a fifth of it.
 """
 
-from __future__ import annotations
-
 import argparse
 
 import repository
 
 import numpy as np
+from pelvis_checks import NAMES
 from pelvis_contact_sheet import loose_slices, real_scans
 from pelvis_scans.generator import SOURCES, weighted_sample
 from scipy import ndimage
 
-ORGANS = {1: "prostate", 2: "vesicles", 3: "bladder", 4: "rectum", 5: "left femur", 6: "right femur"}
 PATCH = 8  # voxels
 
 
@@ -59,7 +57,7 @@ def describe(name: str, hu: np.ndarray, labels: np.ndarray | None, spacing: floa
     text = f"{name:12s} fat {fat:4.0f} muscle {soft:3.0f}  noise "
     text += "-" if noise is None else "/".join(f"{v:.1f}" for v in noise)
     if labels is not None:
-        for code, organ in ORGANS.items():
+        for code, organ in NAMES.items():
             if (labels == code).sum() > 30:
                 text += f"  {organ} " + "/".join(f"{v:.0f}" for v in np.percentile(hu[labels == code], [10, 50, 90]))
     print(text, flush=True)

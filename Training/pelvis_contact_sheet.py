@@ -4,8 +4,6 @@ Writes Training/runs/pelvis_contact_sheet.png: three axial levels, a coronal and
 and with labels, then the real scans and the loose slices on the same working grid, in the same window (-160 to 240 HU).
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -7,8 +7,6 @@ contours in view; in umea they saw the bladder, the rectum and the treatment vol
 pixel (x to the patient's left, y to the back).
 """
 
-from __future__ import annotations
-
 import json
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Dice of a left-out patient on the working grid, for the log while training; the honest scores come from score.py."""
 
-from __future__ import annotations
-
 import torch
 from kernels.acceleration import unmeasured
 from pelvis_scans.packs import AIR, SPACING, load_pack

@@ -6,8 +6,6 @@ A loose slice is repeated over SLAB_MM, so that the network sees a short cylinde
 right and front to back can be judged there, volumes and levels cannot.
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import tempfile

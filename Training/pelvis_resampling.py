@@ -1,7 +1,5 @@
 """The pelvic data on the grid of the packs, blurred as the engine blurs a patient's scan."""
 
-from __future__ import annotations
-
 from repository import REPOSITORY
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The bank's samples in the memory of the device that trains, those too that arrive while it does."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ linearly from one to the other, and END_MM beyond each it repeats it: what lies 
 network as a short scan does, whose last slice `afnet.preprocessing.imaging` repeats.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import SimpleITK as sitk
 from pelvis_body import FAT_HU, body_of, is_soft

@@ -6,8 +6,6 @@ Each man's short scan is segmented as `afnet segment` does it, and compared in t
 for men who were not in the model's training: `--half` names the half that was left out.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile

@@ -4,8 +4,6 @@
 percent, as pelvis_bank.py writes them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

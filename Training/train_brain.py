@@ -10,8 +10,7 @@ that whole brains, which inference sees, are another size but not another functi
 """
 
 import argparse
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import repository
@@ -19,13 +18,13 @@ import repository
 import torch
 from brain_folds import FOLDS
 from brain_variation import shifted, transplanted, tumour_voxel, with_bad_modality, with_other_contrast
-from kernels.acceleration import accelerate, in_bfloat16, unmeasured
-from renormalisation import renormalise
+from kernels.acceleration import unmeasured
+from training_run import add_options, begin
 
 from afnet.learning.augmentation import random_patch, uniform, vary_mr
 from afnet.learning.losses import region_loss
 from afnet.learning.packed_case import Case, load_case
-from afnet.learning.training import Schedule, Training
+from afnet.learning.training import Training
 from afnet.networks import AutofocusNetwork, NetworkPlan
 from afnet.tensors import to_torch
 
@@ -136,7 +135,7 @@ class Validation:
 
 
 def make_network(options: argparse.Namespace) -> torch.nn.Module:
-    """The network of the command line; an ordinary U-Net, as nnU-Net makes it, is the yardstick."""
+    """The network of --network; PlainConvUNet, an ordinary U-Net as nnU-Net makes it, is the yardstick."""
     if options.network == "PlainConvUNet":
         from yardstick import plain_unet
 
@@ -152,23 +151,8 @@ def train(options: argparse.Namespace, cases: list[Case], held_out: set[str], fo
     trained = [case for case in cases if case.name not in held_out]
     samples = BrainSamples(trained, options.device)
     torch.manual_seed(options.seed)
-    network = make_network(options).to(memory_format=torch.channels_last_3d)
-    if options.start_from:
-        network.load_state_dict(torch.load(options.start_from, map_location="cpu", weights_only=True))
-    schedule = Schedule(options.minutes, options.batch, options.learning_rate,
-                        checkpoint_minutes=options.checkpoint_minutes)
-    training = Training(network, region_loss, samples, schedule, folder, options.device, seed=options.seed)
-    training.seconds = 60 * options.minutes * options.start
-    form = "separate convolutions"
-    if isinstance(network, AutofocusNetwork):
-        (folder / "plan.json").write_text(json.dumps(asdict(network.plan)))
-        for each in (training.network, training.average):
-            renormalise(each)
-            form = accelerate(each, options.device)
-    training.autocast = in_bfloat16(options.device, form)
-    print(form, flush=True)
-    print("resumed" if training.resume() else "started", folder.name, "with", len(trained), "patients", flush=True)
-
+    network = make_network(options)
+    training = begin(network, region_loss, samples, options, folder, f"with {len(trained)} patients")
     validate = Validation([case for case in cases if case.name in held_out])
     for phase in PHASES:
         samples.phase, training.batch = phase, phase.samples * options.batch
@@ -183,19 +167,9 @@ def train(options: argparse.Namespace, cases: list[Case], held_out: set[str], fo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--packs", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=90, help="of each run")
-    parser.add_argument("--from", dest="start", type=float, default=0.0, help="part of the time that is left out")
     parser.add_argument("--hold-out", type=int, nargs="+", default=[5], choices=range(6),
                         help="folds 1…5, each of which one run is not trained on; 0: a run with everyone")
-    parser.add_argument("--network", default="AFN-4", help="AFN-1 … AFN-6, or PlainConvUNet (the yardstick)")
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=1, help="brains at the working grid in a step")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--start-from", type=Path, help="weights (.pt) of an earlier run of the same network")
-    parser.add_argument("--seed", type=int, default=0, help="another for a run that trains an earlier one on")
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
-    parser.add_argument("--device", default="cpu")
+    add_options(parser, width=32)
     options = parser.parse_args()
     torch.backends.cudnn.benchmark = True
     cases = [load_case(file) for file in sorted(options.packs.glob("*.npz"))]

@@ -13,23 +13,22 @@ stay as they are, a step sees one window or part of one, cropped to its scan.
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import repository
 
 import torch
-from kernels.acceleration import accelerate, in_bfloat16
 from pelvis_augmentation import vary_hu, vary_shape
 from pelvis_held_out import HeldOutPatient
 from pelvis_resident import ResidentSamples
 from pelvis_scans.generator import REAL, SOURCES, window_shape
 from pelvis_scans.packs import SLICE_PACKS, SPACING
 from pelvis_tensors import CODES, as_tensors, near_scan, on_coarser_grid, part_around_organ, windowed
-from renormalisation import renormalise
+from training_run import add_options, begin
 
 from afnet.learning.losses import class_loss, likely_classes
-from afnet.learning.training import Schedule, Training
+from afnet.learning.training import Training
 from afnet.models.manifest import Manifest, find_model
 from afnet.networks import AutofocusNetwork, NetworkPlan
 
@@ -109,23 +108,13 @@ class PelvisSamples:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bank", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--spacing", type=float, default=4.0, choices=(3.0, 4.0), help="mm, of the bank's grid")
     parser.add_argument("--coarse", type=float, choices=(4.5, 6.0), help="mm, a working grid coarser than the bank's")
     parser.add_argument("--leave-out", choices=tuple(SOURCES), help="patient who is in no sample of this run")
     parser.add_argument("--wait-for", type=int, default=1, help="samples that must be there before the first step")
     parser.add_argument("--resident", type=int, default=4000, help="most samples kept in the device's memory")
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--from", dest="start", type=float, default=0.0, help="part of the time that is left out")
-    parser.add_argument("--network", default="AFN-4")
-    parser.add_argument("--width", type=int, default=24)
-    parser.add_argument("--batch", type=int, default=1, help="windows at the working grid in a step")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--start-from", type=Path, help="weights (.pt) of an earlier run of the same network")
     parser.add_argument("--refine", action="store_true", help="with --start-from: keep its norms, one window a step")
-    parser.add_argument("--seed", type=int, default=0, help="another for each run that is averaged with others")
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
-    parser.add_argument("--device", default="cpu")
+    add_options(parser, width=24)
     options = parser.parse_args()
     if options.refine and (options.start_from is None or options.batch > 1):
         parser.error("--refine goes on from the weights of --start-from, one window a step")
@@ -134,29 +123,16 @@ def main() -> None:
     manifest = find_model("pelvis-ct")
     torch.manual_seed(options.seed)
     plan = NetworkPlan(options.network, len(manifest.channels), CODES, (options.width,) * 8)
-    network = AutofocusNetwork(plan).to(memory_format=torch.channels_last_3d)
+    network = AutofocusNetwork(plan)
     network.classifier.bias.data.copy_(torch.tensor(PRIOR_LOGITS))
-    if options.start_from:
-        network.load_state_dict(torch.load(options.start_from, map_location="cpu", weights_only=True))
     resident = ResidentSamples(options.bank, options.device, window_shape(options.spacing), options.leave_out,
                                options.resident, options.wait_for)
     samples = PelvisSamples(resident, manifest, options.spacing)
     held_out = None
     if options.leave_out in REAL and options.leave_out not in SLICE_PACKS and options.spacing == SPACING:
         held_out = HeldOutPatient(options.leave_out, manifest, options.coarse)
-    schedule = Schedule(options.minutes, options.batch, options.learning_rate,
-                        checkpoint_minutes=options.checkpoint_minutes)
-    training = Training(network, class_loss, samples, schedule, options.run, options.device,
-                        seed=options.seed)
-    training.seconds = 60 * options.minutes * options.start
-    (options.run / "plan.json").write_text(json.dumps(asdict(plan)))
+    training = begin(network, class_loss, samples, options, options.run, f"without {options.leave_out}")
     (options.run / "run.json").write_text(json.dumps(vars(options), default=str))
-    for each in (training.network, training.average):
-        renormalise(each)
-        form = accelerate(each, options.device)
-    training.autocast = in_bfloat16(options.device, form)
-    print(form, flush=True)
-    print("resumed" if training.resume() else "started", options.run.name, "without", options.leave_out, flush=True)
 
     def log(training: Training) -> dict:
         return {"samples": resident.arrived, **({} if held_out is None else held_out(training))}

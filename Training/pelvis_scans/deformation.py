@@ -1,7 +1,5 @@
 """Smooth random fields, and warps from a pack to the network's window. Arrays are (z, y, x), lengths mm."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy import ndimage

@@ -1,7 +1,5 @@
 """Metal and plastic in a pelvis, put into bodies at 3 mm (HU, z, y, x): gold seeds, catheter, hip metal."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy import ndimage

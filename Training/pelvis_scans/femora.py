@@ -1,7 +1,5 @@
 """Femora by one definition, that of radiotherapy: head, neck, shaft to about the lesser trochanter."""
 
-from __future__ import annotations
-
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage

@@ -6,8 +6,6 @@ rectum from both sides and meet behind it. All is soft tissue of nearly one brig
 its place alone; without it a network takes the whole drop, down to the skin, for rectum.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import ndimage
 

@@ -8,8 +8,6 @@ the back, x left; `scanner.py` scans them and brings the scan to the working gri
 `possible` (uint8) has bit k set where code k may be the truth.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from functools import cache
 from typing import NamedTuple

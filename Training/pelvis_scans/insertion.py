@@ -1,7 +1,5 @@
 """Prostate and vesicles put into a real scan in the place of his own, and other contents for bladder and rectum."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import ndimage
 

@@ -8,8 +8,6 @@ follow the four men whose organs are drawn: prostate's apex 38 mm below and its 
 before its upper third to half: in all four, and in nearly half of the loose slices, one axial slice shows both.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import ndimage
 

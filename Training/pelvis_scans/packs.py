@@ -16,8 +16,6 @@ Arrays are ordered (z, y, x): z grows to the head, y to the back, x to the patie
   femur), voxels; ``head_radius_mm`` (not of the slices).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

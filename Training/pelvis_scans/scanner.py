@@ -6,8 +6,6 @@ matrix: the noise is drawn on the scanner's own grid and taken through exactly t
 the body is blurred by what its 3 mm lack of the same point spread.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

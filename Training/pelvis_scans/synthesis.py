@@ -3,8 +3,6 @@
 Arrays are (z, y, x) at 3 mm in LPS.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

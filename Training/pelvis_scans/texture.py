@@ -3,8 +3,6 @@
 An organ with more or less grain than its surroundings would give itself away, and a network would learn the grain.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import ndimage, optimize
 

@@ -6,8 +6,6 @@ more), because on a 3 mm grid it shares its voxel with marrow and muscle, and sk
 Muscle, prostate, rectal wall and stool start lower than the textbook's, as in the real scans (`pelvis_compare.py`).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -5,8 +5,6 @@ as in a synthetic man, and the result is blended into the scan with the scan's o
 afterwards.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import ndimage
 

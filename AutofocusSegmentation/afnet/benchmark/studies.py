@@ -1,6 +1,6 @@
 """The volumes of the benchmark: a brain with four channels, a pelvis with three. Made up; only their size counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ class Study:
         """Return the study with every side times `factor`."""
         shape = tuple(max(round(side * factor), 8) for side in self.shape)
         spacing = tuple(step / factor for step in self.spacing)
-        return Study(self.name, self.model, self.channels, self.outputs, shape, spacing)
+        return replace(self, shape=shape, spacing=spacing)
 
     def tensor(self, shape: tuple[int, int, int] | None = None) -> np.ndarray:
         """Return channels (C, z, y, x), float32: noise, for no kernel asks what it multiplies."""

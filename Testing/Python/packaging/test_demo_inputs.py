@@ -113,6 +113,7 @@ def make_files(folder, *names):
         ("t1.nii.gz", "t1c.nii.gz", "t2.nii.gz", "flair.nii.gz", "labels.nii.gz", "notes.txt"),
         ("T1.nrrd", "T1C.nrrd", "T2.mha", "FLAIR.nii"),
         ("t1/", "t1c/", "t2/", "flair/"),
+        (".t1_thumbnails/", "scan_t1.nii.gz", "t1c.nii.gz", "t2.nii.gz", "flair.nii.gz"),
         ("BraTS_1_t1.nii.gz", "BraTS_1_t1ce.nii.gz", "BraTS_1_t2.nii.gz", "BraTS_1_flair.nii.gz"),
     ],
 )
@@ -120,6 +121,7 @@ def test_four_images_find_their_inputs(tmp_path, names):
     found = study_files(find_model("brain-tumour-mri"), make_files(tmp_path, *names))
     assert list(found) == ["t1", "t1c", "t2", "flair"]
     for name, file in found.items():
+        assert not file.name.startswith(".")
         assert name in file.name.lower().replace("t1ce", "t1c")
     assert len(set(found.values())) == 4
 
