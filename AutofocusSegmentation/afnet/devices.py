@@ -5,15 +5,14 @@ import math
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
-from .errors import RequestError
-
-PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
-"""Largest relative L2 difference from the CPU at which a device is trusted with a dilated convolution."""
+from .errors import RequestError, first_sentence, is_out_of_memory
+from .networks import NetworkPlan
+from .trial import USUAL, agrees_with_cpu, learns_as_cpu
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -32,29 +31,70 @@ BFLOAT16_CAPABILITY = (8, 0)
 """CUDA compute capability from which bfloat16 is computed in hardware (Ampere)."""
 
 
-def choose_device(wanted: str, precision: str) -> tuple[torch.device, torch.dtype, list[str]]:
+def choose_device(wanted: str, precision: str, plan: NetworkPlan = USUAL, streams: bool = True,
+                  learns: bool = False) -> tuple[torch.device, torch.dtype, list[str]]:
     """Return device, number type and notes for the user.
 
-    'auto' takes CUDA, then Apple's MPS, if a small dilated convolution there agrees with the CPU, else the CPU; and
-    bfloat16 where `has_bfloat16` says so, else float32. Raises RequestError if a device asked for by name is not there.
+    'auto' takes CUDA, then Apple's MPS, if a network of `plan`, which `streams` or not, computes there as on the CPU,
+    and `learns` so where that is meant; else the CPU; and bfloat16 where `has_bfloat16` says so, else float32. Raises
+    RequestError if a device asked for by name is not there.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    cuda, hindrance = _cuda()
+    present = {"cuda": cuda, "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted != "auto" and not present[wanted]:
+        why = f" ({hindrance})" if hindrance and wanted == "cuda" else ""
         raise RequestError(
-            f"There is no '{wanted}' device here; choose the device automatically or the CPU (--device auto or cpu)."
+            f"There is no '{wanted}' device here{why}; choose the device automatically or the CPU (--device auto or "
+            "cpu)."
         )
     notes = []
+    if hindrance and wanted == "auto":
+        notes.append(f"The cuda device cannot be used ({hindrance}), so the CPU is used.")
     for name in ("cuda", "mps"):
         if present[name] and wanted in ("auto", name):
-            device = torch.device(name)
-            for dtype in _number_types(device, precision):
-                if agrees_with_cpu(device, dtype):
-                    return device, dtype, notes
-            notes.append(f"The {name} device computes a convolution wrongly, so the CPU is used.")
+            # With its number: torch below 2.5 tells the free memory of no other.
+            device = torch.device("cuda:0" if name == "cuda" else name)
+            dtype, problem = _trusted(device, precision, plan, streams, learns)
+            if dtype:
+                return device, dtype, notes
+            notes.append(problem)
     cpu = torch.device("cpu")
     return cpu, _number_types(cpu, precision)[0], notes
+
+
+def _cuda() -> tuple[bool, str]:
+    """Return whether CUDA is there, and, where only its driver is too old, broken or busy, what torch says of that."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        present = torch.cuda.is_available()
+    texts = [str(warning.message).removeprefix("CUDA initialization: ") for warning in said]
+    return present, first_sentence(texts[0]) if texts and not present else ""
+
+
+def _trusted(device: torch.device, precision: str, plan: NetworkPlan, streams: bool,
+             learns: bool) -> tuple[torch.dtype | None, str]:
+    """Return the number type in which a GPU computes rightly; None if there is none, and the note that says so."""
+    problem = ""
+    try:
+        for dtype in _number_types(device, precision):
+            try:
+                if agrees_with_cpu(device, dtype, plan, streams) and not (learns and not learns_as_cpu(device, plan)):
+                    return dtype, ""
+                problem = f"The {device.type} device computes a network wrongly, so the CPU is used."
+            except (RuntimeError, TypeError) as error:  # TypeError: MPS of torch 2.2 on bfloat16
+                problem = unusable(device, error)
+    except RuntimeError as error:  # the driver lets nobody in
+        problem = unusable(device, error)
+    return None, problem
+
+
+def unusable(device: torch.device, error: Exception) -> str:
+    """Return the note for a GPU that raised `error`, and is left for the CPU."""
+    if is_out_of_memory(error):
+        return f"The {device.type} device has too little memory, so the CPU is used."
+    return f"The {device.type} device cannot be used ({first_sentence(str(error))}), so the CPU is used."
 
 
 def _number_types(device: torch.device, precision: str) -> list[torch.dtype]:
@@ -87,19 +127,6 @@ def processor_flags() -> set[str]:
         # Newer than torch 2.2, and private: asked for only if it is there.
         supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         return {"avx512_bf16"} if supported and supported() else set()
-
-
-def agrees_with_cpu(device: torch.device, dtype: torch.dtype) -> bool:
-    """True if a small dilated convolution on `device` in `dtype` agrees with float32 on the CPU."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, 8, 20, 20, 20, generator=generator)
-    weight = torch.randn(8, 8, 3, 3, 3, generator=generator)
-    expected = F.conv3d(x, weight, padding=6, dilation=6)
-    try:
-        result = F.conv3d(x.to(device, dtype), weight.to(device, dtype), padding=6, dilation=6).float().cpu()
-    except (RuntimeError, NotImplementedError, TypeError):  # TypeError: MPS of torch 2.2 on bfloat16
-        return False
-    return bool((result - expected).norm() <= PROBE_TOLERANCE[dtype] * expected.norm())
 
 
 def memory_limit(given: int | None, device: torch.device) -> int:

@@ -1,6 +1,10 @@
 """Errors a user can cause. Their text is one sentence: what is wrong and what to do."""
 
+import re
+
 from .process.parent import CANCELLED_EXIT_CODE
+
+_LONGEST_REASON = 200
 
 
 class AfnetError(Exception):
@@ -13,6 +17,10 @@ class RequestError(AfnetError):
     """The request is wrong: an unknown model, a missing file, a full disk, a damaged bundle."""
 
     exit_code = 2
+
+
+class DeviceFailed(RequestError):
+    """The device asked for gave up; another one can go on."""
 
 
 class InputError(AfnetError):
@@ -35,10 +43,10 @@ class Cancelled(AfnetError):
 
 OUT_OF_MEMORY = (
     "out of memory", "not enough memory", "allocate memory", "bad_alloc", "unable to join thread",
-    "unable to create thread",
+    "unable to create thread", "alloc_failed",
 )
-"""Words of CUDA and MPS, of PyTorch's allocator on a CPU under Windows and elsewhere, of SimpleITK's C++, and of ITK
-where a thread finds no room for its stack."""
+"""Words of CUDA and MPS, of PyTorch's allocator on a CPU under Windows and elsewhere, of SimpleITK's C++, of ITK where
+a thread finds no room for its stack, and of cuBLAS and cuDNN."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -46,6 +54,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     said = str(error).lower()
     return isinstance(error, MemoryError | OutOfMemory) or any(word in said for word in OUT_OF_MEMORY)
+
+
+def first_sentence(text: str) -> str:
+    """Return what an error or a warning of torch begins with, without full stop; the rest is advice for programmers."""
+    first = re.split(r"[.;:]?\s*\n|\. |\.$", text.strip())[0]
+    return first[:_LONGEST_REASON] or "no reason given"
 
 
 _COMPILED_PARTS = {"_C": "torch", "_SimpleITK": "SimpleITK"}

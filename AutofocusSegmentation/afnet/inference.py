@@ -1,13 +1,14 @@
 """Run the network on the best device that can: thinner slabs, then the CPU, and say so."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from .at_once import AtOnce, at_once_bytes
-from .devices import has_bfloat16, memory_limit, return_freed_memory
+from .devices import PRECISIONS, has_bfloat16, memory_limit, return_freed_memory, unusable
 from .errors import OutOfMemory, is_out_of_memory
 from .models.manifest import TILES, WHOLE_VOLUME
 from .networks import AutofocusNetwork
@@ -67,7 +68,8 @@ def runner(predictor: Predictor, attempt: Attempt, on_progress: Callable[[float]
     if predictor.execution == TILES:
         return Tiling(network, on_progress, attention)
     if isinstance(network, DeepMedic):
-        return AtOnce(network, on_progress)
+        network = copy.deepcopy(network).to(attempt.device)  # its own, for the CPU may have to take over
+        return AtOnce(network.to(memory_format=torch.channels_last_3d), on_progress)
     widths = best_widths(attempt.device, attempt.dtype)
     return Streaming(network, attempt.planes, on_progress, attention, device=attempt.device, dtype=attempt.dtype,
                      memory=attempt.memory, widths=widths)
@@ -88,8 +90,9 @@ def infer(predictor: Predictor, channels: np.ndarray, resources: Resources, prog
           attention: AttentionSink | None = None) -> Computed:
     """Compute the probabilities of `channels` (C, z, y, x) float32; `attention` is given every layer's maps.
 
-    A GPU without enough memory computes thinner slabs, then hands over to the CPU, with notes. Raises OutOfMemory if
-    the CPU lacks it too. On the CPU slabs are always of one thickness, so that a result can be repeated to the bit.
+    A GPU without enough memory computes thinner slabs, then hands over to the CPU, as one that fails does at once, with
+    notes. Raises OutOfMemory if the CPU lacks it too. On the CPU slabs are always of one thickness, so that a result
+    can be repeated to the bit.
     What is not streamed is computed in float32, whatever `dtype` says: tiles, for the authors' execution is defined so,
     and a DeepMedic, for torch averages no bfloat16 on a CPU.
     """
@@ -99,15 +102,19 @@ def infer(predictor: Predictor, channels: np.ndarray, resources: Resources, prog
         progress.note("This model is computed in float32, as its authors did.")
         dtype = torch.float32
     if device.type != "cpu":
-        for planes in GPU_SLABS if streams else GPU_SLABS[:1]:
-            attempt = Attempt(device, dtype, planes, memory_limit(resources.memory, device))
-            computed = _on_gpu(predictor, channels, attempt, progress, attention)
-            if computed:
-                return computed
-            if streams and planes != GPU_SLABS[-1]:
-                progress.note(f"The {device.type} device has too little memory for slabs of {planes} planes; "
-                              "they are made thinner.")
-        progress.note(f"The {device.type} device has too little memory, so the CPU is used.")
+        note = f"The {device.type} device has too little memory, so the CPU is used."
+        try:
+            for planes in GPU_SLABS if streams else GPU_SLABS[:1]:
+                attempt = Attempt(device, dtype, planes, memory_limit(resources.memory, device))
+                computed = _on_gpu(predictor, channels, attempt, progress, attention)
+                if computed:
+                    return computed
+                if streams and planes != GPU_SLABS[-1]:
+                    progress.note(f"The {device.type} device has too little memory for slabs of {planes} planes; "
+                                  "they are made thinner.")
+        except RuntimeError as error:  # its driver gave up, or it lacks an operation; what is our defect, the CPU shows
+            note = unusable(device, error)
+        progress.note(note)
         device = torch.device("cpu")
         dtype = dtype if has_bfloat16(device) else torch.float32
     attempt = Attempt(device, dtype, memory=memory_limit(resources.memory, device))
@@ -148,12 +155,18 @@ def _compute(predictor: Predictor, channels: np.ndarray, attempt: Attempt, progr
              attention: AttentionSink | None) -> Computed:
     values = to_torch(channels)
     run = runner(predictor, attempt, progress.within, attention)
-    if not isinstance(run, Streaming):  # which moves slabs, and folds weights of its own
-        predictor.network.to(attempt.device).to(memory_format=torch.channels_last_3d)
+    if not isinstance(run, Streaming):  # which moves slabs
         values = values.to(attempt.device)
     logits = run.run(values)
     to_probabilities(logits, predictor.kind)
     return Computed(to_numpy(logits), attempt.device.type, str(attempt.dtype).removeprefix("torch."))
+
+
+def left_over(resources: Resources, computed: Computed) -> Resources:
+    """Return what a next pass may use: a GPU that was left for the CPU in the one before is not asked again."""
+    if computed.device == resources.device.type:
+        return resources
+    return replace(resources, device=torch.device(computed.device), dtype=PRECISIONS[computed.precision])
 
 
 @torch.inference_mode()

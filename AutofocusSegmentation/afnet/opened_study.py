@@ -15,8 +15,8 @@ from .images.dicom_header import SEX
 from .images.reading import describe_grid, read_image
 from .inference import Predictor, Resources
 from .json_documents import Report
-from .models.manifest import Manifest, find_model
-from .models.model_bundle import load_network
+from .models.manifest import WHOLE_VOLUME, Manifest, find_model
+from .models.model_bundle import load_network, plan_of
 from .output.outputs import check_outputs
 from .preprocessing.grid import bounding_box
 from .preprocessing.imaging import Prepared, on_working_grid, scale
@@ -56,7 +56,8 @@ def open_study(request: StudyRequest, progress: Progress) -> OpenedStudy:
     """
     manifest = find_model(request.model, request.model_folders)
     _check(request, manifest)
-    device, dtype, notes = choose_device(request.device, request.precision)
+    streams = manifest.execution == WHOLE_VOLUME
+    device, dtype, notes = choose_device(request.device, request.precision, plan_of(manifest), streams)
     progress.start(torch.__version__, device.type)
     for note in notes:
         progress.note(note)

@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .decoding import check_found, clean, found_outside, restore
-from .inference import Computed, infer
+from .inference import Computed, infer, left_over
 from .json_documents import Report, StructureEntry
 from .models.laterality import outputs_in_a_mirror
 from .models.manifest import Manifest
@@ -65,13 +65,13 @@ def compute(study: OpenedStudy, progress: Progress) -> Computed:
     computed = infer(study.predictor, first.channels, study.resources, progress, study.collector)
     if second is None:
         return computed
-    once = part + (1 - part) / passes
+    once, resources = part + (1 - part) / passes, left_over(study.resources, computed)
     progress.share(part, once)
-    other = infer(study.companion.predictor, second.channels, study.resources, progress).probabilities
+    other = infer(study.companion.predictor, second.channels, resources, progress).probabilities
     if study.manifest.companion_mirrored:
         progress.share(once, 1.0)
         mirrored = np.ascontiguousarray(second.channels[..., ::-1])
-        seen = infer(study.companion.predictor, mirrored, study.resources, progress).probabilities
+        seen = infer(study.companion.predictor, mirrored, resources, progress).probabilities
         other = (other + seen[outputs_in_a_mirror(study.manifest.raw), ..., ::-1]) / 2
     pairs = zip(computed.probabilities, other, found_outside(study.manifest), strict=True)
     share = study.manifest.companion_share

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from afnet import devices, inference
-from afnet.devices import agrees_with_cpu, choose_device, free_by_vm_stat, free_in_groups, memory_limit
+from afnet.devices import choose_device, free_by_vm_stat, free_in_groups, memory_limit
 from afnet.errors import OutOfMemory, RequestError
 from afnet.inference import Predictor, Resources
 from afnet.models.model_bundle import load_network
@@ -40,36 +41,82 @@ def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, flags, expected
     assert choose_device("cpu", "bfloat16")[1] == torch.bfloat16
 
 
-@pytest.mark.parametrize("capability,expected", [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
-def test_bfloat16_on_a_gpu_that_multiplies_it(monkeypatch, capability, expected):
+@pytest.fixture
+def graphics_card(monkeypatch):
+    """A CUDA device that torch sees, and that computes as `agrees_with_cpu` is told to."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+    return lambda answer: monkeypatch.setattr("afnet.devices.agrees_with_cpu", answer)
+
+
+@pytest.mark.parametrize("capability,expected", [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_bfloat16_on_a_gpu_that_multiplies_it(monkeypatch, graphics_card, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
-    monkeypatch.setattr("afnet.devices.agrees_with_cpu", lambda device, dtype: True)
+    graphics_card(lambda *_: True)
     device, dtype, notes = choose_device("auto", "auto")
     assert (device.type, dtype, notes) == ("cuda", expected, [])
 
 
-def test_device_that_computes_wrongly_is_left_with_a_note(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
-    monkeypatch.setattr("afnet.devices.agrees_with_cpu", lambda device, dtype: False)
+def test_device_that_computes_wrongly_is_left_with_a_note(monkeypatch, graphics_card):
+    graphics_card(lambda *_: False)
     for wanted in ("auto", "cuda"):
         device, _, (note,) = choose_device(wanted, "auto")
         assert device.type == "cpu" and "wrongly, so the CPU is used" in note
+    graphics_card(lambda *_: True)
+    monkeypatch.setattr("afnet.devices.learns_as_cpu", lambda *_: False)
+    assert choose_device("auto", "float32")[0].type == "cuda"
+    device, _, (note,) = choose_device("auto", "float32", learns=True)
+    assert device.type == "cpu" and "wrongly, so the CPU is used" in note
 
 
-def test_wrong_convolution_is_noticed(monkeypatch):
-    cpu = torch.device("cpu")
-    assert agrees_with_cpu(cpu, torch.float32) and agrees_with_cpu(cpu, torch.bfloat16)
-    real, calls = torch.nn.functional.conv3d, []
+NO_KERNEL = ("CUDA error: no kernel image is available for execution on the device\n"
+             "CUDA kernel errors might be asynchronously reported at some other API call.")
 
-    def wrong(x, weight, **options):
-        calls.append(1)
-        return real(x, weight, **options) * (1.01 if len(calls) % 2 == 0 else 1)
 
-    monkeypatch.setattr("afnet.devices.F.conv3d", wrong)
-    assert not agrees_with_cpu(cpu, torch.float32)
+@pytest.mark.parametrize("error,said", [
+    (RuntimeError(NO_KERNEL),
+     "cannot be used (CUDA error: no kernel image is available for execution on the device), "),
+    (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), "has too little memory, "),
+    (NotImplementedError("Conv3D is not supported on MPS"), "cannot be used (Conv3D is not supported on MPS), "),
+    (RuntimeError(""), "cannot be used (no reason given), "),
+])
+@pytest.mark.parametrize("where", ["trial", "start"])
+def test_a_device_that_fails_is_left_with_its_reason(monkeypatch, graphics_card, error, said, where):
+    def fail(*_):
+        raise error
+
+    graphics_card(fail if where == "trial" else lambda *_: True)
+    if where == "start":
+        monkeypatch.setattr(torch.cuda, "get_device_capability", fail)
+    device, dtype, (note,) = choose_device("auto", "float32" if where == "trial" else "auto")
+    assert device.type == "cpu" and note == f"The cuda device {said}so the CPU is used."
+
+
+def test_bfloat16_that_a_device_lacks_leaves_it_float32(graphics_card):
+    def only_float32(device, dtype, *_):
+        if dtype == torch.bfloat16:
+            raise TypeError("BFloat16 is not supported on MPS")
+        return True
+
+    graphics_card(only_float32)
+    assert choose_device("auto", "auto")[1:] == (torch.float32, [])
+
+
+def test_a_driver_that_is_too_old_is_told(monkeypatch):
+    def old():
+        warnings.warn("CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please "
+                      "update your GPU driver by downloading", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", old)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    reason = "(The NVIDIA driver on your system is too old (found version 11040))"
+    assert choose_device("auto", "float32")[2] == [f"The cuda device cannot be used {reason}, so the CPU is used."]
+    assert choose_device("cpu", "float32")[2] == []
+    with pytest.raises(RequestError, match="no 'cuda' device here") as refusal:
+        choose_device("cuda", "auto")
+    assert reason in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +140,19 @@ def test_what_torch_keeps_unused_of_a_gpu_is_free(monkeypatch):
     for name, value in told.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert memory_limit(None, torch.device("cuda")) == int(0.7 * 50 * 2**30)
+
+
+def test_torch_below_2_5_tells_the_memory_of_a_numbered_device_only(monkeypatch, graphics_card):
+    def told(device):
+        if device.index is None:
+            raise ValueError("Expected a torch.device with a specified index or an integer, but got:cuda")
+        return 10 * 2**30, 80 * 2**30
+
+    graphics_card(lambda *_: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", told)
+    for name in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: 0)
+    assert memory_limit(None, choose_device("cuda", "auto")[0]) == int(0.7 * 10 * 2**30)
 
 
 def test_free_memory_is_plausible():
@@ -210,6 +270,33 @@ def test_gpu_without_memory_takes_thinner_slabs_then_hands_over_to_the_cpu(monke
     np.testing.assert_allclose(computed.probabilities.sum(0), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("where", ["_compute", "memory_limit"])
+def test_gpu_that_fails_hands_over_to_the_cpu_once(monkeypatch, tiny_pelvis, where):
+    """As a driver does that ends a long kernel: from then on every call raises, also the one for the free memory."""
+    real, tried = getattr(inference, where), []
+
+    def fails_on_gpu(*arguments):
+        place = next(one for one in arguments if isinstance(one, inference.Attempt | torch.device | _Device))
+        tried.append(getattr(place, "device", place).type)
+        if tried[-1] == "cuda":
+            raise RuntimeError("CUDA error: the launch timed out and was terminated\nCompile with `TORCH_USE_CUDA_DSA`")
+        return real(*arguments)
+
+    if where == "_compute":
+        monkeypatch.setattr(inference, "memory_limit", lambda text, device: 2**29)
+        monkeypatch.setattr(inference, "memory_needed", lambda *_: 0)
+    monkeypatch.setattr(inference, where, fails_on_gpu)
+    progress, resources = Progress(), Resources(_Device(), torch.float32)
+    predictor = Predictor(load_network(tiny_pelvis), "argmax")
+    channels = np.random.default_rng(0).random((len(tiny_pelvis.raw["channels"]), 6, 7, 8)).astype(np.float32)
+    for _ in range(2):
+        computed = inference.infer(predictor, channels, resources, progress)
+        resources = inference.left_over(resources, computed)
+    assert tried == ["cuda", "cpu", "cpu"] and computed.device == "cpu"
+    reason = "CUDA error: the launch timed out and was terminated"
+    assert progress.notes == [f"The cuda device cannot be used ({reason}), so the CPU is used."]
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory")]
 )
@@ -249,6 +336,7 @@ def test_nested_probabilities_are_independent(tiny_brain):
     ("MPS backend out of memory (MPS allocated: 9.00 GB)", True),
     ("[enforce fail at alloc_cpu.cpp:116] data. DefaultCPUAllocator: can't allocate memory: you tried to", True),
     ("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes.", True),
+    ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
     ("CUDA error: an illegal memory access was encountered", False),
     ("Unsupported memory format. Supports only ChannelsLast3d", False),
 ])
