@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError
+from ..errors import AfnetError, Cancelled, DeviceFailed, InputError, OutOfMemory, RequestError
 from ..json_documents import ComparisonDocument
 from ..models.manifest import Manifest, find_model
 from ..models.model_places import readable_folder
@@ -139,7 +139,7 @@ def _run(request: FineTuningRequest, folder, options, progress: Progress, stops,
         comparison = job.execute(options.resume)
     except BaseException as error:
         if processes.first:
-            stopped = isinstance(error, Cancelled | KeyboardInterrupt | MemoryError | OutOfMemory)
+            stopped = isinstance(error, Cancelled | KeyboardInterrupt | MemoryError | OutOfMemory | DeviceFailed)
             folder.end(STOPPED if stopped else FAILED, str(error) if isinstance(error, AfnetError) else None)
         raise
     if processes.first:
@@ -158,7 +158,7 @@ def _start(options, progress: Progress, processes):
 
     from ..devices import choose_device
 
-    device, _, notes = choose_device(options.device, "float32")
+    device, _, notes = choose_device(options.device, "float32", learns=True)
     device = processes.join(device)
     if processes.first:
         progress.start(torch.__version__, device.type)

@@ -7,7 +7,16 @@ import numpy as np
 import torch
 
 from ..atomic_file import refusal
-from ..errors import AfnetError, Cancelled, InputError, OutOfMemory, RequestError, is_out_of_memory
+from ..errors import (
+    AfnetError,
+    Cancelled,
+    DeviceFailed,
+    InputError,
+    OutOfMemory,
+    RequestError,
+    first_sentence,
+    is_out_of_memory,
+)
 from ..inference import Predictor, Resources, infer
 from ..json_documents import ComparisonDocument
 from ..models.manifest import Manifest, find_model
@@ -68,12 +77,17 @@ class FineTuning:
         except OSError as error:
             raise refusal(error, "The training's folder") from None
         except (MemoryError, RuntimeError, OutOfMemory) as error:
-            if not is_out_of_memory(error):
-                raise
             on_gpu = self.device.type != "cpu" and not isinstance(error, OutOfMemory)  # that has tried the CPU, too
+            then = "go on with Resume (--resume)" if self.folder.request_file.exists() else "start again"
+            if not is_out_of_memory(error):
+                if not on_gpu:
+                    raise
+                raise DeviceFailed(
+                    f"The {self.device.type} device failed in the training ({first_sentence(str(error))}); choose the "
+                    f"device CPU (--device cpu), then {then}."
+                ) from None
             where = f"{self.device.type} device" if on_gpu else "computer"
             instead = ", or choose the device CPU (--device cpu)" if on_gpu else ""
-            then = "go on with Resume (--resume)" if self.folder.request_file.exists() else "start again"
             raise OutOfMemory(
                 f"The {where} ran out of memory in the training; close other programs{instead}, then {then}."
             ) from None

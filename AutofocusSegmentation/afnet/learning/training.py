@@ -144,9 +144,11 @@ class Training:
     def _samples(self) -> list[tuple[torch.Tensor, ...]]:
         return [self.sample(self.generator) for _ in range(self.batch)]
 
-    def precision(self) -> torch.autocast:
+    def precision(self) -> contextlib.AbstractContextManager:
         """Context in which the network computes."""
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast)
+        if not self.autocast:  # which torch below 2.5 refuses on MPS, even switched off
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
 
     def _join_gradients(self) -> None:
         """Where several processes share a batch: make every gradient that of the whole batch."""

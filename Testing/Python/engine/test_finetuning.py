@@ -24,6 +24,7 @@ from finetuning_studies import (
 import afnet
 from afnet.errors import OutOfMemory
 from afnet.finetuning.loop import EpochTraining
+from afnet.finetuning.run import FineTuning
 from afnet.finetuning.stopping import StopRequests
 from afnet.models.manifest import find_models
 from afnet.models.training_folder import read_comparison, unfinished
@@ -319,6 +320,21 @@ def test_a_training_without_memory_is_told(base, cases, tmp_path, monkeypatch, c
     monkeypatch.setattr(EpochTraining, "_step", lambda training: 1 / 0)
     assert finetune(base, cases, tmp_path / "other", *SHORT) == 1, "another defect is not called so"
     assert state(tmp_path / "other")["status"] == "failed"
+
+
+def test_a_training_whose_gpu_fails_goes_on_with_the_cpu(base, cases, tmp_path, monkeypatch, capfd):
+    def train(job, *_):
+        job.device = torch.device("cuda")
+        raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "train", train)
+        assert finetune(base, cases, tmp_path / "out", *SHORT) == 2
+    assert capfd.readouterr().err == (
+        "The cuda device failed in the training (CUDA error: unspecified launch failure); choose the device CPU "
+        "(--device cpu), then go on with Resume (--resume).\n")
+    assert state(tmp_path / "out")["status"] == "stopped"
+    assert finetune(None, None, tmp_path / "out", "--resume") == 0
 
 
 def test_a_training_is_not_resumed_while_another_program_trains(base, cases, tmp_path, monkeypatch, refused):

@@ -50,6 +50,19 @@ def test_loss_falls_and_the_average_follows(tmp_path):
     assert found < 0.7 * losses[0]
 
 
+def test_a_step_without_autocast_asks_for_none(tmp_path, monkeypatch):
+    """Torch below 2.5 refuses it on MPS, even switched off."""
+    def refuse(*_, **__):
+        raise RuntimeError("User specified an unsupported autocast device_type 'mps'")
+
+    monkeypatch.setattr(torch, "autocast", refuse)
+    run = training(tmp_path)
+    run._step()
+    run.autocast = True
+    with pytest.raises(RuntimeError, match="unsupported"):
+        run._step()
+
+
 def test_a_resumed_training_goes_on_where_it_stopped(tmp_path):
     """Same weights, optimiser, random numbers and clock: the next steps are those of a run that never stopped."""
     whole = training(tmp_path / "whole")
