@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,10 @@ FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 """Numbers of the errors that say that a disk has no room."""
 
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
+"""Windows renames no file, and no folder with a file in it, that a virus scanner looks at or another process reads just
+then, as Slicer does a training's state: it is tried again after each of these pauses."""
 
 
 _together: list[list[tuple[Path, Path]]] = []
@@ -68,7 +73,7 @@ def _take_names(waiting: list[tuple[Path, Path]]) -> None:
                 _replace(partial, path)
             except OSError:
                 for earlier, copy in former[:number]:
-                    os.replace(copy, earlier) if copy else earlier.unlink()
+                    rename(copy, earlier) if copy else earlier.unlink()
                 raise
     finally:
         for _, copy in former:
@@ -131,7 +136,7 @@ def whole_folder(path: str | os.PathLike, what: str = "The output") -> Iterator[
             yield partial
             if path.exists():
                 path.rmdir()
-            partial.rename(path)
+            rename(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -141,9 +146,20 @@ def whole_folder(path: str | os.PathLike, what: str = "The output") -> Iterator[
 def _replace(partial: Path, path: Path) -> None:
     """Rename; where `path` itself stands in the way, for the partial could be written beside it, the error is EBUSY."""
     try:
-        os.replace(partial, path)
+        rename(partial, path)
     except PermissionError as error:
         raise OSError(errno.EBUSY, error.strerror, str(path)) from None
+
+
+def rename(old: Path, new: Path) -> None:
+    """Let a file take the name `new`, whatever has it, or a folder one that nothing has. Raises OSError."""
+    for pause in _PAUSES_S:
+        try:
+            os.replace(old, new)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    os.replace(old, new)
 
 
 def refusal(error: OSError, what: str) -> RequestError:

@@ -3,14 +3,14 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from afnet.atomic_file import FULL
+from afnet.atomic_file import FULL, rename
 
 _RESERVE_BYTES = 20 * 1024**2
 """Free space that is left to everybody else."""
@@ -27,6 +27,10 @@ _ENDINGS = re.compile(r"(\.(nii|gz|img|hdr|seg|nrrd|nhdr|mha|mhd|stl|dcm|tsv)[ .
 the format, so that nothing was written to 'case.nii.nii.gz' or 'case.img.nii.gz'."""
 
 
+_DEVICES = re.compile(r"^(con|prn|aux|nul|(com|lpt)[0-9])(?=\.|$)", re.IGNORECASE)
+"""Beginnings of names that are no files on Windows."""
+
+
 class ExportFailed(Exception):
     """Nothing was exported; the text is one sentence that says why and what to do."""
 
@@ -39,7 +43,7 @@ def file_name(text: str, ending: str = "") -> str:
     """
     end = _cut(_ENDINGS.sub("", _NOT_IN_NAMES.sub("-", ending)).rstrip(" .-"), _LONGEST_BYTES // 2)
     start = _ENDINGS.sub("", _NOT_IN_NAMES.sub("-", text).rstrip(" .-")).strip(" .-") or "segmentation"
-    return _cut(start, _LONGEST_BYTES - len(end.encode("utf-8"))) + end
+    return _DEVICES.sub(r"\1-", _cut(start, _LONGEST_BYTES - len(end.encode("utf-8"))) + end, count=1)
 
 
 def _cut(text: str, length: int) -> str:
@@ -69,7 +73,9 @@ def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Itera
     try:
         if shutil.disk_usage(folder).free < needed_bytes + _RESERVE_BYTES:
             raise _full(folder)
-        working = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+        # Not mkdtemp: on Windows what moves out of its folder stays closed to everybody else.
+        working = folder / f".partial-{secrets.token_hex(4)}"
+        working.mkdir()
     except OSError as error:
         raise _failed(folder, error) from None
     moved: list[Path] = []
@@ -79,7 +85,7 @@ def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Itera
         if missing:
             raise incomplete(folder)
         for name in names:
-            os.rename(working / name, folder / name)
+            rename(working / name, folder / name)
             moved.append(folder / name)
     except BaseException as error:
         for path in moved:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from .. import __version__
-from ..atomic_file import write_json
+from ..atomic_file import rename, write_json
 from ..errors import AfnetError, InputError
 from ..json_documents import ComparedCase, ComparisonDocument, OriginalCase, TuningSettings
 from ..models.manifest import Manifest
@@ -96,7 +96,7 @@ class Conclusion:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(self.folder.candidate, ignore_errors=True)
         load_network(self.bundle(partial, settled.network, comparison, self.companion))
-        partial.rename(self.folder.candidate)
+        rename(partial, self.folder.candidate)
         write_json(self.folder.comparison_file, comparison)
         if not self.request.candidate_only:
             publish(self.folder.output)

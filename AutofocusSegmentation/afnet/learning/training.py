@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..atomic_file import rename
 from ..networks import AutofocusNetwork
 
 Sample = tuple[torch.Tensor, ...]
@@ -107,7 +108,7 @@ class Training:
                 file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(self.checkpoint_file)
+            rename(partial, self.checkpoint_file)
         finally:
             partial.unlink(missing_ok=True)
 

@@ -9,11 +9,14 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from unprivileged import let_enter
 
-from afnet.atomic_file import atomic, together, write_json
+from afnet import atomic_file
+from afnet.atomic_file import atomic, together, whole_folder, write_json
 from afnet.errors import Cancelled, InputError, RequestError
 from afnet.images.reading import read_labelmap
+from afnet.learning.training import Schedule, Training
 from afnet.models.manifest import BUNDLED_MODELS, read_manifest
 from afnet.output import writing
 from afnet.output.writing import VOLUME_SUFFIXES, check_writable, write_segmentation, write_volume
@@ -75,6 +78,31 @@ def test_a_file_that_is_open_elsewhere_is_told_of(tmp_path, monkeypatch, alone):
         with nullcontext() if alone else together():
             write_json(tmp_path / "a.json", {"new": 1})
     assert (tmp_path / "a.json").read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "checkpoint"])
+def test_a_name_that_is_taken_for_a_moment_is_waited_for(tmp_path, monkeypatch, what):
+    """As Windows answers while a virus scanner, or Slicer, reads the file, or one in the folder."""
+    replace, refused = os.replace, []
+
+    def busy(source, target):
+        if len(refused) < 3:
+            refused.append(source)
+            raise PermissionError(errno.EACCES, "The process cannot access the file, it is being used")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(atomic_file, "_PAUSES_S", (0, 0, 0))
+    if what == "file":
+        write_json(tmp_path / "a.json", {"new": 1})
+    elif what == "folder":
+        with whole_folder(tmp_path / "a.json") as partial:
+            (partial / "b").write_text("new")
+    else:
+        training = Training(torch.nn.Linear(1, 1), None, None, Schedule(1.0), tmp_path / "run")
+        training.save()
+        assert training.resume()
+    assert len(refused) == 3 and (what == "checkpoint" or os.listdir(tmp_path) == ["a.json"])
 
 
 def test_atomic_keeps_the_old_file_until_the_new_is_complete(tmp_path):

@@ -1,6 +1,7 @@
 """Exported files, read back with other libraries: where each voxel and each surface lies, and what goes wrong."""
 
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,11 +265,21 @@ def test_refusals(kind, tmp_path, folder, pelvis, monkeypatch):
     assert set(kept) == {file.name for file in folder.iterdir()}
 
 
+def test_what_is_exported_is_for_whoever_may_read_the_folder(folder):
+    """Windows lets a moved file keep the rights of the folder it was written in."""
+    from AutofocusSegmentationLib.export.folder import appearing_in
+
+    with appearing_in(folder, ["a"]) as working:
+        (working / "a").write_text("")
+        mine = working.stat().st_mode
+    (folder / "plain").mkdir()
+    assert mine == (folder / "plain").stat().st_mode
+
+
 def test_a_folder_that_may_not_be_written(tmp_path, folder, pelvis, monkeypatch):
     """Also where the tests run as root, to whom everything is writable."""
     import errno
     import os
-    import tempfile
 
     from AutofocusSegmentationLib.export.files import export_nrrd
     from AutofocusSegmentationLib.export.folder import ExportFailed
@@ -277,7 +288,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, folder, pelvis, monkeypatch)
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     segmentation, _ = result(pelvis, tmp_path)
-    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(ExportFailed, match=r"Nothing can be written into .* \(Permission denied\)"):
         export_nrrd(segmentation, folder, "a")
 
@@ -286,7 +297,8 @@ def test_a_folder_that_may_not_be_written(tmp_path, folder, pelvis, monkeypatch)
     "text, name",
     [("CT: pelvis <1>", "CT- pelvis -1"), ("  ..", "segmentation"), ("größe", "größe"), ("a/b\\c", "a-b-c"),
      ("case1.nii", "case1"), ("case1.NII.gz", "case1"), ("case1.seg.nrrd", "case1"), ("case1.stl ", "case1"),
-     ("x.img", "x"), ("x.hdr", "x"), (".nii", "segmentation"), ("x.2026.11.29", "x.2026.11.29"), ("case.1", "case.1")],
+     ("x.img", "x"), ("x.hdr", "x"), (".nii", "segmentation"), ("x.2026.11.29", "x.2026.11.29"), ("case.1", "case.1"),
+     ("Aux", "Aux-"), ("nul.old", "nul-.old"), ("COM1.nii", "COM1-"), ("Connor", "Connor"), ("a.con", "a.con")],
 )
 def test_file_names(text, name):
     from AutofocusSegmentationLib.export.folder import file_name
