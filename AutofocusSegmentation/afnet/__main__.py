@@ -54,6 +54,18 @@ def _set_threads():
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def _set_file_names():
+    """Let ITK open files by the names that SimpleITK gives it, UTF-8, on Windows too: its C runtime takes them for the
+    code page of the system, unless the locale is of UTF-8."""
+    if sys.platform == "win32":
+        import locale
+
+        try:
+            locale.setlocale(locale.LC_CTYPE, ".UTF8")
+        except locale.Error:  # older than Windows 10, version 1803
+            pass
+
+
 def _main():
     from pathlib import Path  # not in Python 2
 
@@ -65,6 +77,7 @@ def _main():
         if hasattr(getattr(sys, name), "reconfigure"):
             getattr(sys, name).reconfigure(errors="backslashreplace")
     _set_threads()
+    _set_file_names()
     arguments = sys.argv[1:]
     trains = arguments[:1] == ["finetune"] and "--check-only" not in arguments
     if "--parent-pipe" in arguments and not trains:  # a training watches it more gently, by itself

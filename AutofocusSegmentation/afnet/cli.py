@@ -47,14 +47,14 @@ def run(arguments: list[str]) -> int:
         return _fail(progress, "Cancelled.", Cancelled.exit_code)
     except BrokenPipeError:
         leave()  # nobody reads on: the parent is dead, and flushing stdout at exit would fail again
-    except OSError as error:
-        if error.errno not in FULL:
+    except (ImportError, OSError) as error:
+        missing = package_missing(error)
+        if missing:
+            return _fail(progress, str(missing), missing.exit_code)
+        if isinstance(error, ImportError) or error.errno not in FULL:
             return _fail_unexpectedly(progress, error)
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  or Python would try to write there at its end
         return _fail(progress, str(refusal(error, "The printed text")), RequestError.exit_code)
-    except ImportError as error:
-        missing = package_missing(error)
-        return _fail(progress, str(missing), missing.exit_code) if missing else _fail_unexpectedly(progress, error)
     except Exception as error:
         return _fail_unexpectedly(progress, error)
 

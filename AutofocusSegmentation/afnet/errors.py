@@ -1,6 +1,8 @@
 """Errors a user can cause. Their text is one sentence: what is wrong and what to do."""
 
 import re
+import sys
+import traceback
 
 from .process.parent import CANCELLED_EXIT_CODE
 
@@ -66,17 +68,31 @@ _COMPILED_PARTS = {"_C": "torch", "_SimpleITK": "SimpleITK"}
 """Names that an error has for the compiled part of a package, and the package."""
 
 
-def package_missing(error: ImportError) -> RequestError | None:
-    """Return the error for a package that cannot be loaded; None if the module is of our own code."""
-    if (error.name or "").startswith("afnet"):
+def package_missing(error: ImportError | OSError) -> RequestError | None:
+    """Return the error for a package that cannot be loaded; None if the module is of our own code, or none was loaded.
+
+    Torch says as an OSError that one of its libraries cannot be loaded, as Windows has it of those that need a newer
+    Visual C++ runtime.
+    """
+    if (getattr(error, "name", None) or "").startswith("afnet"):
         return None
-    name = (error.name or "torch").split(".")[0]
+    name = (getattr(error, "name", None) or _being_loaded(error)).split(".")[0]
     name = _COMPILED_PARTS.get(name, name)
+    if isinstance(error, OSError) and not name:
+        return None
     if not isinstance(error, ModuleNotFoundError):
+        runtime = "install Microsoft's newest Visual C++ Redistributable, " if sys.platform == "win32" else ""
         return RequestError(
-            f"The Python package {name} is installed but cannot be loaded (too little memory, or made for another "
-            "computer or Python); close other programs, or install it again."
+            f"The Python package {name or 'torch'} is installed but cannot be loaded (too little memory, or made for "
+            f"another computer or Python); close other programs, {runtime}or install it again."
         )
     return RequestError(
-        f"The Python package {name} cannot be loaded; install it (in Slicer: with the PyTorch extension)."
+        f"The Python package {name or 'torch'} cannot be loaded; install it (in Slicer: with the PyTorch extension)."
     )
+
+
+def _being_loaded(error: BaseException) -> str:
+    """Return the package outside afnet whose import raised `error`; '' if none did."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>"]
+    package = frames[-1].f_globals.get("__name__", "").partition(".")[0] if frames else ""
+    return "" if package in ("afnet", "__main__") else package

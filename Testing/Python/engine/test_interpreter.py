@@ -1,11 +1,14 @@
 """A Python that cannot run the engine, too old or without its packages: one sentence, and exit code 2; its threads."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from afnet.errors import package_missing
 
 MAIN = Path(__file__).resolve().parents[3] / "AutofocusSegmentation" / "afnet" / "__main__.py"
 
@@ -73,6 +76,19 @@ def test_how_threads_wait_is_set_before_numpy_and_torch_read_it(own, expected, m
     assert ended(AT_IMPORT_OF_NUMPY + own, *arguments)[1].splitlines()[0] == expected
 
 
+@pytest.mark.parametrize("platform,called", [("win32", "(0, '.UTF8')\n"), ("linux", ""), ("darwin", "")])
+def test_windows_opens_files_by_names_in_utf_8(platform, called):
+    """Wired, not proven: its C runtime takes names for the system's code page, unless the locale is of UTF-8."""
+    fake = f"""
+import locale
+def setlocale(*arguments):
+    print(arguments, file=sys.stderr)
+    raise locale.Error("unsupported locale setting")
+locale.LC_CTYPE, locale.setlocale, sys.platform = 0, setlocale, {platform!r}
+"""
+    assert ended(fake, "--version") == (0, called)
+
+
 @pytest.mark.parametrize("part", ["_C", "torch._C", "torch"])
 def test_torch_is_there_but_does_not_load(part):
     """As with too little memory for it: nothing is to be installed, least of all its compiled part."""
@@ -87,3 +103,33 @@ sys.meta_path.insert(0, Failing())
     code, text = ended(stub, *arguments)
     assert (code, text.count("\n")) == (2, 1)
     assert "The Python package torch is installed but cannot be loaded (too little memory" in text
+
+
+@pytest.mark.parametrize("platform,runtime", [("linux", ""), ("win32", "install Microsoft's newest Visual C++ "
+                                                                       "Redistributable, ")])
+def test_a_library_of_torch_that_does_not_load(tmp_path, monkeypatch, platform, runtime):
+    """Torch tells it as an OSError, as on Windows: [WinError 1114] … Error loading "c10.dll" or its dependencies."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("def load():\n    raise OSError(1114, 'c10.dll')\n\nload()\n")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        patch.delitem(sys.modules, "torch")
+        patch.setattr(sys, "platform", platform)
+        with pytest.raises(OSError) as failure:
+            importlib.import_module("torch")
+        sentence = str(package_missing(failure.value))
+    assert sentence == ("The Python package torch is installed but cannot be loaded (too little memory, or made for "
+                        f"another computer or Python); close other programs, {runtime}or install it again.")
+    code, text = ended(f"sys.path.insert(1, {str(tmp_path)!r})", "segment", "--model", "pelvis-ct", "--input",
+                       "ct=a.nii", "--output", "s.seg.nrrd")
+    assert code == 2 and "The Python package torch is installed but cannot be loaded" in text
+    assert package_missing(OSError("of a file")) is None
+
+
+def test_numpy_that_does_not_load_is_not_called_torch(tmp_path):
+    """Its own sentence of many lines has no name of a module."""
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text("raise ImportError('IMPORTANT: PLEASE READ THIS')\n")
+    code, text = ended(f"sys.path.insert(1, {str(tmp_path)!r})", "evaluate", "--model", "pelvis-ct", "--truth",
+                       "a.nii", "--prediction", "b.nii")
+    assert code == 2 and "The Python package numpy is installed but cannot be loaded" in text
