@@ -7,6 +7,7 @@ it contradicts the orientation matrix. Fields and offsets: nifti1.h (NIH).
 
 import math
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -38,6 +39,9 @@ _BITS = {
 
 _FIRST_OFFSET = 352
 """Least offset of the voxels: after the header and four bytes that say whether extensions follow."""
+
+_LEAST_SLOPE = sys.float_info.epsilon
+"""ITK takes a smaller slope for none."""
 
 _FLOATS = {16: "f4", 64: "f8"}
 """Datatype code of floating-point voxels to numpy's name."""
@@ -116,7 +120,7 @@ def _check_scaling(slope: float, intercept: float) -> None:
     if slope == 0 or math.isnan(slope):
         sound = intercept == 0 or math.isnan(intercept)
     else:
-        sound = math.isfinite(slope) and math.isfinite(intercept)
+        sound = _LEAST_SLOPE <= abs(slope) < math.inf and math.isfinite(intercept)
     if not sound:
         raise ContradictoryScaling
 
@@ -169,6 +173,7 @@ def _quaternion_matrix(quatern: tuple, pixdim: tuple) -> np.ndarray:
     ])
     qfac = -1.0 if pixdim[0] < 0 else 1.0
     matrix = np.eye(4)
-    matrix[:3, :3] = rotation * [pixdim[1], pixdim[2], pixdim[3] * qfac]
+    with np.errstate(invalid="ignore", over="ignore"):  # a header of NaN is the caller's to refuse
+        matrix[:3, :3] = rotation * [pixdim[1], pixdim[2], pixdim[3] * qfac]
     matrix[:3, 3] = quatern[3:]
     return matrix

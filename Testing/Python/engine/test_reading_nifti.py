@@ -99,6 +99,12 @@ def test_nifti_with_forms_that_rounding_parted(tmp_path):
     read_image(nifti(tmp_path, (QOFFSET, (30.02, -12.48, 7.26))))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_voxel_size_that_is_no_number_is_said_in_one_sentence(tmp_path, capfd):
+    for size in (float("inf"), float("nan")):
+        refused(nifti(tmp_path, (PIXDIM, (size, 1.5, 2.0))), InputError, "damaged", capfd)
+
+
 @pytest.mark.parametrize("sizes", [(-1.0, 1.5, 2.0), (1.0, 1.5, -2.0)])
 def test_negative_voxel_size_in_a_qform(tmp_path, sizes, capfd):
     """ITK mirrored the anatomy."""
@@ -120,9 +126,11 @@ def test_voxels_of_another_size_than_their_type(tmp_path, bits, capfd):
 
 @pytest.mark.parametrize("slope,intercept", [
     (0, -150), (float("nan"), -150), (1, float("nan")), (float("inf"), 0), (0, float("inf")), (2, float("inf")),
+    (1e-30, 0),
 ])
 def test_contradictory_scaling(tmp_path, slope, intercept, capfd):
-    """ITK adds the intercept though a slope of 0 says that nothing is scaled, and leaves out one that is no number."""
+    """ITK adds the intercept though a slope of 0 says that nothing is scaled, and leaves out one that is no number,
+    or a slope that is next to 0."""
     refused(nifti(tmp_path, (SCALING, (slope, intercept))), InputError, "rescaling", capfd)
 
 
