@@ -24,6 +24,9 @@ SMALLEST_SPACING, LARGEST_SPACING = 0.01, 50.0
 LONGEST_SIDE, FARTHEST_ORIGIN = 2500.0, 1e5
 """mm: no scan of a person is longer, and none lies farther from its scanner's origin."""
 
+TAKEN_TOLERANCE = 0.1
+"""Largest difference, in voxels at a corner, between the position that ITK took from a file and the file's own."""
+
 WIDEST_SIDE = 1300.0
 """mm that the second longest side may have: the widest scanner's opening, 0.9 m, on a grid turned by 45 degrees."""
 
@@ -41,6 +44,14 @@ def corner_points(image: "sitk.Image", beyond: float = 0.0) -> np.ndarray:
     corners = np.array(list(itertools.product(*((-beyond, count - 1 + beyond) for count in image.GetSize()))))
     matrix = index_to_lps(image)
     return corners @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def lies_at(image: "sitk.Image", matrix: np.ndarray) -> bool:
+    """Whether the image's corners lie where `matrix` (4×4, index to LPS, mm), its file's own, puts them, within
+    TAKEN_TOLERANCE."""
+    corners = np.array(list(itertools.product(*((0, count - 1) for count in image.GetSize()), (1,)))).T
+    apart = np.abs((matrix - index_to_lps(image)) @ corners).max()
+    return bool(apart <= TAKEN_TOLERANCE * min(image.GetSpacing()))
 
 
 def same_grid(a: "sitk.Image", b: "sitk.Image") -> bool:

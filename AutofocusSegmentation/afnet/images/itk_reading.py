@@ -8,6 +8,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..errors import InputError, RequestError, is_out_of_memory
+from .geometry import lies_at
 from .native_stderr import native_stderr_closed
 from .nrrd_header import check_nrrd, check_where_data_are, unread_header
 from .refusals import check_name, damaged, sheared, without_room
@@ -52,7 +53,7 @@ def read_with_itk(
     reader = sitk.ImageFileReader()
     reader.SetImageIO(io)
     reader.SetFileName(str(path))
-    nrrd, known = io == "NrrdImageIO", False
+    nrrd, known, stated = io == "NrrdImageIO", False, None
     try:
         with native_stderr_closed():
             if nrrd:
@@ -62,7 +63,7 @@ def read_with_itk(
             check(reader)
             if nrrd:
                 space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else ""
-                check_nrrd(path, space, what)
+                stated = check_nrrd(path, space, what)
             image = reader.Execute()
     except (RuntimeError, MemoryError, OSError) as error:
         if is_out_of_memory(error):
@@ -72,6 +73,8 @@ def read_with_itk(
         raise (unread_header(path, what) if nrrd and not known else damaged(what)) from None
     if image.GetNumberOfComponentsPerPixel() == 1 and "vector" in image.GetPixelIDTypeAsString():
         image = sitk.VectorIndexSelectionCast(image, 0)  # an axis of one component, as NRRD can have
+    if stated is not None and not lies_at(image, stated):
+        raise damaged(what)
     return image, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
 
 

@@ -1,23 +1,27 @@
 """What ITK does not check when it reads MetaImage (.mha, .mhd): that header and data are whole, and say where they lie.
 
 MetaIO takes 1 mm and the patient's axes where a header has none, and 0 for numbers that it cannot read; it ignores the
-unit of length and a rescaling of the values, crashes the process on some headers, and reads a damaged compressed stream
-without a word, leaving memory as it was where it could not go on. Fields: MetaIO's documentation, "MetaImage".
+unit of length and a rescaling of the values, takes the next line for numbers that a line lacks, crashes the process on
+some headers, and reads a damaged compressed stream without a word, leaving memory as it was where it could not go on.
+Fields: MetaIO's documentation, "MetaImage".
 """
 
 import math
 import re
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import InputError
 from .compressed_stream import DamagedStream, check_stream
-from .nrrd_header import MILLIMETRES
+from .nrrd_header import MILLIMETRES, MOST_SURPLUS
 from .refusals import (
     check_data_file,
     damaged,
     impossible_voxel_size,
     in_another_unit,
     several_files,
+    too_long,
     without_orientation,
     without_spacing,
 )
@@ -41,16 +45,13 @@ _SLOPE, _INTERCEPT = "ElementToIntensityFunctionSlope", "ElementToIntensityFunct
 _TRUE = ("T", "t", "1")
 """How MetaIO takes a yes to begin; all else is a no."""
 
-_MOST_SURPLUS = 3
-"""Bytes after the voxels that some programs write: an end of line, or up to a multiple of 4. More may be a header (of
-sizes, or how long the data are) that lies before them."""
-
 _SEVERAL_FILES = re.compile(r"%|^LIST\b")
 
 
-def check_metaimage(path: Path, what: str) -> None:
-    """Raise InputError about `what` unless header and data of a MetaImage are sound: of the length that they should be,
-    and undamaged where they are compressed, for which they are read to their end."""
+def check_metaimage(path: Path, what: str) -> np.ndarray:
+    """Return the matrix from index to LPS (4×4, mm) that a MetaImage states. Raise InputError about `what` unless its
+    header and data are sound: of the length that they should be, and undamaged where they are compressed, for which
+    they are read to their end."""
     try:
         with path.open("rb") as file:
             start = file.read(_LONGEST_HEADER)
@@ -58,7 +59,7 @@ def check_metaimage(path: Path, what: str) -> None:
         size = [int(part) for part in fields["DimSize"].split()]
         if len(size) != int(fields["NDims"]) or not 1 <= len(size) <= 9 or min(size) < 0:
             raise damaged(what)
-        _check_place(fields, len(size), what)
+        matrix = _place(fields, len(size), what)
         if _numbers(fields.get(_SLOPE, "1"), 1) != [1.0] or _numbers(fields.get(_INTERCEPT, "0"), 1) != [0.0]:
             raise InputError(
                 f"{what} states a rescaling of its values (slope and offset to intensity), which is not supported; "
@@ -66,12 +67,13 @@ def check_metaimage(path: Path, what: str) -> None:
             )
         numbers = math.prod(size) * int(fields.get("ElementNumberOfChannels", "1"))
         _check_data(path, fields, data_start, numbers * _BYTES[fields["ElementType"]], what)
+        return matrix
     except (DamagedStream, KeyError, ValueError, OSError):
         raise damaged(what) from None
 
 
-def _check_place(fields: dict[str, str], dimensions: int, what: str) -> None:
-    """Check what says where the voxels lie. As in NRRD, only a position may be missing, which is 0 then."""
+def _place(fields: dict[str, str], dimensions: int, what: str) -> np.ndarray:
+    """The matrix from index to LPS of the first three axes. As in NRRD, only a position may be missing, which is 0."""
     unit = fields.get("DistanceUnits", "").lower()
     if unit != "?" and unit not in MILLIMETRES:  # MetaIO writes ? for one that it does not know
         raise in_another_unit(what)
@@ -91,9 +93,17 @@ def _check_place(fields: dict[str, str], dimensions: int, what: str) -> None:
         stated = [found[name] for name in names if name in found]
         if any(other != stated[0] for other in stated):
             raise damaged(what)
-    smallest = min(next(found[name] for name in _SPACING if name in found)[:3])
-    if smallest <= 0:  # MetaIO turns the axis
-        raise impossible_voxel_size(smallest, what)
+    position, axes, spacing = (
+        np.array(next((found[name] for name in names if name in found), [0.0] * dimensions))
+        for names in (_POSITION, _MATRIX, _SPACING)
+    )
+    if min(spacing[:3]) <= 0:  # MetaIO turns the axis
+        raise impossible_voxel_size(min(spacing[:3]), what)
+    matrix = np.eye(4)
+    if dimensions >= 3:
+        matrix[:3, :3] = axes.reshape(dimensions, dimensions)[:3, :3].T * spacing[:3]  # a row is the way of an axis
+        matrix[:3, 3] = position[:3]
+    return matrix
 
 
 def _numbers(text: str, count: int) -> list[float] | None:
@@ -116,14 +126,14 @@ def _check_data(path: Path, fields: dict[str, str], data_start: int, count: int,
     local = where in ("LOCAL", "Local", "local")
     data, start = (path, data_start) if local else (path.parent / where, 0)
     check_data_file(data, what)
+    skipped = int(fields.get("HeaderSize", "0"))
+    if local and skipped > 0 and skipped != data_start:  # MetaIO counts it from the beginning of the file
+        raise damaged(what)
     if not fields.get("CompressedData", "").startswith(_TRUE):
         surplus = data.stat().st_size - start - count
         binary = fields.get("BinaryData", "True").startswith(_TRUE)
-        if surplus > _MOST_SURPLUS and binary and int(fields.get("HeaderSize", "0")) == 0:
-            raise InputError(
-                f"{what} has {surplus} bytes of data more than its header says (DimSize, ElementType, HeaderSize), so "
-                "it is unknown which are the voxels; correct the header, or export it again."
-            )
+        if surplus > MOST_SURPLUS and binary and skipped == 0:
+            raise too_long(surplus, "DimSize, ElementType, HeaderSize", what)
         return
     with data.open("rb") as file:
         begin = file.seek(start)

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from .compressed_stream import at_gzip
-from .geometry import index_to_lps, perpendicular
+from .geometry import lies_at, perpendicular
 from .itk_reading import read_volume
 from .names import image_suffix
 from .nifti_header import ContradictoryScaling, NiftiHeader, Truncated, read_nifti_header
@@ -20,9 +20,6 @@ from .refusals import (
     without_orientation,
     without_voxels,
 )
-
-GEOMETRY_TOLERANCE = 0.1
-"""Largest difference, in voxels at a corner, between the position ITK took from a NIfTI file and the file's own."""
 
 VOXEL_SIZE_TOLERANCE = 0.01
 """Largest relative difference between the voxel sizes that a NIfTI file's qform and sform state."""
@@ -65,7 +62,7 @@ def read_nifti(path: Path, what: str) -> sitk.Image:
         raise not_finite(header.not_finite, what)
     _check_nifti_orientation(header, what)
     image = read_volume(path, what, "NiftiImageIO")
-    if not _matches(image, header):
+    if not any(matrix is not None and lies_at(image, matrix) for matrix in (header.qform, header.sform)):
         raise contradictory_size(what)
     return image
 
@@ -111,14 +108,3 @@ def _point_elsewhere(a: np.ndarray, b: np.ndarray) -> bool:
 def _corners(size: tuple[int, ...]) -> np.ndarray:
     """The eight corners of an image in voxels, as columns (i, j, k, 1)."""
     return np.array(np.meshgrid(*[(0, count) for count in size], [1.0])).reshape(4, -1)
-
-
-def _matches(image: sitk.Image, header: NiftiHeader) -> bool:
-    """Whether ITK put the image's corners where one of the header's matrices puts them."""
-    corners = _corners(image.GetSize())
-    taken = index_to_lps(image) @ corners
-    tolerance = GEOMETRY_TOLERANCE * min(image.GetSpacing())
-    return any(
-        matrix is not None and np.abs(matrix @ corners - taken).max() <= tolerance
-        for matrix in (header.qform, header.sform)
-    )

@@ -1,16 +1,20 @@
 """The header of a NRRD file (.nrrd, .nhdr), and what ITK does not check when it reads one.
 
 ITK takes the patient's axes for any it does not know, makes up the direction of an axis that has none, reads lengths
-as mm whatever their unit, and stops in a compressed stream before the checksum that tells whether it is damaged.
+as mm whatever their unit, and numbers as far as they are such, does not see a last line without an end, and stops in a
+compressed stream before the checksum that tells whether it is damaged.
 No SimpleITK, so that the Slicer side uses it too. Fields: NRRD's definition of its format
 (teem.sourceforge.net/nrrd/format.html).
 """
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from ..errors import InputError
 from .compressed_stream import DamagedStream, check_stream
@@ -19,6 +23,7 @@ from .refusals import (
     damaged,
     in_another_unit,
     several_files,
+    too_long,
     without_data_file,
     without_orientation,
 )
@@ -39,6 +44,10 @@ _UNREAD_SPACES = {"rps", "right-posterior-superior", "lpi", "left-posterior-infe
 """Spaces that some programs write, which the format does not have."""
 
 _LONGEST_HEADER = 1 << 24
+
+MOST_SURPLUS = 3
+"""Bytes after the voxels that some programs write: an end of line, or up to a multiple of 4. More may be a header (of
+sizes, or how long the data are) that lies before them."""
 
 _SEVERAL_FILES = re.compile(r"^LIST\b|%\d*d")
 """How a field for the file of data begins a list of them, or names one for each number as C's printf writes it."""
@@ -75,6 +84,20 @@ class NrrdHeader:
         return re.findall(r"\([^)]*\)", self.fields.get("space directions", ""))
 
     @property
+    def matrix(self) -> np.ndarray:
+        """From index to LPS (4×4), in the file's unit of length; a position that is not there is 0.
+
+        Raises ValueError unless there are three axes with a direction, and all are numbers.
+        """
+        space = self.fields.get("space", "").lower()
+        words = re.split("[ -]", space)
+        signs = [1.0 if letter in "lps" else -1.0 for letter in (space if len(words) == 1 else [*zip(*words)][0])]
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.transpose([_vector(axis) for axis in self.axes])
+        matrix[:3, 3] = _vector(_either(self.fields, "space origin") or "(0,0,0)")
+        return np.diag([*signs, 1.0]) @ matrix
+
+    @property
     def data_file(self) -> str:
         """Where the data are: the name of a file; empty if they follow the header."""
         return _either(self.fields, "data file")
@@ -108,13 +131,22 @@ def read_nrrd_header(file: BinaryIO) -> NrrdHeader:
     return NrrdHeader(fields, texts)
 
 
+def _vector(text: str) -> list[float]:
+    """The three numbers of '(x,y,z)'. Raises ValueError."""
+    if "_" in text:  # Python's own way to group digits
+        raise ValueError("no number")
+    x, y, z = map(float, re.split(r"[\s,]+", text.strip("() ")))
+    return [x, y, z]
+
+
 def _either(fields: dict[str, str], name: str) -> str:
     """A field whose name is also written without its space."""
     return fields.get(name) or fields.get(name.replace(" ", ""), "")
 
 
-def check_nrrd(path: Path, space: str, what: str) -> None:
-    """Raise InputError about `what` unless the file says where the patient lies in it, in mm, and its data are whole.
+def check_nrrd(path: Path, space: str, what: str) -> np.ndarray:
+    """Return the matrix from index to LPS (4×4, mm) that the file states. Raise InputError about `what` unless it says
+    where the patient lies in it, in mm, and its data are whole.
 
     `space`: as ITK gives it, which turns every space of the patient into left-posterior-superior. Compressed data are
     read to their end (0.4 s for 80 MB of voxels), and more of them than the header says are damage, too; where others
@@ -132,8 +164,9 @@ def check_nrrd(path: Path, space: str, what: str) -> None:
                 raise InputError(
                     f"{what} is compressed with bzip2, which is not supported; save it with gzip or uncompressed."
                 )
-            if header.encoding in GZIP_ENCODINGS:
-                _check_compressed(path, file, header)
+            if header.encoding in (*GZIP_ENCODINGS, "raw"):
+                _check_data(path, file, header, what)
+            return header.matrix
     except (DamagedStream, ValueError):
         raise damaged(what) from None
 
@@ -144,14 +177,14 @@ def check_where_data_are(path: Path, what: str) -> None:
     try:
         with path.open("rb") as file:
             name = read_nrrd_header(file).data_file
-    except ValueError:
+        if _SEVERAL_FILES.search(name):
+            raise several_files(what)
+        if name == "-":  # ITK reads standard input
+            raise without_data_file(what)
+        if name:
+            check_data_file(path.parent / name, what)
+    except ValueError:  # also a name that no file can have
         raise damaged(what) from None
-    if _SEVERAL_FILES.search(name):
-        raise several_files(what)
-    if name == "-":  # ITK reads standard input
-        raise without_data_file(what)
-    if name:
-        check_data_file(path.parent / name, what)
 
 
 def unread_header(path: Path, what: str) -> InputError:
@@ -172,22 +205,26 @@ def unread_header(path: Path, what: str) -> InputError:
     return damaged(what)
 
 
-def _check_compressed(path: Path, file: BinaryIO, header: NrrdHeader) -> None:
-    """Raise DamagedStream unless all voxels are there. `file` is at the end of the header."""
+def _check_data(path: Path, file: BinaryIO, header: NrrdHeader, what: str) -> None:
+    """Raise DamagedStream or InputError unless the voxels are there alone. `file` is at the end of the header."""
     if not header.data_file:
-        _check_voxels(file, header)
+        _check_voxels(file, header, what)
         return
     with (path.parent / header.data_file).open("rb") as data:
-        _check_voxels(data, header)
+        _check_voxels(data, header, what)
 
 
-def _check_voxels(file: BinaryIO, header: NrrdHeader) -> None:
+def _check_voxels(file: BinaryIO, header: NrrdHeader, what: str) -> None:
     """Check the data at the file's position: lines to skip stand before the stream, bytes to skip in it."""
     for _ in range(header.skip("line")):
         if not file.readline():
             raise DamagedStream
     skip = header.skip("byte")
-    if skip >= 0:
+    if header.encoding == "raw":
+        surplus = os.fstat(file.fileno()).st_size - file.tell() - skip - header.voxel_bytes
+        if skip >= 0 and surplus > MOST_SURPLUS:
+            raise too_long(surplus, "sizes, type, byte skip", what)
+    elif skip >= 0:
         check_stream(file, skip + header.voxel_bytes)
     elif check_stream(file) < header.voxel_bytes:
         raise DamagedStream

@@ -17,12 +17,12 @@ import SimpleITK as sitk
 
 from ..errors import InputError, RequestError
 from .dicom_reading import read_dicom_folder
-from .geometry import check_geometry
+from .geometry import check_geometry, lies_at
 from .itk_reading import first_bytes, opening, read_volume
 from .metaimage_header import check_metaimage
 from .names import image_suffix
 from .nifti_reading import read_nifti
-from .refusals import not_finite
+from .refusals import damaged, not_finite
 
 
 def read_image(
@@ -103,8 +103,11 @@ def _read_nrrd(path: Path, what: str) -> sitk.Image:
 
 
 def _read_metaimage(path: Path, what: str) -> sitk.Image:
-    check_metaimage(path, what)
-    return read_volume(path, what, "MetaImageIO")
+    stated = check_metaimage(path, what)
+    image = read_volume(path, what, "MetaImageIO")
+    if not lies_at(image, stated):
+        raise damaged(what)
+    return image
 
 
 _ARCHIVES = {".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar"}

@@ -38,6 +38,14 @@ def several_files(what: str) -> InputError:
     return InputError(f"{what} is spread over several files; save it as one .mha or .nrrd file.")
 
 
+def too_long(surplus: int, fields: str, what: str) -> InputError:
+    """More data than the header says are there, which may be a header that lies before the voxels."""
+    return InputError(
+        f"{what} has {surplus} bytes of data more than its header says ({fields}), so it is unknown which are the "
+        "voxels; correct the header, or export it again."
+    )
+
+
 def without_room(what: str) -> OutOfMemory:
     """The image is larger than the memory."""
     return OutOfMemory(f"{what} does not fit into memory; crop it or use a machine with more memory.")

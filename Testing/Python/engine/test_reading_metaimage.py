@@ -199,6 +199,19 @@ def test_a_spacing_that_cannot_be_right(tmp_path, line, words, capfd):
     refused(plain(tmp_path, (SPACING, line)), InputError, words, capfd)
 
 
+@pytest.mark.parametrize("centre", [b"", b"0 0", b"1"])
+def test_a_line_after_one_that_lacks_numbers(tmp_path, centre, capfd):
+    """MetaIO takes its words for them: the voxels were of 1 mm."""
+    path = plain(tmp_path, (b"CenterOfRotation = 0 0 0\n", b"CenterOfRotation = " + centre + b"\n"),
+                 (b"AnatomicalOrientation = RAI\n", b""))
+    refused(path, InputError, "damaged", capfd)
+
+
+def test_a_header_that_is_said_to_end_within_itself(tmp_path, capfd):
+    """MetaIO took the rest of it for voxels."""
+    refused(plain(tmp_path, (OFFSET, OFFSET + b"HeaderSize = 5\n")), InputError, "damaged", capfd)
+
+
 def test_axes_that_are_not_of_length_1(tmp_path, capfd):
     path = plain(tmp_path, (MATRIX, b"TransformMatrix = 2 0 0 0 2 0 0 0 2\n"))
     refused(path, InputError, "contradicts its orientation", capfd)

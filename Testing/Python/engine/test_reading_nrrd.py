@@ -106,7 +106,7 @@ def test_damaged_voxels_of_a_segmentation(tmp_path, model, damage, capfd):
 
 
 def test_bytes_after_the_voxels_are_no_damage(tmp_path):
-    assert whole(nrrd(tmp_path, data=VOXELS.tobytes() + b"more"))
+    assert whole(nrrd(tmp_path, data=VOXELS.tobytes() + b"end"))
     stream = gzip.compress(VOXELS.tobytes())
     for more in (bytes(512), b"more"):
         assert whole(nrrd(tmp_path, data=stream + more, encoding="gzip"))
@@ -141,6 +141,57 @@ def test_voxels_in_a_file_of_their_own(tmp_path, field, name, capfd):
     refused(header, InputError, "damaged or incomplete", capfd)
     data.unlink()
     refused(header, InputError, "damaged or incomplete", capfd)
+
+
+def test_more_data_than_the_header_says(tmp_path, capfd):
+    """A header before the voxels that it does not mention: ITK took that for voxels."""
+    (tmp_path / "voxels.raw").write_bytes(bytes(36) + VOXELS.tobytes())
+    for lines in (["byte skip: 36"], ["byte skip: -1"], []):
+        path = nrrd(tmp_path, *lines, "data file: voxels.raw", data=b"")
+        assert not lines or whole(path)
+    refused(path, InputError, "has 36 bytes of data more than its header says", capfd)
+
+
+def test_a_last_line_without_an_end(tmp_path, capfd):
+    """ITK does not see it: the scan lay at 0."""
+    (tmp_path / "voxels.raw").write_bytes(VOXELS.tobytes())
+    path = nrrd(tmp_path, "data file: voxels.raw", data=b"").with_suffix(".nhdr")
+    for end in (b"", b"\n"):
+        lines = nrrd(tmp_path, "data file: voxels.raw", data=b"").read_bytes().rstrip().split(b"\n")
+        lines = [line for line in lines if b"origin" not in line] + [b"space origin: (10,20,30)"]
+        path.write_bytes(b"\n".join(lines) + end)
+        if end:
+            assert read_image(path).GetOrigin() == (10.0, 20.0, 30.0)
+        else:
+            refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("old,new", [
+    ("space origin: (0,0,0)", "space origin: (1_0,0,0)"), ("space origin: (0,0,0)", "space origin: (-4..5,0,0)"),
+    ("space origin: (0,0,0)", "space origin: (nan,0,0) (0,1,0)"), ("(0,1.5,0)", "(0,1x.5,0)"),
+])
+def test_a_position_that_is_no_number(tmp_path, old, new, capfd):
+    """ITK took what stood before the first letter that it cannot read."""
+    path = nrrd(tmp_path)
+    assert whole(path)
+    path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
+    refused(path, InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("space,place", [
+    *((name, (10, 20, 30)) for name in ("left-posterior-superior", "LPS", "lps", "left posterior superior")),
+    *((name, (-10, -20, 30)) for name in ("right-anterior-superior", "Right-Anterior-Superior", "RAS")),
+    *((name, (10, -20, 30)) for name in ("left-anterior-superior", "LAS")),
+])
+def test_every_way_to_write_a_space(tmp_path, space, place):
+    path = nrrd(tmp_path)
+    content = path.read_bytes().replace(b"left-posterior-superior", space.encode())
+    path.write_bytes(content.replace(b"(0,0,0)", b"( 10 , 20, 30)"))
+    assert read_image(path).GetOrigin() == place
+
+
+def test_a_name_of_data_that_no_file_can_have(tmp_path, capfd):
+    refused(nrrd(tmp_path, "data file: a\0b", data=b""), InputError, "damaged or incomplete", capfd)
 
 
 @pytest.mark.parametrize("lines", [
