@@ -139,7 +139,7 @@ def _read_owner(folder: Path) -> dict:
     """Return the owner file, {} if it is missing or damaged: the folder's name says the same."""
     try:
         owner = json.loads((folder / JOB_MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}
 

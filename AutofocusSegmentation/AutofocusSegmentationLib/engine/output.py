@@ -72,7 +72,7 @@ def parse_line(line: str) -> Event | None:
     try:
         message = json.loads(line)
         return _event(message) if isinstance(message, dict) else None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # 1e999 is a number to json
         return None
 
 

@@ -67,7 +67,7 @@ class Comparison:
         document = training_folder.read_comparison(folder)
         try:
             return _comparison(document, Path(folder)) if document is not None else None
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None
 
 

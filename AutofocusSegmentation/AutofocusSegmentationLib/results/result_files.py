@@ -53,7 +53,7 @@ def _read_report(manifest: Manifest, path: Path) -> tuple[Report, dict[str, Stru
         model, entries = report["model"]["id"], {entry["id"]: entry for entry in report["structures"]}
     except FileNotFoundError:
         raise _missing() from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise _damaged() from None
     if model != manifest.id:
         raise _other_model()

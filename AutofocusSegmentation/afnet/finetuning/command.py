@@ -19,6 +19,7 @@ from .request import (
     LEARNING_RATES,
     LIMITS,
     SAMPLES_PER_CASE,
+    STATISTICS,
     TUNES,
     FineTuningRequest,
     choose_held_out,
@@ -67,7 +68,7 @@ def add_finetune(commands) -> None:
     parser.add_argument("--patience", type=_whole("patience"), default=5, metavar="N",
                         help="stop when the loss of N epochs is hardly below that of the N before; 0: never "
                              "(default: 5)")
-    parser.add_argument("--statistics", choices=("auto", "frozen"), default="auto",
+    parser.add_argument("--statistics", choices=STATISTICS, default="auto",
                         help="running statistics of the normalisation: auto re-estimates them once at the end, on "
                              "whole training volumes, if the training cases improve; frozen keeps the base model's "
                              "(default: auto)")

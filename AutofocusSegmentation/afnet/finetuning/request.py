@@ -15,6 +15,9 @@ from ..regular_file import read_regular
 TUNES = ("attention", "last-blocks", "all")
 """What learns: attention networks, normalisation and classifier; also the last two residual blocks; everything."""
 
+STATISTICS = ("auto", "frozen")
+"""Whether the batch norms' statistics are re-estimated at the end, where the training cases gain, or never."""
+
 LEARNING_RATES = {"attention": 1e-3, "last-blocks": 1e-3, "all": 5e-4}
 """AdamW's rate at the start of the cosine, less where more weights move.
 
@@ -110,7 +113,7 @@ class FineTuningRequest:
 
     `base_sha256` is that model's `members_sha256`, by which it is known again when the training is resumed.
 
-    `statistics` of the batch norms: 'auto' re-estimates them at the end where the training cases gain, 'frozen' never.
+    `statistics`: one of STATISTICS.
     """
 
     base: str
@@ -150,7 +153,9 @@ class FineTuningRequest:
             cases = tuple(CaseFiles(**{**case, "absent": tuple(case["absent"])}) for case in document["cases"])
             lists = {key: tuple(document[key]) for key in ("drop", "add", "hold_out")}
             request = cls(**{**document, "cases": cases, **lists})
-            sound = request._sound()
+            change = {"drop": document["drop"], "add": document["add"]}
+            asked = {"cases": document["cases"], "structures": change}
+            sound = request._sound() and not (violations(asked, CASES_SCHEMA) or _case_problems(asked))
         except (KeyError, TypeError):
             sound = False
         if not sound:
@@ -161,12 +166,15 @@ class FineTuningRequest:
         return request
 
     def _sound(self) -> bool:
-        """Whether every number is one and lies where the command line lets it."""
+        """Whether every text is one, and every number one that the command line lets it be."""
+        texts = (self.base, self.base_id, self.base_sha256, self.id, self.title, self.original_case or "",
+                 *self.hold_out)
+        sound = all(isinstance(text, str) for text in texts) and self.statistics in STATISTICS
         whole = all(
             type(value := getattr(self, name)) is int and value >= least and (most is None or value <= most)
             for name, (least, most) in LIMITS.items()
         )
-        return whole and bool(self.cases) and self.tune in TUNES and 0 < self.learning_rate < 1
+        return sound and whole and bool(self.cases) and self.tune in TUNES and 0 < self.learning_rate < 1
 
 
 def read_cases(file: Path) -> tuple[tuple[CaseFiles, ...], tuple[str, ...], tuple[dict, ...]]:

@@ -89,7 +89,7 @@ class RunFolder:
             raise RequestError("This training is running already, in another program; stop it there first.")
         try:
             document = json.loads(self.request_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise RequestError(
                 "The training to resume cannot be read; delete its folder 'training' and start again."
             ) from None

@@ -75,7 +75,8 @@ def read_with_itk(
         image = sitk.VectorIndexSelectionCast(image, 0)  # an axis of one component, as NRRD can have
     if stated is not None and not lies_at(image, stated):
         raise damaged(what)
-    return image, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    keys = [key for key in reader.GetMetaDataKeys() if key.isascii()]  # SimpleITK does not take back one in Latin-1
+    return image, {key: reader.GetMetaData(key) for key in keys}
 
 
 def read_volume(path: Path, what: str, io: str) -> sitk.Image:

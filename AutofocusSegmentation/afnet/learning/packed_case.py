@@ -13,8 +13,9 @@ import numpy as np
 
 from ..preprocessing.grid import WorkingGrid
 
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading an .npz raises that is missing, cut, damaged, or of another kind."""
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading an .npz raises that is missing, cut, damaged (a bit may say that it is encrypted), or of another kind.
+"""
 
 CHANNEL_STEPS = 25
 """Quantisation of packed channels: ±5 standard deviations fit int8 at 0.04 a step."""

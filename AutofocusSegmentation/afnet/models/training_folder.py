@@ -112,7 +112,9 @@ def _status_text(state: dict) -> str:
 
 def read_state(folder: str | os.PathLike) -> dict | None:
     """Return a run's state.json; None if there is none, or it cannot be read."""
-    return _read_json(Path(folder) / TRAINING / STATE)
+    state = _read_json(Path(folder) / TRAINING / STATE)
+    words = () if state is None else (state.get("status"), state.get("problem"))
+    return state if all(word is None or isinstance(word, str) for word in words) else None
 
 
 def write_state(folder: str | os.PathLike, state: dict) -> None:
@@ -191,7 +193,7 @@ def remove(item: Path) -> None:
 def _read_json(file: Path) -> dict | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

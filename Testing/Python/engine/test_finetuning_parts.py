@@ -189,9 +189,15 @@ def test_a_cached_case_comes_back(base, tmp_path):
     np.testing.assert_allclose(back.base, case.base, atol=1e-3)
     assert np.array_equal(back.truth, case.truth) and np.array_equal(back.mask, case.mask)
     assert back.known.tolist() == [True, False] and back.signature == "s"
-    (tmp_path / "c.npz").write_bytes(b"PK")
-    with pytest.raises(RequestError, match="missing or damaged"):
-        load_prepared(tmp_path / "c.npz")
+    content = (tmp_path / "c.npz").read_bytes()
+    entry = content.index(b"PK\1\2")  # of the first array in the list at the end
+    for place, value in ((8, 1), (10, 99), (6, 109)):  # encrypted, of another compression, of another version of zip
+        damaged = bytearray(content)
+        damaged[entry + place] = value
+        for wrong in (bytes(damaged), b"PK"):
+            (tmp_path / "c.npz").write_bytes(wrong)
+            with pytest.raises(RequestError, match="missing or damaged"):
+                load_prepared(tmp_path / "c.npz")
 
 
 def test_what_learns(base):

@@ -74,6 +74,13 @@ def test_two_segments_of_one_structure(file):
         read.mask("bladder", PELVIS)
 
 
+def test_a_key_that_is_no_utf8_is_none_of_ours(file):
+    """SimpleITK does not take back the name that it gives."""
+    content = file.read_bytes().replace(b"\nSegment0_ID", b"\nGr\xf6\xdfe:=1\nSegment0_ID")
+    file.write_bytes(content)
+    assert b"Gr\xf6" in content and len(read_segmentation(file).segments) == len(PELVIS)
+
+
 def test_a_renamed_segment_is_what_its_name_says(file):
     """Left and right swapped, and a bladder that became something else: tags and terminology stay behind."""
     content = file.read_bytes()

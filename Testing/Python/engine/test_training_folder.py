@@ -1,5 +1,6 @@
 """What trainings leave beside the user's models: found, told, measured and deleted, whatever ended them."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from stored_models import content, run_of
 
 from afnet.errors import RequestError
-from afnet.finetuning.request import FineTuningRequest
+from afnet.finetuning.request import CaseFiles, FineTuningRequest
 from afnet.finetuning.run_folder import RunFolder
 from afnet.models.model_store import delete_model, publish
 from afnet.models.training_folder import (
@@ -43,6 +44,34 @@ def test_unfinished_and_unsaved_runs_are_found_and_saved(home, our_pelvis):
     assert [run.folder.name for run in unfinished(home)] == ["stopped"]
     with pytest.raises(RequestError):
         publish(home / "stopped")
+
+
+@pytest.mark.parametrize("text", [
+    "[" * 100000, '{"a":' * 100000, '{"status": ["x"]}', '{"status": "failed", "problem": {}}',
+])
+def test_a_state_that_makes_no_sense_is_none(home, text):
+    """The list of unfinished trainings is part of the panel."""
+    folder = run_of(home, "stopped", "stopped")
+    for name in ("state.json", "comparison.json", "request.json"):
+        (folder / "training" / name).write_text(text)
+    assert read_state(folder) is None
+    assert [run.text for run in unfinished(home)] == ["stopped: not finished"]
+    assert isinstance(read_comparison(folder), dict | None)
+    with pytest.raises(RequestError, match="start again"):
+        RunFolder(folder).read_request()
+
+
+@pytest.mark.parametrize("change", [
+    {"base": 5}, {"base_sha256": None}, {"title": ["x"]}, {"original_case": 1}, {"hold_out": [None]}, {"add": ["x"]},
+    {"add": [{"id": "bulb"}]}, {"drop": [1]}, {"statistics": "no"}, {"statistics": []},
+])
+def test_a_request_of_other_types_is_not_resumed(change):
+    case = CaseFiles("one", {"ct": "ct.nrrd"}, "drawn.nrrd", {"x": None}, ("rectum",))
+    request = FineTuningRequest("base", "pelvis-ct", "0", (case,), ("bladder",), ({"id": "bulb", "name": "Bulb"},))
+    document = json.loads(json.dumps(request.to_json()))
+    assert FineTuningRequest.from_json(document) == request
+    with pytest.raises(RequestError, match="another version, or its request.json is damaged"):
+        FineTuningRequest.from_json({**document, **change})
 
 
 def test_sizes_and_deleted_caches(home, our_pelvis):

@@ -145,6 +145,8 @@ def test_output_that_is_no_utf8_goes_to_the_log(start):
         '{"event": "progress", "stage": "read", "fraction": "much"}',
         '{"event": "progress", "stage": "read", "fraction": NaN}',
         '{"event": "start", "protocol": 1}',
+        '{"event": "start", "protocol": 1e999, "afnet": "0", "file": "f"}',
+        '{"event": "progress", "stage": "read", "fraction": 1' + "0" * 400 + "}",
         '{"event": "error", "code": null, "text": "?"}',
         '{"event": "unknown"}',
         "{" * 100000,

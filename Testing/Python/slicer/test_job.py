@@ -203,7 +203,7 @@ def test_a_folder_of_another_computer_stays_for_a_week(tmp_path, ended_process):
     assert remove_leftovers(tmp_path) == [folder]
 
 
-@pytest.mark.parametrize("damage", [None, "", "{", "[1]", "\x00"])
+@pytest.mark.parametrize("damage", [None, "", "{", "[1]", "\x00", "[" * 100000])
 def test_a_damaged_owner_file_does_not_keep_the_folder(tmp_path, ended_process, damage):
     folder = make_folder(tmp_path, *ended_process)
     (folder / job_folder.JOB_MARKER).unlink()
