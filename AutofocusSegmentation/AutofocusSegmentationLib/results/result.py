@@ -20,7 +20,7 @@ from slicer.i18n import tr as _
 from afnet.json_documents import Report
 from afnet.models.manifest import Manifest, Structure
 from afnet.models.terminology import terminology_entry
-from afnet.output.segment_tags import MODEL_ID, MODEL_VERSION, STRUCTURE_TAG, WEIGHTS_SHA256, name_beside, provenance
+from afnet.output.segment_tags import STRUCTURE_TAG, name_beside, provenance
 
 from ..scene import hierarchy
 from ..scene.node_marks import MODEL_TITLE_ATTRIBUTE, TABLE_ROLE
@@ -85,14 +85,15 @@ def load_result(
         name = _("{volume} volumes").format(volume=reference_node.GetName() or _("Volume"))
         table = own_table(segmentation, name, added)
         fill_table(table, _rows(segmentation, manifest, found, segments))
+        told = "\n".join(dict.fromkeys([*notes, *found.report["geometry"], *found.report["notes"]]))
+        for node in added:
+            hierarchy.put_beside(node, reference_node)
+        # Last, for nothing here fails: `_backup` has none of it.
         for node in (segmentation, table):
             for name, value in provenance(manifest).items():
                 node.SetAttribute(name, value)
         segmentation.SetAttribute(MODEL_TITLE_ATTRIBUTE, manifest.title)
-        told = [*notes, *found.report["geometry"], *found.report["notes"]]
-        segmentation.SetDescription("\n".join(dict.fromkeys(told)))  # kept with the scene
-        for node in added:
-            hierarchy.put_beside(node, reference_node)
+        segmentation.SetDescription(told)  # kept with the scene
     return Result(segmentation, table, found.report, new=output_node is None)
 
 
@@ -123,16 +124,12 @@ def _backup(node) -> Callable[[], None]:
     segments.DeepCopy(node.GetSegmentation())
     roles = (slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole(), TABLE_ROLE)
     references = {role: node.GetNodeReferenceID(role) for role in roles}
-    names = (MODEL_ID, MODEL_VERSION, WEIGHTS_SHA256, MODEL_TITLE_ATTRIBUTE)
-    attributes = {name: node.GetAttribute(name) for name in names}
 
     def restore() -> None:
         node.GetSegmentation().DeepCopy(segments)
         node.SetAndObserveTransformNodeID(transform)
         for role, reference in references.items():
             node.SetNodeReferenceID(role, reference)
-        for name, value in attributes.items():
-            node.SetAttribute(name, value)
 
     return restore
 

@@ -138,9 +138,12 @@ def test_a_bad_result_is_one_sentence_and_no_change(tmp_path, pelvis, vtk_errors
     vtk_errors.clear()
 
 
+@pytest.mark.parametrize("failure", ["the disk", "the report"])
 @pytest.mark.parametrize("into", ["new", "existing"])
-def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
+def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into, failure):
     """Whatever breaks while the scene is changed: the scene is put back."""
+    from test_transforms import linear_transform, rigid
+
     from AutofocusSegmentationLib.results import result as module
     from AutofocusSegmentationLib.scene.grids import grid_of_segmentation
     from AutofocusSegmentationLib.segments.tags import edited_segments
@@ -149,10 +152,12 @@ def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
     job(folder, pelvis, reference, labels(pelvis))
     output = None
     if into == "existing":
-        output = load(pelvis, folder, reference).segmentation
+        output = load(pelvis, folder, reference, notes=["A note."]).segmentation
         edit(output, "bladder", reference)
         masks = {item: mask_of(output, item, reference) for item in segment_ids(output)}
+        output.SetAttribute("AutofocusSegmentation.ModelVersion", "0.0.1")
         other = reference_volume(oblique(spacing=(1, 1, 3)))
+        other.SetAndObserveTransformNodeID(linear_transform(rigid()).GetID())
         job(folder, pelvis, other, labels(pelvis, seed=2))
         reference = other
         monkeypatch.setattr(module, "check_output", lambda *_, **__: [])  # or nothing would be touched
@@ -161,8 +166,13 @@ def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
     def broken(*_):
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr(module, "fill_table", broken)
-    with pytest.raises(module.ResultError, match=r"could not be put into the scene \(RuntimeError\)"):
+    if failure == "the disk":
+        monkeypatch.setattr(module, "fill_table", broken)
+    else:
+        report = json.loads((folder / "report.json").read_text())
+        del report["notes"]
+        (folder / "report.json").write_text(json.dumps(report))
+    with pytest.raises(module.ResultError, match=r"could not be put into the scene \((RuntimeError|KeyError)\)"):
         load(pelvis, folder, reference, output)
     assert [item[:2] for item in scene_state()] == nodes
     if output is not None:
@@ -172,6 +182,9 @@ def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into):
                 "referenceImageGeometryRef")), mask)
         assert edited_segments(output) == ["bladder"]
         assert np.allclose(grid_of_segmentation(output).matrix, oblique())
+        assert output.GetParentTransformNode() is None
+        assert output.GetAttribute("AutofocusSegmentation.ModelVersion") == "0.0.1"
+        assert output.GetDescription() == "A note."
 
 
 def test_outputs_that_cannot_take_a_result(tmp_path, pelvis):
