@@ -136,7 +136,6 @@ def replace_voxels(segmentation, segment_id: str, voxels: Voxels, grid: VoxelGri
     """
     if not voxels.count:  # eight voxels of air: VTK makes no surface, and an error, of fewer
         voxels = Voxels((0, 0, 0), np.zeros((2, 2, 2), bool))
-    segmentation.GetSegmentation().SeparateSegmentLabelmap(segment_id)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     if not logic.SetBinaryLabelmapToSegment(label_map(voxels, grid), segmentation, segment_id, logic.MODE_REPLACE):
         raise RuntimeError(f"segment {segment_id} took no voxels")

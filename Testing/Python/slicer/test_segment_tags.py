@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from engine_results import edit, job, labels, load, reference_volume, tag
+from engine_results import edit, job, labels, load, mask_of, reference_volume, tag
 
 pytestmark = pytest.mark.usefixtures("scene")
 
 
 def test_cut_organs_are_flagged(tmp_path, pelvis):
-    """`labels` lets the last structure reach the edge; on a second run without that, the flag of ours goes."""
+    """`labels` lets the last structure reach the edge; on a second run without that, the flag of ours goes, and none of
+    a user's."""
     import slicer
 
     reference, whole = reference_volume(), labels(pelvis)
@@ -20,10 +21,11 @@ def test_cut_organs_are_flagged(tmp_path, pelvis):
     assert tag(node, "femur_right", logic.GetStatusTagName()) == "flagged"
     assert tag(node, "prostate", logic.GetStatusTagName()) is None
     logic.SetSegmentStatus(node.GetSegmentation().GetSegment("prostate"), logic.Completed)
+    logic.SetSegmentStatus(node.GetSegmentation().GetSegment("rectum"), logic.Flagged)
     load(pelvis, tmp_path / "2", reference, node)
     status = {item: logic.GetSegmentStatus(node.GetSegmentation().GetSegment(item)) for item in
-              ("femur_right", "prostate")}
-    assert status == {"femur_right": logic.NotStarted, "prostate": logic.Completed}
+              ("femur_right", "prostate", "rectum")}
+    assert status == {"femur_right": logic.NotStarted, "prostate": logic.Completed, "rectum": logic.Flagged}
 
 
 def test_how_a_segment_was_made(tmp_path, pelvis):
@@ -58,6 +60,23 @@ def test_inner_regions_are_seen_through_the_outer(tmp_path, brain):
     display.SetSegmentOpacity3D("whole_tumour", 0.8)
     load(brain, tmp_path / "job", reference, node)
     assert display.GetSegmentOpacity3D("whole_tumour") == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("box", [np.s_[2:20, 3:20, 3:25], np.s_[:1, :1, :1], np.s_[:0]], ids=["over", "beside", "none"])
+def test_new_voxels_of_a_segment_leave_those_of_the_others_in_its_layer(tmp_path, pelvis, box):
+    from AutofocusSegmentationLib.scene.grids import grid_of_volume
+    from AutofocusSegmentationLib.segments.voxels import cut_to_box, replace_voxels
+
+    reference = reference_volume()
+    job(tmp_path / "job", pelvis, reference, labels(pelvis))
+    node = load(pelvis, tmp_path / "job", reference).segmentation
+    assert node.GetSegmentation().GetNumberOfLayers() == 1
+    masks = {item.id: mask_of(node, item.id, reference) for item in pelvis.structures}
+    masks["bladder"] = np.zeros_like(masks["bladder"])
+    masks["bladder"][box] = True
+    replace_voxels(node, "bladder", cut_to_box(masks["bladder"]), grid_of_volume(reference))
+    for item, mask in masks.items():
+        assert np.array_equal(mask_of(node, item, reference), mask), item
 
 
 def test_volumes_as_they_are_now(tmp_path, brain):
