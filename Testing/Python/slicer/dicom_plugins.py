@@ -40,13 +40,14 @@ class Database:
 
 
 class Plugins:
-    """What was exported. `failure`: what the next export raises (SEG) or returns (RT)."""
+    """What was exported. `failure`: what the next export raises (SEG) or returns (RT). `writes`: whether RT does."""
 
     def __init__(self) -> None:
         self.segs: list[dict] = []
         self.studies: list[list[dict]] = []
         self.cleaned = 0
         self.failure = ""
+        self.writes = True
 
     def install(self, monkeypatch, instances=()) -> None:
         """Make both importable, and give Slicer a database with these instances."""
@@ -78,6 +79,7 @@ class Plugins:
                                 for item in segmentIDs},
                     "image": self.node.GetNodeReference(self.node.GetReferenceImageGeometryReferenceRole()),
                     "geometry": segmentation.GetConversionParameter("Reference image geometry"),
+                    "transform": self.node.GetParentTransformNode(),
                 })
                 Path(outputDirectory, segFileName).write_bytes(b"DICM")
                 return True
@@ -108,8 +110,9 @@ class Plugins:
                         names = [segments.GetNthSegment(n).GetName() for n in range(segments.GetNumberOfSegments())]
                     parent = _tree().GetItemParent(exportable.subjectHierarchyItemID)
                     study.append({"class": node.GetClassName(), "tags": dict(exportable.tags), "names": names,
-                                  "parent": parent})
-                    Path(exportable.directory, exportable.tags["Modality"] + ".dcm").write_bytes(b"DICM")
+                                  "parent": parent, "transform": node.GetParentTransformNode()})
+                    if plugins.writes:
+                        Path(exportable.directory, exportable.tags["Modality"] + ".dcm").write_bytes(b"DICM")
                 plugins.studies.append(study)
                 return ""
 

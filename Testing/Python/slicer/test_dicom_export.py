@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from dicom_plugins import Plugins, put_into_study
 from engine_results import edit, job, labels, load, reference_volume, tag
-from test_transforms import linear_transform, rigid
+from study_nodes import tree
+from test_transforms import grid_transform, linear_transform, rigid
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "engine"))
 
@@ -98,9 +99,10 @@ def test_rtstruct(plugins, pelvis_result, pelvis, folder, scene):
 
     segmentation, image = pelvis_result
     segmentation.GetSegmentation().AddEmptySegment("mine", "Mine", (1, 1, 0))
+    tree().SetItemAttribute(tree().GetItemByDataNode(image), "DICOM.Modality", "MR")
     nodes = scene.GetNumberOfNodes()
     exported = export_rtstruct(exporters(), segmentation, image, pelvis, folder, "pelvis-ct")
-    assert sorted(file.name for file in (folder / "pelvis-ct-RTSTRUCT").iterdir()) == ["CT.dcm", "RTSTRUCT.dcm"]
+    assert sorted(file.name for file in (folder / "pelvis-ct-RTSTRUCT").iterdir()) == ["MR.dcm", "RTSTRUCT.dcm"]
     assert set(exported.left_out) == {"Seminal vesicles", "Mine"}
     (study,) = plugins.studies
     assert [item["class"] for item in study] == ["vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"]
@@ -108,6 +110,8 @@ def test_rtstruct(plugins, pelvis_result, pelvis, folder, scene):
     for item in study:
         tags = item["tags"]
         assert (tags["PatientName"], tags["PatientID"], tags["StudyDate"]) == ("Phantom^One", "P1", "20260101")
+    assert [item["tags"]["SeriesNumber"] for item in study] == ["1", "2"]
+    assert study[1]["tags"]["SeriesDescription"] == f"AutofocusSegmentation pelvis-ct {pelvis.version}"
     assert study[1]["names"] == ["Prostate", "Bladder", "Rectum", "Femur_L", "Femur_R"]
     assert scene.GetNumberOfNodes() == nodes
     assert segmentation.GetSegmentation().GetSegment("femur_left").GetName() == "Left femur"
@@ -157,6 +161,16 @@ def test_what_the_exporters_say_is_told_and_nothing_stays(plugins, pelvis_result
     assert list(folder.iterdir()) == [] and scene.GetNumberOfNodes() == nodes and plugins.cleaned == 1
 
 
+def test_an_rtstruct_of_no_file_is_none(plugins, pelvis_result, pelvis, folder):
+    from AutofocusSegmentationLib.export.dicom import export_rtstruct
+    from AutofocusSegmentationLib.export.folder import ExportFailed
+
+    plugins.writes = False
+    with pytest.raises(ExportFailed, match="SlicerRT wrote no file"):
+        export_rtstruct(exporters(), *pelvis_result, pelvis, folder, "a")
+    assert list(folder.iterdir()) == []
+
+
 def test_what_is_missing_is_told(pelvis_result, monkeypatch, scene):
     """Neither extension; then an image that is not from DICOM, or whose slices the database has lost."""
     segmentation, image = pelvis_result
@@ -183,7 +197,25 @@ def test_a_segmentation_moved_from_its_image_is_no_seg(plugins, pelvis_result, f
         export_seg(exporters(), segmentation, image, None, folder, "a")
     image.SetAndObserveTransformNodeID(linear_transform(rigid()).GetID())
     export_seg(exporters(), segmentation, image, None, folder, "a")
-    assert np.array_equal([file.name for file in folder.iterdir()], ["a-SEG.dcm"])
+    assert [file.name for file in folder.iterdir()] == ["a-SEG.dcm"]
+    assert plugins.segs[0]["transform"] is transform, "or the copy would lie where the segmentation was"
+
+
+def test_an_rtstruct_has_the_segmentation_where_the_views_show_it(plugins, pelvis_result, folder):
+    """And refuses one that is bent."""
+    from AutofocusSegmentationLib.export.dicom import export_rtstruct
+    from AutofocusSegmentationLib.export.folder import ExportFailed
+
+    segmentation, image = pelvis_result
+    moved = linear_transform(rigid())
+    segmentation.SetAndObserveTransformNodeID(moved.GetID())
+    export_rtstruct(exporters(), segmentation, image, None, folder, "a")
+    assert [item["transform"] for item in plugins.studies[0]] == [None, moved]
+    bent = grid_transform(lambda points: np.stack([3 * np.sin(points[:, 1] / 50), *np.zeros((2, len(points)))], -1))
+    segmentation.SetAndObserveTransformNodeID(bent.GetID())
+    with pytest.raises(ExportFailed, match="deforms or shears"):
+        export_rtstruct(exporters(), segmentation, image, None, folder, "b")
+    assert len(plugins.studies) == 1
 
 
 def describe_slices(image, instances=INSTANCES, backwards=False) -> None:

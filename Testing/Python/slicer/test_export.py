@@ -92,11 +92,13 @@ def test_stl_surfaces_lie_where_the_views_show_them(world, tmp_path, folder, pel
 
     segmentation, reference = result(pelvis, tmp_path, oblique(), world)
     segmentation.GetSegmentation().GetSegment("bladder").SetName("Blase/<1>")
-    before = segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
+    segmentation.CreateClosedSurfaceRepresentation()
+    stale = segmentation.GetSegmentation().GetSegment("prostate").GetRepresentation("Closed surface")
+    segmentation.GetSegmentation().GetSegment("rectum").AddRepresentation("Closed surface", stale)
     exported = export_stl(segmentation, folder, "pelvis")
     assert sorted(exported.names) == sorted(file.name for file in folder.iterdir())
     assert "pelvis-Blase-1.stl" in exported.names
-    assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface") == before
+    assert segmentation.GetSegmentation().GetSegment("rectum").GetRepresentation("Closed surface") is stale
     reader = vtk.vtkSTLReader()
     reader.SetFileName(str(folder / "pelvis-Rectum.stl"))
     reader.Update()
@@ -257,11 +259,13 @@ def test_refusals(kind, tmp_path, folder, pelvis, monkeypatch):
         with pytest.raises(ExportFailed, match="choose another folder"):
             export(segmentation, folder, "b")
         folder.chmod(0o700)
-    segmentation.SetAndObserveTransformNodeID(
-        grid_transform(lambda points: np.stack([3 * np.sin(points[:, 1] / 50), *np.zeros((2, len(points)))], -1))
-        .GetID())
-    with pytest.raises(ExportFailed, match="deforms or shears"):
-        export(segmentation, folder, "c")
+    bent = grid_transform(lambda points: np.stack([3 * np.sin(points[:, 1] / 50), *np.zeros((2, len(points)))], -1))
+    shear = np.eye(4)
+    shear[0, 1] = 0.2
+    for transform in (bent, linear_transform(shear)):
+        segmentation.SetAndObserveTransformNodeID(transform.GetID())
+        with pytest.raises(ExportFailed, match="deforms or shears"):
+            export(segmentation, folder, "c")
     assert set(kept) == {file.name for file in folder.iterdir()}
 
 
