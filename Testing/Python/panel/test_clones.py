@@ -190,10 +190,13 @@ def test_an_image_that_is_loaded_again_is_known(opened, scene):
 
 
 def test_an_image_of_another_patient_is_not_taken_for_its_twin(opened):
-    """Two patients' images of the same voxels, as phantoms are: the clone's own patient decides."""
+    """Two patients' images of the same voxels, as phantoms are: the clone's own patient decides, or nobody."""
     twin = ct("CT C", 40)
     put_in_study(twin, "Clark", "planning", "CT")
     put_in_study(opened.images[0], "Adams", "planning", "CT")
+    choose(opened, opened.clone)
+    assert backgrounds(opened) == [None] * 3 and UNKNOWN in opened.ui.resultInfoLabel.text
     put_in_study(opened.clone, "Clark", "planning", "SEG")
+    choose(opened, opened.second)
     choose(opened, opened.clone)
     assert backgrounds(opened) == ["CT C"] * 3

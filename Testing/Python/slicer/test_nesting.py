@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from engine_results import SIZE, job, load, mask_of, reference_volume
 
+from harness.scene_makers import put_under_transform
+
 pytestmark = pytest.mark.usefixtures("scene")
 
 REGIONS = ("whole_tumour", "tumour_core", "enhancing_tumour")
@@ -67,6 +69,9 @@ def test_painting_inside_grows_what_is_around(tumour, brain):
     assert (first.inner, first.outer, first.voxels) == ("Enhancing tumour", "Tumour core", 9)
     assert first.volume_ml == pytest.approx(9 * voxel_ml)
     assert "Enhancing tumour extends outside Tumour core by 9 voxels (0.02 ml)" in problem.sentence()
+    put_under_transform(np.diag([2.0, 1, 1, 1]), tumour.segmentation)
+    assert check_nesting(tumour.segmentation, brain).overhangs[0].volume_ml == pytest.approx(2 * 9 * voxel_ml)
+    tumour.segmentation.SetAndObserveTransformNodeID(None)
     assert "nothing drawn is lost" in problem.sentence()
     make_nested(tumour.segmentation, brain)
     assert check_nesting(tumour.segmentation, brain) is None
@@ -111,4 +116,24 @@ def test_a_region_that_is_gone_is_not_compared(tumour, brain):
 
     tumour.segmentation.GetSegmentation().RemoveSegment("tumour_core")
     tumour.paint("enhancing_tumour", np.s_[2, 2, 2:5], 1)
+    assert check_nesting(tumour.segmentation, brain) is None
+
+
+def test_two_of_three_regions_are_compared(tumour, brain):
+    from AutofocusSegmentationLib.segments.nesting import check_nesting
+
+    tumour.segmentation.GetSegmentation().RemoveSegment("enhancing_tumour")
+    tumour.paint("tumour_core", np.s_[2, 2, 2:5], 1)
+    (overhang,) = check_nesting(tumour.segmentation, brain).overhangs
+    assert (overhang.inner, overhang.outer, overhang.voxels) == ("Tumour core", "Whole tumour", 3)
+
+
+@pytest.mark.parametrize("start", [(-1, 8, 8), (SIZE[0] - 1, 8, 8)])
+def test_what_is_drawn_beyond_the_image_is_not_compared(tumour, brain, start):
+    from AutofocusSegmentationLib.scene.grids import grid_of_segmentation
+    from AutofocusSegmentationLib.segments.nesting import check_nesting
+    from AutofocusSegmentationLib.segments.voxels import Voxels, replace_voxels
+
+    voxels = Voxels(start, np.ones((2, 2, 2), bool))
+    replace_voxels(tumour.segmentation, "enhancing_tumour", voxels, grid_of_segmentation(tumour.segmentation))
     assert check_nesting(tumour.segmentation, brain) is None

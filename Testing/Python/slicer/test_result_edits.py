@@ -174,6 +174,24 @@ def test_into_an_empty_segmentation(tmp_path, pelvis):
     assert np.array_equal(mask_of(output, "rectum", reference), labels(pelvis) == 4)
 
 
+@pytest.mark.parametrize("before", [None, "equal", "other"])
+def test_second_run_lies_on_an_image_that_was_moved_since(tmp_path, pelvis, before):
+    """As a registration does: what nobody edited goes under the image's transform, or stays under one like it."""
+    from test_transforms import linear_transform, rigid
+
+    reference, second = reference_volume(), labels(pelvis, seed=2)
+    job(tmp_path / "1", pelvis, reference, labels(pelvis))
+    job(tmp_path / "2", pelvis, reference, second)
+    node = load(pelvis, tmp_path / "1", reference).segmentation
+    moved = linear_transform(rigid())
+    reference.SetAndObserveTransformNodeID(moved.GetID())
+    own = before and linear_transform(rigid() if before == "equal" else rigid(5))
+    node.SetAndObserveTransformNodeID(own.GetID() if own else None)
+    load(pelvis, tmp_path / "2", reference, node)
+    assert node.GetParentTransformNode() is (own if before == "equal" else moved)
+    assert np.array_equal(mask_of(node, "rectum", reference), second == 4)
+
+
 def test_result_on_another_image(tmp_path, pelvis):
     """The same output for another scan would lose the first one's result, also when the first scan is gone."""
     import slicer

@@ -180,6 +180,11 @@ def test_sheared_modality_is_resampled(brain, tmp_path):
     study, images = export(brain, four(reference, t1=other), tmp_path)
     assert study.notes == ["T1 was resampled, because its transform deforms or shears it."]
     assert np.abs(sitk.GetArrayFromImage(images["t1"]) - file_positions(images["t1"])[..., 0]).max() < 0.01
+    small = make_volume(np.full((4, 4, 4), -1000, np.int16), "t2", np.eye(4))
+    small.SetAndObserveTransformNodeID(linear_transform(shear).GetID())
+    (tmp_path / "again").mkdir()
+    _, images = export(brain, four(reference, t2=small), tmp_path / "again")
+    assert (sitk.GetArrayFromImage(images["t2"]) == -1000).all(), "air where the small volume does not reach"
 
 
 def test_modalities_under_the_reference_s_transform_are_not_resampled(brain, tmp_path):
@@ -265,3 +270,20 @@ def test_rigid_fit_finds_the_rotation():
     assert np.allclose(found, matrix, atol=1e-9) and left < 1e-9
     _, left = rigid_fit(points, points * (-1, 1, 1))
     assert left > 20, "a mirror image is not rigid"
+
+
+def test_the_grid_of_a_geometry_whose_voxels_begin_past_its_origin():
+    """As one cropped in place has them."""
+    import slicer
+
+    from AutofocusSegmentationLib.scene.grids import grid_of_segmentation
+
+    image, node = slicer.vtkOrientedImageData(), slicer.vtkMRMLSegmentationNode()
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(oblique()))
+    image.SetExtent(2, 5, 3, 9, 1, 4)
+    node.GetSegmentation().SetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(),
+        slicer.vtkSegmentationConverter.SerializeImageGeometry(image))
+    grid = grid_of_segmentation(node)
+    assert grid.size == (4, 7, 4)
+    assert np.allclose(grid.matrix @ [0, 0, 0, 1], oblique() @ [2, 3, 1, 1])
