@@ -182,7 +182,7 @@ def test_a_folder_that_another_slicer_has_just_made_is_left_alone(listed, monkey
     monkeypatch.setattr(model_store, "free_id", lambda title, place: "taken")
     click(listed.ui.startButton)
     assert message(listed) == "Another Slicer has just begun a fine-tuning of the same name: start again."
-    assert listed.engines == [] or not listed.panel.running
+    assert not listed.panel.running and not any(engine.running for engine in listed.engines)
     assert read_state(other)["status"] == "running" and not (other / "training" / "inputs").exists()
 
 

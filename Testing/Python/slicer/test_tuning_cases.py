@@ -312,7 +312,9 @@ def test_a_missing_file_is_named(brain, tmp_path):
     image_file(tmp_path / "x" / "t1.nrrd")
     image_file(tmp_path / "x" / "seg.nrrd", label=True)
     (case,), _ = cases_from_folder(brain, tmp_path)
-    assert "T1 with contrast" in case_problem(brain, case) or "t1c" in case_problem(brain, case)
+    title = brain.input("t1c").title
+    assert case_problem(brain, case) == (
+        f"No file for {title} was found in the folder: name it t1c, for example t1c.nii.gz.")
 
 
 def test_a_folder_that_cannot_be_read_has_no_cases(brain, tmp_path):
