@@ -44,7 +44,8 @@ class Input:
 
 @dataclass(frozen=True)
 class Structure:
-    """One segment of the result: the union of `labels`, codes of the label map. `color` is 0…255 RGB."""
+    """One segment of the result: the union of `labels`, codes of the label map. `color` is 0…255 RGB. `synonyms`: other
+    names of the very same structure, by which users' segments are matched."""
 
     id: str
     name: str
@@ -53,6 +54,7 @@ class Structure:
     terminology: dict
     tg263: str | None
     definition: str
+    synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def _manifest(document: dict, folder: Path) -> Manifest:
         structures=tuple(
             Structure(
                 item["id"], item["name"], tuple(item["color"]), tuple(item["labels"]), item["terminology"],
-                item["tg263"], item["definition"],
+                item["tg263"], item["definition"], tuple(item.get("synonyms", ())),
             )
             for item in document["structures"]
         ),

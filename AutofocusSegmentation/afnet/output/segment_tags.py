@@ -90,8 +90,9 @@ def is_left_behind(entry: str, made: Structure | None) -> bool:
 
 
 def names_of(structure: Structure) -> set[tuple[str, ...]]:
-    """Return the words of a structure's name, of its id, and of its name in TG-263."""
-    return {words_of(name) for name in (structure.name, structure.id, structure.tg263) if name}
+    """Return the words of a structure's name, of its id, of its name in TG-263, and of its synonyms."""
+    names = (structure.name, structure.id, structure.tg263, *structure.synonyms)
+    return {words_of(name) for name in names if name}
 
 
 def words_of(name: str) -> tuple[str, ...]:

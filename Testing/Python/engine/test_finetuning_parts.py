@@ -22,6 +22,7 @@ from afnet.finetuning.samples import Ahead, CaseSamples
 from afnet.models.manifest import find_model
 from afnet.models.model_bundle import load_network
 from afnet.models.training_folder import ALONE, NEW
+from afnet.output.segment_tags import structure_called
 from afnet.tensors import to_numpy, to_torch
 
 ADDED = ({"id": "bulb", "name": "Bulb"},)
@@ -299,3 +300,13 @@ def test_what_was_forgotten_of_the_original_domain(model):
     assert all(row["agreement"] == 1.0 for row in rows[1:] if row["agreement"] is not None)
     advice = compare([], {"what": what, "structures": rows}, "none", 1, {})["advice"]
     assert f"is now clearly different for {base.structures[0].name}" in advice
+
+
+@pytest.mark.parametrize(("model", "name", "id"), [
+    ("brain-tumour-mri", "whole tumor", "whole_tumour"), ("brain-tumour-mri", "Tumor_Core", "tumour_core"),
+    ("brain-tumour-mri", "ET", "enhancing_tumour"), ("brain-tumour-mri", "WT (new)", "whole_tumour"),
+    ("pelvis-ct", "Urinary bladder", "bladder"), ("pelvis-ct", "Femur_Head_L", None), ("pelvis-ct", "WT", None),
+])
+def test_segments_are_matched_by_synonyms_too(model, name, id):
+    structure = structure_called(name, find_model(model).structures)
+    assert (structure.id if structure else None) == id
