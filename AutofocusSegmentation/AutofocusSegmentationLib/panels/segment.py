@@ -59,7 +59,7 @@ class SegmentPanel(VTKObservationMixin):
         self.widget.setMRMLScene(slicer.mrmlScene)
         self._model = ModelChoice(self.ui, self._model_chosen, self._models_folder_chosen)
         self._studies = StudyChoice(self.ui, self._study_chosen)
-        self._slots = InputSlots(self.ui.inputsSection.layout(), self.ui.studySelector, self._input_chosen)
+        self._slots = InputSlots(self.ui.imagesWidget.layout(), self.ui.studySelector, self._input_chosen)
         self.run = RunView(self.ui, window, make_engine, on_finished=self._finished, on_change=self._run_changed)
         self.ui.outputProblemLabel.setVisible(False)
         self.ui.segmentButton.connect("clicked(bool)", self._segment_clicked)

@@ -155,3 +155,16 @@ def test_pictures(study, width, tmp_path):
     study.ui.logSection.collapsed = False
     picture("4-done")
     assert all(one != other for one, other in zip(pictures, pictures[1:], strict=False))
+
+
+@pytest.mark.parametrize("width", [350, 370, 420, 500, 640])
+def test_no_wrapped_label_loses_a_line(study, width):
+    """A form layout gives a label that spans it the height of another width, if rows come later."""
+    from PySide6.QtWidgets import QLabel
+
+    study.host.resize(width, 900)
+    study.process()
+    short = {label.objectName: (label.height, label.heightForWidth(label.width))
+             for label in study.widget.findChildren(QLabel)
+             if label.isVisible() and label.wordWrap and label.height < label.heightForWidth(label.width)}
+    assert short == {}
