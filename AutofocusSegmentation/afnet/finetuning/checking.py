@@ -23,6 +23,7 @@ from ..preprocessing.imaging import Prepared, extent_of, prepare
 from ..study_request import input_problems
 from .card import learned_by
 from .label_set import LabelSet
+from .likeness import Coarse, coarse, is_one_scan
 from .matching import SegmentMatch, match_codes, match_segments
 from .request import CaseFiles
 
@@ -59,6 +60,7 @@ class CheckedCase:
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     grid: sitk.Image | None = None
     fingerprint: str = ""
+    coarse: Coarse | None = None
 
     @property
     def usable(self) -> bool:
@@ -108,6 +110,15 @@ def _attempt(case: CheckedCase, action: Callable, prefix: str = ""):
         return None
 
 
+def warn_of_likeness(case: CheckedCase, others: list[CheckedCase]) -> None:
+    """Say which of the other cases show the same scan in another form: their score would say nothing."""
+    names = [other.files.name for other in others if case.coarse and other.coarse
+             and other.fingerprint != case.fingerprint and is_one_scan(case.coarse, other.coarse)]
+    if names:
+        case.warnings.append(f"{case.files.name} looks like {names[0]}, cropped or resampled; if both are of one "
+                             "patient, keep them together, as test cases or not.")
+
+
 def _read_images(case: CheckedCase, base: Manifest) -> dict[str, sitk.Image] | None:
     name, inputs = case.files.name, case.files.inputs
     case.problems += [f"{name}: {problem}" for problem in input_problems(inputs, base)]
@@ -131,6 +142,7 @@ def _prepare(case: CheckedCase, images: dict[str, sitk.Image], base: Manifest, s
             f"{case.files.name} shows the same image as {seen[case.fingerprint]}; remove one of them."
         )
     seen.setdefault(case.fingerprint, case.files.name)
+    case.coarse = coarse(turned, base.input(base.reference).modality)
     if case.fingerprint in (learned_by(base) or ()):
         case.warnings.append(
             f"{case.files.name}: the model {base.id} has learned from this case, which therefore says little as a test."

@@ -25,7 +25,7 @@ from ..networks import AutofocusNetwork
 from ..process.progress import Progress
 from .answers import answer, dice_on_grid, drawn_elsewhere
 from .cache import PreparedCase, content_hash, load_prepared, save_prepared, signature, unchanged
-from .checking import CheckedCase, check_case
+from .checking import CheckedCase, check_case, warn_of_likeness
 from .conclusion import Conclusion
 from .label_set import LabelSet, adapt_outputs, base_probabilities, change_labels
 from .loop import Epoch, EpochTraining
@@ -259,6 +259,7 @@ def check_all(
     checked, seen = [], {}
     for number, files in enumerate(request.cases):
         case = check_case(files, base, labels, seen)
+        warn_of_likeness(case, checked)
         progress.event(event="case", **case.to_json())
         for row in case.mapping:
             progress.line(f"{files.name}: {row['segment']} -> {row['structure'] or 'not used'} (by {row['by']})")
