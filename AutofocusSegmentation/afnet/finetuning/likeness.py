@@ -57,4 +57,4 @@ def is_one_scan(a: Coarse, b: Coarse) -> bool:
         return False
     parts = [one.values[tuple(slice(*ends) for ends in zip(start - one.first, end - one.first))].ravel()
              for one in (a, b)]
-    return parts[0].size > 8 and min(map(np.ptp, parts)) > 0 and np.corrcoef(*parts)[0, 1] >= ONE_SCAN
+    return bool(parts[0].size > 8 and min(map(np.ptp, parts)) > 0 and np.corrcoef(*parts)[0, 1] >= ONE_SCAN)
