@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .errors import RequestError
@@ -22,8 +22,8 @@ FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
-"""Windows renames no file, and no folder with a file in it, that a virus scanner looks at or another process reads just
-then, as Slicer does a training's state: it is tried again after each of these pauses."""
+"""Windows renames and deletes no file, and no folder with a file in it, that a virus scanner looks at or a program
+reads just then, as Slicer does a training's state: it is tried again after each of these pauses."""
 
 
 _together: list[list[tuple[Path, Path]]] = []
@@ -153,13 +153,18 @@ def _replace(partial: Path, path: Path) -> None:
 
 def rename(old: Path, new: Path) -> None:
     """Let a file take the name `new`, whatever has it, or a folder one that nothing has. Raises OSError."""
+    patiently(os.replace, old, new)
+
+
+def patiently(change: Callable[..., object], *arguments: object) -> None:
+    """Call `change`, on Windows again where another program holds a file for a moment. Raises OSError."""
     for pause in _PAUSES_S:
         try:
-            os.replace(old, new)
+            change(*arguments)
             return
         except PermissionError:
             time.sleep(pause)
-    os.replace(old, new)
+    change(*arguments)
 
 
 def refusal(error: OSError, what: str) -> RequestError:

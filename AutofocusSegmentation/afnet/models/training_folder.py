@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic_file import refusal, write_json
+from ..atomic_file import patiently, refusal, write_json
 from ..errors import RequestError
 from ..json_documents import ComparisonDocument
 from ..process.identity import process_start, this_process
@@ -183,9 +183,9 @@ def remove(item: Path) -> None:
     """Remove a file, a link or a folder with all that is in it. Raises RequestError."""
     try:
         if item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item)
+            patiently(shutil.rmtree, item)
         else:
-            item.unlink(missing_ok=True)
+            patiently(item.unlink, True)
     except OSError as error:
         raise refusal(error, "What is to be deleted") from None
 

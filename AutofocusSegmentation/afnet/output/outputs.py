@@ -33,8 +33,9 @@ def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
     named = {}
     for place, what in files:
         real = _real(place)
-        if real in taken:
-            raise RequestError(f"{what} would replace {taken[real]}; choose another name.")
+        other = next((other for other in taken if other == real or _one_file(other, real)), None)
+        if other is not None:
+            raise RequestError(f"{what} would replace {taken[other]}; choose another name.")
         taken[real] = named[real] = what[0].lower() + what[1:]
     for place, what in files:  # the folder of attention maps may not exist yet, and be called as a file is to be
         for parent in named.keys() & set(_real(place).parents if what == _MAP else ()):
@@ -53,6 +54,14 @@ def check_outputs(request: StudyRequest, manifest: Manifest) -> None:
 def _real(place: str | Path) -> Path:
     """The place that a path leads to; a link to itself is its own (Path.resolve raises there)."""
     return Path(os.path.realpath(place))
+
+
+def _one_file(first: Path, second: Path) -> bool:
+    """Whether two paths name one file, as names that differ in capital letters do on most Macs."""
+    try:
+        return os.path.samefile(first, second)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -103,6 +103,15 @@ def test_names_that_are_taken(refused, ct_file, tiny_pelvis, out, monkeypatch, m
     assert left_in(out) == before and (out / "scan.seg.nrrd").read_bytes() == Path(ct_file).read_bytes()
 
 
+def test_no_output_replaces_an_input_of_the_same_name_in_other_letters(refused, ct_file, tiny_pelvis, out, monkeypatch):
+    """Macs take both names for one file mostly, and so does a hard link here."""
+    monkeypatch.chdir(out)
+    (out / "CT.nrrd").write_bytes(Path(ct_file).read_bytes())
+    os.link("CT.nrrd", "ct.nrrd")
+    refused(2, ["segment", "--model", tiny_pelvis.folder, "--input", "ct=CT.nrrd", "--output", "s.seg.nrrd",
+                "--labelmap", "ct.nrrd"], "The label map would replace an input image")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="links of Unix")
 @pytest.mark.parametrize("option", ["--report", "--labelmap", "--output"])
 @pytest.mark.parametrize("file", ["model.json", "weights.npz", "companion.npz"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -174,6 +175,25 @@ def test_images_without_a_state_are_listed(home):
     assert [run.text for run in unfinished(home)] == ["half: not finished"]
     delete_model(folder, home)
     assert unfinished(home) == []
+
+
+def test_what_is_held_for_a_moment_is_deleted_a_moment_later(home, monkeypatch):
+    """As on Windows, where a virus scanner looks at a checkpoint that was just written."""
+    folder, remove, refused = run_of(home, "half", "stopped"), shutil.rmtree, []
+
+    def held(path):
+        if not refused:
+            refused.append(path)
+            raise PermissionError(13, "The process cannot access the file, it is being used")
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", held)
+    with pytest.raises(RequestError):
+        delete_model(folder, home)
+    refused.clear()
+    monkeypatch.setattr("afnet.atomic_file._PAUSES_S", (0,))
+    delete_model(folder, home)
+    assert refused and not folder.exists()
 
 
 def test_a_file_that_goes_while_sizes_are_counted_counts_nothing(home, monkeypatch):
