@@ -13,8 +13,9 @@ OLDEST_PYTHON = (3, 11)
 def main():
     """Watch the parent first, for torch takes seconds to import; then run the command.
 
-    SIGTERM and SIGHUP end a run as Ctrl+C does: half-written files go, and the exit code is 130. One that whoever
-    began the run had it ignore, as nohup does, stays ignored.
+    SIGTERM, SIGHUP and SIGBREAK, by which Windows tells that the console is closed, end a run as Ctrl+C does:
+    half-written files go, and the exit code is 130. One that whoever began the run had it ignore, as nohup does, stays
+    ignored.
     """
     if sys.version_info < OLDEST_PYTHON:
         sys.stderr.write(
@@ -36,8 +37,8 @@ def main():
 
 
 def _at_signals(answer):
-    """Let SIGTERM and SIGHUP be answered so, where they exist and are not ignored."""
-    for name in ("SIGTERM", "SIGHUP"):
+    """Let these signals be answered so, where they exist and are not ignored."""
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), answer)
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,22 @@ def setlocale(*arguments):
 locale.LC_CTYPE, locale.setlocale, sys.platform = 0, setlocale, {platform!r}
 """
     assert ended(fake, "--version") == (0, called)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_a_console_that_is_closed_ends_a_run_as_ctrl_c_does():
+    """Windows sends SIGBREAK, for which another signal stands here."""
+    fake = """
+import os, signal
+signal.SIGBREAK = signal.SIGUSR1
+class Closing:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'numpy':
+            os.kill(os.getpid(), signal.SIGBREAK)
+sys.meta_path.insert(0, Closing())
+"""
+    arguments = ["evaluate", "--model", "pelvis-ct", "--truth", "no.nii", "--prediction", "no.nii"]
+    assert ended(fake, *arguments) == (130, "Cancelled.\n")
 
 
 @pytest.mark.parametrize("part", ["_C", "torch._C", "torch"])
