@@ -105,34 +105,41 @@ def _parser() -> argparse.ArgumentParser:
     _add_study_arguments(attend, attention_required=True)
     attend.set_defaults(command=_attend, output=None, labelmap=None)
 
-    evaluate = commands.add_parser("evaluate", help="compare a segmentation with the truth")
-    evaluate.add_argument("--model", required=True, help="a model's id or folder")
-    evaluate.add_argument("--truth", type=named_path, required=True, metavar="FILE",
-                          help="label map in the model's codes, or .seg.nrrd")
-    evaluate.add_argument("--prediction", type=named_path, required=True, metavar="FILE",
-                          help="label map or .seg.nrrd")
-    evaluate.add_argument("--only", metavar="IDS",
-                          help="comma-separated structures to score, those that were drawn in the truth (default: "
-                               "all; a structure found only in the prediction then scores 0)")
-    evaluate.add_argument("--resample", action="store_true", help="bring the prediction to the truth's grid")
-    evaluate.add_argument("--models", **MODELS)
-    evaluate.add_argument("--json", action="store_true", help="the scores as JSON instead of a table")
-    evaluate.set_defaults(command=_evaluate)
-
-    importing = commands.add_parser("import-checkpoint", help="make a model of a checkpoint of the paper's authors")
-    importing.add_argument("file", type=named_path, metavar="FILE", help="for example 390_checkpoint.pth.tar")
-    importing.add_argument("--output", type=named_path, required=True, metavar="FOLDER",
-                           help="the model folder to make; its name becomes the model's id")
-    importing.add_argument("--inputs", required=True, metavar="ORDER",
-                           help="order of the network's channels, for example flair,t1,t1c,t2; the checkpoint does "
-                                "not store it")
-    importing.add_argument("--execution", choices=(TILES, WHOLE_VOLUME), default=TILES,
-                           help="tiles-75: as the authors did; whole-volume: faster, but gives different results "
-                                "(default: tiles-75)")
-    importing.set_defaults(command=_import_checkpoint)
+    _add_evaluate(commands)
+    _add_import_checkpoint(commands)
     add_finetune(commands)
     add_benchmark(commands)
     return parser
+
+
+def _add_evaluate(commands) -> None:
+    parser = commands.add_parser("evaluate", help="compare a segmentation with the truth")
+    parser.add_argument("--model", required=True, help="a model's id or folder")
+    parser.add_argument("--truth", type=named_path, required=True, metavar="FILE",
+                        help="label map in the model's codes, or .seg.nrrd")
+    parser.add_argument("--prediction", type=named_path, required=True, metavar="FILE",
+                        help="label map or .seg.nrrd")
+    parser.add_argument("--only", metavar="IDS",
+                        help="comma-separated structures to score, those that were drawn in the truth (default: "
+                             "all; a structure found only in the prediction then scores 0)")
+    parser.add_argument("--resample", action="store_true", help="bring the prediction to the truth's grid")
+    parser.add_argument("--models", **MODELS)
+    parser.add_argument("--json", action="store_true", help="the scores as JSON instead of a table")
+    parser.set_defaults(command=_evaluate)
+
+
+def _add_import_checkpoint(commands) -> None:
+    parser = commands.add_parser("import-checkpoint", help="make a model of a checkpoint of the paper's authors")
+    parser.add_argument("file", type=named_path, metavar="FILE", help="for example 390_checkpoint.pth.tar")
+    parser.add_argument("--output", type=named_path, required=True, metavar="FOLDER",
+                        help="the model folder to make; its name becomes the model's id")
+    parser.add_argument("--inputs", required=True, metavar="ORDER",
+                        help="order of the network's channels, for example flair,t1,t1c,t2; the checkpoint does "
+                             "not store it")
+    parser.add_argument("--execution", choices=(TILES, WHOLE_VOLUME), default=TILES,
+                        help="tiles-75: as the authors did; whole-volume: faster, but gives different results "
+                             "(default: tiles-75)")
+    parser.set_defaults(command=_import_checkpoint)
 
 
 def _add_study_arguments(parser: argparse.ArgumentParser, attention_required: bool) -> None:

@@ -91,15 +91,7 @@ def evaluate(
         )
     rows = []
     for structure in manifest.structures:
-        masks = expected.mask(structure), found.mask(structure)
-        if resample and _is_too_large(expected.grid, masks[0], found.grid, masks[1]):
-            tell(f"{structure.name} is compared on the prediction's grid: on the truth's it would take too much "
-                 "memory.")
-            b, a = _on_one_box(found.grid, masks[1], expected.grid, masks[0])
-            spacing = found.grid.GetSpacing()[::-1]
-        else:
-            a, b = _on_one_box(expected.grid, masks[0], found.grid, masks[1])
-            spacing = expected.grid.GetSpacing()[::-1]
+        a, b, spacing = _compared(structure, expected, found, resample, tell)
         voxel_ml = math.prod(spacing) / 1000.0
         row = {
             "id": structure.id, "name": structure.name, "drawn": structure.id in drawn, "dice": None,
@@ -114,6 +106,17 @@ def evaluate(
                 row["hd95_mm"], row["surface_distance_mm"] = hausdorff95(distances), mean_surface_distance(distances)
         rows.append(row)
     return rows
+
+
+def _compared(structure: Structure, expected: "_Opened", found: "_Opened", resample: bool,
+              tell: Callable[[str], object]) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    """Return both masks of a structure (z × y × x) on one grid, the truth's if the memory suffices, and its spacing."""
+    truth, prediction = expected.mask(structure), found.mask(structure)
+    if resample and _is_too_large(expected.grid, truth, found.grid, prediction):
+        tell(f"{structure.name} is compared on the prediction's grid: on the truth's it would take too much memory.")
+        b, a = _on_one_box(found.grid, prediction, expected.grid, truth)
+        return a, b, found.grid.GetSpacing()[::-1]
+    return *_on_one_box(expected.grid, truth, found.grid, prediction), expected.grid.GetSpacing()[::-1]
 
 
 def format_table(rows: list[dict]) -> str:

@@ -132,35 +132,41 @@ def read_part(folder: Path, visited: set[str], files: Iterator[int], what: str) 
                 raise RequestError(
                     f"{what} is a folder with over {MOST_FILES} files; give the folder of one series."
                 )
-            kind, syntax = _meta_header(file)
-            if kind is not None and kind not in _IMAGE_CLASSES:
-                continue
-            if syntax in (_BIG_ENDIAN, _DEFLATED):
-                raise InputError(
-                    f"{what} is DICOM in a transfer syntax that is not read here (deflated or big-endian); export the "
-                    "series again as Explicit VR Little Endian."
-                )
-            reader.SetFileName(str(file))
-            try:
-                reader.ReadImageInformation()
-            except RuntimeError:
-                if kind is None:
-                    found.unread.append(file)
-                else:
-                    found.damaged += 1
-                continue
-            start, count = None, _pixel_bytes(reader)
-            if syntax in _UNCOMPRESSED:
-                start = _before_pixels(file, count)
-                if not _has_pixels(start, count):
-                    found.damaged += 1
-                    continue
-            item = _slice(file, reader, kind, start)
-            if item is None:
-                found.placeless.append((_text(reader, _SERIES), _text(reader, _SOP_CLASS)))
-            else:
-                found.slices.append(item)
+            _read_file(file, reader, found, what)
     return found
+
+
+def _read_file(file: Path, reader: sitk.ImageFileReader, found: Part, what: str) -> None:
+    """Add to `found` what a file is: a slice, a picture without a place, a damaged one, or no DICOM. What is no image
+    is passed over."""
+    kind, syntax = _meta_header(file)
+    if kind is not None and kind not in _IMAGE_CLASSES:
+        return
+    if syntax in (_BIG_ENDIAN, _DEFLATED):
+        raise InputError(
+            f"{what} is DICOM in a transfer syntax that is not read here (deflated or big-endian); export the series "
+            "again as Explicit VR Little Endian."
+        )
+    reader.SetFileName(str(file))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        if kind is None:
+            found.unread.append(file)
+        else:
+            found.damaged += 1
+        return
+    start, count = None, _pixel_bytes(reader)
+    if syntax in _UNCOMPRESSED:
+        start = _before_pixels(file, count)
+        if not _has_pixels(start, count):
+            found.damaged += 1
+            return
+    item = _slice(file, reader, kind, start)
+    if item is None:
+        found.placeless.append((_text(reader, _SERIES), _text(reader, _SOP_CLASS)))
+    else:
+        found.slices.append(item)
 
 
 def _before_pixels(file: Path, count: int) -> bytes:

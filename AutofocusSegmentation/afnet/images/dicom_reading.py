@@ -44,6 +44,23 @@ def read_dicom_folder(
         found = read_headers(folder, what)
     stack = only_stack(found, what, tell)
     _check_kind(stack, expected, what)
+    _check_values(stack, what)
+    ct = "CT" in (expected, stack[0].modality)
+    if ct:
+        _check_rescale(stack, what)
+    direction, spacing, ordered = _check_stack(stack, what)
+    image = _read_slices(ordered, what)
+    image.SetOrigin(ordered[0].position)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction.ravel().tolist())
+    image = _narrow(_with_air(image, ordered) if ct else image)
+    if len(sexes := {item.sex for item in ordered} - {""}) == 1:
+        image.SetMetaData(SEX, sexes.pop())
+    return image
+
+
+def _check_values(stack: list[Slice], what: str) -> None:
+    """Refuse slices whose stored values are not to be understood."""
     unscaled = sum(item.unscaled for item in stack)
     if unscaled:
         raise InputError(
@@ -55,10 +72,10 @@ def read_dicom_folder(
             f"{what} stores its values in the upper bits of its pixels (High Bit), which is not read here; export the "
             "series again."
         )
-    ct = "CT" in (expected, stack[0].modality)
-    if ct:
-        _check_rescale(stack, what)
-    direction, spacing, ordered = _check_stack(stack, what)
+
+
+def _read_slices(ordered: list[Slice], what: str) -> sitk.Image:
+    """Read the voxels; the geometry is not the image's yet."""
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(item.file) for item in ordered])
     pixels = {item.pixel for item in ordered}
@@ -66,20 +83,13 @@ def read_dicom_folder(
         reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         with native_stderr_closed():
-            image = reader.Execute()
+            return reader.Execute()
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise without_room(what) from None
         raise InputError(
             f"{what} has DICOM slices that cannot be decoded; export the series again uncompressed."
         ) from None
-    image.SetOrigin(ordered[0].position)
-    image.SetSpacing(spacing)
-    image.SetDirection(direction.ravel().tolist())
-    image = _narrow(_with_air(image, ordered) if ct else image)
-    if len(sexes := {item.sex for item in ordered} - {""}) == 1:
-        image.SetMetaData(SEX, sexes.pop())
-    return image
 
 
 def _with_air(image: sitk.Image, ordered: list[Slice]) -> sitk.Image:
