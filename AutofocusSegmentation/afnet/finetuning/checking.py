@@ -207,7 +207,6 @@ def _tell_unused(case: CheckedCase, unused: list[str]) -> None:
 def _sort(case: CheckedCase, matches: list[SegmentMatch], labels: LabelSet) -> None:
     """Give each structure its mask; say what is empty, doubtful or not used."""
     _tell_unused(case, [match.segment for match in matches if match.by == "none"])
-    name = case.files.name
     voxel_ml = float(np.prod(case.grid.GetSpacing())) / 1000
     titles = {structure.id: structure.name for structure in labels.structures}
     owners: dict[str, SegmentMatch] = {}
@@ -222,29 +221,32 @@ def _sort(case: CheckedCase, matches: list[SegmentMatch], labels: LabelSet) -> N
             continue
         if not volume:
             case.warnings.append(
-                f"{name}: '{match.segment}' is empty, so taken as unknown; mark it as absent if it is truly not there."
+                f"{case.files.name}: '{match.segment}' is empty, so taken as unknown; mark it as absent if it is truly "
+                "not there."
             )
         elif match.structure in owners and match.by != "mapping":
-            other = owners[match.structure].segment
             case.problems.append(
-                f"{name}: '{other}' and '{match.segment}' both match {titles[match.structure]}; say which of them it "
-                "is."
+                f"{case.files.name}: '{owners[match.structure].segment}' and '{match.segment}' both match "
+                f"{titles[match.structure]}; say which of them it is."
             )
         else:
             owners[match.structure] = match
             case.masks[match.structure] = case.masks.get(match.structure, False) | mask
-    for id in case.files.absent:
+    _list_drawn(case, titles)
+
+
+def _list_drawn(case: CheckedCase, titles: dict[str, str]) -> None:
+    """List which structures (`titles` by id) are drawn, and which are neither drawn nor said to be absent."""
+    absent = case.files.absent
+    for id in absent:
         if id in case.masks:
-            case.problems.append(f"{name}: {titles[id]} is marked as absent but is drawn; choose one.")
-    case.drawn = [structure.id for structure in labels.structures if structure.id in case.masks]
-    case.unknown = [
-        structure.id for structure in labels.structures
-        if structure.id not in case.masks and structure.id not in case.files.absent
-    ]
-    if not case.masks and not (case.files.absent and not case.unknown):
+            case.problems.append(f"{case.files.name}: {titles[id]} is marked as absent but is drawn; choose one.")
+    case.drawn = [id for id in titles if id in case.masks]
+    case.unknown = [id for id in titles if id not in case.masks and id not in absent]
+    if not case.masks and not (absent and not case.unknown):
         case.problems.append(
-            f"The segmentation of {name} is empty: it holds no voxel of a structure of the model; draw one, or "
-            "say which structures its segments are."
+            f"The segmentation of {case.files.name} is empty: it holds no voxel of a structure of the model; draw one, "
+            "or say which structures its segments are."
         )
 
 

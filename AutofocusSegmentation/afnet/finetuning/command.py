@@ -23,6 +23,7 @@ from .request import (
     TUNES,
     FineTuningRequest,
     choose_held_out,
+    choose_id,
     read_cases,
     suggestion,
     tuning_problem,
@@ -99,7 +100,6 @@ def finetune(options, progress: Progress) -> None:
         raise RequestError("The new model needs a folder; give --output FOLDER.")
     for folder in options.models:
         readable_folder(folder)
-    from .card import check_output
     from .processes import Processes
     from .run_folder import RunFolder
 
@@ -107,16 +107,16 @@ def finetune(options, progress: Progress) -> None:
     folder = RunFolder(options.output)
     if options.resume:
         _refuse_other_settings(options)
-    # Every process looks before process 0 writes: they meet in `start`.
-    check_output(folder, options.resume)
+    # Every process looks before process 0 writes: they meet in `_start`.
+    folder.check(options.resume)
     request = folder.read_request() if options.resume else read_request(options, processes.count)
     stops.watch_signals()  # only now: until here there is no step to end after, and nothing to keep
-    device = _start(options, progress, processes)
+    _start(options, progress, processes)
     unmeasured = not (options.resume or request.hold_out or request.leave_one_out) and options.hold_out == "auto"
     if unmeasured and processes.first and options.progress == "text":  # Slicer's side has told it already
         progress.note("No case is held out, so nobody will know whether the new model is better (--leave-one-out).")
     try:
-        _run(request, folder, options, progress, stops, processes, device)
+        _run(request, folder, options, progress, stops, processes)
         processes.meet()
     finally:
         processes.leave()
@@ -130,11 +130,11 @@ def _refuse_other_settings(options) -> None:
         raise RequestError(f"A resumed training keeps its settings; omit {names}, or start another.")
 
 
-def _run(request: FineTuningRequest, folder, options, progress: Progress, stops, processes, device) -> None:
+def _run(request: FineTuningRequest, folder, options, progress: Progress, stops, processes) -> None:
     from .run import FineTuning
 
     try:
-        job = FineTuning(request, folder, progress, stops, processes, device)
+        job = FineTuning(request, folder, progress, stops, processes)
         if options.resume and processes.first:
             folder.resume()
         comparison = job.execute(options.resume)
@@ -153,25 +153,22 @@ def _run(request: FineTuningRequest, folder, options, progress: Progress, stops,
             print(folder.candidate if request.candidate_only else folder.output)
 
 
-def _start(options, progress: Progress, processes):
-    """Choose the device, meet the other processes, and introduce this program."""
+def _start(options, progress: Progress, processes) -> None:
+    """Choose the device, meet the other processes there, and introduce this program."""
     import torch
 
     from ..devices import choose_device
 
     device, _, notes = choose_device(options.device, "float32", learns=True)
-    device = processes.join(device)
+    processes.join(device)
     if processes.first:
         progress.start(torch.__version__, device.type)
         for note in notes:
             progress.note(note)
-    return device
 
 
 def read_request(options, processes: int) -> FineTuningRequest:
     """Turn the options of a new fine-tuning into its request. Raises RequestError."""
-    from .card import choose_id
-
     base, (cases, drop, add) = _base_and_cases(options)
     names = [case.name for case in cases]
     if options.leave_one_out and options.hold_out not in ("auto", "none"):

@@ -84,6 +84,7 @@ class EpochTraining(Training):
         self.history: list[Epoch] = []
         self.ended_by: str | None = None
         self.saved_epochs = 0
+        self.pace: float | None = None
         network = network.to(memory_format=torch.channels_last_3d)
         super().__init__(network, self._loss, None, schedule, folder, str(processes.device), seed)
         self.norms_frozen = True
@@ -148,14 +149,14 @@ class EpochTraining(Training):
 
     def train(
         self, epochs: int, stop: Callable[[], bool], finish: Callable[[], bool], patience: int,
-        measure: Callable[[AutofocusNetwork], dict], on_step: Callable[[float], None],
+        measure: Callable[[AutofocusNetwork], dict], on_step: Callable[[], None],
         on_epoch: Callable[[Epoch], None],
     ) -> None:
         """Train until `epochs` epochs are done, `finish()`, or the loss no longer falls; the average is the result.
 
-        `measure` gives the held-out Dice of an epoch's averaged network; `on_step` gets the seconds that a step
-        takes. Raises Cancelled after the step in which `stop()` became true, with a checkpoint; RequestError if the
-        loss is no longer a number.
+        `measure` gives the held-out Dice of an epoch's averaged network. `pace` is then the seconds of a step. Raises
+        Cancelled after the step in which `stop()` became true, with a checkpoint; RequestError if the loss is no longer
+        a number.
         """
         begin, first = time.monotonic(), self.step
         if not epochs:  # nothing was better than the base model
@@ -172,7 +173,8 @@ class EpochTraining(Training):
                         "adapt, --tune attention) or, on the command line, use a lower learning rate "
                         "(--learning-rate)."
                     )
-                on_step((time.monotonic() - begin) / (self.step - first))
+                self.pace = (time.monotonic() - begin) / (self.step - first)
+                on_step()
                 if self.step % self.steps_per_epoch == 0:
                     self._end_epoch(epochs, finish, patience, measure)
                     self.save()

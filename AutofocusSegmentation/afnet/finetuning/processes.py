@@ -29,15 +29,14 @@ class Processes:
     def first(self) -> bool:
         return self.rank == 0
 
-    def join(self, device: torch.device) -> torch.device:
-        """Meet the others; returns this process's own device of the kind of `device`."""
+    def join(self, device: torch.device) -> None:
+        """Meet the others; from then on `self.device` is this process's own of the kind of `device`."""
         self.device = device
         if self.count > 1:
             if device.type == "cuda":
                 self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
                 torch.cuda.set_device(self.device)
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-        return self.device
 
     def meet(self) -> None:
         """Wait for the others: one that leaves while another still listens to it may bring that one down."""

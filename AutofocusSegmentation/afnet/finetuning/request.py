@@ -4,12 +4,13 @@ Needs no torch. Names of cases are the user's; they go into sentences and into t
 """
 
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import RequestError
 from ..models.json_schema import parse, violations
-from ..models.manifest import TILES, Manifest
+from ..models.manifest import TILES, Manifest, find_models, plain_id
 from ..regular_file import read_regular
 
 TUNES = ("attention", "last-blocks", "all")
@@ -259,6 +260,20 @@ def choose_held_out(wish: str, names: list[str]) -> tuple[str, ...]:
     if not chosen or len(chosen) >= len(names):
         raise RequestError("Some cases must be held out and some left to learn from; hold fewer out (--hold-out).")
     return chosen
+
+
+def choose_id(wish: str, output: Path, folders: list) -> str:
+    """Return the new model's id: the wish, or the output folder's name. Raises RequestError if it is taken or no id."""
+    id = wish or plain_id(output.name)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", id):
+        raise RequestError(
+            f"'{id}' cannot be the new model's id, which needs 2 to 61 small letters, digits and hyphens; give another "
+            "(--id), or another output folder."
+        )
+    for entry in find_models([*folders, output.parent]):
+        if entry.id == id and os.path.realpath(entry.folder) != os.path.realpath(output):
+            raise RequestError(f"There is already a model with the id {id}; choose another with --id.")
+    return id
 
 
 def suggestion(count: int) -> str | None:

@@ -44,11 +44,11 @@ class FineTuning:
     """One fine-tuning in one process of `processes`; process 0 alone speaks and writes."""
 
     def __init__(self, request: FineTuningRequest, folder: RunFolder, progress: Progress, stops: StopRequests,
-                 processes: Processes, device: torch.device):
+                 processes: Processes):
         self.request, self.folder, self.stops, self.processes = request, folder, stops, processes
         self.progress = progress if processes.first else Progress()
         self.progress.plan(STAGES, self.stop_if_asked)
-        self.device = device
+        self.device = processes.device
         self.base = find_model(request.base)
         if self.base.members_sha256 != request.base_sha256:
             raise RequestError("The base model has changed since the training began; start again in another folder.")
@@ -72,7 +72,7 @@ class FineTuning:
             for number, run in enumerate(self.runs):
                 trainings[run.name] = self.train(run, number, cases, trainings)
             end = Conclusion(self.request, self.folder, self.progress, self.runs, self.base, self.labels, self.network,
-                             self.processes.device)
+                             self.device)
             return self.alone(lambda: end.write(trainings))
         except OSError as error:
             raise refusal(error, "The training's folder") from None
@@ -105,8 +105,6 @@ class FineTuning:
             kinds = {kind.__name__: kind for kind in (InputError, RequestError, Cancelled, OutOfMemory, AfnetError)}
             raise kinds.get(error[0], AfnetError)(error[1])
         return result
-
-    # Cases
 
     def prepare_cases(self, resume: bool) -> None:
         """Check and cache the cases, or find them cached; nothing is written if one cannot be used."""
@@ -163,8 +161,6 @@ class FineTuning:
                 "space or choose another folder."
             )
 
-    # Training
-
     def training_of(self, run: Run, cases: list[PreparedCase]) -> EpochTraining:
         request = self.request
         samples = CaseSamples(
@@ -179,11 +175,7 @@ class FineTuning:
         self, run: Run, number: int, cases: list[PreparedCase], before: dict[str, EpochTraining]
     ) -> EpochTraining:
         """Train one run to its end, from its checkpoint if there is one."""
-        if run.epochs is None:
-            chosen = [[self.start(other, cases), *before[other.name].history] for other in self.runs[:number]]
-            epochs = choose_epochs(chosen)
-        else:
-            epochs = run.epochs
+        epochs = self.epochs_of(run, number, cases, before)
         training = self.training_of(run, cases)
         training.resume()
         names = [files.name for files in self.request.cases]
@@ -193,9 +185,14 @@ class FineTuning:
             "epochs": epochs,
         })
         steps = epochs * training.steps_per_epoch  # of the later runs as well, roughly
-        left: float | None = None
+
+        def seconds_left() -> float | None:
+            if training.pace is None:
+                return None
+            return training.pace * (max(steps - training.step, 0) + steps * (len(self.runs) - number - 1))
 
         def report_epoch(epoch: Epoch) -> None:
+            left = seconds_left()
             self.report({
                 "event": "epoch", "run": run.name, "epoch": epoch.number, "epochs": epochs,
                 "loss": None if epoch.number == 0 else epoch.loss, "held_out_dice": epoch.held_out_dice,
@@ -204,31 +201,39 @@ class FineTuning:
             if self.processes.first:
                 self.folder.tell(run=run.name, epoch=epoch.number, epochs=epochs)
 
-        def report_step(pace: float) -> None:
-            nonlocal left
-            left = pace * (max(steps - training.step, 0) + steps * (len(self.runs) - number - 1))
-            self.progress.within((number + min(training.step / steps, 1.0)) / len(self.runs), left)
-
-        def measure(network: AutofocusNetwork) -> dict:
-            scores = {}
-            for one in run.held_out:
-                try:
-                    answered = answer(network, cases[one].channels, self.labels)
-                except OutOfMemory:  # what was learned is worth more than a point of the chart
-                    self.progress.note(f"{names[one]} was not measured after an epoch: too little memory was free.")
-                else:
-                    scores[names[one]] = dice_on_grid(answered, cases[one], self.labels)
-            return scores
+        def report_step() -> None:
+            self.progress.within((number + min(training.step / steps, 1.0)) / len(self.runs), seconds_left())
 
         for epoch in [self.start(run, cases), *training.history]:
             report_epoch(epoch)
         with self.progress.uninterrupted():  # a stop comes between steps, with a checkpoint
             training.train(
-                epochs, self.stops.stop.is_set, self.stops.finish.is_set, self.request.patience, measure, report_step,
-                report_epoch,
+                epochs, self.stops.stop.is_set, self.stops.finish.is_set, self.request.patience,
+                lambda network: self.measure(network, run, cases), report_step, report_epoch,
             )
         self.stops.finish.clear()
         return training
+
+    def epochs_of(
+        self, run: Run, number: int, cases: list[PreparedCase], before: dict[str, EpochTraining]
+    ) -> int:
+        """Epochs of the `number`-th run: those of its plan, or what the runs `before` it chose."""
+        if run.epochs is not None:
+            return run.epochs
+        return choose_epochs([[self.start(other, cases), *before[other.name].history] for other in self.runs[:number]])
+
+    def measure(self, network: AutofocusNetwork, run: Run, cases: list[PreparedCase]) -> dict[str, dict[str, float]]:
+        """Dice of the network on the cases that the run leaves out, as far as the memory suffices."""
+        scores = {}
+        for one in run.held_out:
+            name = self.request.cases[one].name
+            try:
+                answered = answer(network, cases[one].channels, self.labels)
+            except OutOfMemory:  # what was learned is worth more than a point of the chart
+                self.progress.note(f"{name} was not measured after an epoch: too little memory was free.")
+            else:
+                scores[name] = dice_on_grid(answered, cases[one], self.labels)
+        return scores
 
     def start(self, run: Run, cases: list[PreparedCase]) -> Epoch:
         """Epoch 0: the base model on the cases that the run leaves out."""

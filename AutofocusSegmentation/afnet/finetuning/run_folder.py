@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 
 from ..atomic_file import write_json
 from ..errors import AfnetError, RequestError
+from ..models.manifest import BUNDLED_MODELS
 from ..models.training_folder import (
     CACHE,
     CANDIDATE,
@@ -20,6 +22,7 @@ from ..models.training_folder import (
     read_state,
     write_state,
 )
+from ..output.writing import check_folder
 from ..process.identity import process_start, this_process
 from ..process.parent import owner_pid
 from .request import FineTuningRequest
@@ -64,6 +67,29 @@ class RunFolder:
     def candidate(self) -> Path:
         """The folder of the new model until it is saved."""
         return self.training / CANDIDATE
+
+    def check(self, resume: bool) -> None:
+        """Refuse an output folder that is not this run's to write to. Raises RequestError."""
+        real = Path(os.path.realpath(self.output))
+        if BUNDLED_MODELS.resolve() in (real, *real.parents):
+            raise RequestError("The folder of the bundled models is never written to; choose an output folder of your "
+                               "own.")
+        check_folder(self.output, "The new model")
+        begun = self.request_file.is_file()
+        if (self.output / "model.json").exists():
+            raise RequestError("The output folder already holds a model; choose another folder.")
+        if resume and not begun:
+            raise RequestError("There is no training to resume in the output folder; start without --resume.")
+        if self.candidate.exists() and not resume:
+            raise RequestError(
+                "The output folder holds a new model that is not saved yet; save or discard it first (discard: delete "
+                "its folder 'training'), or choose another folder."
+            )
+        if begun and not resume:
+            raise RequestError(
+                "The output folder holds a training that has begun; go on with --resume, or delete its folder "
+                "'training'."
+            )
 
     def begin(self, request: FineTuningRequest) -> None:
         """Make the folder; what an earlier run left in it, but the panel's inputs, is cleared. Raises RequestError."""

@@ -55,13 +55,7 @@ class CaseSamples:
         index = int(order[place]) % len(self.cases)
         generator = torch.Generator().manual_seed(_seed(self.seed, 2, number))
         case = self.cases[index]
-        regions, places = case.drawn_voxels, case.patient_voxels
-        if regions and uniform(generator, 0, 1) < 0.5:
-            places = regions[int(uniform(generator, 0, len(regions)))]
-        sampled = np.unravel_index(places[int(uniform(generator, 0, len(places)))], case.mask.shape)
-        middle = (torch.tensor(case.mask.shape) - 1) / 2
-        whole = torch.tensor([size <= side for size, side in zip(case.mask.shape, self.shape)])
-        centre = torch.where(whole, middle, torch.tensor(sampled, dtype=torch.float32))
+        centre = self._centre(case, generator)
         volume = torch.cat([to_torch(part) for part in (case.channels, case.truth, case.base)])
         patch = random_patch(volume, centre, self.shape, generator, self.mirror)
         image, truth, base = patch.split([self.channels, len(self.labels.structures), len(self.labels.sources)])
@@ -75,6 +69,17 @@ class CaseSamples:
             held = (~known & self.old).float().view(-1, 1, 1, 1)
             return image, truth, weight, base, held
         return image, *self._classes(truth, known, base)
+
+    def _centre(self, case: PreparedCase, generator: torch.Generator) -> torch.Tensor:
+        """Where a patch lies: along an axis on which it holds the whole case, in the middle; else around a voxel of a
+        drawn structure in one half of the samples, of the patient in the other."""
+        regions, places = case.drawn_voxels, case.patient_voxels
+        if regions and uniform(generator, 0, 1) < 0.5:
+            places = regions[int(uniform(generator, 0, len(regions)))]
+        sampled = np.unravel_index(places[int(uniform(generator, 0, len(places)))], case.mask.shape)
+        middle = (torch.tensor(case.mask.shape) - 1) / 2
+        whole = torch.tensor([size <= side for size, side in zip(case.mask.shape, self.shape)])
+        return torch.where(whole, middle, torch.tensor(sampled, dtype=torch.float32))
 
     def _classes(self, truth: torch.Tensor, known: torch.Tensor, base: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Possible classes, where each is known, the base's answer, and the classes it still decides about."""
