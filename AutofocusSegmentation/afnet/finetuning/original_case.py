@@ -114,16 +114,13 @@ def _ct_phantom(rng: np.random.Generator) -> tuple[sitk.Image, dict[str, np.ndar
     values[_ellipsoid(points, (0, 0, 20), (66, 66, 90))] = -85.0  # the fat of the lesser pelvis
     for (centre, radii), hounsfield in CT_OTHERS:
         values[_ellipsoid(points, centre, radii)] = hounsfield
-    masks = {}
-    for id, (*parts, hounsfield) in CT_ORGANS.items():
-        masks[id] = np.logical_or.reduce([_ellipsoid(points, *part) for part in parts])
-        values[masks[id]] = hounsfield
-    for id in masks:  # what a later organ covers is that organ's
-        later = list(masks)[list(masks).index(id) + 1 :]
-        masks[id] = masks[id] & ~np.logical_or.reduce([masks[other] for other in later] or [np.zeros_like(masks[id])])
+    organs = np.zeros(values.shape, np.uint8)
+    for number, (*parts, hounsfield) in enumerate(CT_ORGANS.values(), start=1):
+        inside = np.logical_or.reduce([_ellipsoid(points, *part) for part in parts])
+        values[inside], organs[inside] = hounsfield, number
     values += rng.normal(0, 15, values.shape)
     blurred = sitk.DiscreteGaussian(like(values.astype(np.float32), image), 2.0)
-    return blurred, masks
+    return blurred, {id: organs == number for number, id in enumerate(CT_ORGANS, start=1)}
 
 
 def _mr_phantom(names: list[str], rng: np.random.Generator) -> tuple[dict[str, sitk.Image], dict[str, np.ndarray]]:
