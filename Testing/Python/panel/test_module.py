@@ -259,7 +259,7 @@ def test_a_step_of_the_opacity_looks_neither_for_pytorch_nor_at_all_volumes(open
     import slicer
 
     from AutofocusSegmentationLib.engine import doctor
-    from AutofocusSegmentationLib.inputs import study
+    from AutofocusSegmentationLib.inputs import input_checks
 
     def counted(owner, name):
         look = getattr(owner, name)
@@ -267,7 +267,7 @@ def test_a_step_of_the_opacity_looks_neither_for_pytorch_nor_at_all_volumes(open
 
     slicer.app.processEvents()
     looks = []
-    counted(study, "input_reasons")
+    counted(input_checks, "input_reasons")
     counted(doctor, "find_torch")
     for step in range(5):
         opened.logic.getParameterNode().attention_opacity = 0.1 * step
