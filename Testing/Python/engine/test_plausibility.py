@@ -125,8 +125,7 @@ def test_an_edge_is_named_by_the_side_of_the_patient(face, towards, direction):
     across = np.linalg.norm(world(grid) - along[..., None] * np.array(towards), axis=-1)
     labels = like(((along > 0) & (across < 8)).astype(np.uint8), grid)
     assert judge(labels, labels, BRAIN)[1] == [
-        f"Cut off by the scan's {face} edge: whole tumour, tumour core; the volumes are those of the part that the "
-        "scan shows."]
+        f"May be cut off by the scan's {face} edge: whole tumour, tumour core; check that the scan shows all of it."]
 
 
 def with_metal(centre, radius, hu=3000, organs=None):
