@@ -45,6 +45,12 @@ _UNREAD_SPACES = {"rps", "right-posterior-superior", "lpi", "left-posterior-infe
 
 _LONGEST_HEADER = 1 << 24
 
+_LONGEST_FIELD = 400
+"""Bytes of a line; that of the axes' directions has 250 at most. On one of about 1000 that it does not understand, ITK
+writes beyond its message, which ends the process. Notes (`_NOTES`) may be longer."""
+
+_NOTES = ("#", "content:")
+
 MOST_SURPLUS = 3
 """Bytes after the voxels that some programs write: an end of line, or up to a multiple of 4. More may be a header (of
 sizes, or how long the data are) that lies before them."""
@@ -110,7 +116,7 @@ class NrrdHeader:
 def read_nrrd_header(file: BinaryIO) -> NrrdHeader:
     """Read the header at the beginning of a file; leave the file at the byte after it.
 
-    Raises ValueError if it is no NRRD, or the header has no end; OSError.
+    Raises ValueError if it is no NRRD, a field is longer than any can be, or the header has no end; OSError.
     """
     if not file.readline(16).startswith(b"NRRD"):
         raise ValueError("no NRRD file")
@@ -120,6 +126,8 @@ def read_nrrd_header(file: BinaryIO) -> NrrdHeader:
         text = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
         if not text:
             break
+        if len(line) > _LONGEST_FIELD and ":=" not in text and not text.lower().startswith(_NOTES):
+            raise ValueError("a line that is no field")
         name, mark, value = re.match(r"([^:]*)(:=|: |)(.*)", text).groups()
         if mark == ":=":
             texts[name] = value

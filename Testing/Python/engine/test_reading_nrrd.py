@@ -190,6 +190,19 @@ def test_every_way_to_write_a_space(tmp_path, space, place):
     assert read_image(path).GetOrigin() == place
 
 
+@pytest.mark.parametrize("line", [
+    "x" * 3000, "unknown: " + "x" * 3000, "data file: " + "x" * 3000, "units: " + "1 " * 500, "sizes: " + "(" * 900,
+])
+def test_a_line_longer_than_a_field(tmp_path, line, capfd):
+    """The process ended."""
+    refused(nrrd(tmp_path, line), InputError, "damaged or incomplete", capfd)
+
+
+@pytest.mark.parametrize("line", ["content: ", "key:=", "# "])
+def test_a_long_note(tmp_path, line):
+    assert whole(nrrd(tmp_path, line + "x" * 3000))
+
+
 def test_a_name_of_data_that_no_file_can_have(tmp_path, capfd):
     refused(nrrd(tmp_path, "data file: a\0b", data=b""), InputError, "damaged or incomplete", capfd)
 
