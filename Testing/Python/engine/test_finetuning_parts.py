@@ -221,10 +221,12 @@ def test_the_warm_up_is_a_part_of_the_planned_steps(base, tmp_path):
 def test_the_runs_of_a_fine_tuning():
     held = plan_runs(request(epochs=0, hold_out=("case 3",)))
     assert [run.name for run in held] == ["choose-1", "choose-2", "choose-3", "final"]
-    assert all(3 not in run.training + run.held_out for run in held[:-1])
+    assert all(sorted(run.training + run.held_out) == [0, 1, 2] for run in held[:-1])
+    assert sorted(one for run in held[:-1] for one in run.held_out) == [0, 1, 2]
     assert held[-1].training == (0, 1, 2) and held[-1].held_out == (3,) and held[-1].scored
     out = plan_runs(request(leave_one_out=True))
     assert [run.held_out for run in out] == [(0,), (1,), (2,), (3,), ()] and out[-1].training == (0, 1, 2, 3)
+    assert all(sorted(run.training + run.held_out) == [0, 1, 2, 3] for run in out)
     for wrong in (request(1, leave_one_out=True), request(1, epochs=0)):
         with pytest.raises(RequestError):
             plan_runs(wrong)
@@ -244,8 +246,10 @@ def test_the_verdict_rests_on_paired_differences():
     assert judge([]) == "not measured" and judge([0.1, 0.2]) == "better" and judge([0.001, -0.001]) == "similar"
     assert judge([-0.1, 0.05, -0.2]) == "worse"
     assert judge([0.5, -0.01, -0.02]) == "similar"  # one case that gains does not outweigh two that lose
+    assert judge([-0.005, -0.005, -0.005, 0.002]) == "worse" and judge([-0.005, -0.005, 0.004]) == "similar"
     assert sign_flip([0.1, 0.2, 0.3]) == pytest.approx(2 / 8) and sign_flip([]) is None
     assert sign_flip([0.1, -0.1]) == 1.0
+    assert sign_flip([0.1, 0.2, -0.3, 0.6]) == 10 / 16  # sums that are equal but for their rounding
 
 
 @pytest.mark.parametrize(("new", "alone", "expected"), [

@@ -39,6 +39,13 @@ def test_better_by_what_may_be_chance_is_not_recommended():
     assert found(*[0.1] * 5)["verdict"] == "better"
 
 
+def test_a_structure_s_means_are_over_the_cases_that_both_models_were_scored_for():
+    alone = scored("2", 0.0, 0.1)
+    alone["structures"][0] |= {"base": None, "difference": None}
+    (row,) = compare([scored("1", 0.5, 0.7), alone], None, "held-out", 3, {})["structures"]
+    assert (row["n"], row["base_dice"], row["new_dice"]) == (1, 0.5, 0.7)
+
+
 def test_a_model_that_is_advised_against_is_not_called_better():
     training = {"cases": 2, "base_dice": 0.8, "new_dice": 0.6, "statistics": "kept", "verdict": "worse"}
     text = advice(0.1, 0.2, training=training)
