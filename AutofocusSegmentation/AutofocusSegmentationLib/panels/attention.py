@@ -170,7 +170,7 @@ class AttentionPanel(VTKObservationMixin):
         layer, loaded = self._layer, self._subject.maps
         if layer:
             numbers = [int(name.removeprefix("layer")) for name in self._subject.layers]
-            slider.setRange(numbers[0], numbers[-1])
+            slider.minimum, slider.maximum = numbers[0], numbers[-1]  # PythonQt shows no setRange
             slider.setValue(int(layer.removeprefix("layer")))
         self._keys = [FOCUS, *(key for key in self._subject.map_keys if (layer, key) in loaded)] if layer else []
         titles = [map_title(self._subject.manifest, key) for key in self._keys]

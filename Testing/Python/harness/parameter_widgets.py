@@ -62,19 +62,12 @@ def connector(widget, parameter: Parameter) -> Connector:
         return _attribute(widget, "textChanged", "text")
     if of is str and kind is qt.QTextEdit:
         return Connector(widget, "textChanged", widget.toPlainText, widget.setPlainText)
-    if of is pathlib.Path and kind is ctk.ctkPathLineEdit:
-        return Connector(
-            widget,
-            "currentPathChanged",
-            lambda: pathlib.Path(widget.currentPath),
-            lambda value: widget.setCurrentPath(str(value)),
-        )
     if of is pathlib.Path and kind is ctk.ctkDirectoryButton:
         return Connector(
             widget,
             "directoryChanged",
             lambda: pathlib.Path(widget.directory),
-            lambda value: widget.setDirectory(str(value)),
+            lambda value: setattr(widget, "directory", str(value)),
         )
     raise RuntimeError(f"{parameter.name}: Slicer ties no {kind.__name__} to {parameter.hint}")
 

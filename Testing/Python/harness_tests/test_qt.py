@@ -177,27 +177,6 @@ def test_node_chooser_follows_the_scene(qt_app, scene, slicer_app, make_volume):
     chooser.setMRMLScene(None)
 
 
-def test_segments_and_tables_are_shown(qt_app, scene, slicer_app, make_volume, make_segmentation):
-    import slicer.util
-
-    volume = make_volume()
-    node = make_segmentation(volume, {"bladder": slicer.util.arrayFromVolume(volume) > 50})
-    view = slicer_app.qMRMLSegmentsTableView()
-    view.setSegmentationNode(node)
-    assert view.segmentCount == 1 and view.displayedSegmentIDs() == ("bladder",)
-    button = slicer_app.qMRMLSegmentationShow3DButton()
-    button.setSegmentationNode(node)
-    button.click()
-    assert node.GetSegmentation().ContainsRepresentation("Closed surface") and button.checked
-
-    table = scene.AddNewNodeByClass("vtkMRMLTableNode")
-    slicer.util.updateTableFromArray(table, [np.array([1.5, 2.5])], ["Volume [ml]"])
-    view = slicer_app.qMRMLTableView()
-    view.setMRMLTableNode(table)
-    texts = [view.model().item(row, 0).text() for row in range(3)]
-    assert texts == ["Volume [ml]", "1.5", "2.5"]
-
-
 def test_close_event_can_be_refused(main_window, qt_app, slicer_app):
     import slicer.util
 

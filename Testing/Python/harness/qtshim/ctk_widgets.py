@@ -48,9 +48,6 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     contentsFrameShape = _stored(int, "contentsFrameShape", 0)
     contentsLineWidth = _stored(int, "contentsLineWidth", 1)
 
-    def setCollapsed(self, collapsed: bool) -> None:
-        self.setChecked(not collapsed)
-
     def _toggled(self, expanded: bool) -> None:
         self._show_children(expanded)
         self.contentsCollapsed.emit(not expanded)
@@ -86,26 +83,6 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawText(title.adjusted(20, 0, 0, 0), QtCore.Qt.AlignVCenter | QtCore.Qt.AlignLeft, self.text)
         painter.drawText(title.adjusted(5, 0, 0, 0), QtCore.Qt.AlignVCenter, "v" if self.isChecked() else ">")
         painter.end()
-
-
-class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
-    _standIn = True
-
-    def __init__(self, *arguments) -> None:
-        title, parent = _text_and_parent(arguments)
-        super().__init__(title, parent)
-        self.setCheckable(True)
-        self.toggled.connect(self._toggled)
-
-    collapsed = Property(bool, lambda self: not self.isChecked(), lambda self, value: self.setChecked(not value))
-    collapsedHeight = _stored(int, "collapsedHeight", 14)
-
-    def setCollapsed(self, collapsed: bool) -> None:
-        self.setChecked(not collapsed)
-
-    def _toggled(self, expanded: bool) -> None:
-        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setVisible(expanded)
 
 
 class ctkSliderWidget(QtWidgets.QWidget):
@@ -152,46 +129,6 @@ class ctkSliderWidget(QtWidgets.QWidget):
     def setValue(self, value: float) -> None:
         self._spin.setValue(value)
 
-    def setMinimum(self, value: float) -> None:
-        self._spin.setMinimum(value)
-
-    def setMaximum(self, value: float) -> None:
-        self._spin.setMaximum(value)
-
-    def setRange(self, minimum: float, maximum: float) -> None:
-        self._spin.setRange(minimum, maximum)
-
-
-class ctkPathLineEdit(QtWidgets.QWidget):
-    _standIn = True
-    currentPathChanged = Signal(str)
-    validInputChanged = Signal(bool)
-    Dirs, Files, Drives, NoSymLinks = 0x001, 0x002, 0x004, 0x008
-    AllEntries, Readable, Writable, Executable = 0x007, 0x010, 0x020, 0x040
-
-    def __init__(self, *arguments) -> None:
-        super().__init__(_text_and_parent(arguments)[1])
-        self._edit = QtWidgets.QLineEdit()
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._edit)
-        self._edit.textChanged.connect(self.currentPathChanged)
-
-    currentPath = Property(str, lambda self: self._edit.text, lambda self, value: self._edit.setText(value))
-    label = _stored(str, "label", "")
-    filters = _stored(int, "filters", 0x007)
-    settingKey = _stored(str, "settingKey", "")
-    nameFilters = _stored("QStringList", "nameFilters", [])
-    showBrowseButton = _stored(bool, "showBrowseButton", True)
-    showHistoryButton = _stored(bool, "showHistoryButton", True)
-
-    def setCurrentPath(self, path: str) -> None:
-        self._edit.setText(path)
-
-    def addCurrentPathToHistory(self) -> None: ...
-
-    def retrieveHistory(self) -> None: ...
-
 
 class ctkDirectoryButton(QtWidgets.QWidget):
     """Keeps an absolute path; the file dialog is for tests to replace: set `directory`."""
@@ -209,7 +146,7 @@ class ctkDirectoryButton(QtWidgets.QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._button)
 
-    def setDirectory(self, path: str) -> None:
+    def _set_directory(self, path: str) -> None:
         path = QtCore.QDir(path or ".").absolutePath()
         changed, self._directory = path != self._directory, path
         self._button.setText(self.text or path)
@@ -217,43 +154,6 @@ class ctkDirectoryButton(QtWidgets.QWidget):
         if changed:
             self.directoryChanged.emit(path)
 
-    directory = Property(str, lambda self: self._directory, setDirectory)
+    directory = Property(str, lambda self: self._directory, _set_directory)
     caption = _stored(str, "caption", "")
     text = _stored(str, "text", "", lambda self, value: self._button.setText(value))
-
-    def setText(self, text: str) -> None:
-        self.text = text
-
-    def setCaption(self, caption: str) -> None:
-        self.caption = caption
-
-
-class ctkComboBox(QtWidgets.QComboBox):
-    _standIn = True
-    defaultText = _stored(str, "defaultText", "")
-    forceDefault = _stored(bool, "forceDefault", False)
-    scrollWheelEffect = _stored(int, "scrollWheelEffect", 1)
-
-
-class ctkCheckBox(QtWidgets.QCheckBox):
-    _standIn = True
-
-
-class ctkMenuButton(QtWidgets.QPushButton):
-    _standIn = True
-
-
-class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
-    _standIn = True
-
-
-class ctkExpandableWidget(QtWidgets.QFrame):
-    _standIn = True
-    sizeGripInside = _stored(bool, "sizeGripInside", True)
-
-
-class ctkMessageBox(QtWidgets.QMessageBox):
-    _standIn = True
-    dontShowAgain = _stored(bool, "dontShowAgain", False)
-    dontShowAgainSettingsKey = _stored(str, "dontShowAgainSettingsKey", "")
-    dontShowAgainVisible = _stored(bool, "dontShowAgainVisible", False)

@@ -5,10 +5,10 @@ import sys
 import slicer
 from PySide6 import QtWidgets
 
-from .mrml_widgets import qSlicerWidget
+from .mrml_widgets import qMRMLWidget
 
 
-class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
+class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
     """Makes the Python widget and sets it up; the scene comes after setup, as a module must expect."""
 
     _standIn = True
