@@ -21,6 +21,7 @@ from ..parameters import AutofocusSegmentationParameters
 from ..views import charts, view_layers
 from . import focus_table, rich_text
 from .attention_run import AttentionRun
+from .bound_widgets import bind
 from .chart_button import ChartButton
 from .tables import set_columns
 from .window import SlicerWindow
@@ -88,7 +89,7 @@ class AttentionPanel(VTKObservationMixin):
         self._measurements.forget()
         if parameters is None:
             return
-        self._binding = parameters.connectGui(self.ui)
+        self._binding = bind(parameters, self.ui)
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._update()
 

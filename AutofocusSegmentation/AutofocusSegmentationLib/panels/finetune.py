@@ -24,6 +24,7 @@ from ..finetuning.parameters import FineTuningParameters, HoldOut, hold_out_prob
 from ..finetuning.scene_cases import cases_from_scene, find_inputs_again
 from . import rich_text
 from .base_choice import BaseChoice
+from .bound_widgets import bind
 from .case_list import CaseList
 from .comparison_view import ComparisonView
 from .tuning_run import TuningRun
@@ -52,8 +53,7 @@ class FineTunePanel(VTKObservationMixin):
         self._parameters: FineTuningParameters | None = None
         self._binding = None
         self._cases: dict[str, tuple[TuningCase, object]] = {}
-        """Cases of the latest check or training, with their state then, by name; names are used again for other
-        patients' cases."""
+        """Cases of the latest check or training, with their state then, by name; other cases may get that name."""
         self._images: dict[Path | None, dict[str, str]] = {}
         """Folder of the latest training to its cases' names and the ids of their volume nodes."""
         self.widget = slicer.util.loadUI(ui_file)
@@ -94,7 +94,7 @@ class FineTunePanel(VTKObservationMixin):
         if parameters is None:
             return
         self._list.cases = recall_behind(listed, self._base.id, parameters)
-        self._binding = parameters.connectGui(self.ui)
+        self._binding = bind(parameters, self.ui)
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self.enter()
 

@@ -19,6 +19,7 @@ from ..scene.sequences import FrameWatch
 from ..segments import study_record
 from ..segments.tags import kept_segments
 from ..views import view_layers
+from .bound_widgets import bind
 from .input_slots import InputSlots
 from .model_choice import ModelChoice
 from .run_view import RunView
@@ -85,7 +86,7 @@ class SegmentPanel(VTKObservationMixin):
         self._frames.watch(())
         if parameters is None:
             return
-        self._binding = parameters.connectGui(self.ui)
+        self._binding = bind(parameters, self.ui)
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._list_models()
         self._guess_inputs()

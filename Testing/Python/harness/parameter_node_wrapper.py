@@ -2,11 +2,14 @@
 
 Types: int, float, str, bool, pathlib.Path, Enum (stored by name), MRML nodes (stored as references), Optional of
 these; annotations Choice, WithinRange, Minimum, Maximum, Default, Decimals, SingleStep. Values lie in the wrapped
-vtkMRMLScriptedModuleNode as text, under the attribute's name, so that a scene file keeps them. What is stricter than
-the original: a type or annotation that is not listed here raises TypeError.
+vtkMRMLScriptedModuleNode as text, under the attribute's name, so that a scene file keeps them. As in the original, a
+wrapper remembers the values, but for nodes, and reads them anew when the node says that it was modified: not before
+EndModify. What is stricter than the original: a type or annotation that is not listed here raises TypeError, and
+connectGui never returns a tag.
 """
 
 import typing
+import weakref
 
 import vtk
 
@@ -58,9 +61,20 @@ class _Wrapper:
         object.__setattr__(self, "parameterNode", parameterNode)
         object.__setattr__(self, "_guis", {})
         object.__setattr__(self, "_updating_gui", False)
+        object.__setattr__(self, "_writing", "")
+        object.__setattr__(self, "_values", {})
         for parameter in self.allParameters.values():
             if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
+        self._remember()
+        weak = weakref.ref(self)
+        tag = parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: weak() and weak()._remember())
+        weakref.finalize(self, parameterNode.RemoveObserver, tag).atexit = False
+
+    def _remember(self) -> None:
+        for name, parameter in self.allParameters.items():
+            if not parameter.is_node and name != self._writing:
+                self._values[name] = parameter.read(self.parameterNode)
 
     def _parameter(self, name: str) -> Parameter:
         if name not in self.allParameters:
@@ -68,10 +82,20 @@ class _Wrapper:
         return self.allParameters[name]
 
     def getValue(self, name: str):
-        return self._parameter(name).read(self.parameterNode)
+        parameter = self._parameter(name)
+        return parameter.read(self.parameterNode) if parameter.is_node else self._values[name]
 
     def setValue(self, name: str, value) -> None:
-        self._parameter(name).write(self.parameterNode, value)
+        parameter = self._parameter(name)
+        object.__setattr__(self, "_writing", name)
+        modified = self.parameterNode.StartModify()
+        try:
+            parameter.write(self.parameterNode, value)
+            if not parameter.is_node:  # before those who observe the node ask for it
+                self._values[name] = parameter.read(self.parameterNode)
+        finally:
+            self.parameterNode.EndModify(modified)
+            object.__setattr__(self, "_writing", "")
 
     def default(self, name: str) -> Default:
         return Default(self._parameter(name).default)
@@ -82,10 +106,11 @@ class _Wrapper:
 
     # -- widgets
 
-    def connectGui(self, gui) -> int:
-        """Tie the widgets whose dynamic property SlicerParameterName names a parameter; returns a tag.
+    def connectGui(self, gui) -> None:
+        """Tie the widgets whose dynamic property SlicerParameterName names a parameter.
 
-        `gui`: a widget, or the object that slicer.util.childWidgetVariables gives.
+        `gui`: a widget, or the object that slicer.util.childWidgetVariables gives. No tag comes back, as in the Slicers
+        of issue 7547 (mended in none that is known here): what is to be let go of needs connectParametersToGui.
         """
         import qt
 
@@ -96,7 +121,7 @@ class _Wrapper:
             name = widget.property(SlicerParameterNamePropertyName)
             if name:
                 mapping[name] = widget
-        return self.connectParametersToGui(mapping)
+        self.connectParametersToGui(mapping)
 
     def connectParametersToGui(self, mapping: dict) -> int:
         from .parameter_widgets import connector

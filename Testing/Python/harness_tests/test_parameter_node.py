@@ -93,6 +93,15 @@ def test_a_change_is_one_modified_event_and_seen_by_its_observer(wrapper, node):
     assert seen == [9]
 
 
+def test_values_are_remembered_until_the_node_says_that_it_changed(wrapper, node):
+    parameters = wrapper(node)
+    modified = node.StartModify()
+    node.SetParameter("overlap", "8")
+    assert parameters.overlap == 3
+    node.EndModify(modified)
+    assert parameters.overlap == 8
+
+
 def test_what_slicer_would_refuse_is_refused(slicer_app):
     from slicer.parameterNodeWrapper import parameterNodeWrapper
 

@@ -144,7 +144,7 @@ def test_parameter_node_and_widgets(load, scene, slicer_app, make_volume):
     parameters = wrapper(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
     widget, ui = load()
     widget.setMRMLScene(scene)
-    tag = parameters.connectGui(ui)
+    tag = parameters.connectParametersToGui({"volume": ui.selector, "invert": ui.invert})
     volume = make_volume()
     ui.selector.setCurrentNode(volume)
     ui.invert.checked = True
@@ -157,6 +157,9 @@ def test_parameter_node_and_widgets(load, scene, slicer_app, make_volume):
     assert not parameters.invert
     with pytest.raises(RuntimeError, match="ties no QCheckBox"):
         parameters.connectParametersToGui({"volume": ui.invert})
+    assert parameters.connectGui(ui) is None  # a tag comes from the other form alone
+    ui.invert.checked = False
+    assert not parameters.invert
 
 
 def test_node_chooser_follows_the_scene(qt_app, scene, slicer_app, make_volume):

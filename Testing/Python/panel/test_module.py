@@ -153,6 +153,18 @@ def test_an_image_whose_file_is_gone_keeps_no_panel_from_its_work(opened, scene,
     assert ("Our pelvis",) in rows(opened.models_panel.ui.modelsTable, 0), "the last panel that looks again"
 
 
+def test_panels_that_let_go_of_the_parameters_change_them_no_more(opened, scene):
+    opened.onSceneStartClose(scene, None)
+    opened.segment_panel.ui.deviceSelector.currentIndex = 2
+    opened.attention_panel.ui.shownCheckBox.checked = True
+    opened.finetune_panel.ui.titleEdit.text = "Ours"
+    node = opened.logic.getParameterNode().parameterNode
+    values = [node.GetParameter(name) for name in ("device", "attention_shown", "tuningTitle")]
+    assert values == ["AUTO", "False", ""]
+    opened.onSceneEndClose(scene, None)
+    assert opened.segment_panel.ui.deviceSelector.currentIndex == 0  # and it is shown again
+
+
 def test_reloading_the_module_ends_the_job(opened, slicer_app):
     """Slicer unloads a module before it loads it again."""
     engine = start(opened)
