@@ -81,6 +81,17 @@ def test_properties_are_attributes(qt_app, scene):
     Own().anything = 3  # a Python subclass may carry what it likes
 
 
+def test_none_is_no_text(qt_app):
+    label = qt_app.QLabel("CT")
+    for call in (lambda: label.setText(None), lambda: label.setToolTip(None), lambda: qt_app.QTableWidgetItem(None),
+                 lambda: qt_app.QComboBox().addItem(None)):
+        with pytest.raises(TypeError, match="None for a text"):
+            call()
+    with pytest.raises(ValueError, match="does not take None"):
+        label.text = None
+    assert label.text == "CT"
+
+
 def test_signals_in_both_forms(qt_app, scene):
     spin, seen = qt_app.QSpinBox(), []
     spin.connect("valueChanged(int)", seen.append)

@@ -35,11 +35,12 @@ def install():
         QtCore.qInstallMessageHandler(_log)
         install.application = QtWidgets.QApplication(["Slicer"])
 
-    from . import properties, signals
+    from . import properties, signals, texts
 
     libraries = (QtCore, QtGui, QtWidgets, QtUiTools)
     properties.install(libraries)
     signals.install(libraries)
+    texts.install(libraries)
 
     from . import ctk_widgets, mrml_widgets, slicer_widgets, ui_loader, window
 

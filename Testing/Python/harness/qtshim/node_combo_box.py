@@ -31,6 +31,8 @@ class SortFilterProxyModel:
 
     @hiddenNodeIDs.setter
     def hiddenNodeIDs(self, ids) -> None:
+        if not isinstance(ids, (list, tuple)):  # a QStringList takes no set
+            raise AttributeError(f"property hiddenNodeIDs does not take {ids!r}")
         self._ids = list(ids)
         self._changed()
 

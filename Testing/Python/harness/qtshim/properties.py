@@ -27,6 +27,8 @@ class QtProperty:
     def __set__(self, instance, value) -> None:
         if not self.writable:
             raise AttributeError(f"property {self.name} of {type(instance).__name__} is read-only")
+        if value is None:  # PythonQt refuses it, or shows it as the text 'None'
+            raise ValueError(f"property {self.name} of {type(instance).__name__} does not take None")
         if not QObject.setProperty(instance, self.name, value):
             raise ValueError(f"property {self.name} of {type(instance).__name__} does not take {value!r}")
 
