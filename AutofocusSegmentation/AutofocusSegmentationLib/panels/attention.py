@@ -19,11 +19,13 @@ from ..engine.engine_job import JobOutcome
 from ..engine.one_engine import OneEngine
 from ..parameters import AutofocusSegmentationParameters
 from ..views import charts, view_layers
-from . import focus_table, rich_text
+from . import focus_table
 from .attention_run import AttentionRun
 from .bound_widgets import bind
 from .chart_button import ChartButton
 from .tables import set_columns
+from .texts import literal, show_text
+from .timers import one_shot
 from .window import SlicerWindow
 
 
@@ -66,10 +68,7 @@ class AttentionPanel(VTKObservationMixin):
         self.ui.allLayersButton.connect("clicked(bool)", self._all_layers_clicked)
         self._chart_button = ChartButton(self.ui.plotButton, self._chart)
         self.ui.removeButton.connect("clicked(bool)", self._remove_clicked)
-        self._views_timer = qt.QTimer()  # many changes of the views, one look
-        self._views_timer.setSingleShot(True)
-        self._views_timer.setInterval(0)
-        self._views_timer.connect("timeout()", self._look_at_views)
+        self._views_timer = one_shot(self._look_at_views)  # many changes of the views, one look
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._node_removed)
         self._one_engine = one_engine
         one_engine.watch(self._update)
@@ -208,10 +207,9 @@ class AttentionPanel(VTKObservationMixin):
             button.setEnabled(bool(layer) and not self.running and not reason and not loaded)
             size = what.format(size=subject.size_text(request)) if known else ""
             costs += [size] if size and not reason else []
-            button.setToolTip(rich_text.literal(reason) or (
+            button.setToolTip(literal(reason) or (
                 _("Computes and loads: {size}.").format(size=size) if size else _("These maps are loaded.")))
-        ui.sizeLabel.setText(_("A click loads: {costs}.").format(costs=", ".join(costs)) if costs else "")
-        ui.sizeLabel.setVisible(bool(costs))
+        show_text(ui.sizeLabel, _("A click loads: {costs}.").format(costs=", ".join(costs)) if costs else "")
         for widget in (ui.layerSlider, ui.mapSelector, ui.opacitySlider, ui.shownCheckBox):
             widget.setEnabled(bool(layer))
         made = maps.removable(subject.segmentation)

@@ -8,9 +8,9 @@ from ..attention.job import AttentionJob
 from ..engine.child import EngineProcess
 from ..engine.engine_job import JobOutcome
 from ..engine.one_engine import OneEngine
-from .job_timer import JobTimer
 from .message_line import MessageLine
 from .progress_text import stage_text, with_time_left
+from .timers import JobTimer
 from .window import SlicerWindow
 
 

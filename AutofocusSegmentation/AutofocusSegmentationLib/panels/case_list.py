@@ -10,6 +10,7 @@ from afnet.models.manifest import Manifest, Structure
 from ..finetuning.cases import TuningCase, case_problem
 from ..finetuning.scene_cases import look_again
 from .tables import check_item, fill, fit_height, set_columns, text_item
+from .texts import show_text
 
 _CASE, _TEST = 0, 1
 _SEGMENT, _ABSENT = 1, 2
@@ -118,8 +119,7 @@ class CaseList:
             text = "\n".join(filter(None, (case.files_text(self._manifest), self._told(case)[1])))
         else:
             text = _("Add cases: images with a segmentation that you have corrected.") if not case else ""
-        self._ui.caseLabel.setText(text)
-        self._ui.caseLabel.setVisible(bool(text))
+        show_text(self._ui.caseLabel, text)
         shown = case is not None and case.checked is not None and self._manifest is not None
         table.setVisible(shown)
         state = (case.name, case.checked, dict(case.mapping), set(case.absent)) if shown else ()

@@ -13,7 +13,7 @@ from ..export.files import Exported, export_nifti, export_nrrd, export_stl
 from ..export.folder import ExportFailed
 from ..models import manifest_of
 from ..segments.study_record import find_images_again, reference_image
-from .rich_text import literal
+from .texts import literal, show_text
 
 FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"
 
@@ -71,8 +71,7 @@ class ExportControls:
             button.enabled = not problem
             button.setToolTip(literal(problem) or self._tips[button])
             reasons += [problem] if problem else []
-        self._ui.exportReasonLabel.setText("\n".join(reasons))
-        self._ui.exportReasonLabel.setVisible(bool(reasons))
+        show_text(self._ui.exportReasonLabel, "\n".join(reasons))
 
     def _folder_chosen(self, folder: str) -> None:
         qt.QSettings().setValue(FOLDER_SETTING, folder)
@@ -106,5 +105,4 @@ class ExportControls:
             self._say(str(error))
 
     def _say(self, text: str) -> None:
-        self._ui.exportMessageLabel.setText(text)
-        self._ui.exportMessageLabel.setVisible(bool(text))
+        show_text(self._ui.exportMessageLabel, text)

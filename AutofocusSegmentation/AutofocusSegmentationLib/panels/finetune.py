@@ -22,11 +22,11 @@ from ..finetuning.job import FineTuningJob, TuningChoices
 from ..finetuning.kept_cases import recall_behind, remember_cases
 from ..finetuning.parameters import FineTuningParameters, HoldOut, hold_out_problem, hold_out_warning
 from ..finetuning.scene_cases import cases_from_scene, find_inputs_again
-from . import rich_text
 from .base_choice import BaseChoice
 from .bound_widgets import bind
 from .case_list import CaseList
 from .comparison_view import ComparisonView
+from .texts import literal, show_text
 from .tuning_run import TuningRun
 from .unfinished_runs import UnfinishedRuns
 from .window import SlicerWindow
@@ -195,12 +195,11 @@ class FineTunePanel(VTKObservationMixin):
         for button in (ui.fromSceneButton, ui.fromFolderButton):
             button.setEnabled(self.base is not None)
         ui.startButton.setEnabled(not running and not missing)
-        ui.startButton.setToolTip(rich_text.literal(missing) or _("Begin the fine-tuning."))
+        ui.startButton.setToolTip(literal(missing) or _("Begin the fine-tuning."))
         ui.checkButton.setEnabled(not running and not no_check)
         ui.checkButton.setToolTip(no_check or _("See which segment is which structure, before the training begins."))
         hint = missing or hold_out_warning(self._parameters, used)
-        ui.hintLabel.setText(hint)
-        ui.hintLabel.setVisible(bool(hint) and not running)
+        show_text(ui.hintLabel, "" if running else hint)
         self._unfinished.set_state(not running, hindrance)
         self._run.update()
 

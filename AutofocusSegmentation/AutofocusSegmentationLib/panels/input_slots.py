@@ -10,7 +10,7 @@ from afnet.models.manifest import Input, Manifest
 
 from ..inputs import input_checks
 from ..scene.volumes import attention_map_ids
-from .rich_text import literal
+from .texts import literal, show_text
 
 
 class _Slot:
@@ -113,17 +113,14 @@ class InputSlots:
         if state == self._explained:
             return
         self._explained = state
-        told = input_checks.input_reasons(manifest, nodes, volume_nodes, backgrounds) if manifest else {}
-        reasons = {name: text for name, text in told.items() if name not in problems}
+        reasons = input_checks.input_reasons(manifest, nodes, volume_nodes, backgrounds) if manifest else {}
         for slot in self._slots:
-            slot.reason.setText(reasons.get(slot.name, ""))
-            slot.reason.setVisible(bool(reasons.get(slot.name)))
+            show_text(slot.reason, "" if slot.name in problems else reasons.get(slot.name, ""))
 
     def show_problems(self, problems: Mapping[str, str]) -> None:
         """Write the problem of each input name below its selector; none clears it."""
         for slot in self._slots:
-            slot.problem.setText(problems.get(slot.name, ""))
-            slot.problem.setVisible(bool(problems.get(slot.name)))
+            show_text(slot.problem, problems.get(slot.name, ""))
 
     def _user_changed(self, name: str, node) -> None:
         if not self._showing:

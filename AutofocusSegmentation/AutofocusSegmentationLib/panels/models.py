@@ -15,6 +15,7 @@ from .. import models
 from ..engine.one_engine import OneEngine
 from .message_line import MessageLine
 from .tables import fill, fit_height, number_item, set_columns, text_item
+from .texts import show_text
 from .window import SlicerWindow
 
 
@@ -119,8 +120,7 @@ class ModelsPanel:
             button.setEnabled(possible and not refusal)
             button.setToolTip(refusal or (tip if possible else why_not))
         files = _training_files(training_folder.sizes(line.folder)) if own else ""
-        ui.cachesLabel.setText(files)
-        ui.cachesLabel.setVisible(bool(files))
+        show_text(ui.cachesLabel, files)
         ui.deleteCachesButton.setVisible(bool(files))
         ui.deleteCachesButton.setEnabled(not busy)
         ui.deleteCachesButton.setToolTip(busy or _(

@@ -16,6 +16,7 @@ from ..scene.volumes import is_attention_map, name_of
 from ..segments.study_record import is_of_study, made_of_another, reference_image
 from ..segments.tags import other_results
 from ..views import view_layers
+from .texts import show_text
 
 _SAME_VOLUME = 0.005
 """Part by which a transform may change volumes and nothing is said: less than the table shows."""
@@ -45,8 +46,7 @@ class ResultChoice:
         about = (_image(segmentation), _place(segmentation), _scaled(segmentation), _ready(self._ready),
                  *_shown(segmentation, others, self._ready), _model(segmentation))
         text = "\n".join(sentence for sentence in about if sentence)
-        self._label.setText(text)
-        self._label.setVisible(bool(text))
+        show_text(self._label, text)
 
     def announce(self, segmentation) -> None:
         """Say of a new result that it is ready, until it is chosen."""

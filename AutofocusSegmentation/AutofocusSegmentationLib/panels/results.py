@@ -1,6 +1,5 @@
 """The results section: the structures and their volumes, views, the way to the Segment Editor and back, export."""
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -21,6 +20,8 @@ from ..views import arrangement, display, editing, view_layers
 from .export_controls import ExportControls
 from .result_choice import ResultChoice
 from .structure_table import StructureTable
+from .texts import show_text
+from .timers import one_shot
 from .window import SlicerWindow
 
 
@@ -49,10 +50,7 @@ class ResultsPanel(VTKObservationMixin):
         self._choice = ResultChoice(self.ui, self._result_chosen)
         self._table = StructureTable(self.ui.resultsTable, self._row_selected, self._row_activated, self._row_toggled)
         self._export = ExportControls(self.ui, exporters or SlicerDicomExporters(), self._use)
-        self._timer = qt.QTimer()  # many events of the scene, one refresh
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._refresh)
+        self._timer = one_shot(self._refresh)  # many events of the scene, one refresh
         for button, clicked in (
             (self.ui.show3DButton, self._show_3d_clicked), (self.ui.editButton, self._edit_clicked),
             (self.ui.viewsButton, self._views_clicked), (self.ui.updateButton, self._update_clicked),
@@ -197,8 +195,7 @@ class ResultsPanel(VTKObservationMixin):
             if not self.hasObserver(node, event, self._looks_changed):
                 self.addObserver(node, event, self._looks_changed)
         notes = self._segmentation.GetDescription() or ""
-        self.ui.notesLabel.setText(notes)
-        self.ui.notesLabel.setVisible(bool(notes))
+        show_text(self.ui.notesLabel, notes)
         self.ui.show3DButton.setChecked(display.is_shown_in_3d(self._segmentation))
 
     def _arrange(self) -> None:
@@ -249,8 +246,7 @@ class ResultsPanel(VTKObservationMixin):
 
     def _row_selected(self, row: StructureRow | None) -> None:
         text = " ".join(part for part in (row.definition, row.remarks) if part) if row else ""
-        self.ui.definitionLabel.setText(text)
-        self.ui.definitionLabel.setVisible(bool(text))
+        show_text(self.ui.definitionLabel, text)
 
     def _row_activated(self, row: StructureRow) -> None:
         self._use()

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Collection
 
-import qt
 from slicer.i18n import tr as _
 
 from ..engine.child import EngineProcess
 from ..job_queue import JobQueue, QueuedStudy
-from .job_timer import JobTimer
 from .message_line import MessageLine
 from .progress_text import stage_text, with_time_left
 from .queue_list import QueueList
-from .rich_text import literal
+from .texts import literal, show_text
+from .timers import JobTimer, one_shot
 from .window import SlicerWindow
 
 CANCEL_REST_MS = 3000
@@ -47,10 +46,7 @@ class RunView:
         )
         self._list = QueueList(ui, self.queue.remove)
         self._timer = JobTimer(window, lambda: _("A segmentation is running. Stop it and close Slicer?"))
-        self._rest = qt.QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(CANCEL_REST_MS)
-        self._rest.connect("timeout()", self._show_cancel)
+        self._rest = one_shot(self._show_cancel, CANCEL_REST_MS)
         self._cancel_tip = ui.cancelButton.toolTip
         ui.cancelButton.connect("clicked(bool)", self._cancel_clicked)
         ui.progressBar.setVisible(False)
@@ -82,8 +78,7 @@ class RunView:
             _("Segment the chosen images after those that run or wait now.") if running else
             _("Segment the chosen images.")))
         hint = "" if missing in seen else missing
-        self._ui.segmentHintLabel.setText(hint)
-        self._ui.segmentHintLabel.setVisible(bool(hint))
+        show_text(self._ui.segmentHintLabel, hint)
 
     def stop_all(self, reason: str) -> None:
         """Cancel what runs and forget what waits; `reason` is told. Polling goes on until the engine is gone.

@@ -24,6 +24,8 @@ from .input_slots import InputSlots
 from .model_choice import ModelChoice
 from .run_view import RunView
 from .study_choice import StudyChoice
+from .texts import show_text
+from .timers import one_shot
 from .window import SlicerWindow
 
 
@@ -51,10 +53,7 @@ class SegmentPanel(VTKObservationMixin):
         self._output_checked: tuple = ()
         self._output_problem = ""
         self._frames = FrameWatch(lambda: qt.QTimer.singleShot(0, self._update))
-        self._nodes_timer = qt.QTimer()  # many volumes are loaded, one look
-        self._nodes_timer.setSingleShot(True)
-        self._nodes_timer.setInterval(0)
-        self._nodes_timer.connect("timeout()", self._nodes_changed)
+        self._nodes_timer = one_shot(self._nodes_changed)  # many volumes are loaded, one look
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -265,8 +264,7 @@ class SegmentPanel(VTKObservationMixin):
             self._output_problem = next(iter(check_output(manifest, reference, output, kept, images)), "")
             note = output_note(reference, output, kept)
         text = self._output_problem or note
-        self.ui.outputProblemLabel.setText(text)
-        self.ui.outputProblemLabel.setVisible(bool(text))
+        show_text(self.ui.outputProblemLabel, text)
 
     # Running
 

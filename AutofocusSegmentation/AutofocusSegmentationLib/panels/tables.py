@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import qt
 
-from .rich_text import literal
+from .texts import literal
 
 HIGHEST = 260
 """Pixels; a longer table scrolls, so that the buttons below it stay in reach."""

@@ -15,9 +15,9 @@ from ..engine.output import Note, ProgressEvent, Started
 from ..finetuning.chart import TuningChart
 from ..finetuning.job import FineTuningJob
 from .chart_button import ChartButton
-from .job_timer import JobTimer
 from .message_line import MessageLine
 from .progress_text import tuning_stage_text, with_time_left
+from .timers import JobTimer
 from .window import SlicerWindow
 
 

@@ -10,7 +10,7 @@ from afnet.models import model_store, training_folder
 
 from .. import models
 from ..finetuning.job import can_resume, result_is_complete
-from .rich_text import literal
+from .texts import literal
 from .window import SlicerWindow
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import qt
 import slicer
 
-from .rich_text import literal
+from .texts import literal
 
 _MESSAGE_MS = 10000
 """How long a sentence stays in the status bar."""

@@ -36,7 +36,7 @@ def tips_of(table) -> list[str]:
 
 @pytest.mark.parametrize("text", ["CT", "a\nb < c", NAME, f"first\n{NAME}", f"{NAME}\nsecond", "T1 & T2", "<qt>"])
 def test_literal(module, text):
-    from AutofocusSegmentationLib.panels.rich_text import literal
+    from AutofocusSegmentationLib.panels.texts import literal
 
     assert seen(literal(text)) == text
 

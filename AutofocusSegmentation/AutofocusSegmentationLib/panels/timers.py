@@ -1,4 +1,4 @@
-"""Polls what runs for a panel, and asks before Slicer closes over it."""
+"""Timers of the panels: one that polls a job and asks before Slicer closes over it, and one for later."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,6 +7,15 @@ import qt
 
 from ..engine.one_engine import POLL_INTERVAL_MS
 from .window import SlicerWindow
+
+
+def one_shot(slot: Callable[[], None], delay_ms: int = 0):
+    """Return a QTimer that calls `slot` once after each start; 0: when Qt has dealt with the events that wait."""
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(delay_ms)
+    timer.connect("timeout()", slot)
+    return timer
 
 
 class Job(Protocol):
