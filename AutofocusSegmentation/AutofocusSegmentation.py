@@ -74,7 +74,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.one_engine = one_engine = OneEngine(in_process=True)
         self.segment_panel = SegmentPanel(
             self.resourcePath("UI/Segment.ui"), ApplicationWindow(), lambda: self.make_engine(), one_engine,
-            models_changed=self._look_again,
+            on_models_changed=self._look_again,
         )
         self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
         self.segment_panel.on_result = self._result_came

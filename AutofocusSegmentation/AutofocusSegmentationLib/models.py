@@ -50,8 +50,8 @@ def list_models() -> list[ModelEntry]:
 def last_title(model_id: str) -> str:
     """Return what a model was called when it was last listed in this session, else when it made a result of the scene,
     else its id; for one that is away."""
-    made = (title_of_maker(node) for node in results_in_scene() if node.GetAttribute(MODEL_ID) == model_id)
-    return _titles.get(model_id) or next(made, model_id)
+    titles = (title_of_maker(node) for node in results_in_scene() if node.GetAttribute(MODEL_ID) == model_id)
+    return _titles.get(model_id) or next(titles, model_id)
 
 
 def title_of_maker(segmentation) -> str:

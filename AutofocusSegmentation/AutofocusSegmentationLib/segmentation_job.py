@@ -15,9 +15,9 @@ from .engine.job_folder import JobError, JobFolder
 from .engine.outcome import lines_of
 from .engine.output import Note, ProgressEvent, Started
 from .engine.request import SegmentRequest
-from .inputs.input_checks import check_inputs
+from .inputs.input_checks import input_problems
 from .inputs.study import StudyError, export_study
-from .results.output_check import check_output
+from .results.output_check import output_problem
 from .results.result import load_result
 from .results.result_files import ResultError
 from .scene.grids import grid_of_volume, same_grid
@@ -88,9 +88,9 @@ class SegmentationJob(EngineJob):
         super().cancel()
 
     def _begin(self) -> None:
-        problems = self._problems()
-        if problems:
-            raise StudyError(problems[0])
+        problem = self._problem()
+        if problem:
+            raise StudyError(problem)
         self._grid = _grid(self.reference)
         self._log(_("Model {id} {version}, device {device}").format(
             id=self.manifest.id, version=self.manifest.version, device=self._device))
@@ -138,17 +138,18 @@ class SegmentationJob(EngineJob):
 
     # What another kind of job does otherwise (attention/job.py)
 
-    def _problems(self) -> list[str]:
-        """Return why the job cannot start, one sentence each."""
-        problems = check_inputs(self.manifest, self._inputs)
+    def _problem(self) -> str:
+        """Return why the job cannot start, empty if it can."""
+        for problem in input_problems(self.manifest, self._inputs).values():
+            return problem
         for name, frame in self._frames.items():
-            if not problems and not same_grid(frame.grid, grid_of_volume(self._inputs[name])):
-                problems = [_("{title} does not lie where the frame lay that was to be segmented: show that frame "
-                              "again, then segment it.").format(title=self.manifest.input(name).title)]
+            if not same_grid(frame.grid, grid_of_volume(self._inputs[name])):
+                return _("{title} does not lie where the frame lay that was to be segmented: show that frame again, "
+                         "then segment it.").format(title=self.manifest.input(name).title)
         if self._output is not None and self._output.IsA("vtkMRMLSegmentationNode"):
             study_record.find_images_again(self._output)
         images = self._inputs.values()
-        return problems or check_output(self.manifest, self.reference, self._output, images=images, named=False)
+        return output_problem(self.manifest, self.reference, self._output, images=images, named=False)
 
     def _request(self, files: dict[str, str]) -> SegmentRequest:
         """Return what the engine is asked; `files`: input name to file in the job folder."""

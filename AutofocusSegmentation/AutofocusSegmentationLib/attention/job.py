@@ -26,9 +26,8 @@ class AttentionJob(SegmentationJob):
         self._wanted = wanted
         super().__init__(manifest, study_record.inputs_of(segmentation, manifest), **options)
 
-    def _problems(self) -> list[str]:
-        changed = study_record.changed(self._segmentation, self.manifest)
-        return [changed] if changed else super()._problems()
+    def _problem(self) -> str:
+        return study_record.changed(self._segmentation, self.manifest) or super()._problem()
 
     def _request(self, files: dict[str, str]) -> SegmentRequest:
         return SegmentRequest(

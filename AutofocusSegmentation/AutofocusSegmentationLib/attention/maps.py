@@ -77,9 +77,9 @@ def nodes_of(segmentation) -> list:
 
 def removable(segmentation) -> list:
     """Return all that was made for the attention of a segmentation (None: of none) and of those that are gone."""
-    made = [node for node in slicer.util.getNodesByClass("vtkMRMLNode") if node.GetAttribute(ATTENTION_ATTRIBUTE)
+    nodes = [node for node in slicer.util.getNodesByClass("vtkMRMLNode") if node.GetAttribute(ATTENTION_ATTRIBUTE)
             and not node.IsA("vtkMRMLColorNode")]
-    return [node for node in made if node.GetNodeReference(SEGMENTATION_ROLE) in (None, segmentation)]
+    return [node for node in nodes if node.GetNodeReference(SEGMENTATION_ROLE) in (None, segmentation)]
 
 
 def maps_of(segmentation) -> dict:
@@ -204,15 +204,15 @@ def _read(manifest: Manifest, folder: Path) -> list[_File]:
     """Read and check the maps that the report names. Raises ResultError."""
     try:
         report: Report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-        told = report["attention"]
+        attention = report["attention"]
         if report["model"]["id"] != manifest.id:
             raise ValueError("another model")
         files = []
-        for entry in told["layers"]:
+        for entry in attention["layers"]:
             if entry["layer"] not in autofocus_layers(manifest):
                 raise ValueError("another network")
             for key, file in entry["files"].items():
-                files.append(_read_map(folder / MAPS_FOLDER / Path(file).name, entry["layer"], key, told["grid"]))
+                files.append(_read_map(folder / MAPS_FOLDER / Path(file).name, entry["layer"], key, attention["grid"]))
         if not files or sum(file.array.nbytes for file in files) > LIMIT_BYTES:
             raise ValueError("no maps, or too many")
         return files
@@ -230,7 +230,7 @@ def _read_map(path: Path, layer: str, key: str, grid: WorkingGridEntry) -> _File
     with path.open("rb") as stored:
         check_stream(stored, read_nrrd_header(stored).voxel_bytes)
     image = sitk.ReadImage(str(path))
-    wanted = sitk.sitkFloat32 if key == FOCUS else sitk.sitkUInt8
-    if list(image.GetSize()) != list(grid["size"]) or image.GetPixelID() != wanted:
+    voxel_type = sitk.sitkFloat32 if key == FOCUS else sitk.sitkUInt8
+    if list(image.GetSize()) != list(grid["size"]) or image.GetPixelID() != voxel_type:
         raise ValueError("not the grid of the report")
     return _File(layer, key, sitk.GetArrayFromImage(image), LPS_TO_RAS @ index_to_lps(image))

@@ -78,14 +78,7 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
     grid, stem = world_grid(segmentation), file_name(name)
     segments, left_out = filled_segments(segmentation)
     codes = label_codes(segmentation, manifest, segments)
-    node = slicer.vtkMRMLLabelMapVolumeNode()
-    image = vtk.vtkImageData()
-    image.SetDimensions(*grid.size)
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    node.SetAndObserveImageData(image)
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.matrix))
-    labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(grid.size[::-1])
-    labels[:] = 0
+    node, labels = _empty_label_map(grid)
     for code in codes:
         box, mask = _on_image(segmentation, code.segment_id)
         labels[box][mask] = code.value
@@ -101,10 +94,27 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
         if not storage.WriteData(node) or not _is_whole(working / files[0]):
             raise incomplete(folder)
         (working / files[1]).write_text(code_list(codes), encoding="utf-8", newline="\n")
+    notes = [_("The model is not installed here, so the label codes are numbered anew and differ from the model's: use "
+               "the list of codes (.tsv).")] if codes_are_lost(segmentation, manifest, segments) else []
+    return Exported(folder, files, left_out, " ".join([*notes, *_notes_on_overlap(segmentation, lost, gone)]))
+
+
+def _empty_label_map(grid: VoxelGrid) -> tuple[object, np.ndarray]:
+    """Return a label map node outside any scene, and its voxels [k, j, i], all 0, to be written to."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(*grid.size)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    node = slicer.vtkMRMLLabelMapVolumeNode()
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.matrix))
+    labels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(grid.size[::-1])
+    labels[:] = 0
+    return node, labels
+
+
+def _notes_on_overlap(segmentation, lost: list[tuple[str, int]], gone: list[Code]) -> list[str]:
+    """Say what `_lost_voxels` found."""
     notes = []
-    if codes_are_lost(segmentation, manifest, segments):
-        notes.append(_("The model is not installed here, so the label codes are numbered anew and differ from the "
-                       "model's: use the list of codes (.tsv)."))
     if lost:
         notes.append(_(
             "A label map holds one structure per voxel: overlapping voxels of {names} were given to other "
@@ -115,7 +125,7 @@ def export_nifti(segmentation, manifest: Manifest | None, folder: Path, name: st
         notes.append(_(
             "NOT in these files: {names}. A label map holds one structure per voxel, and these lie entirely inside "
             "others or outside the image. Choose NRRD to save all segments.").format(names=", ".join(names)))
-    return Exported(folder, files, left_out, " ".join(notes))
+    return notes
 
 
 def export_stl(segmentation, folder: Path, name: str) -> Exported:

@@ -59,17 +59,7 @@ def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Itera
     there already or was not written; what was written is then removed.
     """
     folder = Path(folder)
-    try:
-        exists = folder.is_dir()
-    except OSError as error:  # it lies in a folder that is closed to this user
-        raise _failed(folder, error) from None
-    if not exists:
-        raise ExportFailed(_("The folder {folder} does not exist: choose another one.").format(folder=folder))
-    for name in names:
-        if os.path.lexists(folder / name):
-            raise ExportFailed(
-                _("{name} is already in {folder}, and nothing was written: change the name or the folder, or delete "
-                  "the file.").format(name=name, folder=folder))
+    _refuse_folder(folder, names)
     try:
         if shutil.disk_usage(folder).free < needed_bytes + _RESERVE_BYTES:
             raise _full(folder)
@@ -81,8 +71,7 @@ def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Itera
     moved: list[Path] = []
     try:
         yield working
-        missing = [name for name in names if not (working / name).exists()]
-        if missing:
+        if not all((working / name).exists() for name in names):
             raise incomplete(folder)
         for name in names:
             rename(working / name, folder / name)
@@ -95,6 +84,21 @@ def appearing_in(folder: Path, names: list[str], needed_bytes: int = 0) -> Itera
         raise
     finally:
         shutil.rmtree(working, ignore_errors=True)
+
+
+def _refuse_folder(folder: Path, names: list[str]) -> None:
+    """Raise ExportFailed if a folder is missing or already has one of the names."""
+    try:
+        exists = folder.is_dir()
+    except OSError as error:  # it lies in a folder that is closed to this user
+        raise _failed(folder, error) from None
+    if not exists:
+        raise ExportFailed(_("The folder {folder} does not exist: choose another one.").format(folder=folder))
+    for name in names:
+        if os.path.lexists(folder / name):
+            raise ExportFailed(
+                _("{name} is already in {folder}, and nothing was written: change the name or the folder, or delete "
+                  "the file.").format(name=name, folder=folder))
 
 
 def incomplete(folder: Path) -> ExportFailed:

@@ -33,21 +33,21 @@ class Code:
 def label_codes(segmentation, manifest: Manifest | None, segment_ids: Sequence[str]) -> list[Code]:
     """Return a code for each of `segment_ids`, in the order in which they are to be painted, outer ones first.
 
-    A structure of the model gets the code of the model's label map that is left of its labels without those of the
-    structures inside it: for the BraTS regions, whole tumour 2 (oedema), core 1 (necrosis), enhancing 4. Without a
-    manifest, as when the model was deleted, the segments' tags say which. Other segments, those that a user renamed
-    among them, get the numbers after the model's. They are painted before the model's structures, the largest first,
-    so that a target volume does not erase the organ in it, nor what another run found the structure that a user
-    corrected; but one that was made inside another is painted after that. Raises ExportFailed above 255.
+    A structure of the model gets that of its labels which no structure inside it has: of the BraTS regions, the whole
+    tumour gets 2 (oedema), the core 1 (necrosis), the enhancing tumour 4. Without a manifest, for instance because the
+    model was deleted, the segments' tags say which. Other segments, also those that a user renamed, get the numbers
+    after the model's. They are painted before the model's structures, the largest first, so that a target volume does
+    not erase the organ in it, nor a second result the structure that a user corrected; but one that the model made
+    inside another is painted after that one. Raises ExportFailed above 255.
     """
-    segments, made = dict(segments_of(segmentation)), _made_codes(segmentation, manifest)
+    segments, model_codes = dict(segments_of(segmentation)), _codes_of_model(segmentation, manifest)
     of_structures = set(segments_of_structures(segmentation, manifest).values())
     used = [*manifest.code_names] if manifest else []
-    used += [value for values, _name in made.values() for value in values]
+    used += [value for values, _name in model_codes.values() for value in values]
     codes: list[Code] = []
     free = max(used, default=0) + 1
     for segment_id in segment_ids:
-        segment, (values, name) = segments[segment_id], made[segment_id]
+        segment, (values, name) = segments[segment_id], model_codes[segment_id]
         if segment_id not in of_structures or not values or values[0] in [code.value for code in codes]:
             values, name = (free,), segment.GetName()
             free += 1
@@ -59,7 +59,7 @@ def label_codes(segmentation, manifest: Manifest | None, segment_ids: Sequence[s
     volumes, inner = segment_volumes(segmentation), {value for code in codes for value in code.inside}
 
     def place(code: Code) -> tuple:
-        values, _name = made[code.segment_id]
+        values, _name = model_codes[code.segment_id]
         if values and values[0] in (code.value, *inner):  # a renamed one would be erased by those it was made inside
             return 1, -len(values), values[0], -code.value
         return 0, -volumes[code.segment_id]
@@ -78,13 +78,14 @@ def code_list(codes: Sequence[Code]) -> str:
 
 def codes_are_lost(segmentation, manifest: Manifest | None, segment_ids: Sequence[str]) -> bool:
     """Tell whether some of these segments, made by a model, have other codes than the model's: without its manifest,
-    those without a tag that says them, and those of another model than the node's."""
-    segments, made = dict(segments_of(segmentation)), _made_codes(segmentation, manifest)
-    return manifest is None and any(
-        structure_of(segments[item], None) and not made[item][0] for item in segment_ids)
+    those whose tags do not give them, and those of another model than the node's."""
+    if manifest is not None:
+        return False
+    segments, model_codes = dict(segments_of(segmentation)), _codes_of_model(segmentation, None)
+    return any(structure_of(segments[item], None) and not model_codes[item][0] for item in segment_ids)
 
 
-def _made_codes(segmentation, manifest: Manifest | None) -> dict[str, tuple[tuple[int, ...], str]]:
+def _codes_of_model(segmentation, manifest: Manifest | None) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return segment id to the codes and the name that the model has for what it made the segment as, renamed or not:
     its own code first, then those of structures inside; none for segments of others."""
     tags = {item.id: code_tags(item, manifest) for item in manifest.structures} if manifest else {}

@@ -16,7 +16,8 @@ from .guessing import fitting_nodes, named_unlike_others, several_sets
 
 
 def input_problems(manifest: Manifest, inputs: Mapping[str, object]) -> dict[str, str]:
-    """Return what is wrong with the chosen volume nodes: input name to one sentence; empty if all is well.
+    """Return what is wrong with the chosen volume nodes: input name to one sentence, in the
+    order of the model's inputs; empty if all is well.
 
     Sentences name the inputs, not the nodes: a node's name may be a patient's.
     """
@@ -82,11 +83,6 @@ def input_reasons(
     if len(manifest.inputs) == 1 and reasons:
         reasons[reference.name] += _other_volumes(manifest, inputs[reference.name], volume_nodes, [*backgrounds])
     return reasons
-
-
-def check_inputs(manifest: Manifest, inputs: Mapping[str, object]) -> list[str]:
-    """Return the sentences of `input_problems`, in the order of the model's inputs."""
-    return list(input_problems(manifest, inputs).values())
 
 
 def _problem_of(item: Input, node) -> str:

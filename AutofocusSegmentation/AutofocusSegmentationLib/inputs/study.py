@@ -38,7 +38,7 @@ def export_study(
 
     frames: input name to the frame that is meant, of inputs that show a sequence; by default the one that they show.
     Files are uncompressed and in the volume's own voxel type. Positions in them are LPS, as NRRD has it. The caller has
-    seen to it that `check_inputs` finds nothing. Raises StudyError if a file cannot be written.
+    seen to it that `input_problems` finds nothing. Raises StudyError if a file cannot be written.
     """
     reference = inputs[manifest.reference]
     files, notes = {}, []

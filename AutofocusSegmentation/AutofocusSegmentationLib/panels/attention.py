@@ -49,7 +49,7 @@ class AttentionPanel(VTKObservationMixin):
         self._binding = None
         self._manifests: dict = {}
         self._subject = Subject()
-        self._asked: tuple[Subject, AttentionRequest] | None = None  # what is being computed
+        self._computing: tuple[Subject, AttentionRequest] | None = None
         self._keys: list[str] = []
         self._display, self._measurements = MapDisplay(), FocusMeasurements()
         self._updating = False
@@ -212,10 +212,9 @@ class AttentionPanel(VTKObservationMixin):
         show_text(ui.sizeLabel, _("A click loads: {costs}.").format(costs=", ".join(costs)) if costs else "")
         for widget in (ui.layerSlider, ui.mapSelector, ui.opacitySlider, ui.shownCheckBox):
             widget.setEnabled(bool(layer))
-        made = maps.removable(subject.segmentation)
         ui.plotButton.setEnabled(self._chart() is not None)
         self._chart_button.update()
-        ui.removeButton.setEnabled(bool(made) and not self.running)
+        ui.removeButton.setEnabled(bool(maps.removable(subject.segmentation)) and not self.running)
         self.run.show()
 
     def _about_subject(self) -> str:
@@ -269,13 +268,13 @@ class AttentionPanel(VTKObservationMixin):
 
     def _compute(self, request: AttentionRequest) -> None:
         subject, parameters = self._subject, self._parameters
-        self._asked = subject, request
+        self._computing = subject, request
         self.run.start(subject.manifest, subject.segmentation, request, device=parameters.device.argument(),
                        memory=parameters.memory.value, precision=parameters.precision.value)
         self._update()
 
     def _finished(self, outcome: JobOutcome) -> None:
-        subject, request = self._asked
+        subject, request = self._computing
         if outcome.kind == "done" and self._parameters is not None and self._parameters.result is subject.segmentation:
             self._show_map(FOCUS if request.focus else subject.map_keys[0])
         self._update()

@@ -12,14 +12,14 @@ from .model_choice import fill, select
 
 
 class BaseChoice:
-    """Fills baseSelector of `ui`; chosen: called with the id when the user chooses another model, never by `refresh`.
+    """Fills baseSelector of `ui`.
 
-    id: of the chosen model. manifest: its manifest, None if it is not here. problem: why it cannot be fine-tuned, empty
-    if it can.
+    on_chosen: called with the id when the user chooses another model, never by `refresh`. id: of the chosen model.
+    manifest: its manifest, None if it is not here. problem: why it cannot be fine-tuned, empty if it can.
     """
 
-    def __init__(self, ui, chosen: Callable[[str], None]) -> None:
-        self._selector, self._chosen = ui.baseSelector, chosen
+    def __init__(self, ui, on_chosen: Callable[[str], None]) -> None:
+        self._selector, self._on_chosen = ui.baseSelector, on_chosen
         self._entries: list[ModelEntry] = []
         self.id = ""
         self.manifest: Manifest | None = None
@@ -49,4 +49,4 @@ class BaseChoice:
 
     def _index_changed(self, index: int) -> None:
         if 0 <= index < len(self._entries):
-            self._chosen(self._entries[index].id)
+            self._on_chosen(self._entries[index].id)

@@ -19,12 +19,12 @@ _SEGMENT, _ABSENT = 1, 2
 class CaseList:
     """Shows `cases` in casesTable, caseLabel and structuresTable of `ui` and changes them as the user ticks.
 
-    changed: called after a change by the user.
+    on_change: called after a change by the user.
     """
 
-    def __init__(self, ui, changed: Callable[[], None]) -> None:
+    def __init__(self, ui, on_change: Callable[[], None]) -> None:
         self._ui = ui
-        self._changed = changed
+        self._on_change = on_change
         self._manifest: Manifest | None = None
         self._choosers: list[_SegmentChooser] = []
         self.cases: list[TuningCase] = []
@@ -52,7 +52,7 @@ class CaseList:
         """Bring the tables in line with the cases; choose_test: whether the test cases are ticked in the table."""
         self._manifest = manifest
         rows = [(f"{case.name}: {case.source}", case.files_text(manifest) if manifest else "", case.use, case.hold_out,
-                 *self._told(case)) for case in self.cases]
+                 *self._check_texts(case)) for case in self.cases]
         if (rows, choose_test) != self._rows:
             self._rows = rows, choose_test
             self._fill(rows, choose_test)
@@ -76,7 +76,7 @@ class CaseList:
         """Take the selected case out of the list."""
         if self.selected is not None:
             self.cases.remove(self.selected)
-            self._changed()
+            self._on_change()
 
     def look_again(self, manifest: Manifest | None) -> bool:
         """Take in what was edited outside the panel; return whether anything was. manifest: of the base model."""
@@ -90,7 +90,7 @@ class CaseList:
                 return text if text.startswith(case.name) else f"{case.name}: {text}"
         return ""
 
-    def _told(self, case: TuningCase) -> tuple[str, str]:
+    def _check_texts(self, case: TuningCase) -> tuple[str, str]:
         """Return the words for the table and, in full, for the label below it."""
         if self._manifest is None:  # the base model is not here
             return "", ""
@@ -116,7 +116,7 @@ class CaseList:
         """One row a structure of the selected case, after a check."""
         case, table = self.selected, self._ui.structuresTable
         if case and self._manifest:
-            text = "\n".join(filter(None, (case.files_text(self._manifest), self._told(case)[1])))
+            text = "\n".join(filter(None, (case.files_text(self._manifest), self._check_texts(case)[1])))
         else:
             text = _("Add cases: images with a segmentation that you have corrected.") if not case else ""
         show_text(self._ui.caseLabel, text)
@@ -147,7 +147,7 @@ class CaseList:
             case.use = ticked
         elif item.column() == _TEST:
             case.hold_out = ticked
-        self._changed()
+        self._on_change()
 
     def _case_selected(self) -> None:
         self._show_structures()
@@ -160,18 +160,18 @@ class CaseList:
             self.selected.absent.add(structure)
         else:
             self.selected.absent.discard(structure)
-        self._changed()
+        self._on_change()
 
     def _edited(self) -> None:
         # Not at once: the chooser that tells of it would be replaced while it does.
-        qt.QTimer.singleShot(0, self._changed)
+        qt.QTimer.singleShot(0, self._on_change)
 
 
 class _SegmentChooser:
     """The segment of a case that is taken for one structure. `chosen` is a method because PythonQt counts arguments."""
 
-    def __init__(self, case: TuningCase, structure: str, edited: Callable[[], None]) -> None:
-        self._case, self._structure, self._edited = case, structure, edited
+    def __init__(self, case: TuningCase, structure: str, on_edit: Callable[[], None]) -> None:
+        self._case, self._structure, self._on_edit = case, structure, on_edit
         self._ids = ["", *(each.id for each in case.checked.mapping)]
         self.widget = qt.QComboBox()
         self.widget.setObjectName(structure + "SegmentSelector")
@@ -187,7 +187,7 @@ class _SegmentChooser:
 
     def chosen(self, index: int) -> None:
         self._case.set_segment(self._structure, self._ids[index])
-        self._edited()
+        self._on_edit()
 
 
 def _absent_item(case: TuningCase, structure: Structure):

@@ -21,10 +21,10 @@ FOLDER_SETTING = "AutofocusSegmentation/ExportFolder"
 class ExportControls:
     """Connects the export widgets of Results.ui with a segmentation. exporters: Slicer's DICOM exporters.
 
-    used: called, perhaps with a value, when the user opens the section or does something in it.
+    on_use: called, perhaps with a value, when the user opens the section or does something in it.
     """
 
-    def __init__(self, ui, exporters: DicomExporters, used: Callable[..., None]) -> None:
+    def __init__(self, ui, exporters: DicomExporters, on_use: Callable[..., None]) -> None:
         self._ui = ui
         self._exporters = exporters
         self._segmentation = None
@@ -36,11 +36,11 @@ class ExportControls:
             (ui.exportNrrdButton, self._nrrd_clicked), (ui.exportNiftiButton, self._nifti_clicked),
             (ui.exportStlButton, self._stl_clicked),
         ):
-            button.connect("clicked(bool)", used)
+            button.connect("clicked(bool)", on_use)
             button.connect("clicked(bool)", clicked)
-        ui.exportSection.connect("contentsCollapsed(bool)", used)
-        ui.exportFolderButton.connect("directoryChanged(QString)", used)
-        ui.exportNameEdit.connect("textEdited(QString)", used)
+        ui.exportSection.connect("contentsCollapsed(bool)", on_use)
+        ui.exportFolderButton.connect("directoryChanged(QString)", on_use)
+        ui.exportNameEdit.connect("textEdited(QString)", on_use)
         for button in (ui.exportSegButton, ui.exportRtButton):
             self._tips[button] = button.toolTip
         self.clear_message()

@@ -35,9 +35,9 @@ from .window import SlicerWindow
 class FineTunePanel(VTKObservationMixin):
     """Connects the widgets of FineTune.ui, the parameter node and the parts of the panel.
 
-    window: Slicer's main window. one_engine: shared with the other panels. models_changed: called when there is another
-    model or training, or one less; it has all panels look again, this one too. make_engine: makes the process of each
-    job; None for the real one.
+    window: Slicer's main window. one_engine: shared with the other panels. on_models_changed: called when there is
+    another model or training, or one less; it has all panels look again, this one too. make_engine: makes the process
+    of each job; None for the real one.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class FineTunePanel(VTKObservationMixin):
         ui_file: str,
         window: SlicerWindow,
         one_engine: OneEngine,
-        models_changed: Callable[[], None],
+        on_models_changed: Callable[[], None],
         make_engine: Callable[[], EngineProcess | None] = lambda: None,
     ) -> None:
         super().__init__()
-        self._window, self._one_engine, self._models_changed = window, one_engine, models_changed
+        self._window, self._one_engine, self._on_models_changed = window, one_engine, on_models_changed
         self._parameters: FineTuningParameters | None = None
         self._binding = None
         self._cases: dict[str, tuple[TuningCase, object]] = {}
@@ -248,7 +248,7 @@ class FineTunePanel(VTKObservationMixin):
 
     def _folders_changed(self) -> None:
         if self._parameters is not None:
-            self._models_changed()
+            self._on_models_changed()
 
     def _failed(self, text: str) -> None:
         self._run.tell(text, failed=True)

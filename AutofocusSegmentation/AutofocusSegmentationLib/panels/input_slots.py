@@ -16,9 +16,9 @@ from .texts import literal, show_text
 class _Slot:
     """The selector of one input. `nodeChanged` is a method because PythonQt counts a slot's arguments."""
 
-    def __init__(self, item: Input, form, changed: Callable[[str, object], None]) -> None:
+    def __init__(self, item: Input, form, on_chosen: Callable[[str, object], None]) -> None:
         self.name = item.name
-        self._changed = changed
+        self._on_chosen = on_chosen
         self.selector = slicer.qMRMLNodeComboBox()
         self.selector.setObjectName(item.name + "Selector")
         self.selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
@@ -58,20 +58,20 @@ class _Slot:
             widget.deleteLater()
 
     def nodeChanged(self, node) -> None:
-        self._changed(self.name, node)
+        self._on_chosen(self.name, node)
 
 
 class InputSlots:
     """The slots of the chosen model, rows of `form` (a QFormLayout) below those it has.
 
     before: the widget that comes before the slots when the user presses Tab.
-    changed: called with (input name, node or None) when the user chooses another volume, never by `show_nodes`.
+    on_chosen: called with (input name, node or None) when the user chooses another volume, never by `show_nodes`.
     """
 
-    def __init__(self, form, before, changed: Callable[[str, object], None]) -> None:
+    def __init__(self, form, before, on_chosen: Callable[[str, object], None]) -> None:
         self._form = form
         self._before = before
-        self._changed = changed
+        self._on_chosen = on_chosen
         self._slots: list[_Slot] = []
         self._explained: tuple | None = None
         self._showing = False
@@ -124,7 +124,7 @@ class InputSlots:
 
     def _user_changed(self, name: str, node) -> None:
         if not self._showing:
-            self._changed(name, node)
+            self._on_chosen(name, node)
 
 
 def _text_label(name: str, tip: str):

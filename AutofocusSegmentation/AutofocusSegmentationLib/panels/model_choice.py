@@ -31,14 +31,14 @@ def select(selector, entries: list[ModelEntry], model_id: str) -> ModelEntry | N
 class ModelChoice:
     """Fills the model widgets of `ui`.
 
-    chosen: called with the id when the user chooses another model, never by `refresh` and `show`.
-    folder_chosen: called when the user chooses another folder of models.
+    on_chosen: called with the id when the user chooses another model, never by `refresh` and `show`.
+    on_folder_chosen: called when the user chooses another folder of models.
     """
 
-    def __init__(self, ui, chosen: Callable[[str], None], folder_chosen: Callable[[], None]) -> None:
+    def __init__(self, ui, on_chosen: Callable[[str], None], on_folder_chosen: Callable[[], None]) -> None:
         self._ui = ui
-        self._chosen = chosen
-        self._folder_chosen = folder_chosen
+        self._on_chosen = on_chosen
+        self._on_folder_chosen = on_folder_chosen
         self._entries: list[ModelEntry] = []
         self.manifest: Manifest | None = None
         ui.modelsFolderButton.directory = str(models.user_models_folder())
@@ -81,8 +81,8 @@ class ModelChoice:
 
     def _index_changed(self, index: int) -> None:
         if 0 <= index < len(self._entries):
-            self._chosen(self._entries[index].id)
+            self._on_chosen(self._entries[index].id)
 
     def _directory_changed(self, folder: str) -> None:
         models.set_user_models_folder(folder)
-        self._folder_chosen()
+        self._on_folder_chosen()

@@ -33,13 +33,13 @@ class _Line:
 class ModelsPanel:
     """Connects the widgets of Models.ui with afnet.models.model_store and afnet.models.training_folder.
 
-    models_changed: called after a change; it has all panels list the models again, this one too.
+    on_models_changed: called after a change; it has all panels list the models again, this one too.
     """
 
     def __init__(
-        self, ui_file: str, window: SlicerWindow, one_engine: OneEngine, models_changed: Callable[[], None],
+        self, ui_file: str, window: SlicerWindow, one_engine: OneEngine, on_models_changed: Callable[[], None],
     ) -> None:
-        self._window, self._one_engine, self._models_changed = window, one_engine, models_changed
+        self._window, self._one_engine, self._on_models_changed = window, one_engine, on_models_changed
         self._lines: list[_Line] = []
         self.widget = slicer.util.loadUI(ui_file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
@@ -162,7 +162,7 @@ class ModelsPanel:
             self._message.say(done.format(result=action()))
         except AfnetError as error:
             self._message.say(str(error), failed=True)
-        self._models_changed()
+        self._on_models_changed()
 
 
 def size_text(count: int) -> str:

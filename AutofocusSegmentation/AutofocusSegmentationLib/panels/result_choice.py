@@ -25,12 +25,12 @@ _SAME_VOLUME = 0.005
 class ResultChoice:
     """Offers the segmentations of the scene that this module made, in `resultSelector` of `ui`.
 
-    chosen: called with the segmentation node when the user chooses; never by `show`.
+    on_chosen: called with the segmentation node when the user chooses; never by `show`.
     """
 
-    def __init__(self, ui, chosen: Callable[[object], None]) -> None:
+    def __init__(self, ui, on_chosen: Callable[[object], None]) -> None:
         self._selector, self._label = ui.resultSelector, ui.resultInfoLabel
-        self._chosen = chosen
+        self._on_chosen = on_chosen
         self._ready: list = []  # has just come, and was not yet chosen
         self._selector.addAttribute("vtkMRMLSegmentationNode", MODEL_ID)
         # Not currentNodeChanged: Qt selects the first line of a list that was empty, as while a scene is loaded.
@@ -55,7 +55,7 @@ class ResultChoice:
 
     def _activated(self, node) -> None:
         if node is not None:
-            self._chosen(node)
+            self._on_chosen(node)
 
 
 def _image(segmentation) -> str:

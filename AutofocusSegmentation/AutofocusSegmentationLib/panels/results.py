@@ -185,8 +185,8 @@ class ResultsPanel(VTKObservationMixin):
             return
         self._segmentation.CreateDefaultDisplayNodes()  # someone may have deleted it
         table = table_of(self._segmentation)
-        made = structure_volumes(table) if table else {}
-        self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, made, self._edited))
+        original = structure_volumes(table) if table else {}
+        self._table.show(structure_rows(self._segmentation, self._manifest, self._volumes, original, self._edited))
         self._row_selected(self._table.row())
         self._choice.show(self._segmentation)
         looks, modified = slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, vtk.vtkCommand.ModifiedEvent

@@ -13,7 +13,7 @@ from ..engine.one_engine import OneEngine
 from ..inputs import guessing, input_checks
 from ..job_queue import QueuedStudy
 from ..parameters import AutofocusSegmentationParameters
-from ..results.output_check import check_output, output_note
+from ..results.output_check import output_note, output_problem
 from ..results.result import Result
 from ..scene.sequences import FrameWatch
 from ..segments import study_record
@@ -34,7 +34,7 @@ class SegmentPanel(VTKObservationMixin):
 
     window: Slicer's main window. make_engine: makes the process of each job, None for the real one.
     on_result: called with the Result of a run that ended well. one_engine: shared with the other panels.
-    models_changed: called when the user has chosen another folder of models.
+    on_models_changed: called when the user has chosen another folder of models.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class SegmentPanel(VTKObservationMixin):
         window: SlicerWindow,
         make_engine: Callable[[], EngineProcess | None] = lambda: None,
         one_engine: OneEngine | None = None,
-        models_changed: Callable[[], None] = lambda: None,
+        on_models_changed: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self.on_result: Callable[[Result], None] = lambda result: None
-        self._one_engine, self._models_changed = one_engine or OneEngine(), models_changed
+        self._one_engine, self._on_models_changed = one_engine or OneEngine(), on_models_changed
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._output_checked: tuple = ()
@@ -142,7 +142,7 @@ class SegmentPanel(VTKObservationMixin):
         if self._parameters is not None:
             self._list_models()
             self._update()
-        self._models_changed()
+        self._on_models_changed()
 
     def _inputs(self) -> dict:
         """Return input name -> volume node or None, as in the parameter node."""
@@ -261,7 +261,7 @@ class SegmentPanel(VTKObservationMixin):
             kept = kept_segments(output, manifest)
             study_record.find_images_again(output)
             images = self._inputs().values()
-            self._output_problem = next(iter(check_output(manifest, reference, output, kept, images)), "")
+            self._output_problem = output_problem(manifest, reference, output, kept, images)
             note = output_note(reference, output, kept)
         text = self._output_problem or note
         show_text(self.ui.outputProblemLabel, text)

@@ -13,17 +13,17 @@ SHOWN, COLOR, NAME, VOLUME, STATUS = range(5)
 class StructureTable:
     """Fills a QTableWidget of five columns.
 
-    selected(row or None): the user goes to a row. activated(row): presses on it, or Return. toggled(row, shown): the
-    check box. None of them is called by `show`. They are methods of this class that Qt calls, because PythonQt counts
-    a slot's arguments.
+    on_selected(row or None): the user goes to a row. on_activated(row): presses on it, or Return.
+    on_toggled(row, shown): the check box. None of them is called by `show`. Qt calls methods of this class, because
+    PythonQt counts a slot's arguments.
     """
 
     def __init__(
-        self, widget, selected: Callable[[StructureRow | None], None], activated: Callable[[StructureRow], None],
-        toggled: Callable[[StructureRow, bool], None],
+        self, widget, on_selected: Callable[[StructureRow | None], None],
+        on_activated: Callable[[StructureRow], None], on_toggled: Callable[[StructureRow, bool], None],
     ) -> None:
         self._widget = widget
-        self._selected, self._activated, self._toggled = selected, activated, toggled
+        self._on_selected, self._on_activated, self._on_toggled = on_selected, on_activated, on_toggled
         self._rows: list[StructureRow] = []
         tables.set_columns(widget, stretched=NAME, swatch=COLOR)
         widget.horizontalHeader().setHighlightSections(False)
@@ -52,15 +52,15 @@ class StructureTable:
         return self._rows[number] if 0 <= number < len(self._rows) else None
 
     def _selection_changed(self) -> None:
-        self._selected(self.row())
+        self._on_selected(self.row())
 
     def _item_changed(self, item) -> None:
         if item.column() == SHOWN and item.row() < len(self._rows):
-            self._toggled(self._rows[item.row()], item.checkState() == qt.Qt.Checked)
+            self._on_toggled(self._rows[item.row()], item.checkState() == qt.Qt.Checked)
 
     def _cell_clicked(self, number: int, column: int) -> None:
         if column != SHOWN:  # whoever hides a structure does not want the slices to jump to it
-            self._activated(self._rows[number])
+            self._on_activated(self._rows[number])
 
     def _cell_activated(self, number: int, column: int) -> None:
         self._cell_clicked(number, column)

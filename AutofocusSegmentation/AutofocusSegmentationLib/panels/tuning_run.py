@@ -24,7 +24,7 @@ from .window import SlicerWindow
 class TuningRun:
     """One `FineTuningJob` at a time, in the widgets of `ui` below the settings.
 
-    case_checked: called with each check result. ended: called with how a job ended, after the widgets tell it.
+    on_case_checked: called with each check result. on_finished: called with how a job ended, after the widgets tell it.
     make_engine: makes the process of each job; None for the real one.
     """
 
@@ -33,13 +33,13 @@ class TuningRun:
         ui,
         window: SlicerWindow,
         one_engine: OneEngine,
-        case_checked: Callable[[CaseChecked], None],
-        ended: Callable[[JobOutcome], None],
+        on_case_checked: Callable[[CaseChecked], None],
+        on_finished: Callable[[JobOutcome], None],
         make_engine: Callable[[], EngineProcess | None] = lambda: None,
     ) -> None:
         self._ui, self._one_engine = ui, one_engine
         self._message = MessageLine(ui.tuneMessageIcon, ui.tuneMessageLabel)
-        self._case_checked, self._ended, self._make_engine = case_checked, ended, make_engine
+        self._on_case_checked, self._on_finished, self._make_engine = on_case_checked, on_finished, make_engine
         self._about: Path | None = None
         self._job: FineTuningJob | None = None
         self._run: RunBegun | None = None
@@ -113,7 +113,7 @@ class TuningRun:
         elif isinstance(event, CaseChecked):
             for sentence in (*event.problems, *event.warnings):
                 self._log(sentence)
-            self._case_checked(event)
+            self._on_case_checked(event)
         elif isinstance(event, RunBegun):
             self._run, self._epoch = event, None
             self._chart.begin(self._run_title())
@@ -161,7 +161,7 @@ class TuningRun:
         self.tell(text, left, failed=outcome.kind == "failed")
         for line in lines_of(outcome.message, outcome.details):
             self._log(line)
-        self._ended(outcome)
+        self._on_finished(outcome)
         self._one_engine.release(self)
         self.update()
 

@@ -18,15 +18,15 @@ class UnfinishedRuns:
     """Lists them in unfinishedSelector of `ui`.
 
     resume: called with the folder of one to go on with; show: with the folder of a finished one; tell: with what went
-    wrong; changed: when one was deleted.
+    wrong; on_change: when one was deleted.
     """
 
     def __init__(
         self, ui, window: SlicerWindow, resume: Callable[[Path], None], show: Callable[[Path], None],
-        tell: Callable[[str], None], changed: Callable[[], None],
+        tell: Callable[[str], None], on_change: Callable[[], None],
     ) -> None:
         self._ui, self._window, self._resume, self._show, self._tell = ui, window, resume, show, tell
-        self._changed = changed
+        self._on_change = on_change
         self._runs: list = []
         self._refusal = ""
         ui.resumeButton.connect("clicked(bool)", self._resume_clicked)
@@ -81,4 +81,4 @@ class UnfinishedRuns:
             model_store.delete_model(run.folder, models.user_models_folder())
         except AfnetError as error:
             self._tell(str(error))
-        self._changed()
+        self._on_change()

@@ -37,7 +37,7 @@ from ..segments.voxels import (
     voxel_hash,
 )
 from ..views.display import let_inner_structures_be_seen
-from .output_check import check_output, replaceable_segments
+from .output_check import output_problem, replaceable_segments
 from .result_files import Found, ResultError, read_result
 from .volumes_table import fill_table, own_table
 
@@ -63,15 +63,15 @@ def load_result(
 
     The segmentation lies under the reference's parent transform and beside it in the subject hierarchy, has its
     geometry, and carries model id, version and hash as attributes. notes: sentences that are kept as its
-    description, with those of the report. images: as for `check_output`.
+    description, with those of the report. images: as for `output_problem`.
 
     Raises ResultError with one sentence; the scene is then as before.
     """
     reads = output_node is not None and output_node.IsA("vtkMRMLSegmentationNode")
     kept = kept_segments(output_node, manifest) if reads else []  # before the geometry changes that the hashes are for
-    problems = check_output(manifest, reference_node, output_node, kept, images, named=False)
-    if problems:
-        raise ResultError(problems[0])
+    problem = output_problem(manifest, reference_node, output_node, kept, images, named=False)
+    if problem:
+        raise ResultError(problem)
     found = read_result(manifest, folder, reference_node)
     register_terminology()
 
@@ -85,7 +85,7 @@ def load_result(
         name = _("{volume} volumes").format(volume=reference_node.GetName() or _("Volume"))
         table = own_table(segmentation, name, added)
         fill_table(table, _rows(segmentation, manifest, found, segments))
-        told = "\n".join(dict.fromkeys([*notes, *found.report["geometry"], *found.report["notes"]]))
+        description = "\n".join(dict.fromkeys([*notes, *found.report["geometry"], *found.report["notes"]]))
         for node in added:
             hierarchy.put_beside(node, reference_node)
         # Last, for nothing here fails: `_backup` has none of it.
@@ -93,7 +93,7 @@ def load_result(
             for name, value in provenance(manifest).items():
                 node.SetAttribute(name, value)
         segmentation.SetAttribute(MODEL_TITLE_ATTRIBUTE, manifest.title)
-        segmentation.SetDescription(told)  # kept with the scene
+        segmentation.SetDescription(description)  # kept with the scene
     return Result(segmentation, table, found.report, new=output_node is None)
 
 

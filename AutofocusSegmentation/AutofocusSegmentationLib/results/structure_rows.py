@@ -33,12 +33,12 @@ class StructureRow:
 
 
 def structure_rows(
-    segmentation, manifest: Manifest | None, volumes: Mapping[str, float], made: Mapping[str, float],
+    segmentation, manifest: Manifest | None, volumes: Mapping[str, float], original: Mapping[str, float],
     edited: Collection[str],
 ) -> list[StructureRow]:
     """Return a row for each segment of a segmentation node.
 
-    volumes, made: segment id to volume in ml, now and as the model made it. edited: ids of edited segments.
+    volumes, original: segment id to volume in ml, now and as the model made it. edited: ids of edited segments.
     """
     definitions = {item.id: _definition(item) for item in manifest.structures} if manifest else {}
     rows, surfaces = [], holds_surfaces(segmentation)
@@ -49,7 +49,7 @@ def structure_rows(
             is_shown(segmentation, segment_id), volume,
             _status(segment, volume, segment_id in edited, surfaces, manifest),
             definitions.get(structure_of(segment, manifest), ""),
-            _remarks(segment, volume, made.get(segment_id), segment_id in edited, surfaces, manifest),
+            _remarks(segment, volume, original.get(segment_id), segment_id in edited, surfaces, manifest),
         ))
     return rows
 
@@ -61,7 +61,7 @@ def _definition(structure) -> str:
     return f"{structure.name}: {structure.definition}"
 
 
-def _made_as(segment, manifest: Manifest | None) -> str:
+def _original_name(segment, manifest: Manifest | None) -> str:
     """Return the name under which the model made a segment to which a user gave another meaning; empty if none did."""
     return "" if structure_of(segment, manifest) else tag_of(segment, NAME_TAG)
 
@@ -79,7 +79,7 @@ def _status(segment, volume: float | None, edited: bool, surfaces: bool, manifes
     if edited:
         return _("Edited")
     if volume != 0:
-        return _("Renamed") if _made_as(segment, manifest) else ""
+        return _("Renamed") if _original_name(segment, manifest) else ""
     return _("Withheld") if _left_out(segment) else _("Not found")
 
 
@@ -89,7 +89,7 @@ def _left_out(segment) -> bool:
 
 
 def _remarks(
-    segment, volume: float | None, made: float | None, edited: bool, surfaces: bool, manifest: Manifest | None
+    segment, volume: float | None, original: float | None, edited: bool, surfaces: bool, manifest: Manifest | None
 ) -> str:
     remarks, logic = [], slicer.vtkSlicerSegmentationsModuleLogic
     if surfaces:
@@ -97,9 +97,9 @@ def _remarks(
                          "Segmentations module, under Representations, choose Make source for Binary labelmap."))
     if tag_of(segment, EDGE_TAG) == "true":
         remarks.append(_("It reaches the edge of the image, so a part of it may be missing."))
-    made_as = _made_as(segment, manifest)
-    if made_as:
-        remarks.append(_("The model made it as {name}.").format(name=made_as))
+    name = _original_name(segment, manifest)
+    if name:
+        remarks.append(_("The model made it as {name}.").format(name=name))
     if not tag_of(segment, HASH_TAG):
         remarks.append(_("You added it; a run into this segmentation keeps it."))
     elif edited:
@@ -107,11 +107,11 @@ def _remarks(
     elif logic.GetSegmentStatus(segment) == logic.Completed:
         remarks.append(_("You marked it as Completed; another run into this segmentation keeps it, and adds a new "
                          "segment beside it if the result differs."))
-    elif made_as:
+    elif name:
         remarks.append(_("You renamed it; a run into this segmentation keeps it and adds a new one beside it."))
     if volume == 0 and not edited and tag_of(segment, HASH_TAG):
         remarks.append(_("Withheld as implausible; see the notes.") if _left_out(segment) else
                        _("The model did not find it."))
-    if made is not None and volume is not None and abs(made - volume) >= 0.05:
-        remarks.append(_("As segmented: {volume:.1f} ml.").format(volume=made))
+    if original is not None and volume is not None and abs(original - volume) >= 0.05:
+        remarks.append(_("As segmented: {volume:.1f} ml.").format(volume=original))
     return " ".join(remarks)

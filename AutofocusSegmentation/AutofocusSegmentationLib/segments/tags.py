@@ -75,9 +75,9 @@ def structure_of(segment, manifest: Manifest | None) -> str:
     One that a user renamed shows what its name says, not what the model made it for. manifest: of the model that made
     it; None if that is not here.
     """
-    made = tag_of(segment, STRUCTURE_TAG)
-    structure = manifest.structure(made) if manifest else None
-    return made if still_called(segment.GetName() or "", structure, tag_of(segment, NAME_TAG)) else ""
+    structure_id = tag_of(segment, STRUCTURE_TAG)
+    structure = manifest.structure(structure_id) if manifest else None
+    return structure_id if still_called(segment.GetName() or "", structure, tag_of(segment, NAME_TAG)) else ""
 
 
 def edited_segments(segmentation) -> list[str]:
@@ -85,14 +85,14 @@ def edited_segments(segmentation) -> list[str]:
     grid = grid_of_segmentation(segmentation)
     edited = []
     for segment_id, segment in segments_of(segmentation):
-        made = tag_of(segment, HASH_TAG)
-        if not made:
+        original = tag_of(segment, HASH_TAG)
+        if not original:
             continue
         try:
             now = voxel_hash(segment_id, segment_voxels(segmentation, segment_id, grid)) if grid else ""
         except OffLattice:
             now = ""
-        if now != made:
+        if now != original:
             edited.append(segment_id)
     return edited
 

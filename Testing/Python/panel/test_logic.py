@@ -64,7 +64,7 @@ def test_a_defect_while_the_study_is_looked_at_is_told(module, models_folder, ma
 
     engine, volume = FakeEngine(), make_ct()
     before = scene_state(scene)
-    for name in ("check_inputs", "_grid"):
+    for name in ("input_problems", "_grid"):
         with monkeypatch.context() as patch, pytest.raises(logic.SegmentationFailed, match="unexpected error"):
             patch.setattr(segmentation_job, name, break_down)
             logic.segment("pelvis-ct", {"ct": volume}, engine=engine)

@@ -261,20 +261,20 @@ def regrid(segmentation, volume, box, oversampling=1):
     ids=["finer", "cropped", "both"])
 def test_voxels_of_its_own_are_no_moved_image(pelvis, box, oversampling):  # noqa: F811
     """Who followed that advice lost the edits. Once the image is moved, it is told."""
-    from AutofocusSegmentationLib.results.output_check import check_output
+    from AutofocusSegmentationLib.results.output_check import output_problem
 
     regrid(pelvis.segmentation, pelvis.volume, box, oversampling)
     pelvis.panel.enter()
     label = pelvis.ui.resultInfoLabel
     assert said(pelvis) == ["This result's geometry (finer or cropped) differs from that of CT."]
     assert rows(pelvis.ui.resultsTable, NAME, VOLUME)[2] == ("Bladder", "0.06")
-    (problem,) = check_output(find_model("pelvis-ct"), pelvis.volume, pelvis.segmentation)
+    problem = output_problem(find_model("pelvis-ct"), pelvis.volume, pelvis.segmentation)
     assert problem == ("The output's geometry differs from the image's (finer or cropped): choose a new segmentation "
                        "as output.")
     pelvis.volume.SetOrigin(5, 0, 0)
     pelvis.panel.enter()
     assert label.text.startswith("CT no longer lies where it was when this was made")
-    (problem,) = check_output(find_model("pelvis-ct"), pelvis.volume, pelvis.segmentation)
+    problem = output_problem(find_model("pelvis-ct"), pelvis.volume, pelvis.segmentation)
     assert "or before the image was moved" in problem
 
 

@@ -18,7 +18,7 @@ def two_models(results, make_ct, copy_model):
 
     def segment(title):
         results.folder = copy_model("mine", title=title, version="2.0.0")
-        results.segment._models_changed()
+        results.segment._on_models_changed()
         results.segment.enter()
         make_ct()
         results.first = run(results, "pelvis-ct")

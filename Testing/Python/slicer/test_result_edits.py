@@ -218,22 +218,22 @@ def test_the_output_of_another_patient(tmp_path, pelvis):
     import slicer
     from study_nodes import put_in_study
 
-    from AutofocusSegmentationLib.results.output_check import check_output
+    from AutofocusSegmentationLib.results.output_check import output_problem
     from harness.scene_makers import make_segmentation
 
     adams, brown, unknown = (reference_volume() for _ in range(3))
     put_in_study(adams, "Adams", "CT 1")
     put_in_study(brown, "Brown", "CT 2")
     drawn = make_segmentation(adams, {"bladder": np.ones(SIZE[::-1], bool)})
-    assert check_output(pelvis, adams, drawn) == []
-    (problem,) = check_output(pelvis, brown, drawn)
+    assert output_problem(pelvis, adams, drawn) == ""
+    problem = output_problem(pelvis, brown, drawn)
     assert problem == "The output belongs to another patient than the image: choose a new segmentation as output."
-    (unsure,) = check_output(pelvis, unknown, drawn, named=False)
+    unsure = output_problem(pelvis, unknown, drawn, named=False)
     assert unsure == ("The output has segments of yours that were drawn on another image: choose a new segmentation as "
                       "output."), "nobody knows that it is Adams"
     slicer.mrmlScene.RemoveNode(adams)
     put_in_study(drawn, "Adams", "CT 1")
-    assert check_output(pelvis, brown, drawn) == [problem]
+    assert output_problem(pelvis, brown, drawn) == problem
 
 
 def test_what_a_user_completed_is_kept(tmp_path, pelvis):

@@ -160,7 +160,7 @@ def test_a_failure_halfway_is_undone(tmp_path, pelvis, monkeypatch, into, failur
         other.SetAndObserveTransformNodeID(linear_transform(rigid()).GetID())
         job(folder, pelvis, other, labels(pelvis, seed=2))
         reference = other
-        monkeypatch.setattr(module, "check_output", lambda *_, **__: [])  # or nothing would be touched
+        monkeypatch.setattr(module, "output_problem", lambda *_, **__: "")  # or nothing would be touched
     nodes = [item[:2] for item in scene_state()]
 
     def broken(*_):
@@ -191,17 +191,17 @@ def test_outputs_that_cannot_take_a_result(tmp_path, pelvis):
     import slicer
     from test_transforms import linear_transform, rigid
 
-    from AutofocusSegmentationLib.results.output_check import check_output
+    from AutofocusSegmentationLib.results.output_check import output_problem
     from AutofocusSegmentationLib.results.result_files import ResultError
 
     reference = reference_volume()
     job(tmp_path / "job", pelvis, reference, labels(pelvis))
     node = load(pelvis, tmp_path / "job", reference).segmentation
-    assert check_output(pelvis, reference, None) == check_output(pelvis, reference, node) == []
+    assert output_problem(pelvis, reference, None) == output_problem(pelvis, reference, node) == ""
 
     edit(node, "bladder", reference)
     node.SetAndObserveTransformNodeID(linear_transform(rigid()).GetID())
-    (problem,) = check_output(pelvis, reference, node)
+    problem = output_problem(pelvis, reference, node)
     assert "another transform" in problem and "choose a new segmentation" in problem
     before = scene_state()
     with pytest.raises(ResultError, match="another transform"):
@@ -209,12 +209,12 @@ def test_outputs_that_cannot_take_a_result(tmp_path, pelvis):
     assert scene_state() == before
 
     node.SetAndObserveTransformNodeID(None)
-    assert check_output(pelvis, reference, node) == []
+    assert output_problem(pelvis, reference, node) == ""
     reference.SetOrigin(1, 2, 3)  # as Center Volume does
     before = scene_state()
     with pytest.raises(ResultError, match="before the image was moved: choose a new segmentation"):
         load(pelvis, tmp_path / "job", reference, node)
     assert scene_state() == before
-    assert "not a segmentation" in check_output(pelvis, reference, reference)[0]
+    assert "not a segmentation" in output_problem(pelvis, reference, reference)
     slicer.mrmlScene.RemoveNode(reference)
-    assert "no longer in the scene" in check_output(pelvis, reference, None)[0]
+    assert "no longer in the scene" in output_problem(pelvis, reference, None)

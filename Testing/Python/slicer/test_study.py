@@ -72,11 +72,11 @@ def long_integers():
     ids=["missing", "vector", "label map", "attention", "empty", "one slice", "modality", "sheared", "type"],
 )
 def test_one_problem_one_sentence(pelvis, make, wrong, do):
-    from AutofocusSegmentationLib.inputs.input_checks import check_inputs, input_problems
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
     from AutofocusSegmentationLib.segmentation_job import SegmentationJob
 
     node = make("CT") if make is vector_volume else make()
-    (problem,) = check_inputs(pelvis, {"ct": node})
+    (problem,) = input_problems(pelvis, {"ct": node}).values()
     assert wrong in problem and do in problem and problem.endswith(".") and problem.count(". ") == 0
     assert input_problems(pelvis, {"ct": node}) == {"ct": problem}
     job = SegmentationJob(pelvis, {"ct": node})
@@ -85,26 +85,26 @@ def test_one_problem_one_sentence(pelvis, make, wrong, do):
 
 
 def test_nothing_wrong(brain, pelvis):
-    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
 
-    assert check_inputs(brain, brain_nodes()) == []
-    assert check_inputs(pelvis, {"ct": of_modality("CT")}) == []
-    assert check_inputs(pelvis, {"ct": make_volume(None, "no name that tells")}) == []
+    assert input_problems(brain, brain_nodes()) == {}
+    assert input_problems(pelvis, {"ct": of_modality("CT")}) == {}
+    assert input_problems(pelvis, {"ct": make_volume(None, "no name that tells")}) == {}
 
 
 def test_problems_of_several_inputs(brain):
-    from AutofocusSegmentationLib.inputs.input_checks import check_inputs, input_problems
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
 
     nodes = brain_nodes()
     nodes["flair"] = nodes["t2"]
     del nodes["t1"]
-    assert check_inputs(brain, nodes) == [
+    assert list(input_problems(brain, nodes).values()) == [
         "Choose a volume for T1.",
         "FLAIR and T2 are the same volume: choose another volume for one of them.",
     ]
     assert list(input_problems(brain, nodes)) == ["t1", "flair"]
     titles = ("T1", "T1 with contrast", "T2", "FLAIR")
-    assert check_inputs(brain, {}) == [f"Choose a volume for {title}." for title in titles]
+    assert list(input_problems(brain, {}).values()) == [f"Choose a volume for {title}." for title in titles]
 
 
 def test_volumes_that_do_not_meet(brain):
@@ -145,7 +145,7 @@ def test_volumes_of_two_patients(brain):
 
 def test_no_name_of_a_node_is_told(brain, tmp_path):
     """A volume is often called by its patient; sentences go into logs."""
-    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
     from AutofocusSegmentationLib.inputs.study import export_study
 
     nodes = brain_nodes()
@@ -153,7 +153,8 @@ def test_no_name_of_a_node_is_told(brain, tmp_path):
         node.SetName("Jane Doe 19700101")
     study = export_study(brain, nodes, tmp_path)
     nodes["t2"] = nodes["t1"]
-    told = " ".join([*check_inputs(brain, nodes), *study.notes, *study.files.values(), *map(str, tmp_path.iterdir())])
+    problems = input_problems(brain, nodes).values()
+    told = " ".join([*problems, *study.notes, *study.files.values(), *map(str, tmp_path.iterdir())])
     assert "Jane" not in told and "1970" not in told
     assert all(b"Jane" not in path.read_bytes() for path in tmp_path.iterdir())
 

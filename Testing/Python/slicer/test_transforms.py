@@ -224,12 +224,12 @@ def stretch(factor):
     ids=["scaling", "mirror", "grid"],
 )
 def test_reference_under_a_transform_that_is_not_rigid(pelvis, make, word):
-    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
     from AutofocusSegmentationLib.segmentation_job import SegmentationJob
 
     node = make_volume(None, "ct", oblique(spacing=(4, 4, 5), origin=(-50, -40, -40)))
     node.SetAndObserveTransformNodeID(make().GetID())
-    (problem,) = check_inputs(pelvis, {"ct": node})
+    (problem,) = input_problems(pelvis, {"ct": node}).values()
     assert word in problem and "harden" in problem and "mm" in problem
     job = SegmentationJob(pelvis, {"ct": node})
     job.start()
@@ -238,7 +238,7 @@ def test_reference_under_a_transform_that_is_not_rigid(pelvis, make, word):
 
 def test_a_single_displaced_slice_is_seen(pelvis):
     """Slicer's transform over uneven slices bends between neighbours; between samples it must not hide."""
-    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
 
     def jump(points):
         moved = np.zeros_like(points)
@@ -246,19 +246,19 @@ def test_a_single_displaced_slice_is_seen(pelvis):
         return moved
 
     node = make_volume(np.random.default_rng(0).random((100, 8, 8)).astype(np.float32), "ct", np.diag([5.0, 5, 2, 1]))
-    assert check_inputs(pelvis, {"ct": node}) == []
+    assert input_problems(pelvis, {"ct": node}) == {}
     node.SetAndObserveTransformNodeID(grid_transform(jump).GetID())
-    assert "deforms" in check_inputs(pelvis, {"ct": node})[0]
+    assert "deforms" in input_problems(pelvis, {"ct": node})["ct"]
 
 
 @pytest.mark.parametrize(("factor", "fits"), [(1.002, True), (1.05, False)])
 def test_half_a_millimetre_is_the_limit(pelvis, factor, fits):
     """Over 150 mm, 0.2 % leaves 0.15 mm and 5 % leaves 3.75 mm at the ends."""
-    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
 
     node = make_volume(np.random.default_rng(0).random((31, 8, 8)).astype(np.float32), "ct", np.diag([5.0, 5, 5, 1]))
     node.SetAndObserveTransformNodeID(linear_transform(stretch(factor)).GetID())
-    assert (check_inputs(pelvis, {"ct": node}) == []) == fits
+    assert (input_problems(pelvis, {"ct": node}) == {}) == fits
 
 
 def test_rigid_fit_finds_the_rotation():

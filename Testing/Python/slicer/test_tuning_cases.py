@@ -185,12 +185,12 @@ def test_a_models_result_from_a_file_is_not_ticked_until_it_is_corrected(loaded_
 
 
 def test_a_result_from_a_file_is_no_output(loaded_again, pelvis, make_volume):
-    from AutofocusSegmentationLib.results.output_check import check_output
+    from AutofocusSegmentationLib.results.output_check import output_problem
 
     segmentation, reference = loaded_again
-    (problem,) = check_output(pelvis, reference, segmentation)
+    problem = output_problem(pelvis, reference, segmentation)
     assert problem.startswith("It is not known which image the output belongs to")
-    (problem,) = check_output(pelvis, make_volume(None, "another"), segmentation)
+    problem = output_problem(pelvis, make_volume(None, "another"), segmentation)
     assert "image that is no longer in the scene" in problem
 
 
