@@ -123,7 +123,7 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self._look_again()
 
     def _look_again(self):
-        """PyTorch or the models may be others. What the first-use section says of an installation stays."""
+        """PyTorch or the models may have changed. The first-use section keeps what it says of an installation."""
         self.segment_panel.enter()
         self.results_panel.enter()
         self.attention_panel.enter()

@@ -136,7 +136,7 @@ class SegmentationJob(EngineJob):
         if outcome.kind == "done":
             self._log(_("Done"))
 
-    # What another kind of job does otherwise (attention/job.py)
+    # What attention/job.py overrides
 
     def _problem(self) -> str:
         """Return why the job cannot start, empty if it can."""

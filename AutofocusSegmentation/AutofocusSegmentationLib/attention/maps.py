@@ -137,7 +137,7 @@ def value_range(manifest: Manifest, key: str) -> tuple[float, float]:
 
 def put_in_folder(node, segmentation, reference) -> None:
     """Put a node into the segmentation's folder of attention maps; it is made beside the image if it is not there."""
-    tree = hierarchy.made_tree()
+    tree = hierarchy.subject_hierarchy()
     parents = (hierarchy.parent_item(other) for other in nodes_of(segmentation) if other is not node)
     folder = next((parent for parent in parents if parent), 0)
     if not folder or folder == tree.GetSceneItemID() or tree.GetItemDataNode(folder) is not None:
@@ -187,7 +187,7 @@ def _new_map(manifest: Manifest, file: _File, segmentation, reference):
 
 def remove_node(node) -> None:
     """Remove a node with its display and storage nodes; its folder too, if it was the last there."""
-    scene, tree = slicer.mrmlScene, hierarchy.made_tree()
+    scene, tree = slicer.mrmlScene, hierarchy.subject_hierarchy()
     if node.IsA("vtkMRMLDisplayableNode"):
         for index in reversed(range(node.GetNumberOfDisplayNodes())):
             scene.RemoveNode(node.GetNthDisplayNode(index))

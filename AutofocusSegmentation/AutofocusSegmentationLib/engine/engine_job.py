@@ -29,8 +29,8 @@ class JobOutcome:
 class EngineJob:
     """`poll` it every POLL_INTERVAL_MS while `running`; then `outcome` says how it ended. Nothing is ever raised.
 
-    A kind of job starts itself with `_start` and says below 'What a kind of job says itself' what is its own. engine:
-    None for the real one. on_finished: gets the JobOutcome.
+    A subclass starts with `_start` and defines the methods at the end. engine: None for the real one. on_finished: gets
+    the JobOutcome.
     """
 
     REFUSALS: tuple[type[Exception], ...] = ()
@@ -116,7 +116,7 @@ class EngineJob:
     def _cancelled_outcome(self) -> JobOutcome:
         return JobOutcome("cancelled", self._cancelled_text())
 
-    # What a kind of job says itself
+    # For subclasses to define
 
     def _handle(self, event) -> None:
         """Take an event of the engine."""

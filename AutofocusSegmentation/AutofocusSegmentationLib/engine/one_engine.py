@@ -15,8 +15,8 @@ POLL_INTERVAL_MS = 100
 class OneEngine:
     """Who uses the engine. Panels that share one watch each other through it.
 
-    in_process: also those that have another one of this kind, as the panels of a second widget of the module; to be
-    closed with the widget.
+    in_process: all such instances of this process are one, as those of the panels of a second widget of the module; to
+    be closed with the widget.
     """
 
     _of_process: ClassVar[list["OneEngine"]] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import slicer
@@ -129,10 +130,7 @@ def case_problem(manifest: Manifest, case: TuningCase) -> str:
 def free_name(cases: Iterable[TuningCase]) -> str:
     """Return 'case 1', 'case 2' ...: the first that no case has. Never translated: files and results hold it."""
     names = {case.name for case in cases}
-    number = 1
-    while f"case {number}" in names:
-        number += 1
-    return f"case {number}"
+    return next(name for number in count(1) if (name := f"case {number}") not in names)
 
 
 def joined(cases: Sequence[TuningCase], others: Iterable[TuningCase]) -> list[TuningCase]:

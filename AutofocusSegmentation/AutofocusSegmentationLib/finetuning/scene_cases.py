@@ -37,7 +37,7 @@ def cases_from_scene(manifest: Manifest, known: Sequence[TuningCase] = ()) -> li
 
 def find_inputs_again(manifest: Manifest, cases: Iterable[TuningCase]) -> list[TuningCase]:
     """Look again for the images of those cases of the scene that lack one, or have another patient's; return the cases
-    for which that helped."""
+    that were completed."""
     found = []
     for case in cases:
         if case.in_scene and not case.segmentation_gone and (case.lost_inputs() or case.input_of_another_patient()):
@@ -83,9 +83,10 @@ def _untouched(node, manifest: Manifest | None) -> str:
 def _inputs_of(manifest: Manifest, segmentation) -> dict:
     """Return input name to volume node (None: not known) for the images that a segmentation was drawn on.
 
-    Nobody chooses images here and a wrong one is another patient's: where no image is said to be the one that was drawn
-    on, those of the segmentation's study or patient are asked, else all, and taken only if there is no choice. Not all
-    are asked where the segmentation remembers what its image was like: that one is not here.
+    Nobody confirms the images here, and a wrong one may be another patient's. So where it is not known on which image
+    the segmentation was drawn, only images of its study or patient are considered, or all if neither is known, and
+    none is taken where there is a choice. Where the segmentation remembers what its image was like, that image is not
+    in the scene, so the others are not considered.
     """
     find_images_again(segmentation)
     drawn_on = reference_image(segmentation)

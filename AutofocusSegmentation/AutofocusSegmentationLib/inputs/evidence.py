@@ -19,7 +19,8 @@ _SCANNED_WITH = "".join(
     f"(?<!{word}[ _-])"
     for word in "low reduced standard half full single double triple quarter normal high care".split()
 )
-"""Not after these: a low-dose CT, CARE Dose and a single dose of contrast agent are scans, a dose alone is none."""
+"""Not after these words: a low-dose CT and CARE Dose are scans, not maps of a dose, and so is a series with a single
+dose of contrast agent."""
 
 NO_SCAN = re.compile(
     rf"(?<![a-z])(mask(?![ _-]?rt)|brainmask|seg|segmentation|segments|labels?|labelmap|{_SCANNED_WITH}(rt)?dose|"
@@ -27,8 +28,8 @@ NO_SCAN = re.compile(
     r"(?<=[\s_-])sub(?!-|[\s_]*\d)|post[a-z]*[\s_]*-[\s_]*(t1w?[\s_-]*)?pre(?![\s_-]*(op|rt)))(?![a-z])",
     re.IGNORECASE,
 )
-"""Names of images that are derived from a scan, or made to plan one, and are no input. One in a mask for radiotherapy
-(RT) is a scan, and 'sub-01' is BIDS's subject, no subtraction."""
+"""Names of images that are derived from a scan, or made to plan one, and so are no input. A scan of a patient in a mask
+for radiotherapy (RT) is one, and 'sub-01' is a subject in BIDS, not a subtraction."""
 
 SERIES_NUMBER = re.compile(r"^\s*\d+\s*:\s*")
 """What Slicer's DICOM reader writes before a series description: '6: AX T1 C+'."""
@@ -46,8 +47,8 @@ _WITHOUT_CONTRAST = re.compile(
     r"o\.\s?km|(?<!\d)c-(?!\d)|(?<=[\s_])-c(?!\d))(?![a-z])",
     re.IGNORECASE,
 )
-"""Said of a series that has a contrast agent by its tags: not yet. Before an operation, or without fat saturation, is
-another thing."""
+"""Words in the description of a series whose tags name a contrast agent: it had not been given yet. 'Before' an
+operation and 'without' fat saturation mean something else."""
 
 _LONG_ECHO_MS, _SHORT_ECHO_MS, _SHORT_GRADIENT_ECHO_MS = 60, 30, 15
 _SHORT_REPETITION_MS, _FLUID_NULLED_MS, _T1_INVERSION_MS = 1000, 1500, (300, 1400)

@@ -103,7 +103,7 @@ class AttentionPanel(VTKObservationMixin):
         self._update()
 
     def segments_changed(self) -> None:
-        """Segments are others than before: measure the focus in them."""
+        """The segments have changed: measure the focus in them again."""
         self._measurements.forget()
         self._update()
 
@@ -116,7 +116,7 @@ class AttentionPanel(VTKObservationMixin):
         self.removeObservers()
 
     def scene_about_to_close(self) -> None:
-        """The images go: a running job has nothing to return to."""
+        """The images are about to go, so a running job has nothing to return to."""
         self.run.cancel()
         self.set_parameters(None)
 

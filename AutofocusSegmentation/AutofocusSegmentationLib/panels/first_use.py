@@ -18,8 +18,8 @@ HIDE_HINT_SETTING = "AutofocusSegmentation/HideGraphicsCardHint"
 class FirstUsePanel:
     """Connects the widgets of FirstUse.ui with the doctor and the installer. Nothing is installed without a yes.
 
-    look: returns what the doctor should judge. on_change: called when PyTorch is another than before, or looked for
-    again. one_engine: shared with the other panels; nothing replaces the PyTorch that runs.
+    look: returns what the doctor needs to know of this computer. on_change: called when PyTorch has changed, or was
+    looked for again. one_engine: shared with the other panels; nothing replaces the PyTorch that runs.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from ..model_card import model_card, population_text
 
 
 def fill(selector, entries: list[ModelEntry]) -> None:
-    """List models in a combo box, without a word to those who watch it."""
+    """List models in a combo box, without a signal."""
     selector.blockSignals(True)
     selector.clear()
     for entry, title in zip(entries, models.chooser_titles(entries)):

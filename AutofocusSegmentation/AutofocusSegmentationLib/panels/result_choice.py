@@ -43,10 +43,11 @@ class ResultChoice:
         self._selector.blockSignals(False)
         others = other_results(segmentation)
         self._ready = [node for node in self._ready if node in others]
-        about = (_image(segmentation), _place(segmentation), _scaled(segmentation), _ready(self._ready),
-                 *_shown(segmentation, others, self._ready), _model(segmentation))
-        text = "\n".join(sentence for sentence in about if sentence)
-        show_text(self._label, text)
+        sentences = (
+            _image_text(segmentation), _place_text(segmentation), _scale_text(segmentation), _ready_text(self._ready),
+            *_visibility_texts(segmentation, others, self._ready), _model_text(segmentation),
+        )
+        show_text(self._label, "\n".join(filter(None, sentences)))
 
     def announce(self, segmentation) -> None:
         """Say of a new result that it is ready, until it is chosen."""
@@ -58,7 +59,7 @@ class ResultChoice:
             self._on_chosen(node)
 
 
-def _image(segmentation) -> str:
+def _image_text(segmentation) -> str:
     """Return which image and study a segmentation is of; empty if its name says it and no study is known."""
     image = reference_image(segmentation)
     if image is None:
@@ -76,7 +77,7 @@ def _image(segmentation) -> str:
     return _("Image: {image}").format(image=name_of(image))
 
 
-def _place(segmentation) -> str:
+def _place_text(segmentation) -> str:
     """Say if a segmentation does not lie on its image."""
     image = reference_image(segmentation)
     if image is None:
@@ -91,7 +92,7 @@ def _place(segmentation) -> str:
         image=image.GetName())
 
 
-def _scaled(segmentation) -> str:
+def _scale_text(segmentation) -> str:
     """Say if a transform makes the volumes other than those on the image's own voxels."""
     transform = segmentation.GetParentTransformNode()
     if not is_linear(transform):
@@ -104,14 +105,14 @@ def _scaled(segmentation) -> str:
         factor=factor)
 
 
-def _ready(results: list) -> str:
+def _ready_text(results: list) -> str:
     if len(results) == 1:
         return _("{name} is ready: choose it above to see it.").format(name=name_of(results[0]))
     return _("{count} new results are ready: choose one above to see it.").format(
         count=len(results)) if results else ""
 
 
-def _shown(segmentation, others: list, ready: list) -> list[str]:
+def _visibility_texts(segmentation, others: list, ready: list) -> list[str]:
     """Return what the views do not show, this result or others that are not `ready`, and which others they show, too:
     the colours are the same for all patients."""
     if not segmentation.GetDisplayNode().GetVisibility():
@@ -119,18 +120,18 @@ def _shown(segmentation, others: list, ready: list) -> list[str]:
     others = [node for node in others if node.GetDisplayNode() is not None]
     shown = [node for node in others if node.GetDisplayNode().GetVisibility()]
     hidden = [node for node in others if node not in shown and node not in ready]
-    about = [_behind(segmentation)]
+    texts = [_background_text(segmentation)]
     if shown:
         name = name_of(shown[0]) if len(shown) == 1 else _("{count} other results").format(count=len(shown))
-        about.append(_("The views show {name}, too: press Show in views to see this result alone.").format(name=name))
+        texts.append(_("The views show {name}, too: press Show in views to see this result alone.").format(name=name))
     if len(hidden) == 1:
-        about.append(_("{name} is hidden: choose it above to see it.").format(name=name_of(hidden[0])))
+        texts.append(_("{name} is hidden: choose it above to see it.").format(name=name_of(hidden[0])))
     elif hidden:
-        about.append(_("{count} other results are hidden: choose one above to see it.").format(count=len(hidden)))
-    return about
+        texts.append(_("{count} other results are hidden: choose one above to see it.").format(count=len(hidden)))
+    return texts
 
 
-def _behind(segmentation) -> str:
+def _background_text(segmentation) -> str:
     """Say if the views show another image behind a result, as after the next patient was loaded."""
     others = [volume for volume in view_layers.backgrounds()
               if not is_attention_map(volume) and not is_of_study(volume, segmentation)]
@@ -140,7 +141,7 @@ def _behind(segmentation) -> str:
         name=name_of(others[0]))
 
 
-def _model(segmentation) -> str:
+def _model_text(segmentation) -> str:
     """Return which model made a segmentation, with its id where another one of that title and version made others."""
     def called(node) -> str:
         return f"{short_title(title_of_maker(node))} {node.GetAttribute(MODEL_VERSION) or ''}".strip()

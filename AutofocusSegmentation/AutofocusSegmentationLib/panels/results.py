@@ -64,7 +64,7 @@ class ResultsPanel(VTKObservationMixin):
     def set_parameters(self, parameters: AutofocusSegmentationParameters | None) -> None:
         """Show the result of this parameter node from now on; None lets go of the present one.
 
-        One without a result, as after a scene without one was added to this scene, goes on with the result shown.
+        If it has no result, as after a scene without one was added to this scene, the one that is shown stays.
         """
         if self._parameters is not None:
             self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
@@ -74,7 +74,7 @@ class ResultsPanel(VTKObservationMixin):
         self._show((parameters.result or self._segmentation) if parameters else None)
 
     def run_began(self) -> None:
-        """A first run has begun: results may be shown as they come, unless the user takes one up meanwhile."""
+        """A first run has begun: results may be shown as they come, unless the user begins to work with one."""
         self._in_use = False
 
     def show_new(self, result: Result) -> None:
@@ -199,7 +199,7 @@ class ResultsPanel(VTKObservationMixin):
         self.ui.show3DButton.setChecked(display.is_shown_in_3d(self._segmentation))
 
     def _arrange(self) -> None:
-        """The image behind, the slices through the result (the selected structure, if there is one), others hidden."""
+        """Show the image and the slices through the result, or its selected structure, and hide other results."""
         hide_held_out()  # else a test case's contours would lie over this image
         display.show_alone(self._segmentation)
         image, row = reference_image(self._segmentation), self._table.row()
@@ -237,7 +237,7 @@ class ResultsPanel(VTKObservationMixin):
     # Clicks
 
     def _use(self, value=None) -> None:
-        self._in_use = True  # a new result must not come under the next click
+        self._in_use = True  # a new result must not take this one's place under the next click
 
     def _result_chosen(self, segmentation) -> None:
         self._use()

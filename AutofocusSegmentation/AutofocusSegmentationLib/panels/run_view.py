@@ -14,15 +14,15 @@ from .timers import JobTimer, one_shot
 from .window import SlicerWindow
 
 CANCEL_REST_MS = 3000
-"""How long Cancel rests when a study begins that waited: a second press was meant for the one before."""
+"""How long Cancel is disabled when the next study in the queue begins: a second press was meant for the one before."""
 
 
 class RunView:
     """Drives a JobQueue with a timer and shows it in the widgets of `ui`.
 
     window: Slicer's main window. make_engine: see JobQueue. on_finished(study): a study has ended.
-    on_change(): something runs, waits or has ended, so that other widgets may have to follow. The attribute on_started,
-    called when the first of a series of studies begins to run, is for who shows the results.
+    on_change(): something runs, waits or has ended, so that other widgets may have to follow. on_started, an attribute,
+    is called when the first of a series of studies begins to run; it is for the panel that shows the results.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ from .window import SlicerWindow
 
 
 class SegmentPanel(VTKObservationMixin):
-    """Connects the widgets of Segment.ui and the parameter node. What the user asks for runs one after the other.
+    """Connects the widgets of Segment.ui and the parameter node. Studies run one after the other.
 
     window: Slicer's main window. make_engine: makes the process of each job, None for the real one.
     on_result: called with the Result of a run that ended well. one_engine: shared with the other panels.
@@ -109,7 +109,7 @@ class SegmentPanel(VTKObservationMixin):
         self.removeObservers()
 
     def scene_about_to_close(self) -> None:
-        """The images go: what runs or waits has nothing to return to."""
+        """The images are about to go, so what runs or waits has nothing to return to."""
         waiting = len(self.run.queue.waiting)
         self.run.stop_all(
             _("The scene was closed: the running segmentation was cancelled, and the queue emptied ({count} "
@@ -239,7 +239,7 @@ class SegmentPanel(VTKObservationMixin):
         return missing or self._one_engine.hindrance(self)
 
     def _output_promised(self) -> str:
-        """Return that a study on another image will be written into the output; empty if not."""
+        """Say that a study on another image will be written into the output; empty if not."""
         other = self.run.queue.promised_to(self._study())
         return "" if other is None else _(
             "A running or queued segmentation of {image} will be written into this output: choose a new segmentation "

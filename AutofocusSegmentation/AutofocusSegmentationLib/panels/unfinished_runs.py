@@ -31,7 +31,7 @@ class UnfinishedRuns:
         self._refusal = ""
         ui.resumeButton.connect("clicked(bool)", self._resume_clicked)
         ui.discardButton.connect("clicked(bool)", self._discard_clicked)
-        ui.unfinishedSelector.connect("currentIndexChanged(int)", self._chosen)
+        ui.unfinishedSelector.connect("currentIndexChanged(int)", self._show_chosen)
 
     def refresh(self) -> None:
         """Look what there is in the user's models folder."""
@@ -42,15 +42,15 @@ class UnfinishedRuns:
         for run in self._runs:
             selector.addItem(run.text)
         selector.blockSignals(False)
-        self._chosen(0)
+        self._show_chosen(0)
 
     def set_state(self, visible: bool, refusal: str) -> None:
         """visible: whether to show the list, if there is anything in it. refusal: why the engine cannot start."""
         self._refusal = refusal
         self._ui.unfinishedBox.setVisible(visible and bool(self._runs))
-        self._chosen(self._ui.unfinishedSelector.currentIndex)
+        self._show_chosen(self._ui.unfinishedSelector.currentIndex)
 
-    def _chosen(self, index: int) -> None:
+    def _show_chosen(self, index: int) -> None:
         if not 0 <= index < len(self._runs):
             return
         run, button = self._runs[index], self._ui.resumeButton

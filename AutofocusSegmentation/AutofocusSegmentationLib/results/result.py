@@ -12,6 +12,7 @@ has the same voxels. A copy of a segment counts as the user's.
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import slicer
@@ -212,10 +213,8 @@ def _free_name(segments, name: str) -> str:
     """Return `name`, or 'name (new)', 'name (new 2)' ... if a segment has it already."""
     if not segments.GetSegmentIdBySegmentName(name):
         return name
-    number = 1
-    while segments.GetSegmentIdBySegmentName(name_beside(name, number)):
-        number += 1
-    return name_beside(name, number)
+    names = (name_beside(name, number) for number in count(1))
+    return next(each for each in names if not segments.GetSegmentIdBySegmentName(each))
 
 
 def _rows(segmentation, manifest: Manifest, found: Found, segments: dict[str, str]) -> list:

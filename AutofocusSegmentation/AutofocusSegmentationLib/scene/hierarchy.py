@@ -61,19 +61,19 @@ def modality(node) -> str:
     return (hierarchy.GetItemAttribute(item, name) or "").strip().upper()
 
 
-def made_tree():
-    """Return the scene's subject hierarchy, which is added if it has none yet."""
+def subject_hierarchy():
+    """Return the scene's subject hierarchy; it is added if there is none yet."""
     return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
 
 
 def put_beside(node, other) -> None:
     """Give `node` the parent of `other`: its study, its folder, or the scene."""
-    put_under(node, parent_item(other) or made_tree().GetSceneItemID())
+    put_under(node, parent_item(other) or subject_hierarchy().GetSceneItemID())
 
 
 def put_under(node, parent: int) -> None:
     """Make the item of `node` a child of the item `parent`. It is made if there is none, as without Slicer's window."""
-    made_tree().CreateItem(parent, node)
+    subject_hierarchy().CreateItem(parent, node)
 
 
 def remove_item(node) -> int:
@@ -149,7 +149,8 @@ def _readable(text: str) -> str:
 
 
 def _tree():
-    """Return the scene's subject hierarchy; None if it has none yet (Slicer's own getter would add it)."""
+    """Return the scene's subject hierarchy; None if there is none yet: a look must not add a node, as Slicer's own
+    getter does."""
     return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
 
 

@@ -1,4 +1,4 @@
-"""The marks by which nodes of the scene are known as ours: attributes and references, as saved scenes have them."""
+"""Marks of our nodes that more than one module reads: attributes and references, which are saved with the scene."""
 
 ATTENTION_ATTRIBUTE = "AutofocusSegmentation.Attention"
 """Attribute of all that is made for the attention, maps among them: such a map is no scan."""

@@ -80,8 +80,8 @@ def is_of_study(volume, segmentation) -> bool:
 
 
 def made_of_another(segmentation):
-    """Return the volume node that a segmentation was made on, if its geometry was made that of one that is neither an
-    image of its study nor of the same patient since (Specify geometry in the Segment Editor does that); else None."""
+    """Return the volume node that a segmentation was made of, if it has since got the geometry of a volume that is
+    neither of its study nor of the same patient (as by Specify geometry in the Segment Editor); else None."""
     shown = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
     made = segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + (_reference_name(_recorded(segmentation)) or ""))
     if made is None or shown in (None, *images_of(segmentation)) or hierarchy.same_patient(made, shown):
@@ -90,10 +90,10 @@ def made_of_another(segmentation):
 
 
 def find_images_again(segmentation) -> None:
-    """Give a segmentation back the references to its images that it lost, as a clone made in the Data module does.
+    """Give a segmentation back the references to its images that it lost; a clone made in the Data module has none.
 
-    They are known by their voxels and their place. Does nothing where none is lost; else it reads the voxels of those
-    images alone that have the size and the place of a lost one.
+    The images are recognised by their voxels and place. Quick if none is lost; else the voxels of those volumes are
+    read that have the size and place of a lost one.
     """
     geometry, before = segmentation.GetReferenceImageGeometryReferenceRole(), _recorded(segmentation)
     wanted = [geometry, *(SEGMENTED_INPUT_ROLE + name for name in before)] if before else []
@@ -117,7 +117,7 @@ def find_images_again(segmentation) -> None:
 def _found(segmentation, before: object, reference=None):
     """Return the volume node that is as an image was recorded, relative to `reference` (None: to itself), or None.
 
-    Where several are, as a scan that was loaded twice, they must not be known to be of several patients.
+    If there are several, as when a scan was loaded twice, they must not be known to be of different patients.
     """
     nodes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
              if is_usable(node) and not hierarchy.known_apart(segmentation, node)
@@ -191,7 +191,7 @@ def _state(node, reference, image=None) -> dict:
 
 
 def _form(node, reference, image=None) -> dict:
-    """Return of the state what can be told without a look at the voxels."""
+    """Return the part of the state that can be told without reading voxels."""
     image = image or node.GetImageData()
     size = image.GetDimensions()
     corners = np.stack(np.meshgrid(*[(0.0, (n - 1) / 2, n - 1.0) for n in size], indexing="ij"), axis=-1).reshape(-1, 3)
