@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import slicer
@@ -20,22 +20,10 @@ from ..engine.job_folder import JobError, JobFolder
 from ..engine.output import Note
 from .case_export import CaseError, export_cases, needed_bytes
 from .cases import TuningCase
-from .request import CANDIDATE, STOP_GRACE_S, CheckRequest, ResumeRequest, TuneRequest
+from .request import CANDIDATE, STOP_GRACE_S, CheckRequest, ResumeRequest, TuneRequest, TuningChoices
 
 CACHE_RESERVE_BYTES = 1024**3
 """Free space that a training wants for prepared cases and checkpoints, besides the exported images."""
-
-
-@dataclass(frozen=True)
-class TuningChoices:
-    """title: of the new model. tune: attention, last-blocks or all. epochs: passes over the cases, 0 to choose them.
-    hold_out: 'auto', 'none', 'each', or 'chosen' for the cases that say so. device: auto, cuda, mps or cpu."""
-
-    title: str
-    tune: str = "attention"
-    epochs: int = 20
-    hold_out: str = "auto"
-    device: str = "auto"
 
 
 class FineTuningJob(EngineJob):
@@ -76,14 +64,14 @@ class FineTuningJob(EngineJob):
         self._start(begin)
 
     def train(
-        self, base: Manifest, cases: Sequence[TuningCase], settings: TuningChoices, models_folder: Path
+        self, base: Manifest, cases: Sequence[TuningCase], choices: TuningChoices, models_folder: Path
     ) -> None:
         """Export the cases into the new model's folder and train there."""
         def begin() -> None:
             place = model_store.ensure_models_folder(models_folder)
             _check_free_disk(place, needed_bytes(cases))
             try:
-                self.folder = _new_folder(place, settings.title)
+                self.folder = _new_folder(place, choices.title)
                 inputs = training_folder.begin_export(self.folder)
             except OSError as error:
                 raise CaseError(
@@ -91,15 +79,15 @@ class FineTuningJob(EngineJob):
                       "Advanced, at the top of the module).").format(reason=error.strerror or type(error).__name__)
                 ) from None
             self._export(base, cases, inputs)
-            held_out = ",".join(case.name for case in cases if case.hold_out) or "none"
-            self._engine.start(TuneRequest(
-                base.folder, self.folder, settings.title, settings.tune, settings.epochs,
-                held_out if settings.hold_out == "chosen" else settings.hold_out, settings.device, place,
-            ), self.folder)
+            held_out = choices.hold_out
+            if held_out == "chosen":
+                held_out = ",".join(case.name for case in cases if case.hold_out) or "none"
+            request = TuneRequest(base.folder, self.folder, place, replace(choices, hold_out=held_out))
+            self._engine.start(request, self.folder)
 
         self._start(begin)
 
-    def resume(self, folder: Path, device: str = "auto") -> None:
+    def resume(self, folder: Path, device: str) -> None:
         """Go on with a stopped training."""
         def begin() -> None:
             self.folder = Path(folder)

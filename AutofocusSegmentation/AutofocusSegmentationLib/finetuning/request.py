@@ -23,15 +23,15 @@ INPUTS, CANDIDATE, COMPARISON_FILE = (
 class CheckRequest(EngineRequest):
     """Look at the cases of `cases.json` in the engine's folder without training."""
 
-    base: str | os.PathLike
-    models_folder: str | os.PathLike | None = None
+    base: Path
+    models_folder: Path
 
     cancel_grace_s = 1.0
 
     def arguments(self) -> list[str]:
         return [
             "finetune", "--check-only", "--base", os.fspath(self.base), "--cases", CASES_FILE,
-            *_models(self.models_folder), "--progress", "json", "--parent-pipe", "--job-folder", ".",
+            "--models", os.fspath(self.models_folder), "--progress", "json", "--parent-pipe", "--job-folder", ".",
         ]
 
     def outputs(self) -> list[str]:
@@ -39,31 +39,37 @@ class CheckRequest(EngineRequest):
 
 
 @dataclass(frozen=True)
-class TuneRequest(EngineRequest):
-    """Train on the cases of training/inputs/cases.json in `folder`, which is the engine's folder too.
+class TuningChoices:
+    """title: of the new model. tune: attention, last-blocks or all. epochs: passes over the cases, 0 to choose them.
+    hold_out: 'auto', 'none', 'each' (leave one out) or the names of cases, separated by commas; before the cases are
+    known 'chosen' for those that say so. device: auto, cuda, mps or cpu."""
 
-    epochs: passes over the cases, 0 to have the number chosen. hold_out: 'auto', 'none', 'each' (leave one out) or
-    the names of cases, separated by commas.
-    """
-
-    base: str | os.PathLike
-    folder: Path
     title: str
-    tune: str = "attention"
-    epochs: int = 20
-    hold_out: str = "auto"
-    device: str = "auto"
-    models_folder: str | os.PathLike | None = None
+    tune: str
+    epochs: int
+    hold_out: str
+    device: str
+
+
+@dataclass(frozen=True)
+class TuneRequest(EngineRequest):
+    """Train on the cases of training/inputs/cases.json in `folder`, which is the engine's folder too."""
+
+    base: Path
+    folder: Path
+    models_folder: Path
+    choices: TuningChoices
 
     cancel_grace_s = STOP_GRACE_S
 
     def arguments(self) -> list[str]:
-        hold_out = ["--leave-one-out"] if self.hold_out == "each" else ["--hold-out", self.hold_out]
+        choices = self.choices
         return [
             "finetune", "--base", os.fspath(self.base), "--cases", f"{INPUTS}/{CASES_FILE}",
-            "--output", os.fspath(self.folder), "--tune", self.tune, "--epochs", str(self.epochs or "auto"), *hold_out,
-            "--candidate-only", f"--title={self.title}", *_models(self.models_folder), "--device", self.device,
-            "--progress", "json", "--parent-pipe",
+            "--output", os.fspath(self.folder), "--tune", choices.tune, "--epochs", str(choices.epochs or "auto"),
+            *(["--leave-one-out"] if choices.hold_out == "each" else ["--hold-out", choices.hold_out]),
+            "--candidate-only", f"--title={choices.title}", "--models", os.fspath(self.models_folder),
+            "--device", choices.device, "--progress", "json", "--parent-pipe",
         ]
 
     def outputs(self) -> list[str]:
@@ -75,7 +81,7 @@ class ResumeRequest(EngineRequest):
     """Go on with the training in `folder`; everything but the device is as it was."""
 
     folder: Path
-    device: str = "auto"
+    device: str
 
     cancel_grace_s = STOP_GRACE_S
 
@@ -90,7 +96,3 @@ class ResumeRequest(EngineRequest):
 
 
 _RESULTS = [f"{CANDIDATE}/model.json", f"{CANDIDATE}/weights.npz", COMPARISON_FILE]
-
-
-def _models(folder: str | os.PathLike | None) -> list[str]:
-    return [] if folder is None else ["--models", os.fspath(folder)]

@@ -18,9 +18,10 @@ from ..engine.finetuning_events import CaseChecked
 from ..engine.one_engine import OneEngine
 from ..finetuning.cases import TuningCase
 from ..finetuning.folder_cases import cases_from_folder
-from ..finetuning.job import FineTuningJob, TuningChoices
+from ..finetuning.job import FineTuningJob
 from ..finetuning.kept_cases import recall_behind, remember_cases
 from ..finetuning.parameters import FineTuningParameters, HoldOut, hold_out_problem, hold_out_warning
+from ..finetuning.request import TuningChoices
 from ..finetuning.scene_cases import cases_from_scene, find_inputs_again
 from .base_choice import BaseChoice
 from .bound_widgets import bind
@@ -220,13 +221,13 @@ class FineTunePanel(VTKObservationMixin):
         self._list.look_again(self.base)
         base, used, parameters = self.base, self._list.used, self._parameters
         images = {case.name: case.inputs[base.reference].GetID() for case in used if case.in_scene}
-        settings = TuningChoices(
+        choices = TuningChoices(
             parameters.tuning_title.strip() or self._default_title(), parameters.tune.value,
             0 if parameters.choose_epochs else parameters.tuning_epochs, parameters.hold_out.value,
             parameters.device.argument())
         self._show_result(None)
         self._cases = {case.name: (case, case.state) for case in used}
-        self._begin(lambda job: job.train(base, used, settings, models.user_models_folder()))
+        self._begin(lambda job: job.train(base, used, choices, models.user_models_folder()))
         self._images = {self._run.folder: images}
 
     def _resume(self, folder: Path) -> None:
