@@ -66,33 +66,30 @@ class AutofocusSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         from AutofocusSegmentationLib.panels.segment import SegmentPanel
         from AutofocusSegmentationLib.panels.window import ApplicationWindow
 
-        ui_widget = slicer.util.loadUI(self.resourcePath("UI/AutofocusSegmentation.ui"))
+        def ui_file(name: str) -> str:
+            return self.resourcePath(f"UI/{name}.ui")
+
+        ui_widget = slicer.util.loadUI(ui_file("AutofocusSegmentation"))
         ui_widget.setMRMLScene(slicer.mrmlScene)
         self.layout.addWidget(ui_widget)
         self.ui = slicer.util.childWidgetVariables(ui_widget)
         self.logic = AutofocusSegmentationLogic()
         self.one_engine = one_engine = OneEngine(in_process=True)
+        # A window for each panel, for each asks before Slicer closes over its own job.
         self.segment_panel = SegmentPanel(
-            self.resourcePath("UI/Segment.ui"), ApplicationWindow(), lambda: self.make_engine(), one_engine,
-            on_models_changed=self._look_again,
-        )
-        self.results_panel = ResultsPanel(self.resourcePath("UI/Results.ui"), ApplicationWindow())
+            ui_file("Segment"), ApplicationWindow(), one_engine, lambda: self.make_engine(), self._look_again)
+        self.results_panel = ResultsPanel(ui_file("Results"), ApplicationWindow())
         self.segment_panel.on_result = self._result_came
         self.segment_panel.run.on_started = self.results_panel.run_began
         self.attention_panel = AttentionPanel(
-            self.resourcePath("UI/Attention.ui"), ApplicationWindow(), one_engine,
-            log=self.segment_panel.ui.logText.appendPlainText, make_engine=lambda: self.make_engine(),
+            ui_file("Attention"), ApplicationWindow(), one_engine, log=self.segment_panel.ui.logText.appendPlainText,
+            make_engine=lambda: self.make_engine(),
         )
         self.finetune_panel = FineTunePanel(
-            self.resourcePath("UI/FineTune.ui"), ApplicationWindow(), one_engine, self._look_again,
-            lambda: self.make_engine(),
-        )
-        self.models_panel = ModelsPanel(
-            self.resourcePath("UI/Models.ui"), ApplicationWindow(), one_engine, self._look_again)
+            ui_file("FineTune"), ApplicationWindow(), one_engine, self._look_again, lambda: self.make_engine())
+        self.models_panel = ModelsPanel(ui_file("Models"), ApplicationWindow(), one_engine, self._look_again)
         self.first_use_panel = FirstUsePanel(
-            self.resourcePath("UI/FirstUse.ui"), ApplicationWindow(), SlicerTorchInstaller(),
-            on_change=self._look_again, one_engine=one_engine,
-        )
+            ui_file("FirstUse"), ApplicationWindow(), one_engine, SlicerTorchInstaller(), self._look_again)
         for panel in (
             self.first_use_panel, self.segment_panel, self.results_panel, self.attention_panel, self.finetune_panel,
             self.models_panel,

@@ -54,29 +54,29 @@ def measure(segmentation, focus_maps: Mapping[str, object]) -> list[SegmentFocus
     arrays = {layer: slicer.util.arrayFromVolume(node).ravel() for layer, node in focus_maps.items()}
     own, other = segmentation.GetParentTransformNode(), first.GetParentTransformNode()
     between = None if own is other else transform_between(own, other)
-    measured = with_label_maps(segmentation)
+    in_voxels = with_label_maps(segmentation)
     found = []
     for segment_id, segment in segments_of(segmentation):
-        counts = _counts(measured, segment_id, between, first)
+        counts = _counts(in_voxels, segment_id, between, first)
         layers = {layer: _focus(values, counts) for layer, values in arrays.items()}
         layers = {layer: focus for layer, focus in layers.items() if focus is not None}
         found.append(SegmentFocus(segment_id, segment.GetName(), tuple(segment.GetColor()), layers))
     return found
 
 
-def fill_nodes(segmentation, reference, measured: list[SegmentFocus]) -> None:
+def fill_nodes(segmentation, reference, measurements: list[SegmentFocus]) -> None:
     """Put the measurements into the segmentation's table and chart nodes; they are made if they are not there.
 
     The table has one row a layer and, for each segment, columns for mean, median and the two other percentiles.
     """
-    layers = sorted({layer for item in measured for layer in item.layers})
+    layers = sorted({layer for item in measurements for layer in item.layers})
     if not layers:
         return
     table = _node(segmentation, reference, TABLE, "vtkMRMLTableNode", _("{name} attention"))
     chart = _node(segmentation, reference, CHART, "vtkMRMLPlotChartNode", _("{name} attention plot"))
     columns = {LAYER_COLUMN: [float(layer.removeprefix("layer")) for layer in layers]}
-    names = _column_names(measured)
-    for item in measured:
+    names = _column_names(measurements)
+    for item in measurements:
         focuses = [item.layers.get(layer) for layer in layers]
         if not any(focuses):
             continue
@@ -88,7 +88,7 @@ def fill_nodes(segmentation, reference, measured: list[SegmentFocus]) -> None:
     slicer.util.updateTableFromArray(table, [np.round(column, 3) for column in columns.values()], [*columns])
     table.SetUseColumnNameAsColumnHeader(True)
     table.SetLocked(True)
-    _fill_chart(segmentation, reference, chart, table, measured, names)
+    _fill_chart(segmentation, reference, chart, table, measurements, names)
 
 
 def uniform_focus(volume, low: float, high: float) -> float | None:
@@ -146,10 +146,10 @@ def _focus(values: np.ndarray, counts: np.ndarray) -> Focus | None:
     return Focus(mean, tuple(float(values[place]) for place in places))
 
 
-def _fill_chart(segmentation, reference, chart, table, measured: list[SegmentFocus], names: dict[str, str]) -> None:
+def _fill_chart(segmentation, reference, chart, table, measurements: list[SegmentFocus], names: dict[str, str]) -> None:
     """One line a segment, in its colour: the mean focus over the layers."""
     spare = _of_kind(segmentation, SERIES)
-    for item in measured:
+    for item in measurements:
         if not item.layers:
             continue
         series = spare.pop(0) if spare else _new_node(segmentation, reference, SERIES, "vtkMRMLPlotSeriesNode", "")
@@ -165,10 +165,10 @@ def _fill_chart(segmentation, reference, chart, table, measured: list[SegmentFoc
     chart.SetYAxisTitle(_("Mean focus in the structure (mm)"))
 
 
-def _column_names(measured: list[SegmentFocus]) -> dict[str, str]:
+def _column_names(measurements: list[SegmentFocus]) -> dict[str, str]:
     """Return segment id to the segment's name, which gets a number where another has it: a column is found by name."""
     names: dict[str, str] = {}
-    for item in measured:
+    for item in measurements:
         name, number = item.name, 1
         while name in names.values():
             number += 1

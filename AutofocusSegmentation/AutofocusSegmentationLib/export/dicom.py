@@ -118,8 +118,8 @@ def coded_meaning(segment, manifest: Manifest | None) -> str:
         return entry
     if not is_left_behind(entry, manifest.structure(made_as) if manifest else None):
         return entry
-    called = structure_called(segment.GetName(), manifest.structures) if manifest else None
-    return terminology_entry(called) if called else TISSUE_ENTRY
+    structure = structure_called(segment.GetName(), manifest.structures) if manifest else None
+    return terminology_entry(structure) if structure else TISSUE_ENTRY
 
 
 @contextmanager

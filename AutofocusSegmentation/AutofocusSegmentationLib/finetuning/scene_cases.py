@@ -22,10 +22,10 @@ def cases_from_scene(manifest: Manifest, known: Sequence[TuningCase] = ()) -> li
     Its reference volume is an input, the others are guessed as for segmenting. Segmentations that a model made and
     nobody edited are there, but not used unless the user says so.
     """
-    taken = {case.segmentation.GetID() for case in known if case.in_scene and not case.segmentation_gone}
+    known_ids = {case.segmentation.GetID() for case in known if case.in_scene and not case.segmentation_gone}
     found: list[TuningCase] = []
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-        if node.GetID() in taken or node.GetHideFromEditors() or node.GetAttribute(COMPARISON_ATTRIBUTE):
+        if node.GetID() in known_ids or node.GetHideFromEditors() or node.GetAttribute(COMPARISON_ATTRIBUTE):
             continue
         remark = _untouched(node, manifest)
         found.append(TuningCase(
@@ -69,12 +69,12 @@ def _untouched(node, manifest: Manifest | None) -> str:
     Its segments tell, not its node: that knows of no model once a result was saved as .seg.nrrd and loaded again.
     """
     segments = dict(segments_of(node))
-    made = {item for item, segment in segments.items() if tag_of(segment, HASH_TAG)}
-    if not made or any(not structure_of(segments[item], manifest) for item in made):
+    of_model = {item for item, segment in segments.items() if tag_of(segment, HASH_TAG)}
+    if not of_model or any(not structure_of(segments[item], manifest) for item in of_model):
         return ""
     volumes_ml = segment_volumes(node)
-    drawn = {item for item in segments if volumes_ml.get(item) != 0}
-    if drawn - made or edited_segments(node):
+    filled = {item for item in segments if volumes_ml.get(item) != 0}
+    if filled - of_model or edited_segments(node):
         return ""
     return _("Made by a model and not corrected: a model learns nothing from its own result. Correct it, or tick it if "
              "you have checked it.")

@@ -190,11 +190,11 @@ def _case_words(node, series_numbered: bool) -> tuple[str, ...]:
     words: list[str] = []
     before, numbers_a_word = "", False
     for word in re.findall(r"[^\W_]+", name):
-        told = not _SEQUENCE_WORD.fullmatch(word)
+        of_case = not _SEQUENCE_WORD.fullmatch(word)
         of_series = re.fullmatch(r"\d{1,2}", word) or (_MATRIX.fullmatch(word) and _TECHNIQUE.fullmatch(before))
-        if told and (numbers_a_word or not of_series):
+        if of_case and (numbers_a_word or not of_series):
             words.append(word)
-        before, numbers_a_word = word, told and not word.isdigit()
+        before, numbers_a_word = word, of_case and not word.isdigit()
     return tuple(words)
 
 

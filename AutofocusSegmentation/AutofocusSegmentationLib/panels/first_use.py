@@ -18,24 +18,24 @@ HIDE_HINT_SETTING = "AutofocusSegmentation/HideGraphicsCardHint"
 class FirstUsePanel:
     """Connects the widgets of FirstUse.ui with the doctor and the installer. Nothing is installed without a yes.
 
-    look: returns what the doctor needs to know of this computer. on_change: called when PyTorch has changed, or was
-    looked for again. one_engine: shared with the other panels; nothing replaces the PyTorch that runs.
+    one_engine: shared with the other panels; nothing replaces the PyTorch that runs. on_change: called when PyTorch has
+    changed, or was looked for again. look: returns what the doctor needs to know of this computer.
     """
 
     def __init__(
         self,
         ui_file: str,
         window: SlicerWindow,
+        one_engine: OneEngine,
         installer: TorchInstaller,
+        on_change: Callable[[], None],
         look: Callable[[bool, bool], doctor.Computer] = doctor.look,
-        on_change: Callable[[], None] = lambda: None,
-        one_engine: OneEngine | None = None,
     ) -> None:
         self._window = window
         self._installer = installer
         self._look = look
         self._on_change = on_change
-        self._one_engine = one_engine or OneEngine()
+        self._one_engine = one_engine
         self._computer: doctor.Computer | None = None
         self.diagnosis: Diagnosis | None = None
         self.widget = slicer.util.loadUI(ui_file)

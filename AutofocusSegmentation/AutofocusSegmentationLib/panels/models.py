@@ -191,10 +191,10 @@ def _about(line: _Line) -> str:
 def _training_files(sizes: training_folder.Sizes) -> str:
     """Say what `training_folder.delete_caches` would free, empty if nothing: what it keeps, as the comparison, is not
     counted."""
-    known = ((_("prepared images"), sizes.cache), (_("checkpoints"), sizes.checkpoints),
+    files = ((_("prepared images"), sizes.cache), (_("checkpoints"), sizes.checkpoints),
              (_("copies of the cases"), sizes.inputs), (_("pictures of the comparison"), sizes.comparison))
-    parts = [f"{name} {size_text(size)}" for name, size in known if size]
+    parts = [f"{name} {size_text(size)}" for name, size in files if size]
     if not parts:
         return ""
-    total = size_text(sum(size for _name, size in known))
+    total = size_text(sum(size for _name, size in files))
     return _("Files of the training: {total} ({parts}).").format(total=total, parts=", ".join(parts))

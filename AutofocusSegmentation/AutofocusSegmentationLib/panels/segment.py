@@ -32,22 +32,22 @@ from .window import SlicerWindow
 class SegmentPanel(VTKObservationMixin):
     """Connects the widgets of Segment.ui and the parameter node. Studies run one after the other.
 
-    window: Slicer's main window. make_engine: makes the process of each job, None for the real one.
-    on_result: called with the Result of a run that ended well. one_engine: shared with the other panels.
-    on_models_changed: called when the user has chosen another folder of models.
+    window: Slicer's main window. one_engine: shared with the other panels. make_engine: makes the process of each job,
+    None for the real one. on_models_changed: called when the user has chosen another folder of models. on_result, an
+    attribute, is called with the Result of a run that ended well.
     """
 
     def __init__(
         self,
         ui_file: str,
         window: SlicerWindow,
+        one_engine: OneEngine,
         make_engine: Callable[[], EngineProcess | None] = lambda: None,
-        one_engine: OneEngine | None = None,
         on_models_changed: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self.on_result: Callable[[Result], None] = lambda result: None
-        self._one_engine, self._on_models_changed = one_engine or OneEngine(), on_models_changed
+        self._one_engine, self._on_models_changed = one_engine, on_models_changed
         self._parameters: AutofocusSegmentationParameters | None = None
         self._binding = None
         self._output_checked: tuple = ()

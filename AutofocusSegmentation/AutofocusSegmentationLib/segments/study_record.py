@@ -82,11 +82,11 @@ def is_of_study(volume, segmentation) -> bool:
 def made_of_another(segmentation):
     """Return the volume node that a segmentation was made of, if it has since got the geometry of a volume that is
     neither of its study nor of the same patient (as by Specify geometry in the Segment Editor); else None."""
-    shown = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
-    made = segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + (_reference_name(_recorded(segmentation)) or ""))
-    if made is None or shown in (None, *images_of(segmentation)) or hierarchy.same_patient(made, shown):
+    present = reference_image(segmentation)
+    original = segmentation.GetNodeReference(SEGMENTED_INPUT_ROLE + (_reference_name(_recorded(segmentation)) or ""))
+    if original is None or present in (None, *images_of(segmentation)) or hierarchy.same_patient(original, present):
         return None
-    return made
+    return original
 
 
 def find_images_again(segmentation) -> None:

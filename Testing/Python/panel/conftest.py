@@ -53,6 +53,7 @@ def panel(module, repository, models_folder, messages):
     from panel_fakes import FakeEngine, RecordedWindow
 
     from AutofocusSegmentation import AutofocusSegmentationLogic
+    from AutofocusSegmentationLib.engine.one_engine import OneEngine
     from AutofocusSegmentationLib.panels.segment import SegmentPanel
     from harness.qtshim.deletion import delete_now
 
@@ -65,7 +66,7 @@ def panel(module, repository, models_folder, messages):
     window = RecordedWindow()
     ui_file = repository / "AutofocusSegmentation" / "Resources" / "UI" / "Segment.ui"
     opened = SimpleNamespace(make_engine=make_engine)
-    panel = SegmentPanel(str(ui_file), window, lambda: opened.make_engine())
+    panel = SegmentPanel(str(ui_file), window, OneEngine(), lambda: opened.make_engine())
     host = qt.QWidget()  # as the module's window holds it: what is left of the height goes below
     qt.QVBoxLayout(host).addWidget(panel.widget)
     host.layout().addStretch(1)

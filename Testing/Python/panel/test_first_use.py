@@ -19,6 +19,7 @@ def first_use(module, repository, main_window):
     import qt
 
     from AutofocusSegmentationLib.engine.doctor import Computer, TorchFiles
+    from AutofocusSegmentationLib.engine.one_engine import OneEngine
     from AutofocusSegmentationLib.panels.first_use import FirstUsePanel
     from harness.qtshim.deletion import delete_now
 
@@ -40,7 +41,8 @@ def first_use(module, repository, main_window):
 
     installer.on_install = lambda: describe(torch=WHOLE)
     panel = FirstUsePanel(
-        str(repository / "AutofocusSegmentation/Resources/UI/FirstUse.ui"), window, installer, look, changed)
+        str(repository / "AutofocusSegmentation/Resources/UI/FirstUse.ui"), window, OneEngine(),
+        installer, changed, look)
     host = qt.QWidget()
     qt.QVBoxLayout(host).addWidget(panel.widget)
     host.layout().addStretch(1)
