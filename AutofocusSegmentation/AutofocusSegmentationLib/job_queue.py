@@ -105,9 +105,10 @@ class JobQueue:
 
     def promised_to(self, study: QueuedStudy) -> QueuedStudy | None:
         """Return the study that runs or waits, on another image than `study`, for the same segmentation as output."""
-        return next((entry for entry in self.entries if entry.outcome is None and study.output is not None
-                     and entry.output is study.output
-                     and (entry.reference, entry.image_name) != (study.reference, study.image_name)), None)
+        image = study.reference, study.image_name
+        rivals = (entry for entry in self.entries if entry.outcome is None and entry.output is study.output
+                  and (entry.reference, entry.image_name) != image)
+        return next(rivals, None) if study.output is not None else None
 
     def add(self, study: QueuedStudy) -> None:
         """Start a study, or let it wait while another runs. A new series of studies forgets those that have ended."""

@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..scene.node_marks import ATTENTION_ATTRIBUTE
-from ..scene.transforms import ijk_to_local, moved_points, transform_between
+from ..scene.transforms import ijk_to_local, moved_by, moved_points, transform_between
 from ..segments.voxels import OffLattice, own_grid, segment_voxels, segments_of, with_label_maps
 from ..views.charts import draw_line
 from .maps import mark, nodes_of, put_in_folder, remove_node
@@ -120,16 +120,12 @@ def _counts(segmentation, segment_id: str, between, volume) -> np.ndarray:
     if not voxels.count:
         return none
     indices = np.argwhere(voxels.mask)[:, ::-1] + np.array(voxels.start)
-    points = _moved(indices, own_grid(segmentation, segment_id).matrix)
+    points = moved_by(own_grid(segmentation, segment_id).matrix, indices)
     if between is not None:
         points = moved_points(between, points)
-    index = np.floor(_moved(points, np.linalg.inv(ijk_to_local(volume))) + 0.5).astype(np.int64)
+    index = np.floor(moved_by(np.linalg.inv(ijk_to_local(volume)), points) + 0.5).astype(np.int64)
     index = index[((index >= 0) & (index < size)).all(axis=1)]
     return np.bincount(index @ np.array([1, size[0], size[0] * size[1]]), minlength=len(none))
-
-
-def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def _focus(values: np.ndarray, counts: np.ndarray) -> Focus | None:

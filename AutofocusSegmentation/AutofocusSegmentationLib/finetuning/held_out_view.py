@@ -51,12 +51,12 @@ class Shown:
 def show_held_out(case: HeldOutCase, manifest: Manifest, image=None) -> Shown:
     """Load the three segmentations of a case over `image`, its volume node.
 
-    The case's file is loaded without one, and where the voxels of `image` no longer lie as they were exported.
+    The image is loaded from the case's file if `image` is None, or its voxels no longer lie where they were exported.
+    A case that was shown before goes, as in `hide_held_out`. Until that is called, other segmentations are hidden,
+    among which nobody could tell what was drawn and what was found, and foregrounds, which may be another patient's;
+    an attention map does not come back. manifest: of the new model, for names and codes.
 
-    Other segmentations are hidden until `hide_held_out`: nobody could tell among them what was drawn and what found. So
-    are foregrounds, which are of another patient; an attention map does not come back.
-    manifest: of the new model, for names and codes. What was shown before goes, as in `hide_held_out`. Raises
-    HeldOutError; the scene is then as before.
+    Raises HeldOutError; the scene is then as before.
     """
     files = {}
     for role, name in _FILES.items():

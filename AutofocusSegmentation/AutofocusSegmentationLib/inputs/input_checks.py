@@ -9,7 +9,15 @@ from afnet.images.geometry import perpendicular
 from afnet.models.manifest import Input, Manifest
 
 from ..scene import hierarchy, volumes
-from ..scene.transforms import RIGID_TOLERANCE_MM, ijk_to_local, is_linear, linear_to_reference, rigid_to_world
+from ..scene.transforms import (
+    RIGID_TOLERANCE_MM,
+    combined,
+    ijk_to_local,
+    is_linear,
+    linear_to_reference,
+    moved_by,
+    rigid_to_world,
+)
 from .dicom_tags import modality_of
 from .evidence import explain
 from .guessing import fitting_nodes, named_unlike_others, several_sets
@@ -173,9 +181,7 @@ def _overlaps(node, reference) -> bool:
 
 def _reaches_into(matrix: np.ndarray, node, other_matrix: np.ndarray, other) -> bool:
     """Tell whether the corners of a volume reach into the index range of another along each of its axes."""
-    size = np.array(node.GetImageData().GetDimensions())
-    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in size], indexing="ij")).reshape(3, -1)
-    into = np.linalg.inv(other_matrix) @ matrix
-    index = into[:3, :3] @ corners + into[:3, 3:]
+    size = node.GetImageData().GetDimensions()
+    index = moved_by(np.linalg.inv(other_matrix) @ matrix, combined((-0.5, n - 0.5) for n in size))
     limits = np.array(other.GetImageData().GetDimensions())
-    return bool(((index.max(axis=1) > 0) & (index.min(axis=1) < limits - 1)).all())
+    return bool(((index.max(axis=0) > 0) & (index.min(axis=0) < limits - 1)).all())

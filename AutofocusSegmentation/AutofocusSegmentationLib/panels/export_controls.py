@@ -68,7 +68,7 @@ class ExportControls:
             (self._ui.exportSegButton, self._exporters.seg_problem(image)),
             (self._ui.exportRtButton, self._exporters.rtstruct_problem(image)),
         ):
-            button.enabled = not problem
+            button.setEnabled(not problem)
             button.setToolTip(literal(problem) or self._tips[button])
             reasons += [problem] if problem else []
         show_text(self._ui.exportReasonLabel, "\n".join(reasons))

@@ -132,9 +132,9 @@ class FirstUsePanel:
     def _busy(self, text: str) -> None:
         """Show what goes on before it blocks the window."""
         self.ui.sentenceLabel.setText(text)
-        self.ui.actionButton.enabled = False
+        self.ui.actionButton.setEnabled(False)
         slicer.app.processEvents()
-        self.ui.actionButton.enabled = True
+        self.ui.actionButton.setEnabled(True)
 
     def _failed(self, what: str, reason: str, action: Action) -> None:
         self._show(Diagnosis(State.FAILED, _(

@@ -35,7 +35,7 @@ class QueueList:
     def _row_changed(self, row: int) -> None:
         entry = self._entries[row] if 0 <= row < len(self._entries) else None
         runs = entry is not None and entry.job is not None and entry.outcome is None
-        self._ui.removeButton.enabled = entry is not None and not runs
+        self._ui.removeButton.setEnabled(entry is not None and not runs)
         self._ui.removeButton.setToolTip(
             _("The chosen segmentation runs: Cancel ends it.") if runs
             else _("Take the chosen segmentation out of the list."))

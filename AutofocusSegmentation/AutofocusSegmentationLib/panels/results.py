@@ -176,7 +176,7 @@ class ResultsPanel(VTKObservationMixin):
         self.ui.nestingLabel.setText(problem.sentence() if problem else "")
         self.ui.nestingLabel.setVisible(problem is not None)
         self.ui.nestingButton.setVisible(problem is not None)
-        self.ui.updateButton.enabled = False
+        self.ui.updateButton.setEnabled(False)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -231,7 +231,7 @@ class ResultsPanel(VTKObservationMixin):
         self._timer.start()
 
     def _voxels_changed(self, caller, event) -> None:
-        self.ui.updateButton.enabled = True
+        self.ui.updateButton.setEnabled(True)
         self._export.clear_message()  # it was about other voxels
 
     # Clicks

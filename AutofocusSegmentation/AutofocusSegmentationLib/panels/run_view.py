@@ -72,7 +72,7 @@ class RunView:
         if already:
             missing = _("This is being segmented, or waits for it: choose other images to add them to the queue.")
         button = self._ui.segmentButton
-        button.enabled = not missing
+        button.setEnabled(not missing)
         button.setText(_("Add to queue") if running else _("Segment"))
         button.setToolTip(literal(missing) or (
             _("Segment the chosen images after those that run or wait now.") if running else
@@ -141,7 +141,7 @@ class RunView:
     def _show_cancel(self) -> None:
         current, rests = self.queue.current, self._rest.active
         self._ui.cancelButton.setVisible(current is not None)
-        self._ui.cancelButton.enabled = current is not None and not current.job.cancelled and not rests
+        self._ui.cancelButton.setEnabled(current is not None and not current.job.cancelled and not rests)
         self._ui.cancelButton.setToolTip(
             _("The next segmentation in the queue has just begun: it can be cancelled in a moment.") if rests
             else self._cancel_tip)

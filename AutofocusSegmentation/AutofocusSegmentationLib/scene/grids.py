@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 import vtk
 
-from .transforms import ijk_to_local, is_linear, linear_to_world, same_frame
+from .transforms import combined, ijk_to_local, is_linear, linear_to_world, moved_by, same_frame
 
 LATTICE_TOLERANCE = 0.02
 """Largest distance, in voxels, between two grids' voxel centres that still count as the same."""
@@ -57,8 +57,8 @@ def same_grid(grid: VoxelGrid, other: VoxelGrid) -> bool:
     """Tell whether two grids have the same voxel centres, in the same order."""
     if tuple(grid.size) != tuple(other.size):
         return False
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.size], indexing="ij")).reshape(3, -1)
-    apart = (np.linalg.inv(other.matrix) @ grid.matrix - np.eye(4)) @ np.vstack([corners, np.ones(8)])
+    corners = combined((0, n - 1) for n in grid.size)
+    apart = moved_by(np.linalg.inv(other.matrix) @ grid.matrix, corners) - corners
     return bool(np.abs(apart).max() <= LATTICE_TOLERANCE)
 
 

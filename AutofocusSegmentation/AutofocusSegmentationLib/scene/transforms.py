@@ -3,6 +3,8 @@
 Positions are RAS, in mm. A volume's local frame is that of its IJK-to-RAS matrix, before its parent transform.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import slicer
 import vtk
@@ -63,6 +65,17 @@ def same_frame(node, other) -> bool:
     return bool(abs(difference).max() < 1e-6)
 
 
+def combined(axes: Iterable) -> np.ndarray:
+    """Return N x 3 points: all combinations of the coordinates along three axes, those of the last one changing first.
+    """
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def moved_by(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return N x 3 points moved by a 4x4 matrix."""
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
 def moved_points(transform: vtk.vtkAbstractTransform, points: np.ndarray) -> np.ndarray:
     """Return N x 3 positions moved by a transform."""
     before, after = vtk.vtkPoints(), vtk.vtkPoints()
@@ -82,9 +95,7 @@ def sample_points(volume) -> np.ndarray:
     size = volume.GetImageData().GetDimensions()
     counts = (_SAMPLES_IN_PLANE, _SAMPLES_IN_PLANE, _SAMPLES_ACROSS)
     axes = [np.linspace(0, n - 1, min(n, count)) for n, count in zip(size, counts, strict=True)]
-    ijk = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    matrix = ijk_to_local(volume)
-    return ijk @ matrix[:3, :3].T + matrix[:3, 3]
+    return moved_by(ijk_to_local(volume), combined(axes))
 
 
 def rigid_fit(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]:
@@ -98,8 +109,7 @@ def rigid_fit(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]
     matrix = np.eye(4)
     matrix[:3, :3] = vt.T @ proper @ u.T
     matrix[:3, 3] = centre_after - matrix[:3, :3] @ centre_before
-    left = after - (before @ matrix[:3, :3].T + matrix[:3, 3])
-    return matrix, float(np.linalg.norm(left, axis=1).max())
+    return matrix, float(np.linalg.norm(after - moved_by(matrix, before), axis=1).max())
 
 
 def rigid_to_world(volume) -> tuple[np.ndarray, float]:

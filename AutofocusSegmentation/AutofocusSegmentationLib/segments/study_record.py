@@ -18,7 +18,7 @@ from afnet.output.segment_tags import MODEL_ID, WEIGHTS_SHA256
 
 from ..scene import hierarchy
 from ..scene.sequences import Frame
-from ..scene.transforms import ijk_to_local, moved_points, transform_between
+from ..scene.transforms import combined, ijk_to_local, moved_by, moved_points, transform_between
 from ..scene.volumes import has_voxels, is_usable
 
 STUDY_ATTRIBUTE = "AutofocusSegmentation.Study"
@@ -74,9 +74,7 @@ def is_of_study(volume, segmentation) -> bool:
     image = reference_image(segmentation)
     if volume is None or image is None:
         return False
-    patient = hierarchy.patient_item(image)
-    return volume in (image, *images_of(segmentation)) or (
-        patient != 0 and patient == hierarchy.patient_item(volume))
+    return volume in (image, *images_of(segmentation)) or hierarchy.same_patient(image, volume)
 
 
 def made_of_another(segmentation):
@@ -194,10 +192,9 @@ def _form(node, reference, image=None) -> dict:
     """Return the part of the state that can be told without reading voxels."""
     image = image or node.GetImageData()
     size = image.GetDimensions()
-    corners = np.stack(np.meshgrid(*[(0.0, (n - 1) / 2, n - 1.0) for n in size], indexing="ij"), axis=-1).reshape(-1, 3)
-    matrix = ijk_to_local(node)
+    points = combined((0.0, (n - 1) / 2, n - 1.0) for n in size)
     between = transform_between(node.GetParentTransformNode(), reference.GetParentTransformNode())
-    places = moved_points(between, corners @ matrix[:3, :3].T + matrix[:3, 3])
+    places = moved_points(between, moved_by(ijk_to_local(node), points))
     return {
         "type": image.GetScalarTypeAsString(),
         "size": list(size),

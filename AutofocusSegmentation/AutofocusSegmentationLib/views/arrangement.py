@@ -40,12 +40,12 @@ def show_behind(volume, kept_of=None) -> None:
 def show_no_other_image(segmentation) -> None:
     """Take all images away from behind a segmentation whose own one is not known, but for those of its study or patient
     and its own attention maps; nor do others come back when those go."""
-    patient, images = hierarchy.patient_item(segmentation), images_of(segmentation)
+    images = images_of(segmentation)
 
     def is_other(volume) -> bool:
         if is_attention_map(volume):
             return volume.GetNodeReference(SEGMENTATION_ROLE) is not segmentation
-        return volume not in images and (not patient or hierarchy.patient_item(volume) != patient)
+        return volume not in images and not hierarchy.same_patient(volume, segmentation)
 
     for view in view_layers.views():
         for layer in (BACKGROUND, FOREGROUND):
