@@ -119,16 +119,16 @@ def test_volumes_that_do_not_meet(brain):
 @pytest.mark.parametrize("turned", ["t2", "reference"])
 def test_volumes_whose_corners_alone_come_near_do_not_meet(brain, turned):
     """One seen along its own axes lies beside the other, which seen along its axes does not: either says enough."""
-    from AutofocusSegmentationLib.inputs.input_checks import check_inputs
+    from AutofocusSegmentationLib.inputs.input_checks import input_problems
 
     corner = oblique(spacing=(1, 1, 1), angle=0)
     corner[:2, :2] = np.array([[1, -1], [1, 1]]) / np.sqrt(2)
     corner[:3, 3] = np.array([24.7, 5, 0]) - corner[:3, :3] @ (9.5, 9.5, 0)
     nodes = {name: make_volume(np.zeros((10, 10, 10), np.float32), name, np.eye(4)) for name in brain_nodes()}
     other = {name: make_volume(np.zeros((10, 20, 20), np.float32), name, corner) for name in nodes}
-    assert check_inputs(brain, nodes) == check_inputs(brain, other) == []
+    assert input_problems(brain, nodes) == input_problems(brain, other) == {}
     far = nodes | {"t2": other["t2"]} if turned == "t2" else other | {"t2": nodes["t2"]}
-    (problem,) = check_inputs(brain, far)
+    (problem,) = input_problems(brain, far).values()
     assert problem.startswith("T2 lies beside ")
 
 
