@@ -84,9 +84,9 @@ class AttentionMaps:
         for name in self.request.layers:
             entry = {"layer": name, "rates": list(self.rates), "files": {}, "bytes": 0}
             for key, array, header in self._volumes(name):
-                array = array[box] * inside.astype(array.dtype)
+                array = array[box] * inside
                 file = map_file(name, key)
-                image = cropped.image(np.ascontiguousarray(array))
+                image = cropped.image(array)
                 for word, value in ({"Layer": name} | header).items():
                     image.SetMetaData(HEADER + word, value)
                 write_volume(folder / file, image, "An attention map")

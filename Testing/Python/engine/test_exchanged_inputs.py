@@ -91,6 +91,8 @@ def test_the_lack_is_the_normal_distributions(brains):
     density = norm(mean[rows, columns], deviation[rows, columns]).logpdf
     expected_lack = (density(mean[rows, columns]) - density(measured[rows, columns])).sum()
     assert best_order(measured, (mean, deviation))[1] == pytest.approx(expected_lack)
+    near = mean + 0.01 * (1 - np.eye(4))  # each pair is one deviation off
+    assert best_order(near, (mean, np.full((4, 4), 0.01)))[2] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("patient", ["00006", "01477", "01478", "01482"])

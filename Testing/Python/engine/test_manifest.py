@@ -205,6 +205,11 @@ def test_a_companion_is_mirrored_only_where_both_sides_are_known(tmp_path, mirro
     assert "mirrored" not in " ".join(inconsistencies(pelvis))
 
 
+LIMITS = {"looks_like": "a head", "left_out_if_doubtful": [], "positions": [],
+          "structures": [{"code": 1, "required": False, "volume_ml": [0, 500]}]}
+"""What any model may have under `plausibility`."""
+
+
 @pytest.mark.parametrize(
     "change,words",
     [
@@ -216,13 +221,17 @@ def test_a_companion_is_mirrored_only_where_both_sides_are_known(tmp_path, mirro
          "correlations need three inputs"),
         (lambda d: d["structures"][1].update(labels=[1]), "structure tumour_core .* labels must be 1, 4, in any order"),
         (lambda d: d["structures"].pop(), "one structure for each of its codes"),
+        (lambda d: d.update(plausibility=LIMITS | {"metal": {"above_hu": 2500, "ml": 5}}), "in HU, which only CT has"),
+        (lambda d: d.update(plausibility=LIMITS | {"structures": [
+            *LIMITS["structures"], {"code": 4, "required": False, "volume_ml": [0, 9], "median_hu": [[0, 9]]}]}),
+         "in HU, which only CT has"),
     ],
 )
 def test_nested_regions_keep_the_order_of_the_outputs(tmp_path, change, words):
     brain = find_model("brain-tumour-mri").raw
     changed = json.loads(json.dumps(brain))
     changed["structures"][0]["labels"] = changed["structures"][0]["labels"][::-1]
-    assert inconsistencies(changed) == []
+    assert inconsistencies(changed) == inconsistencies(changed | {"plausibility": LIMITS}) == []
     change(changed)
     (found,) = inconsistencies(changed)[:1]
     assert re.search(words, found)
