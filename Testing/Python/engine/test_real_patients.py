@@ -7,7 +7,6 @@ import torch
 from phantoms import MODALITIES, at_same_place, dice, like, write_images
 
 from afnet.devices import has_bfloat16
-from afnet.models.manifest import find_model
 from afnet.process.progress import Progress
 from afnet.segmentation import segment
 from afnet.study_request import StudyRequest
@@ -15,14 +14,12 @@ from afnet.study_request import StudyRequest
 
 @pytest.fixture(scope="module")
 def answer(shared_data, tmp_path_factory):
-    """`answer(model, images)`: the label map of the bundled, trained model; skipped where it has no weights.
+    """`answer(model, images)`: the label map of the bundled, trained model.
 
     In the processor's own precision, or that asked for.
     """
 
     def run(model: str, images: dict[str, sitk.Image], precision: str = "auto") -> sitk.Image:
-        if not find_model(model).weights_file.exists():
-            pytest.skip(f"{model} has no trained weights yet")
         folder = tmp_path_factory.mktemp("real")
         request = StudyRequest(model, write_images(folder, images), folder / "s.seg.nrrd", labelmap=folder / "l.nrrd",
                           precision=precision)
