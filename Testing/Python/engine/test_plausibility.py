@@ -77,7 +77,18 @@ def test_organs_that_the_scan_cuts_off_are_named(direction):
     result, notes, _ = judge(*man(low=-18.0, direction=direction), PELVIS)
     (note,) = notes
     assert note.startswith("Cut off by the scan's inferior edge: prostate, rectum, left femur, right femur;")
-    assert 1 in codes(result)  # smaller than its limits, perhaps, but cut
+    assert 1 in codes(result)
+
+
+def test_a_part_of_an_organ_may_be_smaller_than_a_whole_one():
+    """2 ml of the prostate are there, of at least 6; if it is doubted for its density, it is not told as cut off."""
+    labels, ct = man(low=-3.0)
+    assert (sitk.GetArrayViewFromImage(labels) == 1).sum() * 0.027 < 4
+    result, notes, gone = judge(labels, ct, PELVIS)
+    assert gone == [] and 1 in codes(result) and [note[:8] for note in notes] == ["Cut off "] and "prostate" in notes[0]
+    _, notes, gone = judge(*man({1: ((0, 0, -15), 20, 200)}, low=-3.0), PELVIS)
+    assert gone == [1] and "prostate of 200 HU" in notes[0] and "Withheld as implausible: prostate;" in notes[1]
+    assert notes[2].startswith("Cut off") and "prostate" not in notes[2] and len(notes) == 3
 
 
 @pytest.mark.parametrize("changes,ends,missing,towards", [
