@@ -191,12 +191,15 @@ def test_what_was_found_and_left_out_is_not_called_missing(capfd, ct_file, tiny_
     (tmp_path / "strict" / "model.json").write_text(json.dumps(document), encoding="utf-8")
     for model in (tiny_pelvis, read_manifest(tmp_path / "strict")):
         assert run([str(each) for each in ct_arguments(ct_file, model, out, "--report", out / "r.json")]) == 0
-        rows = {row["id"]: row for row in json.loads((out / "r.json").read_text())["structures"]}
+        report = json.loads((out / "r.json").read_text())
+        rows = {row["id"]: row for row in report["structures"]}
         tags = {item.id: item.tags.get(LEFT_OUT_TAG) for item in read_segmentation(out / "s.seg.nrrd").segments}
         text, strict = capfd.readouterr().out, model is not tiny_pelvis
         assert {name for name, row in rows.items() if row["left_out"]} == ({"bladder"} if strict else set())
         assert (rows["bladder"]["voxels"] == 0) == strict and tags["bladder"] == ("true" if strict else "false")
         assert tags["rectum"] == "false" and ("  (withheld as implausible)" in text) == strict
+        notes = [note for note in report["notes"] if note.startswith("Withheld as implausible: bladder;")]
+        assert len(notes) == strict and all(note in text for note in notes)
 
 
 def test_percentages_on_a_terminal():

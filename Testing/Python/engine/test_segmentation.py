@@ -17,9 +17,11 @@ from phantoms import (
     ct_codes,
     ct_hounsfield,
     empty_grid,
+    known_network,
     like,
     mr_images,
     sampled,
+    world,
     write_images,
 )
 from tiny_model import tiny_bundle
@@ -168,6 +170,25 @@ def test_every_face_is_an_edge(face):
     array[tuple(place)] = 3
     rows = {row["id"]: row for row in measure(sitk.GetImageFromArray(array), find_model("pelvis-ct"))}
     assert rows["bladder"]["touches_edge"] and not rows["rectum"]["touches_edge"]
+
+
+@pytest.mark.parametrize("least,begin", [
+    (1.5, "Removed: an island of 1."), (99.0, "Nothing was found: the segmentation is empty."),
+])
+def test_what_was_removed_or_not_found_is_told(tmp_path, least, begin):
+    """By a network that finds where FLAIR is `least` standard deviations above the mean, of two tumours."""
+    model = known_network(
+        tmp_path / "model", "brain-tumour-mri", [[0, 0, 0, 20], [0] * 4, [0] * 4], [-20 * least, -9, -9],
+        decoding={"kind": "nested", "codes": [2, 1, 4], "minimum_ml": 0.1, "smallest_part": 0.5},
+        grid={"spacing_mm": 2.0, "margin_mm": 8.0},
+    )
+    images = mr_images(spacing=4.0)
+    array = sitk.GetArrayFromImage(images["flair"])
+    array[((world(images["flair"]) - [-20, -20, 0]) ** 2).sum(-1) < 6.5**2] = 900
+    images["flair"] = like(array, images["flair"])
+    request = StudyRequest(str(model.folder), write_images(tmp_path, images), tmp_path / "s.seg.nrrd")
+    (note,) = segment(request, Progress())["notes"]
+    assert note.startswith(begin)
 
 
 def test_an_image_that_is_not_registered_is_told_while_it_is_segmented(tmp_path, tiny_brain):
