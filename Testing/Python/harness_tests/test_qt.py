@@ -191,6 +191,21 @@ def test_node_chooser_follows_the_scene(qt_app, scene, slicer_app, make_volume):
     chooser.setMRMLScene(None)
 
 
+def test_a_chooser_deleted_with_its_panel_observes_nothing(qt_app, scene, slicer_app, make_volume):
+    import shiboken6
+
+    panel = qt_app.QWidget()
+    chooser = slicer_app.qMRMLNodeComboBox(panel)
+    chooser.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    chooser.setMRMLScene(scene)
+    volume = make_volume()
+    assert chooser.nodeCount() == 1
+    shiboken6.delete(panel)
+    assert not shiboken6.isValid(chooser)
+    volume.SetName("other")  # an error in an observer fails the test
+    scene.RemoveNode(volume)
+
+
 def test_close_event_can_be_refused(main_window, qt_app, slicer_app):
     import slicer.util
 

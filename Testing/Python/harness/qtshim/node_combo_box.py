@@ -90,6 +90,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.addWidget(self._box)
         self._box.currentIndexChanged.connect(lambda *_: self._tell())
         self._box.activated.connect(self._activated)
+        self.destroyed.connect(lambda: self._let_go())
         self.setEnabled(False)
 
     # -- scene
@@ -100,9 +101,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def setMRMLScene(self, scene) -> None:
         if scene is self._scene:
             return
-        for tag in self._scene_tags:
-            self._scene.RemoveObserver(tag)
-        self._scene, self._scene_tags = scene, []
+        self._let_go()
+        self._scene = scene
         if scene is not None:
             events = (
                 scene.NodeAddedEvent,
@@ -115,6 +115,14 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._scene_tags.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._about_to_be_removed))
         self.setEnabled(scene is not None)
         self._refresh()
+
+    def _let_go(self) -> None:
+        """Observe nothing any more, as a chooser that Qt has deleted with its panel, though Python still knows it."""
+        for tag in self._scene_tags:
+            self._scene.RemoveObserver(tag)
+        for node, tag in self._node_tags.items():
+            node.RemoveObserver(tag)
+        self._scene, self._scene_tags, self._node_tags = None, [], {}
 
     def _about_to_be_removed(self, _scene, _event, node) -> None:
         if self._accepts(node):
