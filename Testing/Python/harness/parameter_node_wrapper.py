@@ -2,10 +2,12 @@
 
 Types: int, float, str, bool, pathlib.Path, Enum (stored by name), MRML nodes (stored as references), Optional of
 these; annotations Choice, WithinRange, Minimum, Maximum, Default, Decimals, SingleStep. Values lie in the wrapped
-vtkMRMLScriptedModuleNode as text, under the attribute's name, so that a scene file keeps them. As in the original, a
-wrapper remembers the values, but for nodes, and reads them anew when the node says that it was modified: not before
-EndModify. What is stricter than the original: a type or annotation that is not listed here raises TypeError, and
-connectGui never returns a tag.
+vtkMRMLScriptedModuleNode as text, under the attribute's name, so that a scene file keeps them.
+
+As the original, a wrapper remembers the values, nodes too, and reads each anew when the wrapped node says that it was
+modified: not before EndModify, and after those who observed the node earlier (VTK tells the very first one last).
+What is stricter than the original: a type or annotation that is not listed here raises TypeError, and connectGui never
+returns a tag.
 """
 
 import typing
@@ -66,15 +68,16 @@ class _Wrapper:
         for parameter in self.allParameters.values():
             if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
-        self._remember()
         weak = weakref.ref(self)
-        tag = parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: weak() and weak()._remember())
-        weakref.finalize(self, parameterNode.RemoveObserver, tag).atexit = False
+        for name in self.allParameters:
+            self._remember(name)
+            tag = parameterNode.AddObserver(
+                vtk.vtkCommand.ModifiedEvent, lambda *_, name=name: weak() and weak()._remember(name))
+            weakref.finalize(self, parameterNode.RemoveObserver, tag).atexit = False
 
-    def _remember(self) -> None:
-        for name, parameter in self.allParameters.items():
-            if not parameter.is_node and name != self._writing:
-                self._values[name] = parameter.read(self.parameterNode)
+    def _remember(self, name: str) -> None:
+        if name != self._writing:
+            self._values[name] = self.allParameters[name].read(self.parameterNode)
 
     def _parameter(self, name: str) -> Parameter:
         if name not in self.allParameters:
@@ -82,8 +85,8 @@ class _Wrapper:
         return self.allParameters[name]
 
     def getValue(self, name: str):
-        parameter = self._parameter(name)
-        return parameter.read(self.parameterNode) if parameter.is_node else self._values[name]
+        self._parameter(name)
+        return self._values[name]
 
     def setValue(self, name: str, value) -> None:
         parameter = self._parameter(name)
@@ -91,8 +94,7 @@ class _Wrapper:
         modified = self.parameterNode.StartModify()
         try:
             parameter.write(self.parameterNode, value)
-            if not parameter.is_node:  # before those who observe the node ask for it
-                self._values[name] = parameter.read(self.parameterNode)
+            self._values[name] = parameter.read(self.parameterNode)  # before those who observe the node ask for it
         finally:
             self.parameterNode.EndModify(modified)
             object.__setattr__(self, "_writing", "")
