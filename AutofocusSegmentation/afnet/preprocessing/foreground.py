@@ -102,12 +102,13 @@ def brain_mask(image: sitk.Image, title: str) -> np.ndarray:
     contrast = np.percentile(np.abs(array - background), 99.5)
     inside = np.abs(array - background) > FAINT * contrast
     volume = inside.sum() * np.prod(image.GetSpacing()) / 1000
-    if counts.max() < 0.5 * faces.size or inside.mean() > 0.9:
+    # More than a brain is a head whose surroundings the scanner set to one value.
+    if counts.max() < 0.5 * faces.size or inside.mean() > 0.9 or volume > BRAIN_ML[1]:
         raise InputError(
             f"{title} still shows the skull, or is not a brain MRI; remove the skull first (for example with the "
             "extension HDBrainExtraction) and use images that are 0 outside the brain."
         )
-    if not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
+    if volume < BRAIN_ML[0]:
         raise InputError(
             f"{title} shows {volume:.0f} ml of tissue, which is not a whole brain; choose a skull-stripped MRI of the "
             "whole brain."
