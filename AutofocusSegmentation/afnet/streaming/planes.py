@@ -61,7 +61,8 @@ def oldest_needed(stages: list[Stage], done: list[int], number: int) -> int:
 def capacities(stages: list[Stage], depth: int, thickness: int) -> list[int]:
     """Return the largest number of planes of each map that are needed at one time, zeros beyond the ends included.
 
-    The last stage's map is the result and is not kept: 0.
+    The last stage's map is the result and is not kept: 0. The others are at their largest when the next stage reads
+    them, for nothing is dropped between that and the slab written before.
     """
     done, most = [0] * len(stages), [0] * len(stages)
     for slab in schedule(stages, depth, thickness):
@@ -69,8 +70,6 @@ def capacities(stages: list[Stage], depth: int, thickness: int) -> list[int]:
             read = slab.stage - 1
             end = max(done[read], slab.stop + stages[slab.stage].reach)
             most[read] = max(most[read], end - oldest_needed(stages, done, read))
-        if slab.stage + 1 < len(stages):
-            most[slab.stage] = max(most[slab.stage], slab.stop - oldest_needed(stages, done, slab.stage))
         done[slab.stage] = slab.stop
     return most
 
