@@ -39,6 +39,9 @@ LEAST_CASES, SURE = 6, 0.05
 """Test cases, and p of their sign-flip test, without which a better mean is told as what may be chance: of five cases p
 is never below 0.06."""
 
+MOST_EXACT, RANDOM_FLIPS = 16, 20_000
+"""Test cases up to which all flips of their signs are tried, and how many random ones beyond."""
+
 LOST = 0.05
 """Drop of one structure's mean Dice that the advice names although the whole is better."""
 
@@ -200,13 +203,19 @@ def judge(differences: list[float]) -> str:
 
 
 def sign_flip(differences: list[float]) -> float | None:
-    """Two-sided p of the exact sign-flip test of paired differences (Fisher 1935); None with no or over 16 of them."""
-    if not 0 < len(differences) <= 16:
+    """Two-sided p of the sign-flip test of paired differences (Fisher 1935), None with none of them: exact up to
+    MOST_EXACT, else from RANDOM_FLIPS random flips (always the same), the observed one among them."""
+    n, values = len(differences), np.array(differences)
+    if n == 0:
         return None
-    observed = abs(sum(differences)) - 1e-12
-    flips = itertools.product((1, -1), repeat=len(differences))
-    sums = [abs(sum(sign * value for sign, value in zip(signs, differences))) for signs in flips]
-    return sum(value >= observed for value in sums) / len(sums)
+    exact = n <= MOST_EXACT
+    if exact:
+        flips = np.array(list(itertools.product((1, -1), repeat=n)))
+    else:
+        flips = np.random.default_rng(0).choice((1, -1), (RANDOM_FLIPS, n))
+    sums = np.abs(flips @ values)
+    extreme = int((sums >= abs(values.sum()) - 1e-12).sum())
+    return extreme / len(sums) if exact else (extreme + 1) / (len(sums) + 1)
 
 
 def _summary(id: str, rows: list[ComparedStructure]) -> StructureMean:
@@ -250,14 +259,14 @@ def _judged(verdict: str, overall: OverallMean, unlearned: bool, familiar: int |
     seen = {0: " that it had not seen", n: " that the base model had learned from", None: ""}.get(
         familiar, f", of which the base model had learned from {familiar}"
     )
-    chance = "" if p is None or n == 1 else f"; sign-flip test p = {p:.2f}"
+    counts = "" if n == 1 else (f" ({overall['improved']} better, {overall['worsened']} worse; sign-flip test p "
+                                f"{'< 0.01' if p < 0.01 else f'= {p:.2f}'})")
     facts = (f"on {'1 case' if n == 1 else f'{n} cases'}{seen}, mean Dice went from {overall['base_dice']:.2f} to "
-             f"{overall['new_dice']:.2f} ({overall['improved']} better, {overall['worsened']} worse{chance})")
+             f"{overall['new_dice']:.2f}{counts}")
     if unlearned:
         return f"{facts[0].upper()}{facts[1:]}."
     text = {
-        "better": f"The new model {'is' if _is_sure(overall) else 'looks'} better"
-                  f"{' on the one test case' if n == 1 else ''}: {facts}.",
+        "better": f"The new model {'is' if _is_sure(overall) else 'looks'} better: {facts}.",
         "similar": f"The new model is hardly different: {facts}. Keep the base model, unless you need structures that "
                    "only the new one has.",
         "worse": f"Do not use the new model: it is worse; {facts}.",
@@ -269,8 +278,7 @@ def _judged(verdict: str, overall: OverallMean, unlearned: bool, familiar: int |
 
 
 def _is_sure(overall: OverallMean) -> bool:
-    p = overall["p_sign_flip"]
-    return overall["n"] >= LEAST_CASES and (p is None or p < SURE)
+    return overall["n"] >= LEAST_CASES and overall["p_sign_flip"] < SURE
 
 
 def _mean(values: list) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from afnet.errors import RequestError
 from afnet.finetuning.answers import answer, decide, drawn_elsewhere
@@ -250,6 +251,10 @@ def test_the_verdict_rests_on_paired_differences():
     assert sign_flip([0.1, 0.2, 0.3]) == pytest.approx(2 / 8) and sign_flip([]) is None
     assert sign_flip([0.1, -0.1]) == 1.0
     assert sign_flip([0.1, 0.2, -0.3, 0.6]) == 10 / 16  # sums that are equal but for their rounding
+    many = [*np.random.default_rng(5).normal(0.02, 0.05, 24)]
+    expected = stats.permutation_test((many,), np.mean, permutation_type="samples", n_resamples=50_000, rng=1).pvalue
+    assert sign_flip(many) == sign_flip(many) == pytest.approx(expected, abs=0.01) and 0.01 < expected < 0.5
+    assert sign_flip([0.1] * 40) == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize(("new", "alone", "expected"), [

@@ -28,7 +28,7 @@ def advice(*differences, **more) -> str:
 
 
 def test_better_by_what_may_be_chance_is_not_recommended():
-    assert advice(0.1).startswith("The new model looks better on the one test case: on 1 case that it had not seen, ")
+    assert advice(0.1).startswith("The new model looks better: on 1 case that it had not seen, ")
     assert "sign-flip test p = 0.50" in advice(0.1, 0.2) and advice(0.1, 0.2).startswith("The new model looks better: ")
     assert advice(*[0.1] * 5).endswith("So few cases cannot tell that from chance; look at each.")
     assert advice(0.5, -0.2, 0.01, 0.01, 0.01, 0.01).endswith("That may be chance.")

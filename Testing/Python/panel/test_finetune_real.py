@@ -63,7 +63,7 @@ def test_start_trains_and_the_new_model_segments(open_module, models_folder, mak
     assert ui.tuneMessageLabel.text.startswith("Done."), ui.tuneLogText.plainText
     assert "dim-scanner: running" in told and not [text for text in told if "another program" in text]
     assert "Pass 2 of 2" in ui.tuneLogText.plainText
-    assert ui.verdictLabel.text.startswith("Better"), ui.adviceLabel.text
+    assert ui.verdictLabel.text.startswith("Looks better"), ui.adviceLabel.text
     chart, = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     assert chart.GetNumberOfPlotSeriesNodes() == 2
     click(ui.showHeldOutButton)
