@@ -111,12 +111,13 @@ def evaluate(
 def _compared(structure: Structure, expected: "_Opened", found: "_Opened", resample: bool,
               tell: Callable[[str], object]) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
     """Return both masks of a structure (z × y × x) on one grid, the truth's if the memory suffices, and its spacing."""
-    truth, prediction = expected.mask(structure), found.mask(structure)
-    if resample and _is_too_large(expected.grid, truth, found.grid, prediction):
+    masks = [_marked(one.grid, one.mask(structure)) for one in (expected, found)]
+    grid = expected.grid
+    finer = math.prod(grid.GetSpacing()) < math.prod(found.grid.GetSpacing())
+    if resample and finer and math.prod(_common_box(grid, masks)[1]) > MOST_VOXELS:
         tell(f"{structure.name} is compared on the prediction's grid: on the truth's it would take too much memory.")
-        b, a = _on_one_box(found.grid, prediction, expected.grid, truth)
-        return a, b, found.grid.GetSpacing()[::-1]
-    return *_on_one_box(expected.grid, truth, found.grid, prediction), expected.grid.GetSpacing()[::-1]
+        grid = found.grid
+    return *_on_one_box(grid, masks), grid.GetSpacing()[::-1]
 
 
 def format_table(rows: list[dict]) -> str:
@@ -221,64 +222,41 @@ def _overlap(a: sitk.Image, b: sitk.Image) -> bool:
     return bool((low < other_high).all() and (other_low < high).all())
 
 
-def _marked(grid: sitk.Image, mask: np.ndarray, box: tuple[slice, ...]) -> sitk.Image:
-    """A mask on `grid` as an image (uint8), cut to a box (z, y, x)."""
+def _marked(grid: sitk.Image, mask: np.ndarray) -> sitk.Image | None:
+    """A mask on `grid` as an image (uint8) of the box of what it marks; None if it marks nothing."""
+    box = bounding_box(mask)
+    if box is None:
+        return None
     marked = sitk.GetImageFromArray(mask[box].astype(np.uint8))
     marked.CopyInformation(grid[box[::-1]])
     return marked
 
 
-def _common_box(
-    grid: sitk.Image, mask: np.ndarray, other_grid: sitk.Image, other: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """First voxel and size (x, y, z) of the smallest box of the lattice of `grid` that holds what either mask marks;
-    None if both are empty."""
-    boxes = [bounding_box(mask), bounding_box(other)]
-    ends = []  # along x, y, z: the first voxel, and the one after the last
-    if boxes[0]:
-        ends.append(np.array([(side.start, side.stop) for side in boxes[0][::-1]]).T)
-    if boxes[1]:
-        corners = corner_points(_marked(other_grid, other, boxes[1]), 0.5).tolist()
-        places = np.array([grid.TransformPhysicalPointToContinuousIndex(corner) for corner in corners])
-        ends.append(np.ceil([places.min(axis=0), places.max(axis=0)]).astype(int))
-    if not ends:
-        return None
-    first, end = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
-    return first, np.maximum(end - first, 1)  # a coarse lattice may have no voxel centre in a small mask
+def _common_box(grid: sitk.Image, masks: Iterable[sitk.Image | None]) -> tuple[list[int], list[int]]:
+    """First voxel and size (x, y, z) of the smallest box of the lattice of `grid` that holds what any mask marks; of
+    one voxel if none marks anything."""
+    corners = [corner for mask in masks if mask is not None for corner in corner_points(mask, 0.5).tolist()]
+    if not corners:
+        return [0, 0, 0], [1, 1, 1]
+    places = np.array([grid.TransformPhysicalPointToContinuousIndex(corner) for corner in corners])
+    first, end = np.ceil([places.min(axis=0), places.max(axis=0)]).astype(int)
+    return first.tolist(), np.maximum(end - first, 1).tolist()  # a coarse lattice may have no voxel centre in a mask
 
 
-def _is_too_large(grid: sitk.Image, mask: np.ndarray, other_grid: sitk.Image, other: np.ndarray) -> bool:
-    """Whether the common box has too many voxels on a lattice that is finer than the other one, as of a truth that was
-    drawn much finer than the scan."""
-    box = _common_box(grid, mask, other_grid, other)
-    finer = math.prod(grid.GetSpacing()) < math.prod(other_grid.GetSpacing())
-    return box is not None and finer and math.prod(box[1].tolist()) > MOST_VOXELS
+def _on_one_box(grid: sitk.Image, masks: Iterable[sitk.Image | None]) -> list[np.ndarray]:
+    """The masks (z × y × x) on their common box of the lattice of `grid`.
 
-
-def _on_one_box(
-    grid: sitk.Image, mask: np.ndarray, other_grid: sitk.Image, other: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks (z × y × x) on the smallest box of the lattice of `grid` that holds what either marks.
-
-    `other`, on `other_grid`, comes there by nearest neighbour, which on one lattice moves nothing. Neither is cut to
-    the other's grid: what is found beyond a truth that was saved cropped is as wrong as elsewhere.
+    They come there by nearest neighbour, which on one lattice moves nothing. None is cut to another's grid: what is
+    found beyond a truth that was saved cropped is as wrong as elsewhere.
     """
-    box = _common_box(grid, mask, other_grid, other)
-    if box is None:
-        return mask, np.zeros_like(mask)
-    first, size = box
-    boxes = [bounding_box(mask), bounding_box(other)]
-    placed, moved = np.zeros((2, *size[::-1]), bool)
-    if boxes[0]:
-        there = tuple(slice(side.start - at, side.stop - at) for side, at in zip(boxes[0], first[::-1]))
-        placed[there] = mask[boxes[0]]
-    if boxes[1]:
-        origin = grid.TransformContinuousIndexToPhysicalPoint(first.astype(float).tolist())
-        moved = sitk.GetArrayFromImage(sitk.Resample(
-            _marked(other_grid, other, boxes[1]), size.tolist(), sitk.Transform(), sitk.sitkNearestNeighbor, origin,
-            grid.GetSpacing(), grid.GetDirection(), 0,
+    first, size = _common_box(grid, masks)
+    origin = grid.TransformContinuousIndexToPhysicalPoint([float(index) for index in first])
+    return [
+        np.zeros(size[::-1], bool) if mask is None else sitk.GetArrayFromImage(sitk.Resample(
+            mask, size, sitk.Transform(), sitk.sitkNearestNeighbor, origin, grid.GetSpacing(), grid.GetDirection(), 0,
         )) > 0
-    return placed, moved
+        for mask in masks
+    ]
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
