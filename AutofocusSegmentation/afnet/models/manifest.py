@@ -288,4 +288,6 @@ def find_model(name_or_folder: str | Path, folders: Iterable[str | Path] = ()) -
                            "permissions.") from None
     except (OSError, ValueError):  # a link to itself, or a name that is too long, which is not repeated
         raise RequestError(f"No model or folder can have the name given; the models are: {known}.") from None
-    raise RequestError(f"There is no model '{name_or_folder}'{unreadable_variable()}; the models are: {known}.")
+    variable = unreadable_variable()
+    remark = f" ({variable})" if variable else ""
+    raise RequestError(f"There is no model '{name_or_folder}'{remark}; the models are: {known}.")

@@ -32,17 +32,17 @@ def readable_folder(text: str) -> Path:
 
 def check_variable() -> None:
     """Raise RequestError where AFNET_MODELS names no folder that may be read: its models would be missing unseen."""
-    variable = os.environ.get(FOLDER_VARIABLE)
-    if variable and not _readable(variable):
-        raise RequestError(f"{FOLDER_VARIABLE} is '{variable}', not a readable folder; correct or unset it.")
+    problem = unreadable_variable()
+    if problem:
+        raise RequestError(f"{problem}; correct or unset it.")
 
 
 def unreadable_variable() -> str:
-    """Return a remark where AFNET_MODELS names no folder that may be read, else ''."""
+    """Say so where AFNET_MODELS names no folder that may be read, without a full stop, else ''."""
     variable = os.environ.get(FOLDER_VARIABLE)
     if not variable or _readable(variable):
         return ""
-    return f" ({FOLDER_VARIABLE} is '{variable}', not a readable folder)"
+    return f"{FOLDER_VARIABLE} is '{variable}', not a readable folder"
 
 
 def _readable(place: str | Path) -> bool:
