@@ -39,18 +39,20 @@ def index_to_lps(image: "sitk.Image") -> np.ndarray:
     return matrix
 
 
-def corner_points(image: "sitk.Image", beyond: float = 0.0) -> np.ndarray:
-    """The eight corners (8, 3) in mm: the centres of the outermost voxels, or points `beyond` voxels past them."""
+def corner_points(image: "sitk.Image", beyond: float = 0.0, matrix: np.ndarray | None = None) -> np.ndarray:
+    """The eight corners (8, 3) in mm: the centres of the outermost voxels, or points `beyond` voxels past them.
+
+    `matrix`: from index to position (4×4), in place of the image's own.
+    """
     corners = np.array(list(itertools.product(*((-beyond, count - 1 + beyond) for count in image.GetSize()))))
-    matrix = index_to_lps(image)
+    matrix = index_to_lps(image) if matrix is None else matrix
     return corners @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def lies_at(image: "sitk.Image", matrix: np.ndarray) -> bool:
     """Whether the image's corners lie where `matrix` (4×4, index to LPS, mm), its file's own, puts them, within
     TAKEN_TOLERANCE."""
-    corners = np.array(list(itertools.product(*((0, count - 1) for count in image.GetSize()), (1,)))).T
-    apart = np.abs((matrix - index_to_lps(image)) @ corners).max()
+    apart = np.abs(corner_points(image, matrix=matrix) - corner_points(image)).max()
     return bool(apart <= TAKEN_TOLERANCE * min(image.GetSpacing()))
 
 
