@@ -129,7 +129,7 @@ def _predictor(manifest: Manifest) -> Predictor:
 
 def _check(request: StudyRequest, manifest: Manifest) -> None:
     """Refuse a request that cannot succeed before anything slow begins."""
-    problems = input_problems(request.inputs, manifest)
+    problems = input_problems(request.inputs, manifest, "--input {}=FILE")
     if problems:
         raise RequestError(problems[0])
     check_outputs(request, manifest)

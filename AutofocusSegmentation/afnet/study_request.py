@@ -30,14 +30,15 @@ class StudyRequest:
     attention_request: AttentionRequest = AttentionRequest()
 
 
-def input_problems(inputs: Mapping[str, str], manifest: Manifest) -> list[str]:
-    """Say in a sentence each what is wrong with a study's files by input name; nothing if all is there."""
+def input_problems(inputs: Mapping[str, str], manifest: Manifest, written: str = "input '{}'") -> list[str]:
+    """Say in a sentence each what is wrong with a study's files by input name; nothing if all is there. `written`: how
+    the user names an input."""
     known = [item.name for item in manifest.inputs]
     problems = [
         f"The model {manifest.id} has no input '{name}'; its inputs are: {', '.join(known)}."
         for name in inputs if name not in known
     ]
-    missing = [f"{item.title} (input '{item.name}')" for item in manifest.inputs if item.name not in inputs]
+    missing = [f"{item.title} ({written.format(item.name)})" for item in manifest.inputs if item.name not in inputs]
     if missing:
         problems.append(f"The model {manifest.id} also needs {', '.join(missing)}; add what is missing.")
     if len({os.path.realpath(file) for file in inputs.values()}) < len(inputs):

@@ -26,7 +26,7 @@ def test_missing_modality(refused, mr_files, tiny_brain, out):
     refused(
         2,
         ["segment", "--model", tiny_brain.folder, *inputs, "--output", out / "s.seg.nrrd"],
-        "also needs FLAIR (input 'flair')",
+        "also needs FLAIR (--input flair=FILE)",
     )
     assert left_in(out) == []
 
